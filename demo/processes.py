@@ -1,0 +1,91 @@
+"""The servers of the demo, as child processes that end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+
+from demo.workspace import Workspace
+
+_PATIENCE_SECONDS = 90.0
+
+
+@contextlib.contextmanager
+def start_sandbox(workspace: Workspace) -> Iterator[dict[str, str]]:
+    """Run ``azure-sandbox serve``; gives the environment in which Azure is the local one."""
+    home = ["--home", str(workspace.home)]
+    command = [_script("azure-sandbox"), "serve", "--port", "0", "--speed", str(workspace.speed), *home]
+    with _running(command, workspace.folder / "azure.log", dict(os.environ)) as process:
+        _wait(process, (workspace.home / "running.json").exists, "the local Azure")
+        printed = subprocess.run(  # noqa: S603  # the command of this project
+            [_script("azure-sandbox"), "env", *home], check=True, capture_output=True, text=True
+        ).stdout
+        exports = (line.removeprefix("export ").partition("=") for line in printed.splitlines())
+        yield {**os.environ, **{name: shlex.split(value)[0] for name, _, value in exports}}
+
+
+@contextlib.contextmanager
+def start_prefect(workspace: Workspace) -> Iterator[tuple[dict[str, str], str]]:
+    """Run a Prefect server; gives the environment of its clients and the address of its UI."""
+    port = _free_port()
+    settings = {
+        "PREFECT_HOME": str(workspace.prefect),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+    }
+    command = [_script("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with _running(command, workspace.folder / "prefect.log", {**os.environ, **settings}) as process:
+        _wait(process, lambda: _healthy(f"{settings['PREFECT_API_URL']}/health"), "the Prefect server")
+        yield settings, f"http://127.0.0.1:{port}"
+
+
+def _script(name: str) -> str:
+    """A command of the environment that this interpreter belongs to."""
+    return str(Path(sys.executable).parent / name)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise SystemExit(f"{what} did not start; its log is in .demo/")
+        time.sleep(0.1)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,42 @@
+"""The demo's result on the terminal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.verify import Scene
+from demo.workspace import Workspace
+
+
+def show(console: Console, workspace: Workspace, scene: Scene, seconds: float) -> None:
+    """Commits of the repository, the wall time, and where Azure's own time went."""
+    console.print("\nGitOps repository, newest first:")
+    for commit in scene.commits:
+        console.print(f"  {commit}", highlight=False)
+    table = Table(title=f"Where Azure's own time went (durations divided by {workspace.speed:g})")
+    for heading in ("operation", "how many", "from", "until", "of Azure's time, each"):
+        table.add_column(heading, justify="left" if heading == "operation" else "right")
+    operations = [o for o in scene.azure["operations"] if o["finished"]]
+    first = min((datetime.fromisoformat(o["started"]) for o in operations), default=None)
+    for kind in dict.fromkeys(o["kind"] for o in operations):
+        same = [o for o in operations if o["kind"] == kind]
+        starts, ends = ([datetime.fromisoformat(o[at]) for o in same] for at in ("started", "finished"))
+        longest = max((end - start).total_seconds() for start, end in zip(starts, ends, strict=True))
+        assert first is not None
+        table.add_row(
+            kind,
+            str(len(same)),
+            f"{(min(starts) - first).total_seconds():.1f} s",
+            f"{(max(ends) - first).total_seconds():.1f} s",
+            _minutes(longest * workspace.speed),
+        )
+    console.print(table)
+    console.print(f"Wall time of the preparation: {seconds:.1f} s")
+
+
+def _minutes(seconds: float) -> Any:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

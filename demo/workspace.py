@@ -1,0 +1,123 @@
+"""The folder of one demo run: a configuration, a certificate, and a GitOps repository of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from ruamel.yaml import YAML
+
+PROJECT = Path(__file__).parent.parent
+EXAMPLE = PROJECT / "examples" / "bootstrap.yaml"
+SUBJECT = "*.aks-ingress.contoso.com"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of one run.
+
+    :ivar speed: of the sandbox; the gate's waits are divided by it
+    """
+
+    folder: Path
+    speed: float
+
+    @classmethod
+    def create(cls, folder: Path, speed: float) -> Workspace:
+        """Make the folder with a self-signed certificate and a bare GitOps repository."""
+        workspace = cls(folder, speed)
+        folder.mkdir(parents=True)
+        workspace.certificate.touch(mode=0o600)
+        workspace.certificate.write_bytes(_self_signed())
+        _gitops(workspace.gitops, folder / "seed")
+        return workspace
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "azure"
+
+    @property
+    def prefect(self) -> Path:
+        return self.folder / "prefect"
+
+    @property
+    def gitops(self) -> Path:
+        return self.folder / "gitops.git"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "ingress-internal-aks-ingress-contoso-com-tls.pem"
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "bootstrap.yaml"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    def write_configuration(self) -> None:
+        """The example's configuration with this run's paths, and its waits as short as Azure's own are here."""
+        yaml = YAML()
+        document = yaml.load(EXAMPLE)
+        document["cluster"]["template"] = str(PROJECT / document["cluster"]["template"])
+        document["certificate"]["pem"] = f"file:{self.certificate}"
+        document["manifests"]["remote"] = str(self.gitops)
+        del document["manifests"]["token"]
+        gate = document["gate"]
+        gate["trust_store"] = [str(self.home / "defender-root.pem")]
+        gate["interval"] = 30 / self.speed
+        for wait in ("deadline", "patience"):
+            gate[wait] = gate[wait] / self.speed
+        yaml.dump(document, self.configuration)
+
+
+def git(*arguments: str, folder: Path) -> str:
+    """The output of git with an identity of its own and nobody's configuration."""
+    identity = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main")
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+
+def _gitops(bare: Path, seed: Path) -> None:
+    """A bare repository whose one commit is the sample."""
+    bare.mkdir()
+    git("init", "--quiet", "--bare", folder=bare)
+    (seed / "cluster-manifests").parent.mkdir()
+    _copy(PROJECT / "examples" / "cluster-manifests", seed / "cluster-manifests")
+    git("init", "--quiet", folder=seed)
+    git("add", "--all", folder=seed)
+    git("commit", "--quiet", "--message", "The cluster's manifests, as the walkthrough has them", folder=seed)
+    git("push", "--quiet", str(bare), "HEAD:main", folder=seed)
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+
+
+def _self_signed() -> bytes:
+    """What the walkthrough's earlier page makes with openssl: RSA 2048, 365 days, self-signed."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SUBJECT)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SUBJECT)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM) + private

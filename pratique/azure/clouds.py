@@ -1,0 +1,69 @@
+"""The Azure clouds: where each is reached, and what its names end with.
+
+Facts: azure-mgmt-core's endpoints; Azure CLI's built-in clouds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from azure.core import AzureClouds
+from azure.identity import AzureAuthorityHosts
+from azure.mgmt.core.tools import get_arm_endpoints
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Where one of the Azure clouds is reached.
+
+    :ivar arm_scope: token scope of Azure Resource Manager
+    :ivar authority: host of Entra ID
+    :ivar vault_suffix: of a vault's host name, with its leading dot
+    :ivar acr_suffix: of a registry's login server, with its leading dot
+    :ivar acr_scope: token scope for the registry token exchange
+    """
+
+    name: str
+    resource_manager: str
+    arm_scope: str
+    authority: str
+    vault_suffix: str
+    acr_suffix: str
+    acr_scope: str
+
+
+def _cloud(name: str, setting: AzureClouds, authority: str, vault_suffix: str, acr_suffix: str) -> Cloud:
+    arm = get_arm_endpoints(setting)
+    return Cloud(
+        name,
+        arm["resource_manager"].rstrip("/"),
+        arm["credential_scopes"][0],
+        authority,
+        vault_suffix,
+        acr_suffix,
+        "https://containerregistry.azure.net/.default",
+    )
+
+
+CLOUDS = {
+    cloud.name: cloud
+    for cloud in (
+        _cloud(
+            "public",
+            AzureClouds.AZURE_PUBLIC_CLOUD,
+            AzureAuthorityHosts.AZURE_PUBLIC_CLOUD,
+            ".vault.azure.net",
+            ".azurecr.io",
+        ),
+        _cloud(
+            "usgov",
+            AzureClouds.AZURE_US_GOVERNMENT,
+            AzureAuthorityHosts.AZURE_GOVERNMENT,
+            ".vault.usgovcloudapi.net",
+            ".azurecr.us",
+        ),
+        _cloud(
+            "china", AzureClouds.AZURE_CHINA_CLOUD, AzureAuthorityHosts.AZURE_CHINA, ".vault.azure.cn", ".azurecr.cn"
+        ),
+    )
+}

@@ -1,0 +1,148 @@
+"""What Microsoft Defender for Containers knows: its plan, and its recommendations in Azure Resource Graph.
+
+::
+
+    plan = await read_plan(session)
+    rows = await recommendations(session, {"sha256:…", "sha256:…"})
+
+All digests of a release go into one query, because Resource Graph counts queries: 15 in 5 seconds a caller. No row for
+a digest means nothing at all: not that the image is clean.
+
+Facts: Defender for Cloud pricings REST API 2024-01-01; Resource Graph "Work with large data sets" and "Guidance for
+throttled requests"; Defender's individual recommendations (generation of 2026).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from azure.mgmt.resourcegraph import models
+
+from pratique.azure.faults import azure_faults
+from pratique.azure.session import AzureSession
+from pratique.errors import Throttled, UnreadableAnswer
+from pratique.images import DIGEST_PATTERN
+
+PAGE = 1000  # rows; the most that Resource Graph gives
+DIGESTS_A_QUERY = 1000  # of 75 characters each: the text stays below 100 kB
+PATIENCE = 5  # throttled answers in a row
+_WINDOW_SECONDS = 5.0
+_RESETS_AFTER = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_QUERY = """
+securityresources
+| where type =~ 'microsoft.security/assessments'
+| where tostring(properties.metadata.recommendationCategory) =~ 'SoftwareUpdate'
+| where tostring(properties.resourceDetails.ResourceType) =~ '.containerimage'
+| extend details = parse_json(tostring(properties.resourceAdditionalData))
+| extend digest = tolower(tostring(coalesce(details.Digest, details.digest)))
+| where digest in ({digests})
+| project id, digest, properties
+| order by id asc
+""".strip()
+
+
+@dataclass(frozen=True)
+class DefenderPlan:
+    """The subscription's plan for containers.
+
+    :ivar enabled: whether it is paid for
+    :ivar registry_assessment: whether images in registries are assessed
+    :ivar findings_artifact: whether the signed findings are attached to the images
+    """
+
+    enabled: bool
+    registry_assessment: bool
+    findings_artifact: bool
+
+
+@dataclass(frozen=True)
+class _Page:
+    rows: list[dict[str, Any]]
+    token: str | None
+    quota: float | None
+
+
+async def read_plan(session: AzureSession) -> DefenderPlan:
+    """Read the plan "Containers" of the session's subscription."""
+    subject = f"subscriptions/{session.subscription_id}"
+    with azure_faults("read the Defender plan", subject):
+        plan = await session.security.pricings.get(subject, "Containers")
+    on = {extension.name for extension in plan.extensions or () if str(extension.is_enabled).lower() == "true"}
+    enabled = plan.pricing_tier == "Standard"
+    return DefenderPlan(
+        enabled,
+        enabled and "ContainerRegistriesVulnerabilityAssessments" in on,
+        enabled and "ContainerIntegrityContribution" in on,
+    )
+
+
+async def recommendations(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
+    """Defender's recommendations for images, as ``{"id", "digest", "properties"}``.
+
+    :param digests: of image manifests
+    :raises ValueError: for a text that is no digest
+    :raises UnreadableAnswer: when Resource Graph cut the result short
+    :raises Throttled: when it keeps refusing although its pace was kept
+    """
+    rows: list[dict[str, Any]] = []
+    for query in _queries(digests):
+        token: str | None = None
+        while True:
+            page = await _ask(session, query, token)
+            rows += page.rows
+            token = page.token
+            if token is None:
+                break
+    return rows
+
+
+def _queries(digests: Collection[str]) -> Iterator[str]:
+    wanted = sorted(set(digests))
+    if wrong := [text for text in wanted if not re.fullmatch(DIGEST_PATTERN, text)]:
+        raise ValueError(f"not a digest: {wrong[0]!r}")
+    for start in range(0, len(wanted), DIGESTS_A_QUERY):
+        some = wanted[start : start + DIGESTS_A_QUERY]
+        yield _QUERY.format(digests=", ".join(f"'{digest}'" for digest in some))
+
+
+async def _ask(session: AzureSession, query: str, token: str | None) -> _Page:
+    """One page. The turn is held while waiting: nobody else could be served meanwhile."""
+    options = models.QueryRequestOptions(top=PAGE, skip_token=token, result_format="objectArray")
+    request = models.QueryRequest(subscriptions=[session.subscription_id], query=query, options=options)
+    attempted = "ask Defender for its findings"
+    async with session.graph_turn:
+        for _ in range(PATIENCE):
+            try:
+                with azure_faults(attempted, "Azure Resource Graph"):
+                    # With a "cls", the SDK's method returns what that makes of the answer and its headers.
+                    page = cast(_Page, await session.graph.resources(request, cls=_page))
+            except Throttled as refusal:
+                last = refusal
+                await asyncio.sleep(refusal.retry_after or _WINDOW_SECONDS)
+                continue
+            if page.quota is not None:
+                await asyncio.sleep(page.quota)
+            return page
+    raise last
+
+
+def _page(response: Any, answer: models.QueryResponse, _: Mapping[str, Any]) -> _Page:
+    if not isinstance(answer.data, list) or (str(answer.result_truncated) == "true" and not answer.skip_token):
+        raise UnreadableAnswer(
+            "ask Defender for its findings",
+            "Azure Resource Graph",
+            "The result is cut short, and there is no way to the rest.",
+            "Report this.",
+        )
+    headers = response.http_response.headers
+    spent = headers.get("x-ms-user-quota-remaining") == "0"
+    return _Page(answer.data, answer.skip_token, _resets_after(headers) if spent else None)
+
+
+def _resets_after(headers: Mapping[str, str]) -> float:
+    match = _RESETS_AFTER.fullmatch(headers.get("x-ms-user-quota-resets-after", ""))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else _WINDOW_SECONDS

@@ -1,0 +1,263 @@
+"""Every error of the Azure SDKs, told in our own words.
+
+::
+
+    with azure_faults("read the vault", vault_id):
+        vault = await session.vaults.vaults.get(group, name)
+
+Status alone decides nothing: a long-running operation that failed arrives with the 200 of the poll that reported it,
+and Key Vault tells a closed firewall from a missing role only in the inner error.
+
+Facts: ARM error envelope (Azure REST guidelines, "Handling errors"); Key Vault REST API error codes; azure-core's
+exception mapping.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from azure.core import exceptions as sdk
+
+from pratique.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    Conflict,
+    NetworkDenied,
+    NotFound,
+    OperationFailed,
+    PermissionDenied,
+    PratiqueError,
+    Throttled,
+    Unavailable,
+    UnreadableAnswer,
+)
+
+LONGEST = 900  # characters of a service's message that are kept
+_CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection")
+_ACTION = re.compile(r"(?:perform action|Action:)\s*'([^']+)'")
+_SCOPE = re.compile(r"(?:over scope|Resource:)\s*'([^']+)'")
+_REMEDIES: Mapping[type[PratiqueError], str] = {
+    AuthenticationFailed: "Check the worker's identity: AZURE_CLIENT_ID, AZURE_TENANT_ID and its secret, or az login.",
+    NetworkDenied: "Let this worker's address in, or run it inside the network.",
+    NotFound: "Check the name, the resource group and the subscription.",
+    Conflict: "Look at what is there already.",
+    OperationFailed: "Mend what the message names, then run again.",
+    Throttled: "Wait, then run again.",
+    Unavailable: "Run again; if it persists, look at the service's health.",
+    UnreadableAnswer: "Report this: the service answered in a form that is not known here.",
+    ConfigurationError: "Set SSL_CERT_FILE to the authorities that this network trusts.",
+}
+
+
+@dataclass(frozen=True)
+class ServiceFault:
+    """What a service said when it refused.
+
+    :ivar status: HTTP status, or ``None`` without an answer
+    :ivar inner_code: Key Vault's inner error code
+    :ivar reasons: the innermost causes, as ``code: message``
+    :ivar retry_after: seconds
+    """
+
+    status: int | None
+    code: str
+    inner_code: str
+    message: str
+    reasons: tuple[str, ...] = ()
+    request_id: str = ""
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        told = "; ".join(self.reasons) or self.message
+        label = " ".join(part for part in (_number(self.status), self.inner_code or self.code) if part)
+        where = f" (request {self.request_id})" if self.request_id else ""
+        return f"{label}: {_short(told)}{where}" if label else f"{_short(told)}{where}"
+
+
+def read_fault(error: sdk.HttpResponseError) -> ServiceFault:
+    """Take an SDK error apart."""
+    body = _body(error)
+    headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
+    inner = body.get("innererror")
+    return ServiceFault(
+        status=error.status_code,
+        code=str(body.get("code") or ""),
+        inner_code=str(inner.get("code") or "") if isinstance(inner, dict) else "",
+        message=str(body.get("message") or error.message),
+        reasons=tuple(dict.fromkeys(_innermost(body))) if body.get("details") else (),
+        request_id=headers.get("x-ms-request-id", ""),
+        retry_after=retry_after(headers),
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks to wait (``Retry-After`` as seconds or date, ``retry-after-ms``), or ``None``."""
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (milliseconds := headers.get(name, "")).isdigit():
+            return int(milliseconds) / 1000
+    text = headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def translate(
+    error: Exception, attempted: str, subject: str, remedies: Mapping[type[PratiqueError], str] | None = None
+) -> PratiqueError:
+    """The error of our tree that an SDK error is.
+
+    :param remedies: next steps better than the general ones, by error class
+    """
+    kind, observed, wait = _classify(error)
+    remedy = (remedies or {}).get(kind) or (
+        _permission_remedy(observed) if kind is PermissionDenied else _REMEDIES[kind]
+    )
+    translated = kind(attempted, subject, observed, remedy)
+    if isinstance(translated, Throttled):
+        translated.retry_after = wait
+    return translated
+
+
+@contextmanager
+def azure_faults(
+    attempted: str, subject: str, *, remedies: Mapping[type[PratiqueError], str] | None = None
+) -> Iterator[None]:
+    """Let nothing of the SDKs out of the block.
+
+    The SDK's error is not chained: it carries the request, and with it passwords and keys of its body.
+
+    :param attempted: verb phrase of what is being done
+    :param subject: on what
+    :raises PratiqueError: in place of every error of azure-core, azure-identity, aiohttp, and time-outs
+    """
+    try:
+        yield
+    except PratiqueError:
+        raise
+    except (
+        sdk.AzureError,
+        sdk.SerializationError,
+        sdk.DeserializationError,
+        aiohttp.ClientError,
+        TimeoutError,
+        OSError,
+    ) as error:
+        raise translate(error, attempted, subject, remedies) from None
+
+
+def _classify(error: Exception) -> tuple[type[PratiqueError], str, float | None]:
+    if isinstance(error, sdk.HttpResponseError):
+        fault = read_fault(error)
+        return _by_status(error, fault), str(fault), fault.retry_after
+    told = _short(str(error)) or type(error).__name__
+    if isinstance(error, (sdk.SerializationError, sdk.DeserializationError)):
+        return UnreadableAnswer, told, None
+    if isinstance(error, (sdk.StreamConsumedError, sdk.StreamClosedError, sdk.ResponseNotReadError)):
+        return UnreadableAnswer, told, None
+    causes = (error, getattr(error, "inner_exception", None))
+    if any(isinstance(cause, aiohttp.ClientConnectorCertificateError) for cause in causes):
+        return ConfigurationError, told, None
+    return Unavailable, f"No answer: {told}", None
+
+
+def _by_status(error: sdk.HttpResponseError, fault: ServiceFault) -> type[PratiqueError]:
+    match fault.status:
+        case None:
+            return _by_class(error)
+        case 429:
+            return Throttled
+        case status if status == 408 or (status >= 500 and status != 501):
+            return Unavailable
+        case _ if isinstance(error, sdk.DecodeError):
+            return _by_class(error)
+        case 401:
+            return AuthenticationFailed
+        case 403:
+            return NetworkDenied if fault.inner_code in _CLOSED else PermissionDenied
+        case 404:
+            return NotFound
+        case 409 | 412:
+            return Conflict
+        case status if 300 <= status < 400:
+            return UnreadableAnswer
+        case _ if isinstance(error, sdk.ClientAuthenticationError):
+            return AuthenticationFailed
+        case _:
+            return OperationFailed
+
+
+def _by_class(error: sdk.HttpResponseError) -> type[PratiqueError]:
+    match error:
+        case sdk.IncompleteReadError():
+            return Unavailable
+        case sdk.ClientAuthenticationError():
+            return AuthenticationFailed
+        case sdk.ResourceNotFoundError():
+            return NotFound
+        case sdk.ResourceExistsError() | sdk.ResourceModifiedError():
+            return Conflict
+        case sdk.DecodeError() | sdk.TooManyRedirectsError() | sdk.ResourceNotModifiedError():
+            return UnreadableAnswer
+        case _:
+            return OperationFailed
+
+
+def _permission_remedy(observed: str) -> str:
+    action, scope = _ACTION.search(observed), _SCOPE.search(observed)
+    what = action[1] if action else "this action"
+    where = f" on {scope[1]}" if scope else ""
+    return f"Give the worker's identity a role with {what}{where} (az role assignment create), then run again."
+
+
+def _body(error: sdk.HttpResponseError) -> dict[str, Any]:
+    """The ``error`` object of the answer, whichever of the SDKs' models read it."""
+    try:
+        document = json.loads(error.response.text())  # type: ignore[union-attr]  # no response: AttributeError
+    except (AttributeError, ValueError, sdk.AzureError):
+        document = None
+    body = document.get("error") if isinstance(document, dict) else None
+    if isinstance(body, dict):
+        return body
+    if isinstance(body, str):  # Entra's form
+        return {"code": body, "message": document.get("error_description", body)}
+    return {}
+
+
+def _innermost(node: Mapping[str, Any]) -> Iterator[str]:
+    """Leaves of nested ``details``; ARM wraps a provider's answer as JSON in a message."""
+    details = [detail for detail in node.get("details") or () if isinstance(detail, dict)]
+    message = str(node.get("message") or "")
+    if not details and message.lstrip().startswith("{"):
+        try:
+            wrapped = json.loads(message)
+        except ValueError:
+            wrapped = {}
+        wrapped = wrapped.get("error", wrapped) if isinstance(wrapped, dict) else {}
+        if isinstance(wrapped, dict) and wrapped.get("message"):
+            details = [wrapped]
+    if not details:
+        yield f"{node.get('code') or 'Error'}: {message}"
+    for detail in details:
+        yield from _innermost(detail)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _number(status: int | None) -> str:
+    return str(status) if status is not None and not 200 <= status < 300 else ""

@@ -1,0 +1,41 @@
+"""What the identity may do, as ARM itself answers it (Microsoft.Authorization/permissions, 2022-04-01)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from pratique.azure.faults import azure_faults
+from pratique.azure.session import AzureSession
+from pratique.errors import PermissionDenied
+
+
+async def require_actions(session: AzureSession, group: str, wanted: Collection[str]) -> None:
+    """Check that the identity holds actions on a resource group.
+
+    Every entry that ARM lists comes from one role: an action counts when a role grants it and the same role does not
+    take it away again.
+
+    :raises PermissionDenied: naming the actions that are missing
+    """
+    granted: list[tuple[list[str], list[str]]] = []
+    with azure_faults("read the identity's permissions", group):
+        async for permission in session.authorization.permissions.list_for_resource_group(group):
+            granted.append((list(permission.actions or ()), list(permission.not_actions or ())))
+    missing = [action for action in wanted if not any(_grants(action, *entry) for entry in granted)]
+    if missing:
+        raise PermissionDenied(
+            "use the resource group",
+            group,
+            f"The identity lacks {', '.join(missing)}.",
+            "Have a role with these actions assigned on the resource group; grants take up to ten minutes.",
+        )
+
+
+def _grants(action: str, actions: Iterable[str], not_actions: Iterable[str]) -> bool:
+    return any(_matches(p, action) for p in actions) and not any(_matches(p, action) for p in not_actions)
+
+
+def _matches(pattern: str, action: str) -> bool:
+    """An action pattern of a role, in which ``*`` stands for any text; letter case does not count."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.lower().split("*"))), action.lower()) is not None

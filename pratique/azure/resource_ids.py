@@ -1,0 +1,45 @@
+"""ARM resource ids.
+
+>>> vault = ResourceId.parse("/subscriptions/s/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv")
+>>> vault.group, vault.type, vault.name
+('rg', 'Microsoft.KeyVault/vaults', 'kv')
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pratique.errors import ConfigurationError
+
+_PATTERN = re.compile(
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
+    r"/providers/(?P<type>[^/]+/[^/]+)/(?P<name>[^/]+)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class ResourceId:
+    """A top-level resource of a resource group.
+
+    :ivar type: ``Namespace/type``
+    """
+
+    subscription: str
+    group: str
+    type: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> ResourceId:
+        """:raises ConfigurationError: when the text is not such an id"""
+        match = _PATTERN.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(
+                "read the resource id",
+                text,
+                "It is not the id of a resource in a resource group.",
+                "Copy it from: az resource show --query id",
+            )
+        return cls(**match.groupdict())

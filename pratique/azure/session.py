@@ -1,0 +1,261 @@
+"""One authenticated way into Azure: a credential, a connection pool, and the management clients over them.
+
+::
+
+    async with AzureSession.open() as session:
+        me = await session.caller()
+        vault = await session.vaults.vaults.get("rg-bu0001a0005-centralus", "kv-aks-abc")
+
+Which Azure it is comes from the cloud's name; which identity, from the usual environment variables, workload or
+managed identity, or ``az login``, in that order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import aiohttp
+from azure.core.credentials import AccessToken
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.identity import CredentialUnavailableError
+from azure.identity.aio import DefaultAzureCredential
+from azure.keyvault.certificates.aio import CertificateClient
+from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
+from azure.mgmt.keyvault.aio import KeyVaultManagementClient
+from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
+from azure.mgmt.resource.resources.aio import ResourceManagementClient
+from azure.mgmt.resourcegraph.aio import ResourceGraphClient
+from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
+
+from pratique.azure.clouds import CLOUDS, Cloud
+from pratique.azure.faults import azure_faults
+from pratique.errors import ConfigurationError, UnreadableAnswer
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+REQUEST_SECONDS = 300.0  # one request with all its retries
+RETRIES = 4
+POLL_SECONDS = 5.0
+CLI_SECONDS = 30  # az starts slowly on a busy machine
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The identity that this process acts as.
+
+    :ivar kind: the principal type that a role assignment needs
+    :ivar name: for people to read
+    """
+
+    object_id: str
+    tenant_id: str
+    kind: Literal["User", "ServicePrincipal"]
+    name: str
+
+
+class _FirstConfigured:
+    """The first of DefaultAzureCredential's sources that is configured, with its errors as they are.
+
+    The chain itself reports a token service that is down as a refused credential: transient would become permanent.
+    """
+
+    def __init__(self, chain: DefaultAzureCredential) -> None:
+        self._chain = chain
+        self._sources = cast(Sequence[AsyncTokenCredential], chain.credentials)
+
+    async def get_token(
+        self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any
+    ) -> AccessToken:
+        missing: list[str] = []
+        for source in self._sources:
+            try:
+                return await source.get_token(*scopes, claims=claims, tenant_id=tenant_id, **options)
+            except CredentialUnavailableError as error:
+                missing.append(str(error.message))
+        raise ClientAuthenticationError("No credential is configured: " + " ".join(missing))
+
+    async def close(self) -> None:
+        await self._chain.close()
+
+    async def __aenter__(self) -> _FirstConfigured:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class AzureSession:
+    """Clients over one credential and one connection pool. Made by :meth:`open`.
+
+    :ivar graph_turn: held around a Resource Graph query, because its quota is the caller's, not the query's
+    """
+
+    def __init__(
+        self,
+        subscription_id: str,
+        cloud: Cloud,
+        credential: AsyncTokenCredential,
+        transport: AioHttpTransport,
+        poll_seconds: float,
+    ) -> None:
+        self.subscription_id = subscription_id
+        self.cloud = cloud
+        self.poll_seconds = poll_seconds
+        self.graph_turn = asyncio.Lock()
+        self._credential = credential
+        self._certificates: dict[str, CertificateClient] = {}
+        self._common: dict[str, Any] = {
+            "transport": transport,
+            "retry_total": RETRIES,
+            "timeout": REQUEST_SECONDS,
+            "user_agent": "pratique",
+        }
+        self._arm: dict[str, Any] = {
+            "base_url": cloud.resource_manager,
+            "credential_scopes": [cloud.arm_scope],
+            "polling_interval": poll_seconds,
+            **self._common,
+        }
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, subscription_id: str | None = None, cloud: str = "public", *, poll_seconds: float = POLL_SECONDS
+    ) -> AsyncIterator[AzureSession]:
+        """Open a session; nothing is sent until it is used.
+
+        :param subscription_id: default: AZURE_SUBSCRIPTION_ID
+        :param cloud: ``public``, ``usgov`` or ``china``
+        :param poll_seconds: between two looks at a long-running operation, when the service asks for no pace
+        :raises ConfigurationError: without a subscription, or for an unknown cloud
+        """
+        subscription = subscription_id or os.environ.get("AZURE_SUBSCRIPTION_ID")
+        if not subscription:
+            raise ConfigurationError(
+                "open a session with Azure", cloud, "No subscription is named.", "Set AZURE_SUBSCRIPTION_ID."
+            )
+        if cloud not in CLOUDS:
+            raise ConfigurationError(
+                "open a session with Azure", cloud, "No such cloud.", f"Use one of: {', '.join(CLOUDS)}."
+            )
+        # aiohttp's own TLS context dates from its import; this one sees the SSL_CERT_FILE of now.
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
+        async with aiohttp.ClientSession(
+            connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        ) as pool:
+            transport = AioHttpTransport(
+                session=pool, session_owner=False, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
+            )
+            async with _credential(CLOUDS[cloud], transport) as credential:
+                yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
+
+    @cached_property
+    def deployments(self) -> DeploymentsMgmtClient:
+        return DeploymentsMgmtClient(self._credential, self.subscription_id, **self._arm)
+
+    @cached_property
+    def resources(self) -> ResourceManagementClient:
+        return ResourceManagementClient(self._credential, self.subscription_id, **self._arm)
+
+    @cached_property
+    def registries(self) -> ContainerRegistryManagementClient:
+        return ContainerRegistryManagementClient(self._credential, self.subscription_id, **self._arm)
+
+    @cached_property
+    def vaults(self) -> KeyVaultManagementClient:
+        return KeyVaultManagementClient(self._credential, self.subscription_id, **self._arm)
+
+    @cached_property
+    def authorization(self) -> AuthorizationManagementClient:
+        return AuthorizationManagementClient(self._credential, self.subscription_id, **self._arm)
+
+    @cached_property
+    def graph(self) -> ResourceGraphClient:
+        return ResourceGraphClient(self._credential, **self._arm)
+
+    @cached_property
+    def security(self) -> SecurityCenter:
+        return SecurityCenter(self._credential, **self._arm)
+
+    def certificates(self, vault: str) -> CertificateClient:
+        """Client of one vault's data plane.
+
+        :param vault: the vault's name
+        """
+        if vault not in self._certificates:
+            url = f"https://{vault}{self.cloud.vault_suffix}"
+            self._certificates[vault] = CertificateClient(url, self._credential, **self._common)
+        return self._certificates[vault]
+
+    async def token(self, scope: str) -> str:
+        """An Entra ID access token.
+
+        :param scope: ``https://audience/.default``
+        :raises AuthenticationFailed: when no credential gives one
+        """
+        with azure_faults("get a token", scope):
+            return (await self._credential.get_token(scope)).token
+
+    async def registry_token(self) -> str:
+        """An Entra ID token that container registries exchange for their own."""
+        return await self.token(self.cloud.acr_scope)
+
+    async def caller(self) -> Caller:
+        """Who this session acts as, read from its own Resource Manager token.
+
+        The signature is not checked: the token came straight from Entra ID and proves nothing to us.
+
+        :raises UnreadableAnswer: when the token lacks the claims ``oid`` and ``tid``
+        """
+        claims = _claims(await self.token(self.cloud.arm_scope))
+        if not (claims.get("oid") and claims.get("tid")):
+            raise UnreadableAnswer(
+                "tell who the worker is",
+                "access token of Azure Resource Manager",
+                "It has no object id or tenant id.",
+                "Use a service principal, a managed identity or az login.",
+            )
+        app = claims.get("idtyp") == "app" or not (claims.get("scp") or claims.get("upn"))
+        name = _first(claims, ("app_displayname", "appid", "oid") if app else ("upn", "unique_name", "name", "oid"))
+        return Caller(claims["oid"], claims["tid"], "ServicePrincipal" if app else "User", name)
+
+
+def _credential(cloud: Cloud, transport: AioHttpTransport) -> _FirstConfigured:
+    # AZURE_AUTHORITY_HOST may name another authority for the public cloud, as everywhere in azure-identity.
+    authority = {} if cloud.name == "public" else {"authority": cloud.authority}
+    return _FirstConfigured(
+        DefaultAzureCredential(
+            **authority,
+            exclude_shared_token_cache_credential=True,
+            exclude_visual_studio_code_credential=True,
+            exclude_powershell_credential=True,
+            exclude_developer_cli_credential=True,
+            process_timeout=CLI_SECONDS,
+            transport=transport,
+        )
+    )
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _first(claims: dict[str, Any], names: Sequence[str]) -> str:
+    return next(str(claims[name]) for name in names if claims.get(name))

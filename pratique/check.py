@@ -1,0 +1,142 @@
+"""``pratique check``: whether a run could work, found out without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import httpx
+
+from pratique import gitops
+from pratique.azure.defender import read_plan
+from pratique.azure.permissions import require_actions
+from pratique.azure.session import AzureSession
+from pratique.certificate import from_secret, read_pem
+from pratique.config import Bootstrap
+from pratique.errors import PratiqueError
+from pratique.images import ImageReference
+from pratique.infrastructure import find_registry, read_network
+from pratique.oci.auth import Authenticator, Login
+from pratique.oci.client import OciClient
+from pratique.secret import SecretKind, SecretSource
+
+#: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6).
+CLUSTER_ACTIONS = (
+    "Microsoft.Resources/deployments/validate/action",
+    "Microsoft.Resources/deployments/write",
+    "Microsoft.ContainerRegistry/registries/write",
+    "Microsoft.ContainerRegistry/registries/importImage/action",
+    "Microsoft.ContainerRegistry/registries/pull/read",
+    "Microsoft.KeyVault/vaults/write",
+    "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Authorization/roleAssignments/delete",
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One check's outcome.
+
+    :ivar remedy: the next step when it failed
+    """
+
+    name: str
+    passed: bool
+    detail: str
+    remedy: str = ""
+
+
+async def run_checks(config: Bootstrap) -> list[Line]:
+    """All checks in the order in which a reader would mend what they find."""
+    lines = [await _line("certificate", lambda: _certificate(config))]
+    try:
+        async with AzureSession.open(config.subscription_id) as session, httpx.AsyncClient(timeout=30) as http:
+            lines += [line async for line in _azure(config, session, http)]
+    except PratiqueError as error:
+        lines.append(Line("Azure", False, error.observed, error.remedy))
+    lines.append(await _line("GitOps repository", lambda: _repository(config)))
+    return lines
+
+
+async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClient) -> AsyncIterator[Line]:
+    signed_in = await _line("credentials", lambda: _caller(session))
+    yield signed_in
+    if not signed_in.passed:
+        return
+    yield await _line("spoke network", lambda: read_network(session, config.network))
+    yield await _line("permissions", lambda: _permissions(config, session))
+    async for line in _defender(session):
+        yield line
+    logins = {
+        entry.registry: Login(entry.username, SecretSource.parse(entry.password).read().decode().strip())
+        for entry in config.catalogue.credentials
+        if SecretSource.parse(entry.password).kind is not SecretKind.PREFECT
+    }
+    client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token))
+    for image in config.catalogue.images:
+        yield await _line(image.source, partial(_resolves, client, image.reference))
+    yield await _line("registry", lambda: _registry(config, session, client))
+
+
+async def _line(name: str, check: Callable[[], Awaitable[str]]) -> Line:
+    try:
+        return Line(name, True, await check())
+    except PratiqueError as error:
+        return Line(name, False, error.observed, error.remedy)
+
+
+async def _certificate(config: Bootstrap) -> str:
+    source = SecretSource.parse(config.certificate.pem)
+    if source.kind is SecretKind.PREFECT:
+        return f"{source} is read by flow runs only; not checked here"
+    pem = from_secret(source.read(), str(source))
+    bundle = read_pem(pem, subject=config.certificate.subject, now=datetime.now(UTC))
+    return f"{bundle.thumbprint}, {bundle.days_left} days left"
+
+
+async def _caller(session: AzureSession) -> str:
+    caller = await session.caller()
+    return f"{caller.kind} {caller.name} ({caller.object_id}) in tenant {caller.tenant_id}"
+
+
+async def _permissions(config: Bootstrap, session: AzureSession) -> str:
+    await require_actions(session, config.cluster.resource_group, CLUSTER_ACTIONS)
+    return f"{len(CLUSTER_ACTIONS)} actions on {config.cluster.resource_group}, all there"
+
+
+async def _defender(session: AzureSession) -> AsyncIterator[Line]:
+    try:
+        plan = await read_plan(session)
+    except PratiqueError as error:
+        yield Line("Defender for Containers", False, error.observed, error.remedy)
+        return
+    enable = "Enable it: Defender for Cloud > Environment settings > the subscription > Containers."
+    for name, enabled in (
+        ("Defender for Containers plan", plan.enabled),
+        ("Defender extension: registry access (scans images)", plan.registry_assessment),
+        ("Defender extension: security findings (attaches the artifact that proves a scan)", plan.findings_artifact),
+    ):
+        yield Line(name, enabled, "on" if enabled else "off", "" if enabled else enable)
+
+
+async def _resolves(client: OciClient, reference: ImageReference) -> str:
+    return (await client.resolve(reference)).digest
+
+
+async def _registry(config: Bootstrap, session: AzureSession, client: OciClient) -> str:
+    registry = await find_registry(session, config.cluster)
+    if registry is None:
+        return "not deployed yet: nothing to reach"
+    await client.ping(registry.login_server)
+    return f"{registry.login_server} is reachable from here"
+
+
+async def _repository(config: Bootstrap) -> str:
+    token = config.manifests.token
+    if token and SecretSource.parse(token).kind is SecretKind.PREFECT:
+        return f"{token} is read by flow runs only; not checked here"
+    secret = SecretSource.parse(token).read().decode().strip() if token else None
+    async with gitops.checkout(config.manifests.remote, config.manifests.branch, token=secret) as tree:
+        return f"{config.manifests.branch} at {(await tree.head())[:12]}"

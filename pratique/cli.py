@@ -1,0 +1,118 @@
+"""The command line: ``pratique prepare``, ``pratique check``, ``pratique demo``.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 blocked by the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pratique.check import run_checks
+from pratique.config import Bootstrap, load
+from pratique.errors import ConfigurationError, GateBlocked, PratiqueError
+from pratique.report import Preparation
+
+FAILED, MISUSED, BLOCKED = 1, 2, 3
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+_out = Console(soft_wrap=True)
+#: Off a terminal nothing may be cut: digests are there to be compared.
+_WIDE = 240
+
+ConfigArgument = Annotated[Path, typer.Argument(help="Configuration file; see examples/bootstrap.yaml.")]
+
+
+@app.command()
+def prepare(
+    config: ConfigArgument,
+    output: Annotated[Path | None, typer.Option(help="Write the result to this file, as JSON.")] = None,
+) -> None:
+    """Prepare everything that the cluster needs before it is bootstrapped."""
+    # Importing Prefect takes a second, which 'check' and '--help' need not spend.
+    from flows.prepare_cluster import prepare_cluster
+
+    loaded = _load(config)
+    _without_tracebacks()
+    try:
+        result = asyncio.run(prepare_cluster(loaded))
+    except PratiqueError as error:
+        _fail(error)
+    _show(result)
+    if output is not None:
+        output.write_text(json.dumps(dataclasses.asdict(result), default=str, indent=1))
+
+
+@app.command()
+def check(config: ConfigArgument) -> None:
+    """Find out whether a run could work: credentials, permissions, Defender, names, network. Changes nothing."""
+    failed = False
+    for line in asyncio.run(run_checks(_load(config))):
+        failed |= not line.passed
+        _out.print(f"[{'green' if line.passed else 'red'}]{'pass' if line.passed else 'FAIL'}[/] ", end="")
+        _out.print(f"{line.name}: {line.detail}", markup=False, highlight=False)
+        if not line.passed:
+            _out.print(f"     next: {line.remedy}", markup=False, highlight=False)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Run everything on a local Azure, without an account. Options: --exit, --speed N."""
+    command = [sys.executable, "-m", "demo", *context.args]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # our own interpreter and module
+
+
+def _load(path: Path) -> Bootstrap:
+    try:
+        return load(path)
+    except PratiqueError as error:
+        _fail(error)
+
+
+def _fail(error: PratiqueError) -> NoReturn:
+    """One line for what a user can mend, and the exit code that says which kind it is."""
+    code = MISUSED if isinstance(error, ConfigurationError) else BLOCKED if isinstance(error, GateBlocked) else FAILED
+    typer.echo(f"pratique: {type(error).__name__}: {error}", err=True)
+    raise typer.Exit(code)
+
+
+def _without_tracebacks() -> None:
+    """Prefect logs a failed run with its traceback; an error of ours says all that there is to know in one line."""
+
+    def strip(record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], PratiqueError):
+            record.exc_info = record.exc_text = None
+        return True
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(strip)
+
+
+def _show(result: Preparation) -> None:
+    table = Table(title="Ready to bootstrap")
+    for heading in ("image", "digest", "verdict", "live reference"):
+        table.add_column(heading, overflow="fold")
+    for image in result.images:
+        table.add_row(image.source, image.digest, image.verdict, image.live.split("@")[0])
+    _out.print(table, width=None if _out.is_terminal else _WIDE)
+    _out.print(
+        f"certificate {result.certificate} in {result.vault}: thumbprint {result.thumbprint}, "
+        f"expires {result.expires_on:%Y-%m-%d}",
+        highlight=False,
+    )
+    for sha, message in result.commits:
+        _out.print(f"commit {sha[:12]} {message}", highlight=False)
+    if not result.commits:
+        _out.print(f"manifests unchanged at {result.head[:12]}", highlight=False)

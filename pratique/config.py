@@ -1,0 +1,278 @@
+"""The configuration: one validated model, written as YAML and shown by Prefect as a form.
+
+Secrets are named here, never held here: a field that needs one says where it lies (``file:PATH``, ``env:NAME`` or
+``prefect-secret:BLOCK``). Paths are relative to the folder in which the flow runs.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from io import StringIO
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pratique.errors import ConfigurationError
+from pratique.images import ImageReference
+
+CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
+
+ResourceGroup = Annotated[str, Field(pattern=r"^[-\w._()]{1,89}[-\w_()]$", description="Name of a resource group.")]
+DeploymentName = Annotated[str, Field(pattern=r"^[-\w._()]{1,64}$", description="Name of an ARM deployment.")]
+SecretName = Annotated[
+    str,
+    Field(
+        pattern=r"^(file|env|prefect-secret):.+$",
+        description="Where the secret lies: file:PATH, env:NAME or prefect-secret:BLOCK. Never the secret itself.",
+    ),
+]
+Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Model):
+    """The spoke network, which the network team has deployed before."""
+
+    resource_group: ResourceGroup
+    deployment: DeploymentName
+    output: str = Field("clusterVnetResourceId", description="Output of that deployment with the network's id.")
+    parameter: str = Field("targetVnetResourceId", description="Parameter of our template that takes it.")
+
+
+class Cluster(_Model):
+    """What is deployed for the cluster before there is a cluster."""
+
+    resource_group: ResourceGroup
+    deployment: DeploymentName = "pre-cluster-stamp"
+    template: Path = Field(Path("infra/pre-cluster-stamp.json"), description="ARM template (.json or .bicep).")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Further parameters of the template.")
+    certificate_parameter: str | None = Field(
+        "aksIngressControllerCertificate",
+        description="Parameter that takes the public certificate (base64 of PEM); empty when there is none.",
+    )
+    ip_rules_parameter: str | None = Field(
+        "keyVaultIpRules", description="Parameter that takes the vault's present firewall rules, so that they stay."
+    )
+    tags_parameter: str | None = Field(
+        "keyVaultTags", description="Parameter that takes the vault's present tags, so that leases stay."
+    )
+    redeploy: bool = Field(False, description="Deploy even if the same template and parameters succeeded before.")
+
+
+class Image(_Model):
+    """One image of the catalogue."""
+
+    source: str = Field(
+        description="Fully qualified reference, for example docker.io/library/busybox:1.37.0.", min_length=3
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _tagged(cls, source: str) -> str:
+        try:
+            reference = ImageReference.parse(source)
+        except ConfigurationError as error:
+            raise ValueError(f"{error.observed} {error.remedy}") from None
+        if reference.tag is None:
+            raise ValueError("An image of the catalogue needs a tag, with a digest or without.")
+        return source
+
+    @property
+    def reference(self) -> ImageReference:
+        return ImageReference.parse(self.source)
+
+
+class Release(_Model):
+    """Images that are promoted together or not at all."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
+    images: tuple[Image, ...] = Field(min_length=1)
+
+
+class SourceCredential(_Model):
+    """An account at a source registry: Docker Hub, for one, limits anonymous pulls."""
+
+    registry: str
+    username: str
+    password: SecretName
+
+
+class Catalogue(_Model):
+    """Everything that the cluster will run."""
+
+    releases: tuple[Release, ...] = Field(min_length=1)
+    credentials: tuple[SourceCredential, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> Self:
+        seen: dict[str, str] = {}
+        for image in self.images:
+            repository = image.reference.repository
+            if other := seen.get(repository):
+                raise ValueError(f"{other} and {image.source} would share live/{repository}: name one of them")
+            seen[repository] = image.source
+        return self
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return tuple(image for release in self.releases for image in release.images)
+
+
+class Limits(_Model):
+    """How many findings of each severity an image may have; empty means any number."""
+
+    critical: int | None = Field(0, ge=0, description="Critical, and whatever has no known severity.")
+    high: int | None = Field(0, ge=0)
+    medium: int | None = Field(None, ge=0)
+    low: int | None = Field(None, ge=0)
+
+
+class Acceptance(_Model):
+    """An image that is promoted although Defender never assesses it: who decided so, why, and until when."""
+
+    image: str = Field(description="The image's source reference, as in the catalogue.")
+    reason: str = Field(min_length=10)
+    owner: str = Field(min_length=2)
+    approver: str = Field(min_length=2)
+    expires: date
+
+    @model_validator(mode="after")
+    def _two_persons(self) -> Self:
+        if self.owner.strip().lower() == self.approver.strip().lower():
+            raise ValueError(f"{self.owner} cannot approve what {self.owner} owns: name somebody else as approver")
+        return self
+
+
+class Gate(_Model):
+    """What an image has to show before it is promoted."""
+
+    platforms: tuple[Platform, ...] = Field(
+        ("linux/amd64",), min_length=1, description="Platforms of a multi-platform image that need a verdict."
+    )
+    limits: Limits = Limits()
+    deadline: float = Field(240, gt=0, description="Minutes to wait for Defender; then an image is Unverified.")
+    patience: float = Field(30, ge=0, description="Minutes to wait for an image whose acceptance is on file.")
+    interval: float = Field(30, gt=0, description="Seconds between two looks at Defender's results.")
+    acceptances: tuple[Acceptance, ...] = ()
+    trust_store: tuple[Path, ...] = Field(
+        (), description="PEM files with the roots whose signature on a findings artifact counts."
+    )
+    unsafe_accept_unsigned_artifacts: bool = Field(
+        False, description="Believe findings artifacts without a signature: anybody who may push could forge one."
+    )
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if self.limits == Limits(critical=None, high=None, medium=None, low=None):
+            raise ValueError("limits: at least one severity needs a limit, or the gate would let everything pass")
+        if self.trust_store and self.unsafe_accept_unsigned_artifacts:
+            raise ValueError("trust_store and unsafe_accept_unsigned_artifacts contradict each other")
+        if not self.trust_store and not self.unsafe_accept_unsigned_artifacts:
+            raise ValueError("trust_store: name the PEM file of the root that signs findings artifacts")
+        return self
+
+
+class Certificate(_Model):
+    """The ingress certificate and the temporary access with which it is imported."""
+
+    name: str = Field(pattern=r"^[0-9a-zA-Z-]{1,127}$", description="Name in the vault.")
+    subject: str = Field(description="Name that the certificate must be for, for example *.aks-ingress.contoso.com.")
+    pem: SecretName
+    role: str = Field(CERTIFICATES_OFFICER, description="GUID of the role that is granted for the time of the import.")
+    address: IPv4Address | None = Field(None, description="This worker's public address; empty asks the services.")
+    address_services: tuple[str, ...] = Field(
+        ("https://ifconfig.io/ip",), description="Echo services, which must agree.", min_length=1
+    )
+    lease_minutes: int = Field(30, ge=5, le=240, description="After this long a sweep ends what we could not.")
+
+
+class Author(_Model):
+    name: str = "Pratique"
+    email: str = Field("pratique@localhost", pattern=r"^[^@\s<>]+@[^@\s<>]+$")
+
+
+class Manifests(_Model):
+    """The GitOps repository from which the cluster bootstraps itself."""
+
+    remote: str = Field(description="URL or path of the repository, without credentials.")
+    branch: str = "main"
+    folder: str = Field("cluster-manifests", description="Folder below which the kustomizations lie; '.' for all.")
+    provider_file: str = Field(
+        "ingress-nginx/akv-tls-provider.yaml", description="The SecretProviderClass, relative to the folder."
+    )
+    author: Author = Author()
+    token: SecretName | None = Field(None, description="Where the token for an HTTPS remote lies.")
+
+    @field_validator("remote")
+    @classmethod
+    def _no_credentials(cls, remote: str) -> str:
+        if "://" in remote and "@" in remote.split("://", 1)[1].split("/")[0] and not remote.startswith("ssh://"):
+            raise ValueError("the URL holds credentials: remove them and name the token's place in 'token'")
+        return remote
+
+
+class Bootstrap(_Model):
+    """Everything that the cluster needs before it is bootstrapped."""
+
+    subscription_id: str | None = Field(
+        None, description="Azure subscription; empty takes AZURE_SUBSCRIPTION_ID.", pattern=r"^[0-9a-fA-F-]{36}$"
+    )
+    network: Network
+    cluster: Cluster
+    catalogue: Catalogue
+    gate: Gate
+    certificate: Certificate
+    manifests: Manifests
+
+    @model_validator(mode="after")
+    def _acceptances_name_images(self) -> Self:
+        known = {image.source for image in self.catalogue.images}
+        for acceptance in self.gate.acceptances:
+            if acceptance.image not in known:
+                raise ValueError(f"gate.acceptances: {acceptance.image} is not an image of the catalogue")
+        return self
+
+
+def load(path: Path) -> Bootstrap:
+    """Read a configuration file.
+
+    :raises ConfigurationError: names each wrong field, its value, and what is allowed
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            "read the configuration", str(path), f"{error.strerror}.", "Start from examples/bootstrap.yaml."
+        ) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "configuration") -> Bootstrap:
+    """The same from text; ``name`` is what errors call it."""
+    try:
+        document = YAML(typ="safe", pure=True).load(StringIO(text))
+    except YAMLError as error:
+        raise ConfigurationError("read the configuration", name, f"It is not YAML: {error}", "Mend the file.") from None
+    try:
+        return Bootstrap.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "use the configuration", name, _explain(error), "Correct these fields; examples/bootstrap.yaml shows all."
+        ) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        field = ".".join(str(step) for step in problem["loc"]) or "the file"
+        value = problem["input"]
+        shown = "" if isinstance(value, dict | list | tuple) or problem["type"] == "missing" else f" is {value!r}"
+        lines.append(f"{field}{shown}: {problem['msg']}")
+    return "; ".join(lines) + "."

@@ -1,0 +1,135 @@
+"""What the cluster needs around it: deployed once, found again ever after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pratique.azure import access
+from pratique.azure.deployments import ensure_deployment, find_deployment, load_template, read_outputs
+from pratique.azure.registries import Registry, get_registry
+from pratique.azure.session import AzureSession
+from pratique.config import Cluster, Network
+from pratique.errors import NotFound, UnreadableAnswer
+from pratique.vault_access import Vault
+
+
+@dataclass(frozen=True)
+class Infrastructure:
+    """The resources that the later steps work on.
+
+    :ivar outcome: ``deployed``, ``unchanged`` (the same had succeeded before) or ``joined`` (it was under way)
+    :ivar seconds: that the deployment took, or had taken
+    """
+
+    quarantine: Registry
+    registry: Registry
+    vault: Vault
+    ingress_client_id: str
+    tenant_id: str
+    outcome: str
+    seconds: float
+
+
+async def read_network(session: AzureSession, network: Network) -> str:
+    """The resource id of the spoke network, from the outputs of the network team's deployment.
+
+    :raises NotFound: when there is no such deployment or output
+    """
+    outputs = await read_outputs(session, network.resource_group, network.deployment)
+    value = outputs.get(network.output)
+    if not isinstance(value, str) or "/virtualNetworks/" not in value:
+        raise UnreadableAnswer(
+            "read the spoke network's id",
+            f"{network.resource_group}/{network.deployment}",
+            f"Its output {network.output!r} is {value!r}; it has {', '.join(sorted(outputs)) or 'no outputs'}.",
+            "Set network.output to the output that holds the network's resource id.",
+        )
+    return value
+
+
+async def deploy(
+    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
+) -> Infrastructure:
+    """Deploy the template, unless the same deployment has succeeded, or join it when it is under way.
+
+    :param public_certificate: base64 of the ingress certificate's PEM, without its key
+    """
+    template = await load_template(cluster.template)
+    kept = await _what_stays(session, cluster)
+    parameters = {**cluster.parameters, network.parameter: network_id, **kept}
+    if cluster.certificate_parameter:
+        parameters[cluster.certificate_parameter] = public_certificate
+    deployed = await ensure_deployment(
+        session,
+        cluster.resource_group,
+        cluster.deployment,
+        template,
+        parameters,
+        volatile=frozenset(kept),
+        again=cluster.redeploy,
+    )
+    outputs = deployed.outputs
+    quarantine, registry, vault = (
+        _output(outputs, name, cluster)
+        for name in ("quarantineContainerRegistryName", "containerRegistryName", "keyVaultName")
+    )
+    return Infrastructure(
+        quarantine=await get_registry(session, quarantine),
+        registry=await get_registry(session, registry),
+        vault=_vault(session, cluster, vault),
+        ingress_client_id=_output(outputs, "ingressClientid", cluster),
+        tenant_id=(await session.caller()).tenant_id,
+        outcome=deployed.outcome,
+        seconds=deployed.seconds,
+    )
+
+
+async def _what_stays(session: AzureSession, cluster: Cluster) -> dict[str, Any]:
+    """The vault's present rules and tags, as parameters: the template states them, so a PUT would wipe them."""
+    rules: list[dict[str, str]] = []
+    tags: dict[str, str] = {}
+    vault = await find_vault(session, cluster)
+    if vault is not None:
+        try:
+            firewall = await access.firewall(session, vault.id)
+            rules, tags = [{"value": rule} for rule in firewall.ip_rules], dict(firewall.tags)
+        except NotFound:
+            pass  # deleted since: there is nothing to keep
+    stays: dict[str, Any] = {}
+    if cluster.ip_rules_parameter:
+        stays[cluster.ip_rules_parameter] = rules
+    if cluster.tags_parameter:
+        stays[cluster.tags_parameter] = tags
+    return stays
+
+
+async def find_vault(session: AzureSession, cluster: Cluster) -> Vault | None:
+    """The vault of an earlier deployment, if there was one."""
+    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
+    name = before.outputs.get("keyVaultName") if before else None
+    return _vault(session, cluster, name) if name else None
+
+
+async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | None:
+    """The registry of an earlier deployment, if there was one."""
+    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
+    name = before.outputs.get("containerRegistryName") if before else None
+    return await get_registry(session, name) if name else None
+
+
+def _vault(session: AzureSession, cluster: Cluster, name: str) -> Vault:
+    group = f"/subscriptions/{session.subscription_id}/resourceGroups/{cluster.resource_group}"
+    return Vault(name, f"{group}/providers/Microsoft.KeyVault/vaults/{name}")
+
+
+def _output(outputs: dict[str, Any], name: str, cluster: Cluster) -> str:
+    value = outputs.get(name)
+    if not isinstance(value, str) or not value:
+        raise UnreadableAnswer(
+            "read the deployment's outputs",
+            f"{cluster.resource_group}/{cluster.deployment}",
+            f"Output {name!r} is missing.",
+            f"The template must give the output {name}; see infra/pre-cluster-stamp.json.",
+        )
+    return value

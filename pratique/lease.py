@@ -1,0 +1,93 @@
+"""The record of temporary access, kept in Azure beside what it opens.
+
+The role assignment carries it as its description, the vault as a tag, so that anybody can end the access with no
+state but Azure's own::
+
+    pratique-lease-3f2a9c81d0b4 = {"owner": "prepare/…", "address": "203.0.113.10", "expires": "2026-11-23T10:00:00+00:00"}
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+
+TAG_PREFIX = "pratique-lease-"
+_DESCRIPTION = "Temporary access of Pratique, to be removed: "
+_NAMESPACE = uuid.UUID("4a1c1d1e-6d8b-5f0e-9a57-6f2f1e0b7c11")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Temporary access with an end.
+
+    :ivar id: 12 hexadecimal digits, the same for every attempt of one run at one vault
+    :ivar owner: the run that took it
+    :ivar address: for which the firewall was opened; ``None`` when only the role is temporary
+    :ivar expires: after this a sweep ends what the owner could not (UTC)
+    """
+
+    id: str
+    owner: str
+    address: IPv4Address | None
+    expires: datetime
+
+    @property
+    def tag_name(self) -> str:
+        return TAG_PREFIX + self.id
+
+    @property
+    def tag_value(self) -> str:
+        """The record as the value of a tag (at most 256 characters)."""
+        return self._text({})
+
+    @property
+    def description(self) -> str:
+        """The record as the description of a role assignment."""
+        return _DESCRIPTION + self._text({"lease": self.id})
+
+    def expired(self, now: datetime) -> bool:
+        return self.expires <= now
+
+    def _text(self, more: Mapping[str, str]) -> str:
+        record = {
+            **more,
+            "owner": self.owner,
+            "address": str(self.address) if self.address else "",
+            "expires": self.expires.astimezone(UTC).isoformat(timespec="seconds"),
+        }
+        return json.dumps(record, separators=(",", ":"))
+
+
+def lease_id(owner: str, vault_id: str) -> str:
+    """The same owner at the same vault always has the same lease: a repeated attempt finds its own traces."""
+    return uuid.uuid5(_NAMESPACE, f"{owner}|{vault_id.lower()}").hex[:12]
+
+
+def from_tags(tags: Mapping[str, str]) -> list[Lease]:
+    """The leases among a vault's tags. A damaged record counts as expired, so that it does get swept."""
+    return [_read(name.removeprefix(TAG_PREFIX), value) for name, value in tags.items() if name.startswith(TAG_PREFIX)]
+
+
+def from_description(text: str | None) -> Lease | None:
+    """The lease in an assignment's description, ``None`` when the assignment is not one of ours."""
+    if not text or not text.startswith(_DESCRIPTION):
+        return None
+    record = text.removeprefix(_DESCRIPTION)
+    try:
+        name = json.loads(record)["lease"]
+    except (ValueError, KeyError, TypeError):
+        name = ""
+    return _read(str(name), record)
+
+
+def _read(name: str, value: str) -> Lease:
+    try:
+        record = json.loads(value)
+        address = IPv4Address(record["address"]) if record["address"] else None
+        return Lease(name, str(record["owner"]), address, datetime.fromisoformat(record["expires"]).astimezone(UTC))
+    except (ValueError, KeyError, TypeError):
+        return Lease(name, "unreadable", None, datetime.min.replace(tzinfo=UTC))

@@ -1,0 +1,284 @@
+"""A client for the OCI distribution API: public registries and Azure's differ only in how they authenticate.
+
+::
+
+    client = OciClient(http, Authenticator(http))
+    image = await client.resolve(ImageReference.parse("docker.io/library/busybox:1.37.0"))
+    image.digest, [platform.platform for platform in image.platforms]
+
+Whatever is asked for by digest is hashed before it is believed.
+
+Facts: OCI distribution-spec v1.1; OCI image-spec v1.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+from pratique.errors import DigestMismatch, NotFound, UnreadableAnswer
+from pratique.images import DIGEST_PATTERN, ImageReference, PlatformManifest, ResolvedImage
+from pratique.oci.auth import Authenticator
+from pratique.oci.descriptor import Descriptor
+from pratique.oci.faults import connection_faults, refusal
+from pratique.oci.media_types import ACCEPT, IMAGE_CONFIGS, INDEXES, MANIFESTS, OCI_INDEX, platform_name, runnable
+
+LARGEST_MANIFEST = 4 * 1024 * 1024  # bytes; what registries must accept at least
+LARGEST_BLOB = 64 * 1024 * 1024  # bytes; configurations and findings, never layers
+_HUB = frozenset({"docker.io", "index.docker.io"})
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or index, its bytes and what they say.
+
+    :ivar digest: SHA-256 of the bytes
+    """
+
+    media_type: str
+    digest: str
+    content: bytes
+    document: dict[str, Any]
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, self.digest, len(self.content))
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that refers to another one as its subject."""
+
+    descriptor: Descriptor
+    artifact_type: str
+    annotations: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Request:
+    attempted: str
+    subject: str
+    registry: str
+    url: str
+    scope: str = ""
+    accept: str = "application/json"
+    largest: int = LARGEST_MANIFEST
+    method: str = "GET"
+
+
+class OciClient:
+    """Reads from any registry.
+
+    :param http: shared by the process
+    """
+
+    def __init__(self, http: httpx.AsyncClient, auth: Authenticator) -> None:
+        self._http = http
+        self._auth = auth
+
+    async def ping(self, registry: str) -> None:
+        """Check that the registry lets this worker in.
+
+        :raises PratiqueError: when it does not
+        """
+        await self._send(_Request("reach the registry", registry, registry, f"{_base(registry)}/v2/"))
+
+    async def resolve(self, reference: ImageReference) -> ResolvedImage:
+        """What a reference stands for now: its digest and the images that can be run.
+
+        :raises NotFound: no such repository, tag or digest
+        :raises DigestMismatch: the bytes are not what the registry, or the reference, says
+        :raises UnreadableAnswer: it is no image
+        """
+        found = await self.manifest(reference)
+        if found.media_type in INDEXES:
+            platforms = [
+                PlatformManifest(platform, entry["digest"])
+                for entry in found.document.get("manifests", ())
+                if (platform := runnable(entry)) is not None
+            ]
+        else:
+            platforms = [PlatformManifest(await self._platform(reference, found), found.digest)]
+        if not platforms:
+            raise _no_image(reference, "It lists nothing that can be run.")
+        return ResolvedImage(reference, found.digest, tuple(platforms))
+
+    async def manifest(self, reference: ImageReference) -> Manifest:
+        """The manifest or index of a tag, or of a digest where the reference has one.
+
+        :raises DigestMismatch: the bytes are not what the registry, or the reference, says
+        """
+        answer = await self._send(_manifest_request("read the manifest", reference))
+        digest = _digest(answer.content)
+        for claimed in (reference.digest, answer.headers.get("Docker-Content-Digest")):
+            if claimed and claimed != digest:
+                raise _mismatch(reference, claimed, digest)
+        media_type = answer.headers.get("Content-Type", "").split(";")[0].strip()
+        document = _json(answer, reference)
+        if media_type not in INDEXES | MANIFESTS or document.get("mediaType", media_type) != media_type:
+            raise _no_image(reference, f"It is of the type {media_type!r}.")
+        return Manifest(media_type, digest, answer.content, document)
+
+    async def head(self, reference: ImageReference) -> str | None:
+        """The digest of a tag, without its manifest; ``None`` when the registry has none of that name."""
+        try:
+            answer = await self._send(replace(_manifest_request("look up the image", reference), method="HEAD"))
+        except NotFound:
+            return None
+        digest = str(answer.headers.get("Docker-Content-Digest", ""))
+        if not re.fullmatch(DIGEST_PATTERN, digest):
+            return (await self.manifest(reference)).digest
+        return digest
+
+    async def referrers(self, reference: ImageReference, artifact_type: str) -> list[Referrer]:
+        """What refers to a digest, of one artifact type.
+
+        :param reference: with a digest
+        """
+        path = f"referrers/{_version(reference)}"
+        request = _request("list the referrers", reference, path, accept=OCI_INDEX)
+        url: str | None = str(httpx.URL(request.url, params={"artifactType": artifact_type}))
+        entries: list[dict[str, Any]] = []
+        while url is not None:
+            try:
+                answer = await self._send(replace(request, url=url))
+            except NotFound:
+                # A registry without the referrers API: the same index under a tag (distribution-spec, "Referrers Tag").
+                entries += await self._tagged_referrers(reference)
+                break
+            entries += _json(answer, reference).get("manifests") or []
+            url = _next(answer, reference)
+        return [_referrer(entry, reference) for entry in entries if entry.get("artifactType") == artifact_type]
+
+    async def blob(self, reference: ImageReference, digest: str) -> bytes:
+        """A blob of the reference's repository.
+
+        :raises DigestMismatch: the bytes are something else
+        """
+        request = _request("read the blob", reference, f"blobs/{digest}", accept="*/*", largest=LARGEST_BLOB)
+        content = (await self._send(request)).content
+        if _digest(content) != digest:
+            raise _mismatch(reference, digest, _digest(content))
+        return content
+
+    async def _tagged_referrers(self, reference: ImageReference) -> list[dict[str, Any]]:
+        tag = _version(reference).replace(":", "-")
+        fallback = ImageReference(reference.registry, reference.repository, tag)
+        try:
+            return (await self.manifest(fallback)).document.get("manifests") or []
+        except NotFound:
+            return []
+
+    async def _platform(self, reference: ImageReference, found: Manifest) -> str:
+        config = found.document.get("config") or {}
+        if config.get("mediaType") not in IMAGE_CONFIGS:
+            raise _no_image(reference, f"Its configuration is of the type {config.get('mediaType')!r}.")
+        try:
+            platform = platform_name(json.loads(await self.blob(reference, str(config.get("digest")))))
+        except (ValueError, AttributeError):
+            platform = None
+        if platform is None:
+            raise _no_image(reference, "Its configuration names no platform.")
+        return platform
+
+    async def _send(self, request: _Request) -> httpx.Response:
+        """One request, and a second one when the first is answered with a challenge."""
+        authorization = self._auth.authorization(request.registry, request.scope)
+        answer = await self._read(request, authorization)
+        if answer.status_code == 401:
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            authorization = await self._auth.answer(request.registry, request.scope, challenge, authorization)
+            answer = await self._read(request, authorization)
+        if not answer.is_success:
+            raise refusal(answer, request.attempted, request.subject)
+        return answer
+
+    async def _read(self, request: _Request, authorization: str | None) -> httpx.Response:
+        """The answer with its body, which must not be too large. Blobs are redirected to storage."""
+        headers = {"Accept": request.accept, **({"Authorization": authorization} if authorization else {})}
+        content = bytearray()
+        with connection_faults(request.attempted, request.subject):
+            async with self._http.stream(request.method, request.url, headers=headers, follow_redirects=True) as answer:
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > request.largest:
+                        observed = f"It is larger than {request.largest} bytes."
+                        raise UnreadableAnswer(request.attempted, request.subject, observed, "Check the reference.")
+        return httpx.Response(
+            answer.status_code, headers=_plain(answer.headers), content=bytes(content), request=answer.request
+        )
+
+
+def _request(
+    attempted: str, reference: ImageReference, path: str, *, accept: str, largest: int = LARGEST_MANIFEST
+) -> _Request:
+    url = f"{_base(reference.registry)}/v2/{reference.repository}/{path}"
+    scope = f"repository:{reference.repository}:pull"
+    return _Request(attempted, str(reference), reference.registry, url, scope, accept, largest)
+
+
+def _manifest_request(attempted: str, reference: ImageReference) -> _Request:
+    return _request(attempted, reference, f"manifests/{_version(reference)}", accept=ACCEPT)
+
+
+def _base(registry: str) -> str:
+    return f"https://{'registry-1.docker.io' if registry in _HUB else registry}"
+
+
+def _version(reference: ImageReference) -> str:
+    return reference.digest or reference.tag or ""
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _plain(headers: httpx.Headers) -> httpx.Headers:
+    """Headers of the decoded body."""
+    dropped = ("content-encoding", "content-length", "transfer-encoding")
+    return httpx.Headers([(name, value) for name, value in headers.multi_items() if name.lower() not in dropped])
+
+
+def _json(answer: httpx.Response, reference: ImageReference) -> dict[str, Any]:
+    try:
+        document = json.loads(answer.content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise _no_image(reference, "The registry did not answer with a JSON object.")
+    return document
+
+
+def _next(answer: httpx.Response, reference: ImageReference) -> str | None:
+    """URL of the next page; on the same host only, because the token goes along."""
+    link = answer.links.get("next", {}).get("url")
+    if link is None:
+        return None
+    url = answer.request.url.join(link)
+    if (url.scheme, url.netloc) != (answer.request.url.scheme, answer.request.url.netloc):
+        raise _no_image(reference, f"The next page is on another host, {url.host}.")
+    return str(url)
+
+
+def _referrer(entry: Mapping[str, Any], reference: ImageReference) -> Referrer:
+    try:
+        descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
+        return Referrer(descriptor, str(entry["artifactType"]), dict(entry.get("annotations") or {}))
+    except (KeyError, TypeError, ValueError):
+        raise _no_image(reference, "The list of referrers has an entry that is no descriptor.") from None
+
+
+def _no_image(reference: ImageReference, observed: str) -> UnreadableAnswer:
+    return UnreadableAnswer("read the image", str(reference), observed, "Check that the reference names an image.")
+
+
+def _mismatch(reference: ImageReference, claimed: str, digest: str) -> DigestMismatch:
+    return DigestMismatch(
+        "verify the digest", str(reference), f"It should be {claimed} and is {digest}.", "Do not use this registry."
+    )

@@ -1,0 +1,101 @@
+"""What registries and httpx refuse with, told in our own words.
+
+Facts: OCI distribution-spec v1.1, "Error Codes"; Azure Container Registry, "Configure public registry access".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from pratique.errors import (
+    AuthenticationFailed,
+    NetworkDenied,
+    NotFound,
+    OperationFailed,
+    PermissionDenied,
+    PratiqueError,
+    Throttled,
+    Unavailable,
+)
+
+LONGEST = 600  # characters of a registry's message that are kept
+_CLOSED = "is not allowed access"  # Azure's registries, with code DENIED
+_REFUSED_BY_PROXY = re.compile(r"40[37]\b")
+
+
+@contextmanager
+def connection_faults(attempted: str, subject: str) -> Iterator[None]:
+    """Let no error of httpx out of the block.
+
+    :raises NetworkDenied: when the network's proxy refuses the host
+    :raises Unavailable: for every other request that got no answer
+    """
+    try:
+        yield
+    except httpx.ProxyError as error:
+        if _REFUSED_BY_PROXY.match(str(error)) is None:
+            raise _unavailable(attempted, subject, error) from None
+        raise NetworkDenied(
+            attempted, subject, f"The proxy refuses it: {error}.", "Let this worker reach the host."
+        ) from None
+    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+        raise _unavailable(attempted, subject, error) from None
+
+
+def refusal(answer: httpx.Response, attempted: str, subject: str) -> PratiqueError:
+    """The error for an answer other than success, whose body has been read."""
+    codes, observed = _told(answer)
+    status = answer.status_code
+    if status == 429 or "TOOMANYREQUESTS" in codes:
+        throttled = Throttled(attempted, subject, observed, "Wait, or give credentials for this registry.")
+        throttled.retry_after = _retry_after(answer.headers)
+        return throttled
+    if status == 401:
+        remedy = "Check that the repository exists, and give credentials for this registry if it is private."
+        return AuthenticationFailed(attempted, subject, observed, remedy)
+    if status == 403 and _CLOSED in observed:
+        remedy = "Let this worker reach the registry: a private endpoint, or a rule for its address."
+        return NetworkDenied(attempted, subject, observed, remedy)
+    if status == 403:
+        return PermissionDenied(attempted, subject, observed, "Give the worker's identity the right to pull from it.")
+    if status == 404:
+        return NotFound(attempted, subject, observed, "Check the registry, the repository and the tag or digest.")
+    if status == 408 or (status >= 500 and status != 501):
+        return Unavailable(attempted, subject, observed, "Run again.")
+    return OperationFailed(attempted, subject, observed, "Mend what the registry names, then run again.")
+
+
+def _unavailable(attempted: str, subject: str, error: Exception) -> Unavailable:
+    told = f"{type(error).__name__} {error}".strip()
+    return Unavailable(attempted, subject, f"No answer: {told}.", "Run again; check the network if it persists.")
+
+
+def _told(answer: httpx.Response) -> tuple[set[str], str]:
+    """Error codes, and the registry's words with the status before them."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    errors = document.get("errors") if isinstance(document, dict) else None
+    listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    said = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in listed)
+    words = " ".join((said or answer.reason_phrase).split())[:LONGEST]
+    return {str(error.get("code")) for error in listed}, f"{answer.status_code} {words}"
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    text = headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None

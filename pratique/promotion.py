@@ -1,0 +1,163 @@
+"""The two moves of an image: from upstream into quarantine, and from quarantine into ``live/``.
+
+Both go by digest, both look first and do nothing when the work is done already, and both read back what came of it
+wherever the registry's data plane can be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pratique.azure.registries import Internal, Registry, RegistryCredentials, Upstream, import_image
+from pratique.azure.session import AzureSession
+from pratique.errors import Conflict, DigestMismatch, NetworkDenied, NotFound, Unavailable
+from pratique.images import ImageReference, ResolvedImage
+from pratique.oci.client import OciClient
+
+Outcome = Literal["imported", "already there"]
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A reference whose registry this worker cannot reach: Azure will resolve the tag, and we read the digest back."""
+
+    reference: ImageReference
+    reason: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An image in its place.
+
+    :ivar reference: where it stands, with its digest
+    :ivar seen: whether the digest was read back there; ``False`` when this worker cannot see the registry
+    """
+
+    image: ResolvedImage
+    reference: ImageReference
+    outcome: Outcome
+    seen: bool
+
+
+class _Unseen:
+    """The data plane is closed to this worker: neither there nor absent."""
+
+
+_UNSEEN = _Unseen()
+
+
+async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | Unresolved:
+    """The digest that the upstream registry names now; a worker without a way there gets :class:`Unresolved`.
+
+    :raises PratiqueError: when the registry answers, but not with this image
+    """
+    try:
+        return await client.resolve(reference)
+    except NetworkDenied as error:
+        return Unresolved(reference, error.observed)
+
+
+async def quarantine(
+    session: AzureSession,
+    client: OciClient,
+    registry: Registry,
+    image: ResolvedImage | Unresolved,
+    credentials: Mapping[str, RegistryCredentials],
+) -> Moved:
+    """Import an image into ``quarantine/``.
+
+    A quarantine tag may move: what counts is the digest, and that is what is imported.
+
+    :param credentials: by source registry
+    """
+    source = image.reference
+    target = source.quarantined(registry.login_server)
+    account = credentials.get(source.registry)
+    if isinstance(image, Unresolved):
+        upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", account)
+        await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
+        return Moved(await _read_back(client, source, target), target, "imported", True)
+    there = await _digest_at(client, target)
+    if there == image.digest:
+        return Moved(image, target.at(image.digest), "already there", True)
+    upstream = Upstream(source.registry, source.repository, image.digest, account)
+    await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
+    return await _moved(client, image, target)
+
+
+async def promote(
+    session: AzureSession, client: OciClient, quarantined: Moved, source: Registry, target: Registry
+) -> Moved:
+    """Import exactly the assessed digest from ``quarantine/`` into ``live/``.
+
+    :raises Conflict: when the tag in ``live/`` stands for another digest; a released tag is never moved
+    """
+    image = quarantined.image
+    place = image.reference.released(target.login_server)
+    there = await _digest_at(client, place)
+    if there == image.digest:
+        return Moved(image, place.at(image.digest), "already there", True)
+    if isinstance(there, str):
+        raise _tag_taken(place, image.digest, there)
+    internal = Internal(source.id, quarantined.reference.repository, image.digest)
+    try:
+        await import_image(session, target, source=internal, targets=[_path(place)], force=False)
+    except Conflict:
+        # Another attempt of ours may have finished meanwhile; a tag for something else is a conflict indeed.
+        if await _digest_at(client, place) != image.digest:
+            raise
+    return await _moved(client, image, place)
+
+
+async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference) -> Moved:
+    """:raises DigestMismatch: when something else than what was imported stands there"""
+    there = await _digest_at(client, target)
+    if isinstance(there, _Unseen):
+        return Moved(image, target.at(image.digest), "imported", False)
+    if there != image.digest:
+        raise DigestMismatch(
+            "verify what was imported",
+            str(target),
+            f"It should be {image.digest} and is {there or 'absent'}.",
+            "Somebody else writes to this repository. Find out who (the registry's log), then run again.",
+        )
+    return Moved(image, target.at(image.digest), "imported", True)
+
+
+async def _digest_at(client: OciClient, reference: ImageReference) -> str | None | _Unseen:
+    try:
+        return await client.head(reference)
+    except NetworkDenied:
+        return _UNSEEN
+
+
+async def _read_back(client: OciClient, source: ImageReference, target: ImageReference) -> ResolvedImage:
+    try:
+        found = await client.resolve(target)
+    except NotFound as error:
+        raise Unavailable("read the imported digest", str(target), error.observed, "Run again.") from None
+    except NetworkDenied as error:
+        raise NetworkDenied(
+            "learn the digest of the image",
+            str(source),
+            f"Neither its registry nor ours can be reached: {error.observed}",
+            "Give the worker a way to one of them: egress to the source, or a private endpoint to the registry.",
+        ) from None
+    if source.digest and found.digest != source.digest:
+        raise DigestMismatch("verify what was imported", str(target), f"It is {found.digest}.", "Run again.")
+    return ResolvedImage(source, found.digest, found.platforms)
+
+
+def _tag_taken(place: ImageReference, wanted: str, there: str) -> Conflict:
+    return Conflict(
+        "promote the image",
+        str(place),
+        f"The tag already stands for {there}, not for {wanted}: upstream has moved it since it was released.",
+        "A released tag is never moved. Use a new tag upstream, or remove the old one from live/ if nothing runs it.",
+    )
+
+
+def _path(reference: ImageReference) -> str:
+    return f"{reference.repository}:{reference.tag}"

@@ -1,0 +1,101 @@
+"""What a person reads of a run: tables for Prefect's artifacts, and one for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pratique.gate import GateReport
+from pratique.gitops import Publication
+from pratique.infrastructure import Infrastructure
+from pratique.policy import Decision
+from pratique.promotion import Moved
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """One released image.
+
+    :ivar verdict: what the gate decided, in its own words
+    :ivar live: the reference to pull, with its digest
+    """
+
+    source: str
+    digest: str
+    verdict: str
+    live: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a run of ``prepare_cluster`` leaves behind. Holds no secret: it is the flow's result."""
+
+    images: tuple[PreparedImage, ...]
+    registry: str
+    vault: str
+    certificate: str
+    thumbprint: str
+    expires_on: datetime | None
+    branch: str
+    commits: tuple[tuple[str, str], ...]
+    head: str
+
+    @classmethod
+    def of(
+        cls,
+        infrastructure: Infrastructure,
+        releases: list[tuple[GateReport, list[Moved]]],
+        certificate: tuple[str, str, datetime | None],
+        publication: Publication,
+    ) -> Preparation:
+        images = tuple(
+            PreparedImage(str(decision.image.reference), moved.image.digest, str(decision.state), str(moved.reference))
+            for report, promoted in releases
+            for decision, moved in zip(report.decisions, promoted, strict=True)
+        )
+        name, thumbprint, expires_on = certificate
+        return cls(
+            images=images,
+            registry=infrastructure.registry.login_server,
+            vault=infrastructure.vault.name,
+            certificate=name,
+            thumbprint=thumbprint,
+            expires_on=expires_on,
+            branch=f"{publication.remote}, branch {publication.branch}",
+            commits=tuple((commit.sha, commit.message) for commit in publication.commits),
+            head=publication.head,
+        )
+
+    def markdown(self) -> str:
+        """The summary as Prefect shows it."""
+        rows = "\n".join(f"| {i.source} | `{i.digest}` | {i.verdict} | {i.live} |" for i in self.images)
+        commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
+        return (
+            f"# Ready to bootstrap\n\n| image | digest | verdict | live reference |\n|---|---|---|---|\n{rows}\n\n"
+            f"Certificate **{self.certificate}** in vault {self.vault}: thumbprint `{self.thumbprint}`, "
+            f"expires {self.expires_on:%Y-%m-%d}.\n\n"
+            f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n"
+        )
+
+
+def gate_rows(report: GateReport) -> list[dict[str, str]]:
+    """The gate's table: an image a row, the worst finding named."""
+    return [
+        {
+            "image": decision.image.reference.short,
+            "digest": decision.image.digest,
+            "state": str(decision.state),
+            "why": decision.reason,
+            "findings": str(len(decision.findings)),
+            "worst": _worst(decision),
+        }
+        for decision in report.decisions
+    ]
+
+
+def _worst(decision: Decision) -> str:
+    if not decision.findings:
+        return ""
+    worst = decision.findings[0]
+    fix = f", fixed in {worst.fixed_version}" if worst.fixed_version else ""
+    return f"{worst.vulnerability} ({worst.severity.label}) in {worst.package} {worst.version}{fix}"

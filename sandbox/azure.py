@@ -1,0 +1,59 @@
+"""Everything that the local Azure knows, in one object that all services share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sandbox.core.clock import Clock
+from sandbox.core.events import Events
+from sandbox.core.operations import Operations
+from sandbox.core.rbac import Access
+from sandbox.core.requests import RequestLog
+from sandbox.core.resources import Resources
+from sandbox.home import Home
+from sandbox.scenario import Client, Scenario
+
+Part = TypeVar("Part")
+
+
+class Azure:
+    """The state of one sandbox between two resets.
+
+    A service keeps what only it needs in a *part*: ``azure.part(Vaults)`` is the one ``Vaults(azure)`` of this state,
+    made when it is first asked for.
+    """
+
+    def __init__(self, home: Home, scenario: Scenario, speed: float) -> None:
+        self.home = home
+        self.scenario = scenario
+        self.clock = Clock(speed)
+        self.events = Events()
+        self.resources = Resources(self.events)
+        self.operations = Operations(self.clock)
+        self.requests = RequestLog(self.clock)
+        self.access = Access(self.clock, scenario.identity.subscription_id, scenario.timings.role_assignment)
+        #: What Defender makes of images, by repository; the control host may change it.
+        self.scans = dict(scenario.scans)
+        self._parts: dict[Any, Any] = {}
+
+    @property
+    def tenant_id(self) -> str:
+        return self.scenario.identity.tenant_id
+
+    @property
+    def subscription_id(self) -> str:
+        return self.scenario.identity.subscription_id
+
+    def part(self, kind: Callable[[Azure], Part]) -> Part:
+        if kind not in self._parts:
+            self._parts[kind] = kind(self)
+        found: Part = self._parts[kind]
+        return found
+
+    def client(self, user: str | None) -> Client:
+        """Where a client stands, by the name that it gave to the proxy."""
+        return self.scenario.clients.get(user or "", self.scenario.client)
+
+    async def close(self) -> None:
+        await self.operations.close()

@@ -1,0 +1,70 @@
+"""``azure-sandbox``: serve the local Azure, or print the variables that point a shell at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shlex
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+
+from sandbox.home import Home
+from sandbox.scenario import Scenario
+from sandbox.server import Sandbox, client_environment
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+HomeOption = Annotated[Path, typer.Option(help="Folder for the certificate authority, keys and secrets.")]
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of the proxy on 127.0.0.1; 0 takes a free one.")] = 8443,
+    speed: Annotated[float, typer.Option(help="How much faster than Azure's its durations are.")] = 60.0,
+    home: HomeOption = Path(".sandbox"),
+    scenario: Annotated[Path | None, typer.Option(help="YAML file; without one, the walkthrough's tenant.")] = None,
+    verbose: Annotated[bool, typer.Option(help="Log every operation.")] = False,
+) -> None:
+    """Run until interrupted."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        loaded = Scenario.load(scenario)
+    except (OSError, ValidationError, yaml.YAMLError) as error:
+        typer.echo(f"azure-sandbox: the scenario {scenario} cannot be used: {error}", err=True)
+        raise typer.Exit(2) from None
+    try:
+        asyncio.run(_serve(Sandbox(home, port=port, speed=speed, scenario=loaded), home))
+    except OSError as error:
+        typer.echo(f"azure-sandbox: cannot listen on port {port}: {error.strerror}. Try --port 0.", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def env(home: HomeOption = Path(".sandbox")) -> None:
+    """Print ``export`` lines; ``eval "$(azure-sandbox env)"`` points any Azure client at the sandbox."""
+    try:
+        variables = client_environment(Home(home))
+    except LookupError as error:
+        typer.echo(f"azure-sandbox: {error}. Start one with: azure-sandbox serve --home {home}", err=True)
+        raise typer.Exit(1) from None
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+async def _serve(sandbox: Sandbox, home: Path) -> None:
+    port = await sandbox.start()
+    typer.echo(f'The local Azure listens on 127.0.0.1:{port}. In a shell: eval "$(azure-sandbox env --home {home})"')
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    with contextlib.suppress(asyncio.CancelledError):
+        await stopped.wait()
+    await sandbox.stop()

@@ -1,0 +1,54 @@
+"""The log of requests: who asked for what, under which RBAC action, and how it ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sandbox.core.clock import Clock
+
+
+@dataclass
+class Request:
+    """One request as the control host shows it.
+
+    :ivar milliseconds: wall time that the answer took
+    """
+
+    number: int
+    at: str
+    method: str
+    host: str
+    path: str
+    query: str
+    client: str
+    service: str | None = None
+    operation: str | None = None
+    action: str | None = None
+    scope: str | None = None
+    principal: str | None = None
+    status: int = 0
+    milliseconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class RequestLog:
+    """The newest requests, numbered from 1."""
+
+    def __init__(self, clock: Clock, keep: int = 100_000) -> None:
+        self._clock = clock
+        self._requests: deque[Request] = deque(maxlen=keep)
+        self._number = 0
+
+    def begin(self, method: str, host: str, path: str, query: str, client: str) -> Request:
+        self._number += 1
+        entry = Request(self._number, self._clock.now().isoformat(), method, host, path, query, client)
+        self._requests.append(entry)
+        return entry
+
+    def since(self, number: int = 0) -> list[Request]:
+        """Those after ``number``."""
+        return [entry for entry in self._requests if entry.number > number]

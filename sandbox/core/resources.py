@@ -1,0 +1,73 @@
+"""ARM resources, as the JSON documents that ARM shows.
+
+Services keep what ARM does not show (blobs, certificates) in parts of their own, and learn of changes made by others
+— a deployment that replaces a vault, say — through :class:`ResourceChanged`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.core.events import Events
+from sandbox.core.rbac import contains
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ResourceChanged:
+    """A resource was put, patched or deleted.
+
+    :ivar before: the document until now, ``None`` for a new resource
+    :ivar after: the document from now on, ``None`` for a deleted one
+    """
+
+    id: str
+    type: str
+    before: Document | None
+    after: Document | None
+
+
+class Resources:
+    """All resources of the subscription by id (case-insensitive)."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._documents: dict[str, Document] = {}
+
+    def get(self, resource_id: str) -> Document | None:
+        """A copy of the document."""
+        found = self._documents.get(resource_id.lower().rstrip("/"))
+        return copy.deepcopy(found)
+
+    def put(self, document: Document) -> Document:
+        """Store a whole document (``id``, ``name``, ``type``, …) in place of the former one."""
+        key = str(document["id"]).lower()
+        before = self._documents.get(key)
+        self._documents[key] = copy.deepcopy(document)
+        self._events.emit(ResourceChanged(document["id"], document["type"], before, copy.deepcopy(document)))
+        return document
+
+    def delete(self, resource_id: str) -> Document | None:
+        before = self._documents.pop(resource_id.lower().rstrip("/"), None)
+        if before is not None:
+            self._events.emit(ResourceChanged(before["id"], before["type"], before, None))
+        return before
+
+    def list(self, resource_type: str | None = None, scope: str = "") -> list[Document]:
+        """Documents of a type (case-insensitive; ``None`` for all) at or below a scope."""
+        return [copy.deepcopy(document) for document in self._select(resource_type, scope)]
+
+    def named(self, resource_type: str, name: str) -> Document | None:
+        """The resource of a type whose globally unique name this is."""
+        return next((d for d in self.list(resource_type) if d["name"].lower() == name.lower()), None)
+
+    def _select(self, resource_type: str | None, scope: str) -> Iterator[Document]:
+        for document in self._documents.values():
+            if resource_type is not None and document["type"].lower() != resource_type.lower():
+                continue
+            if contains(scope, document["id"]):
+                yield document

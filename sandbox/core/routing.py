@@ -1,0 +1,198 @@
+"""Services, their routes, and the call that a route answers.
+
+A route states its RBAC action beside its path, so that no handler can forget the check::
+
+    registries = Service("containerregistry", ("management.azure.com",), authenticate=arm_caller)
+
+    @registries.get("/subscriptions/{sub}/…/registries/{name}", action="Microsoft.ContainerRegistry/registries/read")
+    async def get_registry(call: Call) -> Response: ...
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+from starlette.responses import JSONResponse, Response
+
+from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.rbac import Principal
+from sandbox.core.requests import Request
+from sandbox.scenario import Client
+
+if TYPE_CHECKING:
+    from sandbox.azure import Azure
+
+
+@dataclass
+class Call:
+    """One request on its way through a service.
+
+    :ivar path: decoded, without the query
+    :ivar params: what the route's placeholders stand for
+    :ivar caller: the authenticated principal; ``None`` on anonymous services
+    :ivar claims: of the caller's token
+    :ivar client: where the client stands in the network
+    """
+
+    azure: Azure
+    method: str
+    host: str
+    path: str
+    query_string: str
+    headers: dict[str, str]
+    body: bytes
+    client: Client
+    entry: Request
+    params: dict[str, str] = field(default_factory=dict)
+    caller: Principal | None = None
+    claims: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of one given twice the last."""
+        return {key: values[-1] for key, values in parse_qs(self.query_string, keep_blank_values=True).items()}
+
+    @property
+    def principal(self) -> Principal:
+        """The caller, on services where there always is one."""
+        if self.caller is None:
+            raise RuntimeError(f"{self.method} {self.path} has no authenticated caller")
+        return self.caller
+
+    def json(self) -> dict[str, Any]:
+        """:raises HttpFault: 400 when the body is not a JSON object"""
+        try:
+            document = json.loads(self.body)
+        except ValueError as error:
+            raise arm_fault(400, "InvalidRequestContent", f"The request content was invalid: {error}") from None
+        if not isinstance(document, dict):
+            raise arm_fault(400, "InvalidRequestContent", "The request content is not a JSON object.")
+        return document
+
+    def form(self) -> dict[str, str]:
+        """The fields of a URL-encoded form."""
+        return {key: values[-1] for key, values in parse_qs(self.body.decode(), keep_blank_values=True).items()}
+
+    def bearer(self) -> str | None:
+        """The bearer token, if one was sent."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" and token else None
+
+    def url(self, path: str) -> str:
+        """An absolute URL on the host that was asked."""
+        return f"https://{self.host}{path}"
+
+    def require(self, action: str, scope: str) -> None:
+        """:raises HttpFault: ARM's 403 when the caller may not do ``action`` at ``scope``"""
+        self.azure.access.require(self.principal, action, scope)
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+Authenticator = Callable[[Call], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path on a service's hosts.
+
+    :ivar template: literal segments match in any letter case; ``{name}`` is one segment, ``{name:path}`` several
+    :ivar action: the RBAC action that the caller needs at ``scope`` (by default the request's own path)
+    """
+
+    method: str
+    template: str
+    handler: Handler
+    action: str | None
+    scope: Callable[[Call], str]
+    pattern: re.Pattern[str]
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+
+class Service:
+    """A part of Azure behind one or more host names.
+
+    :param hosts: exact names or ``*.suffix``
+    :param authenticate: fills ``call.caller``, or raises the service's own 401
+    """
+
+    def __init__(self, name: str, hosts: tuple[str, ...], authenticate: Authenticator | None = None) -> None:
+        self.name = name
+        self.hosts = hosts
+        self.authenticate = authenticate
+        self.routes: list[Route] = []
+
+    def plays(self, host: str) -> bool:
+        return any(fnmatch.fnmatchcase(host, pattern) for pattern in self.hosts)
+
+    def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        for route in self.routes:
+            if route.method == method and (found := route.pattern.fullmatch(path)):
+                return route, {key: unquote(value) for key, value in found.groupdict().items()}
+        return None
+
+    def route(
+        self,
+        method: str,
+        template: str,
+        *,
+        action: str | None = None,
+        scope: Callable[[Call], str] | None = None,
+    ) -> Callable[[Handler], Handler]:
+        """Register the decorated coroutine; routes are tried in the order of their registration."""
+
+        def register(handler: Handler) -> Handler:
+            self.routes.append(Route(method, template, handler, action, scope or _own_path, _compile(template)))
+            return handler
+
+        return register
+
+    def get(self, template: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.route("GET", template, **options)
+
+    def head(self, template: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.route("HEAD", template, **options)
+
+    def put(self, template: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.route("PUT", template, **options)
+
+    def post(self, template: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.route("POST", template, **options)
+
+    def patch(self, template: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.route("PATCH", template, **options)
+
+    def delete(self, template: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.route("DELETE", template, **options)
+
+
+def answer(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return JSONResponse(document, status, headers)
+
+
+def fault_answer(fault: HttpFault) -> Response:
+    return JSONResponse(fault.body, fault.status, fault.headers)
+
+
+def _own_path(call: Call) -> str:
+    return call.path
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    pieces = re.split(r"(\{\w+(?::path)?\})", template)
+    pattern = ""
+    for piece in pieces:
+        if placeholder := re.fullmatch(r"\{(\w+)(:path)?\}", piece):
+            pattern += f"(?P<{placeholder[1]}>{'.+?' if placeholder[2] else '[^/]+'})"
+        elif piece:
+            pattern += f"(?i:{re.escape(piece)})"
+    return re.compile(pattern + "/?")

@@ -1,0 +1,72 @@
+"""The folder that a sandbox keeps between runs: its certificate authority, its keys, the pipeline's secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+
+class Home:
+    """Files below one directory, made when they are first needed and readable by their owner only."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def text(self, name: str, make: Any) -> str:
+        """The contents of a file; ``make()`` gives them when there is none."""
+        path = self.directory / name
+        if not path.exists():
+            self.write(name, make())
+        return path.read_text()
+
+    def write(self, name: str, contents: str) -> Path:
+        """Write a file in one step, so that no reader sees half of it."""
+        path = self.directory / name
+        draft = path.with_name(f".{name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(contents)
+        draft.replace(path)
+        return path
+
+    def rsa_key(self, name: str) -> rsa.RSAPrivateKey:
+        """A private key kept as ``name``.pem."""
+        pem = self.text(f"{name}.pem", _new_rsa_key)
+        key = serialization.load_pem_private_key(pem.encode(), None)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise TypeError(f"{name}.pem in {self.directory} holds no RSA key: remove the file")
+        return key
+
+    @cached_property
+    def client_secret(self) -> str:
+        """The secret of the pipeline's service principal."""
+        return self.text("client-secret", lambda: secrets.token_urlsafe(30))
+
+    @property
+    def ca_file(self) -> Path:
+        return self.directory / "ca.pem"
+
+    def remember(self, facts: dict[str, Any]) -> None:
+        """Note where the running sandbox is, for ``azure-sandbox env``."""
+        self.write("running.json", json.dumps(facts, indent=1))
+
+    def running(self) -> dict[str, Any] | None:
+        path = self.directory / "running.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def forget(self) -> None:
+        (self.directory / "running.json").unlink(missing_ok=True)
+
+
+def _new_rsa_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

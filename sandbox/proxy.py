@@ -1,0 +1,184 @@
+"""The CONNECT proxy in front of everything: it ends the client's TLS itself, with a certificate for the host asked for.
+
+One connection, one protocol change: the proxy answers the CONNECT, puts TLS on the same transport, and hands it to
+the HTTP server. A host that nobody plays is refused, so nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from sandbox.tls import CertificateAuthority
+
+_log = logging.getLogger(__name__)
+_LONGEST_HEAD = 16_384
+_HANDSHAKE_SECONDS = 20.0
+
+
+class Proxy:
+    """Accepts CONNECT on loopback.
+
+    :param application: the ASGI application behind the TLS
+    :param plays: whether a host is played
+    """
+
+    def __init__(self, application: Any, authority: CertificateAuthority, plays: Callable[[str], bool]) -> None:
+        self._config = Config(
+            application, lifespan="off", log_config=None, access_log=False, ws="none", date_header=False
+        )
+        self._config.load()
+        self._server_state = ServerState()
+        self._authority = authority
+        self._plays = plays
+        self._users: dict[tuple[str, int], str] = {}
+        self._server: asyncio.Server | None = None
+        self._tunnels: set[_Tunnel] = set()
+
+    async def start(self, port: int) -> int:
+        """Listen on loopback; port 0 takes a free one. Returns the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Tunnel(self), "127.0.0.1", port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for tunnel in list(self._tunnels):
+            tunnel.abort()
+        for task in list(self._server_state.tasks):
+            task.cancel()
+        await asyncio.gather(*self._server_state.tasks, return_exceptions=True)
+
+    def user(self, peer: tuple[str, int]) -> str:
+        """The name that the client on this connection gave to the proxy; empty without one."""
+        return self._users.get(peer, "")
+
+    async def upgrade(self, tunnel: _Tunnel, transport: asyncio.Transport, host: str, user: str) -> None:
+        """Turn an accepted tunnel into a TLS connection of the HTTP server."""
+        peer = transport.get_extra_info("peername")
+        self._users[peer] = user
+        transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        http = _EarlyDataHttp(self._config, self._server_state, app_state={}, closed=lambda: self._closed(tunnel, peer))
+        self._tunnels.add(tunnel)
+        try:
+            secure = await asyncio.get_running_loop().start_tls(
+                transport,
+                http,
+                self._authority.context(host),
+                server_side=True,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            _log.info("no TLS with a client of %s: %s", host, error)
+            self._closed(tunnel, peer)
+            return
+        if secure is not None:
+            tunnel.transport = secure
+            http.begin(secure)
+
+    def plays(self, host: str) -> bool:
+        return self._plays(host)
+
+    def _closed(self, tunnel: _Tunnel, peer: tuple[str, int]) -> None:
+        self._users.pop(peer, None)
+        self._tunnels.discard(tunnel)
+
+
+class _Tunnel(asyncio.Protocol):
+    """One client until its CONNECT is answered."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._head = b""
+        self._task: asyncio.Task[None] | None = None
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._head += data
+        if b"\r\n\r\n" in self._head:
+            self._connect(self._head.split(b"\r\n\r\n")[0].decode("latin-1"))
+        elif len(self._head) > _LONGEST_HEAD:
+            self.abort()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _connect(self, head: str) -> None:
+        request, *lines = head.split("\r\n")
+        method, _, rest = request.partition(" ")
+        host, _, port = rest.split(" ")[0].lower().rpartition(":")
+        if method != "CONNECT":
+            self._refuse(405, "The sandbox is a proxy for https only. Set HTTPS_PROXY to it, not HTTP_PROXY.")
+        elif port != "443" or not self._proxy.plays(host):
+            self._refuse(403, f"The sandbox does not play {host}:{port}, and nothing leaves this machine.")
+        else:
+            assert self.transport is not None
+            transport, user = self.transport, _proxy_user(lines)
+            self._task = asyncio.get_running_loop().create_task(self._proxy.upgrade(self, transport, host, user))
+
+    def _refuse(self, status: int, reason: str) -> None:
+        assert self.transport is not None
+        body = f"{reason}\n".encode()
+        head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+class _EarlyDataHttp(HttpToolsProtocol):
+    """uvicorn's HTTP protocol on a transport that became TLS under it.
+
+    The first request may arrive together with the end of the handshake, before ``start_tls`` has returned the
+    transport: it is kept until then.
+    """
+
+    def __init__(self, *arguments: Any, closed: Callable[[], None], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._early: list[bytes] | None = []
+        self._on_closed = closed
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        early, self._early = self._early or [], None
+        self.connection_made(transport)
+        for data in early:
+            super().data_received(data)
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.append(data)
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        if self._early is None:
+            super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_closed()
+        if self._early is None:
+            super().connection_lost(exc)
+
+
+def _proxy_user(lines: list[str]) -> str:
+    for line in lines:
+        name, _, value = line.partition(":")
+        scheme, _, credentials = value.strip().partition(" ")
+        if name.lower() == "proxy-authorization" and scheme.lower() == "basic":
+            try:
+                return base64.b64decode(credentials).decode().split(":")[0]
+            except (binascii.Error, UnicodeDecodeError):
+                return ""
+    return ""

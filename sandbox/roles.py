@@ -1,0 +1,106 @@
+"""Built-in role definitions: those that clients of the sandbox use, with Azure's own GUIDs and actions.
+
+Source: Azure built-in roles (Microsoft Learn, "Azure built-in roles"), shortened to the actions of what is played.
+"""
+
+from __future__ import annotations
+
+from sandbox.core.rbac import RoleDefinition
+
+BUILT_IN = (
+    RoleDefinition("8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "Owner", ("*",)),
+    RoleDefinition(
+        "b24988ac-6180-42a0-ab88-20f7382dd24c",
+        "Contributor",
+        ("*",),
+        (
+            "Microsoft.Authorization/*/Delete",
+            "Microsoft.Authorization/*/Write",
+            "Microsoft.Authorization/elevateAccess/Action",
+        ),
+    ),
+    RoleDefinition("acdd72a7-3385-48ef-bd42-f606fba81ae7", "Reader", ("*/read",)),
+    RoleDefinition(
+        "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
+        "User Access Administrator",
+        ("*/read", "Microsoft.Authorization/*"),
+    ),
+    RoleDefinition(
+        "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
+        "Role Based Access Control Administrator",
+        ("*/read", "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"),
+    ),
+    RoleDefinition("4d97b98b-1d4f-4787-a291-c67834d212e7", "Network Contributor", ("Microsoft.Network/*", "*/read")),
+    RoleDefinition(
+        "39bc4728-0917-49c7-9d2c-d95423bc2eb4",
+        "Security Reader",
+        (
+            "Microsoft.Security/*/read",
+            "Microsoft.Resources/subscriptions/resourceGroups/read",
+            "Microsoft.Resources/deployments/*/read",
+            "Microsoft.ResourceGraph/resources/read",
+            "Microsoft.Resources/subscriptions/read",
+        ),
+    ),
+    RoleDefinition(
+        "a4417e6f-fecd-4de8-b567-7b0420556985",
+        "Key Vault Certificates Officer",
+        ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
+        data_actions=(
+            "Microsoft.KeyVault/vaults/certificatecas/*",
+            "Microsoft.KeyVault/vaults/certificates/*",
+            "Microsoft.KeyVault/vaults/certificatecontacts/write",
+        ),
+    ),
+    RoleDefinition(
+        "4633458b-17de-408a-b874-0445c86b69e6",
+        "Key Vault Secrets User",
+        data_actions=(
+            "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+            "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+        ),
+    ),
+    RoleDefinition(
+        "21090545-7ca7-4776-b22c-e363652d74d2",
+        "Key Vault Reader",
+        ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
+        data_actions=(
+            "Microsoft.KeyVault/vaults/*/read",
+            "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+        ),
+    ),
+    RoleDefinition(
+        "db79e9a7-68ee-4b58-9aeb-b90e7c24fcba",
+        "Key Vault Certificate User",
+        data_actions=(
+            "Microsoft.KeyVault/vaults/certificates/read",
+            "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+            "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+        ),
+    ),
+    RoleDefinition(
+        "00482a5a-887f-4fb3-b363-3b7fe8e74483",
+        "Key Vault Administrator",
+        ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
+        data_actions=("Microsoft.KeyVault/vaults/*",),
+    ),
+    RoleDefinition(
+        "7f951dda-4ed3-4680-a7ca-43fe172d538d",
+        "AcrPull",
+        ("Microsoft.ContainerRegistry/registries/pull/read",),
+    ),
+    RoleDefinition(
+        "8311e382-0749-4cb8-b61a-304f252e45ec",
+        "AcrPush",
+        ("Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"),
+    ),
+    RoleDefinition(
+        "577a9874-89fd-4f24-9dbd-b5034d0ad23a",
+        "Container Registry Data Importer and Data Reader",
+        (
+            "Microsoft.ContainerRegistry/registries/read",
+            "Microsoft.ContainerRegistry/registries/importImage/action",
+            "Microsoft.ContainerRegistry/registries/pull/read",
+        ),
+    ),
+)

@@ -1,0 +1,135 @@
+"""What the local Azure holds at the start, and how it behaves: one YAML file.
+
+Everything has a default: the empty scenario is the walkthrough's tenant with the spoke network in place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Client(_Section):
+    """Where a client stands in the network."""
+
+    address: str = Field(default="203.0.113.10", description="Public address that Azure and the echo services see.")
+    private_links: frozenset[Literal["registry", "vault"]] = Field(
+        default=frozenset({"registry"}), description="Data planes that the client reaches through private endpoints."
+    )
+
+
+class Timings(_Section):
+    """Azure's own durations in seconds, before the speed divides them."""
+
+    deployment: float = Field(default=480, description="Critical path of the cluster's infrastructure deployment.")
+    import_image: float = Field(default=70, description="One importImage.")
+    scan: float = Field(default=900, description="From an image's arrival to Defender's findings in Resource Graph.")
+    artifact: float = Field(default=180, description="From the findings to the signed artifact in the registry.")
+    role_assignment: float = Field(default=120, description="Until a role assignment, or its removal, takes effect.")
+    firewall_rule: float = Field(default=45, description="Until a vault's firewall rule, or its removal, takes effect.")
+    poll: float = Field(default=10, description="What Retry-After asks a client to wait between polls.")
+
+
+class Identity(_Section):
+    """The tenant, its subscription and the pipeline's identity."""
+
+    tenant_id: str = "5c6b0c0e-4a6b-4f3c-9d7e-0a1b2c3d4e5f"
+    subscription_id: str = "b2f1d3a4-6c5e-4d7f-8a9b-1c2d3e4f5a6b"
+    client_id: str = "7e1f2a3b-4c5d-4e6f-9a8b-7c6d5e4f3a2b"
+    object_id: str = "0d9c8b7a-6f5e-4d3c-8b2a-1f0e9d8c7b6a"
+    roles: tuple[str, ...] = Field(
+        default=(
+            "Contributor",
+            "Role Based Access Control Administrator",
+            "Container Registry Data Importer and Data Reader",
+        ),
+        description="Built-in roles of the pipeline's service principal on the cluster's resource group.",
+    )
+    subscription_roles: tuple[str, ...] = ("Security Reader",)
+    network_roles: tuple[str, ...] = Field(
+        default=("Network Contributor",), description="On the spoke's and hub's groups."
+    )
+
+
+class Finding(_Section):
+    """One vulnerability that Defender reports for an image."""
+
+    cve: str
+    severity: str = "High"
+    package: str
+    version: str
+    fixed_version: str = ""
+
+
+class Scan(_Section):
+    """What Defender makes of an image.
+
+    ``never`` is an image that is not assessed at all: no rows and no artifact, ever.
+    """
+
+    outcome: Literal["healthy", "unhealthy", "never"] = "healthy"
+    findings: tuple[Finding, ...] = ()
+    delay: float | None = Field(default=None, description="Seconds until the scan ends, in place of timings.scan.")
+    artifact: bool = Field(default=True, description="Whether the signed findings artifact is attached.")
+
+
+class DefenderPlan(_Section):
+    tier: Literal["Free", "Standard"] = "Standard"
+    registry_assessment: bool = True
+    findings_artifact: bool = True
+
+
+class PublicImage(_Section):
+    """An image in a public registry, beside those of the walkthrough or in place of one."""
+
+    reference: str = Field(description="registry/repository:tag")
+    base: str = Field(
+        default="debian:12", description="What it stands on: debian:12, distroless:12, alpine:3.20, scratch, …"
+    )
+    packages: dict[str, str] = Field(default_factory=dict, description="Name to version, on top of the base's own.")
+    platforms: tuple[str, ...] = Field(default=("linux/amd64", "linux/arm64"), description="os/architecture")
+
+
+class Credentials(_Section):
+    """A login at a public registry."""
+
+    username: str
+    password: str = Field(repr=False)
+
+
+class Scenario(_Section):
+    """The whole of it."""
+
+    client: Client = Client()
+    clients: dict[str, Client] = Field(
+        default_factory=dict, description="Further clients, by the user name that they give to the proxy."
+    )
+    timings: Timings = Timings()
+    identity: Identity = Identity()
+    defender: DefenderPlan = DefenderPlan()
+    scans: dict[str, Scan] = Field(
+        default_factory=lambda: {"library/busybox": Scan(outcome="never")},
+        description="By repository of the image without its quarantine/ or live/ prefix; others are healthy.",
+    )
+
+    images: tuple[PublicImage, ...] = ()
+    private_repositories: dict[str, Credentials] = Field(
+        default_factory=dict, description="By registry/repository: the login that a pull needs."
+    )
+    docker_hub_pull_limit: int = Field(
+        default=100_000, description="Anonymous pulls in six hours; Docker Hub itself grants far fewer."
+    )
+
+    @classmethod
+    def load(cls, path: Path | None) -> Scenario:
+        """:raises ValueError: when the file does not fit (pydantic's message names the field)"""
+        if path is None:
+            return cls()
+        return cls.model_validate(yaml.safe_load(path.read_text()) or {})

@@ -1,0 +1,93 @@
+"""The tenant as the walkthrough's earlier pages leave it: the network exists, the cluster's group is empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.azure import Azure
+from sandbox.core.rbac import Principal
+from sandbox.roles import BUILT_IN
+from sandbox.services import open_parts
+
+LOCATION = "centralus"
+HUB_GROUP = "rg-enterprise-networking-hubs"
+SPOKE_GROUP = "rg-enterprise-networking-spokes-centralus"
+CLUSTER_GROUP = "rg-bu0001a0005-centralus"
+SPOKE_NETWORK = "vnet-spoke-BU0001A0005-01"
+SUBNETS = {
+    "snet-clusternodes": "10.240.0.0/22",
+    "snet-clusteringressservices": "10.240.4.0/28",
+    "snet-applicationgateway": "10.240.5.0/24",
+    "snet-privatelinkendpoints": "10.240.4.32/28",
+    "snet-management-acragents": "10.240.251.0/24",
+}
+PRIVATE_DNS_ZONES = ("privatelink.azurecr.io", "privatelink.vaultcore.azure.net")
+
+
+def seed(azure: Azure) -> None:
+    """Fill a fresh state."""
+    _directory(azure)
+    _network(azure)
+    open_parts(azure)
+
+
+def group_id(azure: Azure, group: str) -> str:
+    return f"/subscriptions/{azure.subscription_id}/resourceGroups/{group}"
+
+
+def spoke_network_id(azure: Azure) -> str:
+    return f"{group_id(azure, SPOKE_GROUP)}/providers/Microsoft.Network/virtualNetworks/{SPOKE_NETWORK}"
+
+
+def _directory(azure: Azure) -> None:
+    identity = azure.scenario.identity
+    azure.access.roles.update({role.guid: role for role in BUILT_IN})
+    pipeline = azure.access.add_principal(
+        Principal(identity.object_id, "ServicePrincipal", "sp-pratique-pipeline", identity.client_id)
+    )
+    grants = [
+        *((role, group_id(azure, CLUSTER_GROUP)) for role in identity.roles),
+        *((role, group_id(azure, group)) for role in identity.network_roles for group in (SPOKE_GROUP, HUB_GROUP)),
+        *((role, f"/subscriptions/{azure.subscription_id}") for role in identity.subscription_roles),
+    ]
+    for role, scope in grants:
+        azure.access.assign(role=role, principal_id=pipeline.object_id, scope=scope, at_once=True)
+
+
+def _network(azure: Azure) -> None:
+    for group in (HUB_GROUP, SPOKE_GROUP, CLUSTER_GROUP):
+        _put(azure, group_id(azure, group), "Microsoft.Resources/resourceGroups", {})
+    network = spoke_network_id(azure)
+    spoke = group_id(azure, SPOKE_GROUP)
+    subnets = [
+        {
+            "id": f"{network}/subnets/{name}",
+            "name": name,
+            "properties": {"addressPrefix": prefix, "provisioningState": "Succeeded"},
+        }
+        for name, prefix in SUBNETS.items()
+    ]
+    properties = {"addressSpace": {"addressPrefixes": ["10.240.0.0/16"]}, "subnets": subnets}
+    _put(azure, network, "Microsoft.Network/virtualNetworks", properties)
+    for subnet in subnets:
+        azure.resources.put({**subnet, "type": "Microsoft.Network/virtualNetworks/subnets"})
+    for zone in PRIVATE_DNS_ZONES:
+        _put(
+            azure,
+            f"{spoke}/providers/Microsoft.Network/privateDnsZones/{zone}",
+            "Microsoft.Network/privateDnsZones",
+            {},
+        )
+
+
+def _put(azure: Azure, resource_id: str, resource_type: str, properties: dict[str, Any]) -> None:
+    azure.resources.put(
+        {
+            "id": resource_id,
+            "name": resource_id.rsplit("/", 1)[-1],
+            "type": resource_type,
+            "location": LOCATION,
+            "tags": {},
+            "properties": {"provisioningState": "Succeeded", **properties},
+        }
+    )

@@ -1,0 +1,92 @@
+"""A running sandbox: state, services and proxy together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sandbox.app import App
+from sandbox.azure import Azure
+from sandbox.control.routes import control_service
+from sandbox.core.routing import Service
+from sandbox.home import Home
+from sandbox.proxy import Proxy
+from sandbox.scenario import Client, Scenario
+from sandbox.seed import seed
+from sandbox.services import all_services
+from sandbox.tls import CertificateAuthority
+
+
+class Sandbox:
+    """One local Azure.
+
+    :param home: folder for its certificate authority and keys
+    :param port: of the proxy on loopback; 0 takes a free one
+    :param speed: how much faster than Azure's its durations are
+    """
+
+    def __init__(self, home: Path, *, port: int = 8443, speed: float = 60.0, scenario: Scenario | None = None) -> None:
+        self._home = Home(home)
+        self._port = port
+        self._speed = speed
+        self._scenario = scenario or Scenario()
+        self.azure = self._fresh(self._scenario)
+        self.services: list[Service] = [*all_services(), control_service(self)]
+        self._app = App(lambda: self.azure, self.services, self._client)
+        self._proxy = Proxy(self._app, CertificateAuthority(self._home), self._app.plays)
+
+    async def start(self) -> int:
+        """Listen. Returns the proxy's port."""
+        self._port = await self._proxy.start(self._port)
+        self._home.remember({"port": self._port, "pid": os.getpid(), **self._scenario.identity.model_dump(mode="json")})
+        return self._port
+
+    async def stop(self) -> None:
+        await self._proxy.stop()
+        await self.azure.close()
+        self._home.forget()
+
+    async def reset(self, scenario: Scenario | None = None) -> None:
+        """Forget everything that happened and start again, with another scenario if one is given."""
+        before, self._scenario = self.azure, scenario or self._scenario
+        self.azure = self._fresh(self._scenario)
+        await before.close()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point any Azure client at this sandbox."""
+        return client_environment(self._home)
+
+    def _fresh(self, scenario: Scenario) -> Azure:
+        azure = Azure(self._home, scenario, self._speed)
+        seed(azure)
+        return azure
+
+    def _client(self, peer: tuple[str, int]) -> tuple[str, Client]:
+        user = self._proxy.user(peer)
+        return user, self.azure.client(user)
+
+
+def client_environment(home: Home) -> dict[str, str]:
+    """The variables for clients of the sandbox that runs with this home.
+
+    :raises LookupError: when none does
+    """
+    facts = home.running()
+    if facts is None:
+        raise LookupError(f"no sandbox is running with the home {home.directory}")
+    ca = str(home.ca_file.resolve())
+    proxy = f"http://127.0.0.1:{facts['port']}"
+    return {
+        "HTTPS_PROXY": proxy,
+        "https_proxy": proxy,
+        # Without 'localhost': clients take it for a suffix, and the control host ends in it.
+        "NO_PROXY": "127.0.0.1,::1",
+        "no_proxy": "127.0.0.1,::1",
+        "SSL_CERT_FILE": ca,
+        "REQUESTS_CA_BUNDLE": ca,
+        "CURL_CA_BUNDLE": ca,
+        "AZURE_TENANT_ID": facts["tenant_id"],
+        "AZURE_SUBSCRIPTION_ID": facts["subscription_id"],
+        "AZURE_CLIENT_ID": facts["client_id"],
+        "AZURE_CLIENT_SECRET": home.client_secret,
+    }

@@ -1,0 +1,50 @@
+"""The parts of Azure that the sandbox plays, one package each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.core.routing import Service
+
+if TYPE_CHECKING:
+    from sandbox.azure import Azure
+
+
+def all_services() -> list[Service]:
+    """Every service, in the order in which they are asked for a request."""
+    from sandbox.services.acr.routes import acr_services
+    from sandbox.services.arm.routes import arm, arm_generic, clouds
+    from sandbox.services.authorization.routes import authorization
+    from sandbox.services.deployments.routes import deployments
+    from sandbox.services.echo.routes import echo
+    from sandbox.services.entra.routes import entra
+    from sandbox.services.keyvault.routes import vault_services
+    from sandbox.services.public_registries.routes import public_registries
+    from sandbox.services.resourcegraph.routes import resource_graph
+    from sandbox.services.security.routes import security
+
+    return [
+        entra,
+        clouds,
+        arm,
+        deployments,
+        authorization,
+        *acr_services(),
+        *vault_services(),
+        resource_graph,
+        security,
+        *public_registries(),
+        echo,
+        arm_generic,
+    ]
+
+
+def open_parts(azure: Azure) -> None:
+    """Make the parts that listen to events from the start, or that hold something from the start."""
+    from sandbox.services.acr.part import Registries
+    from sandbox.services.defender.part import Defender
+    from sandbox.services.deployments.part import Deployments
+    from sandbox.services.keyvault.part import Vaults
+
+    for part in (Registries, Deployments, Vaults, Defender):
+        azure.part(part)

@@ -1,0 +1,193 @@
+"""Who may do what on a login server: Entra tokens in, the registry's own tokens out.
+
+Exchange (Entra token → refresh token → access token), basic authentication with a service principal's secret or with
+a refresh token, and the 401 that starts it all. What a token grants is worked out from RBAC when it is issued, so a
+role that comes later needs a new token. Sources: Azure/acr docs/AAD-OAuth.md; Microsoft Learn "ACR authentication".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.core.errors import HttpFault
+from sandbox.core.rbac import Principal
+from sandbox.core.resources import Document
+from sandbox.core.routing import Call, answer
+from sandbox.core.tokens import TokenRefused
+from sandbox.services.acr.models import lets_in, policy_enabled
+from sandbox.services.acr.part import Registries
+from sandbox.services.entra.part import ARM_AUDIENCES, Entra
+from sandbox.services.oci.distribution import Action
+from sandbox.services.oci.errors import Denied, NameUnknown, Unauthorized
+from sandbox.services.oci.tokens import TokenScope, access_claim, basic_credentials, challenge, grants, requested_scopes
+
+REGISTRY_AUDIENCES = ("https://containerregistry.azure.net", "https://containerregistry.azure.net/")
+NULL_USER = "00000000-0000-0000-0000-000000000000"
+REFRESH_SECONDS = 3 * 3600
+ACCESS_SECONDS = 75 * 60
+
+_RBAC: Mapping[str, str] = {
+    "pull": "Microsoft.ContainerRegistry/registries/pull/read",
+    "metadata_read": "Microsoft.ContainerRegistry/registries/pull/read",
+    "*": "Microsoft.ContainerRegistry/registries/pull/read",
+    "push": "Microsoft.ContainerRegistry/registries/push/write",
+    "metadata_write": "Microsoft.ContainerRegistry/registries/push/write",
+    "delete": "Microsoft.ContainerRegistry/registries/artifacts/delete",
+}
+
+
+def registry_of(call: Call) -> Document:
+    """The registry behind the login server that was asked.
+
+    :raises NameUnknown: when there is none; in Azure the name would not resolve
+    """
+    registry = call.azure.part(Registries).of_host(call.host)
+    if registry is None:
+        raise NameUnknown({"host": call.host}, f"there is no registry {call.host}")
+    return registry
+
+
+async def reachable(call: Call) -> None:
+    """The registry's firewall, before anything else.
+
+    :raises Denied: for a client that the network rules keep out
+    """
+    private = "registry" in call.client.private_links
+    if not lets_in(registry_of(call), call.client.address, private=private):
+        raise Denied(
+            None,
+            f"client with IP '{call.client.address}' is not allowed access. "
+            "Refer https://aka.ms/acr/firewall to grant access.",
+        )
+
+
+async def authorize(call: Call, action: Action | None, repository: str) -> None:
+    """Let in an access token, or basic credentials, that cover the action; fills ``call.caller``.
+
+    :raises Unauthorized: otherwise, with the challenge
+    """
+    registry, needed = registry_of(call), _needed(action, repository)
+    if (sent := basic_credentials(call)) is not None:
+        principal = _by_password(call, registry, *sent)
+        covered = needed is None or _allowed(call, registry, principal, needed.actions[0])
+    else:
+        claims = _claims(call, registry, needed)
+        principal = _subject(call, claims)
+        covered = needed is None or grants(claims, needed)
+    call.caller, call.entry.principal = principal, principal.name
+    if not covered:
+        raise _unauthorized(call, needed, "insufficient_scope")
+
+
+async def exchange(call: Call) -> Response:
+    """An Entra access token for a refresh token."""
+    form, registry = call.form(), registry_of(call)
+    if form.get("grant_type") not in ("access_token", "access_token_refresh_token") or "access_token" not in form:
+        raise Unauthorized(None, "grant_type access_token with an access_token is needed")
+    entra = call.azure.part(Entra)
+    arm = ARM_AUDIENCES if policy_enabled(registry, "azureADAuthenticationAsArmPolicy") else ()
+    try:
+        principal = entra.principal_of(entra.signer.read(form["access_token"], (*REGISTRY_AUDIENCES, *arm)))
+    except TokenRefused as refused:
+        raise Unauthorized(str(refused)) from None
+    return answer({"refresh_token": _refresh_token(call, registry, principal)})
+
+
+async def post_token(call: Call) -> Response:
+    """An access token for a refresh token, or for a user name and password."""
+    form, registry = call.form(), registry_of(call)
+    if form.get("grant_type") == "password":
+        principal = _by_password(call, registry, form.get("username", ""), form.get("password", ""))
+    else:
+        principal = _by_refresh_token(call, registry, form.get("refresh_token", ""))
+    return _token_answer(call, registry, principal, requested_scopes(call.body.decode()))
+
+
+async def get_token(call: Call) -> Response:
+    """The same for docker and its kin, with basic authentication."""
+    registry, sent = registry_of(call), basic_credentials(call)
+    if sent is None:
+        raise _unauthorized(call, None)
+    return _token_answer(call, registry, _by_password(call, registry, *sent), requested_scopes(call.query_string))
+
+
+def _token_answer(call: Call, registry: Document, principal: Principal, asked: list[TokenScope]) -> Response:
+    granted = [
+        TokenScope(s.kind, s.name, tuple(a for a in s.actions if _allowed(call, registry, principal, a))) for s in asked
+    ]
+    call.entry.principal = principal.name
+    claims = {"sub": principal.object_id, "grant_type": "access_token", "access": access_claim(granted)}
+    token = call.azure.part(Registries).signer.issue(_service(registry), claims, ACCESS_SECONDS)
+    return answer({"access_token": token})
+
+
+def _refresh_token(call: Call, registry: Document, principal: Principal) -> str:
+    claims = {"sub": principal.object_id, "grant_type": "refresh_token"}
+    return call.azure.part(Registries).signer.issue(_service(registry), claims, REFRESH_SECONDS)
+
+
+def _by_password(call: Call, registry: Document, user: str, password: str) -> Principal:
+    if user == NULL_USER:
+        return _by_refresh_token(call, registry, password)
+    try:
+        return call.azure.part(Entra).by_secret(user, password)
+    except HttpFault:
+        raise _unauthorized(call, None) from None
+
+
+def _by_refresh_token(call: Call, registry: Document, token: str) -> Principal:
+    try:
+        claims = call.azure.part(Registries).signer.read(token, [_service(registry)])
+    except TokenRefused as refused:
+        raise Unauthorized(str(refused)) from None
+    if claims.get("grant_type") != "refresh_token":
+        raise Unauthorized("not a refresh token")
+    return _subject(call, claims)
+
+
+def _claims(call: Call, registry: Document, needed: TokenScope | None) -> dict[str, Any]:
+    if (token := call.bearer()) is None:
+        raise _unauthorized(call, needed)
+    try:
+        claims = call.azure.part(Registries).signer.read(token, [_service(registry)])
+    except TokenRefused:
+        raise _unauthorized(call, needed, "invalid_token") from None
+    if claims.get("grant_type") != "access_token":
+        raise _unauthorized(call, needed, "invalid_token")
+    return claims
+
+
+def _subject(call: Call, claims: dict[str, Any]) -> Principal:
+    principal = call.azure.access.principals.get(str(claims["sub"]).lower())
+    if principal is None:
+        raise _unauthorized(call, None, "invalid_token")
+    return principal
+
+
+def _allowed(call: Call, registry: Document, principal: Principal, action: str) -> bool:
+    needed = _RBAC.get(action)
+    return needed is not None and call.azure.access.allowed(principal.object_id, needed, registry["id"])
+
+
+def _needed(action: Action | None, repository: str) -> TokenScope | None:
+    if action is None:
+        return None
+    return (
+        TokenScope("registry", "catalog", ("*",))
+        if action == "catalog"
+        else TokenScope("repository", repository, (action,))
+    )
+
+
+def _service(registry: Document) -> str:
+    login_server: str = registry["properties"]["loginServer"]
+    return login_server
+
+
+def _unauthorized(call: Call, needed: TokenScope | None, error: str | None = None) -> Unauthorized:
+    detail = [{"Type": needed.kind, "Name": needed.name, "Action": needed.actions[0]}] if needed else None
+    message = "authentication required, visit https://aka.ms/acr/authorization for more information."
+    return Unauthorized(detail, message, challenge(f"https://{call.host}/oauth2/token", call.host, needed, error))

@@ -1,0 +1,181 @@
+"""importImage: what may be imported, from where, and the copying itself.
+
+Import is done by Azure, not by the client: it needs no route from the client to either registry, copies an index with
+everything it lists, and leaves referrers (signatures, findings) behind. Source: registries/importImage 2025-11-01;
+"Import container images to a container registry" (Microsoft Learn).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.resources import Document
+from sandbox.core.routing import Call
+from sandbox.scenario import Credentials
+from sandbox.services.acr.models import LOGIN_SUFFIX, bypassed, policy_enabled
+from sandbox.services.acr.part import Registries
+from sandbox.services.oci.errors import OciError
+from sandbox.services.oci.manifests import Manifest
+from sandbox.services.oci.store import RegistryStore
+from sandbox.services.public_registries.part import PublicRegistries
+
+PULL = "Microsoft.ContainerRegistry/registries/pull/read"
+MAX_MANIFESTS = 50
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """The body of an importImage.
+
+    :ivar reference: tag or digest of the source image
+    :ivar tagged: repository and tag of each target
+    :ivar untagged: repositories that get the manifest without a tag
+    :ivar force: whether existing tags are overwritten
+    """
+
+    repository: str
+    reference: str
+    tagged: tuple[tuple[str, str], ...]
+    untagged: tuple[str, ...]
+    force: bool
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> ImportRequest:
+        """:raises HttpFault: 400 when a part is missing"""
+        source = body.get("source") or {}
+        image = source.get("sourceImage")
+        if not image or ("resourceId" in source) == ("registryUri" in source):
+            raise _invalid("source needs sourceImage and either resourceId or registryUri.")
+        repository, tag, digest = _split(image)
+        targets = [_split(target) for target in body.get("targetTags") or ()]
+        untagged = tuple(body.get("untaggedTargetRepositories") or ())
+        if not targets and not untagged:
+            targets = [(repository, tag, "")]
+        tagged = tuple((name, target_tag or tag or "latest") for name, target_tag, _ in targets)
+        return cls(repository, digest or tag or "latest", tagged, untagged, body.get("mode") == "Force")
+
+    @property
+    def image(self) -> str:
+        return f"{self.repository}{'@' if ':' in self.reference else ':'}{self.reference}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an import reads.
+
+    :ivar label: the image as the repository log names it
+    """
+
+    store: RegistryStore
+    label: str
+
+
+def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> Source:
+    """The registry that the body names, once the caller and Azure's import may read it.
+
+    :raises HttpFault: 403 or 404 as ARM answers to the POST itself
+    """
+    source = body["source"]
+    if "resourceId" in source:
+        return _registry_source(call, source["resourceId"], request)
+    uri = str(source["registryUri"]).lower().removeprefix("https://").rstrip("/")
+    public = call.azure.part(PublicRegistries)
+    store = public.store(uri)
+    if store is None:
+        advice = " Name a registry of the subscription by resourceId." if uri.endswith(LOGIN_SUFFIX) else ""
+        raise arm_fault(501, "NotPlayedBySandbox", f"The sandbox does not play the registry {uri}.{advice}")
+    sent = source.get("credentials") or {}
+    login = Credentials(username=sent.get("username", ""), password=sent["password"]) if "password" in sent else None
+    if not public.may_pull(public.name(uri), request.repository, login):
+        # A registry does not tell the private from the absent, so the import finds nothing there.
+        store = RegistryStore({}, call.azure.clock.now)
+    return Source(store, f"{uri}/{request.image}")
+
+
+def check_target(registry: Document) -> None:
+    """:raises HttpFault: 403 when Azure's import is kept out of the registry by its own firewall"""
+    if not bypassed(registry):
+        raise arm_fault(403, "Forbidden", _kept_out(registry))
+
+
+def check_conflicts(store: RegistryStore, request: ImportRequest) -> None:
+    """:raises HttpFault: 409 when a target tag exists, even for the same digest, and nothing forces"""
+    if request.force:
+        return
+    for repository, tag in request.tagged:
+        if repository in store.repositories() and tag in store.repository(repository).tags:
+            raise arm_fault(409, "Conflict", f"Tag {repository}:{tag} already exists in target registry.")
+
+
+def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
+    """The manifests to copy, the image's own last. Resolves a tag at this moment.
+
+    :raises HttpFault: 400 when there is no such image, or it is too large
+    """
+    try:
+        digest = source.store.manifest(request.repository, request.reference).manifest.digest
+        manifests = source.store.closure(request.repository, digest)
+    except OciError as error:
+        raise _invalid(f"Unexpected response status code {error.status} for {source.label}: {error.message}.") from None
+    if len(manifests) > MAX_MANIFESTS:
+        raise _invalid(f"{source.label} has {len(manifests)} manifests; at most {MAX_MANIFESTS} are imported.")
+    return manifests
+
+
+def copy(source: Source, request: ImportRequest, manifests: list[Manifest], target: RegistryStore) -> None:
+    """Put the manifests with their blobs into every target.
+
+    :raises HttpFault: 400 when something was deleted or locked meanwhile
+    """
+    targets = [*request.tagged, *((repository, "") for repository in request.untagged)]
+    try:
+        for repository, tag in targets:
+            for manifest in manifests:
+                for blob in manifest.blobs:
+                    target.put_blob(repository, source.store.blob(request.repository, blob.digest))
+                target.put_manifest(repository, manifest.digest, manifest)
+            if tag:
+                target.put_manifest(repository, tag, manifests[-1])
+    except OciError as error:
+        raise _invalid(f"Error copying {source.label}: {error.message}.") from None
+
+
+def _registry_source(call: Call, resource_id: str, request: ImportRequest) -> Source:
+    registry = call.azure.resources.get(resource_id)
+    if registry is None:
+        raise arm_fault(404, "ResourceNotFound", f"The Resource '{resource_id}' was not found.")
+    if not call.azure.access.allowed(call.principal.object_id, PULL, registry["id"]):
+        raise arm_fault(
+            403,
+            "LinkedAuthorizationFailed",
+            f"The client '{call.principal.client_id}' with object id '{call.principal.object_id}' has permission to "
+            "perform action 'Microsoft.ContainerRegistry/registries/importImage/action' on the target; however, it "
+            f"does not have permission to perform action(s) '{PULL}' on the linked scope(s) '{registry['id']}'.",
+        )
+    if not bypassed(registry):
+        raise arm_fault(403, "Forbidden", _kept_out(registry))
+    if not policy_enabled(registry, "exportPolicy"):
+        raise arm_fault(403, "Forbidden", f"The export policy of registry '{registry['name']}' is disabled.")
+    store = call.azure.part(Registries).store(registry["name"])
+    return Source(store, f"{registry['id']}/{request.image}")
+
+
+def _kept_out(registry: Document) -> str:
+    return (
+        f"The registry '{registry['name']}' restricts network access and does not allow trusted services: "
+        "set networkRuleBypassOptions to AzureServices."
+    )
+
+
+def _split(image: str) -> tuple[str, str, str]:
+    """Repository, tag and digest of ``repository[:tag][@digest]``; what is absent is empty."""
+    name, _, digest = image.partition("@")
+    repository, _, tag = name.partition(":")
+    return repository, tag, digest
+
+
+def _invalid(message: str) -> HttpFault:
+    return arm_fault(400, "InvalidParameters", message)

@@ -1,0 +1,131 @@
+"""Container registries as ARM shows them, and the rows that their diagnostic log gets.
+
+Property names and defaults: Microsoft.ContainerRegistry/registries, 2025-11-01; columns: table
+ContainerRegistryRepositoryEvents of Log Analytics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sandbox.core.resources import Document
+
+REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
+LOGIN_SUFFIX = ".azurecr.io"
+
+_ENABLED = {"status": "enabled"}
+_DISABLED = {"status": "disabled"}
+
+
+@dataclass(frozen=True)
+class RepositoryEvent:
+    """One operation on a repository.
+
+    :ivar operation: ``Push``, ``Pull``, ``Untag``, ``Delete`` or ``importImage``
+    :ivar media_type: of the manifest; for an import, where the image came from
+    :ivar identity: object id or client id of who asked; empty for an anonymous caller
+    """
+
+    time: datetime
+    registry_id: str
+    login_server: str
+    operation: str
+    repository: str
+    tag: str
+    digest: str
+    media_type: str
+    size: int
+    identity: str
+    address: str
+    user_agent: str
+    correlation_id: str
+
+
+def completed(document: Document) -> Document:
+    """A registry's document with everything that ARM adds to what was asked for."""
+    name, asked = document["name"], document.get("properties") or {}
+    tier = (document.get("sku") or {}).get("name", "Premium")
+    return {
+        **document,
+        "type": REGISTRY_TYPE,
+        "sku": {"name": tier, "tier": tier},
+        "tags": document.get("tags") or {},
+        "properties": _merged(_default_properties(name), asked),
+    }
+
+
+def patched(document: Document, change: Mapping[str, Any]) -> Document:
+    """A registry's document after a PATCH: properties are merged, tags and SKU replaced."""
+    after = {**document, **{key: change[key] for key in ("tags", "sku", "identity") if key in change}}
+    after["properties"] = _merged(document["properties"], change.get("properties") or {})
+    return completed(after)
+
+
+def bypassed(document: Document) -> bool:
+    """Whether Azure's own import reaches the registry's content (``networkRuleBypassOptions``)."""
+    properties = document["properties"]
+    return _open_to_all(properties) or properties.get("networkRuleBypassOptions") == "AzureServices"
+
+
+def lets_in(document: Document, address: str, *, private: bool) -> bool:
+    """Whether a client reaches the data plane.
+
+    :param address: the client's public address
+    :param private: whether it comes through a private endpoint
+    """
+    properties = document["properties"]
+    if private or _open_to_all(properties):
+        return True
+    rules = (properties.get("networkRuleSet") or {}).get("ipRules") or []
+    return properties.get("publicNetworkAccess") != "Disabled" and any(
+        rule.get("value", "").removesuffix("/32") == address for rule in rules
+    )
+
+
+def policy_enabled(document: Document, policy: str) -> bool:
+    """Whether one of the registry's policies is in force, such as ``exportPolicy``."""
+    found: Mapping[str, Any] = document["properties"].get("policies", {}).get(policy, {})
+    return str(found.get("status", "")).lower() == "enabled"
+
+
+def _open_to_all(properties: Mapping[str, Any]) -> bool:
+    rules = properties.get("networkRuleSet") or {}
+    return properties.get("publicNetworkAccess") != "Disabled" and rules.get("defaultAction", "Allow") == "Allow"
+
+
+def _default_properties(name: str) -> Document:
+    return {
+        "loginServer": name.lower() + LOGIN_SUFFIX,
+        "provisioningState": "Succeeded",
+        "adminUserEnabled": False,
+        "networkRuleSet": {"defaultAction": "Allow", "ipRules": []},
+        "policies": {
+            "quarantinePolicy": _DISABLED,
+            "trustPolicy": {"type": "Notary", "status": "disabled"},
+            "retentionPolicy": {"days": 7, "status": "disabled"},
+            "exportPolicy": _ENABLED,
+            "azureADAuthenticationAsArmPolicy": _ENABLED,
+            "softDeletePolicy": {"retentionDays": 7, "status": "disabled"},
+        },
+        "encryption": _DISABLED,
+        "dataEndpointEnabled": False,
+        "dataEndpointHostNames": [],
+        "privateEndpointConnections": [],
+        "publicNetworkAccess": "Enabled",
+        "networkRuleBypassOptions": "AzureServices",
+        "zoneRedundancy": "Disabled",
+        "anonymousPullEnabled": False,
+        "roleAssignmentMode": "LegacyRegistryPermissions",
+    }
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:
+    """`base` with `changes` laid over it, objects merged key by key."""
+    after = dict(base)
+    for key, value in changes.items():
+        known = after.get(key)
+        after[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return after

@@ -1,0 +1,98 @@
+"""The container registries of the subscription: their content, who may enter, and what they report."""
+
+from __future__ import annotations
+
+import uuid
+
+from sandbox.azure import Azure
+from sandbox.core.rbac import Principal
+from sandbox.core.resources import Document, ResourceChanged
+from sandbox.core.routing import Call
+from sandbox.core.tokens import TokenSigner
+from sandbox.services.acr.models import LOGIN_SUFFIX, REGISTRY_TYPE, RepositoryEvent, completed
+from sandbox.services.oci.pool import BlobPool
+from sandbox.services.oci.store import RegistryStore
+from sandbox.services.oci.uploads import Uploads
+
+ISSUER = "Azure Container Registry"
+
+
+class Registries:
+    """The content of every registry; the resources themselves are in ``azure.resources``.
+
+    :ivar events: what Log Analytics gets, oldest first
+    :ivar signer: of the registries' refresh and access tokens
+    """
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self._stores: dict[str, RegistryStore] = {}
+        self._uploads: dict[str, Uploads] = {}
+        self.events: list[RepositoryEvent] = []
+        self.signer = TokenSigner(ISSUER, azure.home.rsa_key("acr"), "acr")
+        azure.events.on(ResourceChanged, self._follow)
+
+    def resource(self, name: str) -> Document | None:
+        """The registry's ARM document."""
+        return self._azure.resources.named(REGISTRY_TYPE, name)
+
+    def of_host(self, host: str) -> Document | None:
+        """The registry whose login server this is."""
+        return self.resource(host.removesuffix(LOGIN_SUFFIX))
+
+    def store(self, registry_name: str) -> RegistryStore:
+        """The registry's content, empty at first."""
+        key = registry_name.lower()
+        if key not in self._stores:
+            self._stores[key] = RegistryStore(self._azure.part(BlobPool), self._azure.clock.now)
+        return self._stores[key]
+
+    def uploads(self, registry_name: str) -> Uploads:
+        """The registry's open uploads."""
+        key = registry_name.lower()
+        if key not in self._uploads:
+            self._uploads[key] = Uploads(self.store(key))
+        return self._uploads[key]
+
+    def report(
+        self,
+        call: Call,
+        registry: Document,
+        operation: str,
+        repository: str,
+        *,
+        caller: Principal | None,
+        tag: str = "",
+        digest: str = "",
+        media_type: str = "",
+        size: int = 0,
+    ) -> None:
+        """Write a row of the repository log, about something that `call` did."""
+        self.events.append(
+            RepositoryEvent(
+                time=self._azure.clock.now(),
+                registry_id=registry["id"],
+                login_server=registry["properties"]["loginServer"],
+                operation=operation,
+                repository=repository,
+                tag=tag,
+                digest=digest,
+                media_type=media_type,
+                size=size,
+                identity=caller.object_id if caller is not None else "",
+                address=call.client.address,
+                user_agent=call.headers.get("user-agent", ""),
+                correlation_id=call.headers.get("x-ms-client-request-id") or str(uuid.uuid4()),
+            )
+        )
+
+    def _follow(self, change: ResourceChanged) -> None:
+        """Complete what others put as a registry, and drop the content of one that was deleted."""
+        if change.type.lower() != REGISTRY_TYPE.lower():
+            return
+        if change.after is None:
+            key = change.id.rsplit("/", 1)[-1].lower()
+            self._stores.pop(key, None)
+            self._uploads.pop(key, None)
+        elif (complete := completed(change.after)) != change.after:
+            self._azure.resources.put(complete)

@@ -1,0 +1,157 @@
+"""Azure Container Registry: the resource provider in ARM, and the registries' own hosts.
+
+Reading and listing registries is left to ARM's generic routes, which do it for every type.
+
+Source: Microsoft.ContainerRegistry 2025-11-01 (azure-mgmt-containerregistry 15).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.core.arrivals import ImageArrived
+from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.operations import Operation
+from sandbox.core.resources import Document
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.acr.data import data_plane
+from sandbox.services.acr.imports import (
+    ImportRequest,
+    check_conflicts,
+    check_target,
+    copy,
+    open_source,
+    read_source,
+)
+from sandbox.services.acr.models import REGISTRY_TYPE, completed, patched
+from sandbox.services.acr.part import Registries
+from sandbox.services.entra.part import arm_caller
+
+_PROVIDER = "/providers/Microsoft.ContainerRegistry"
+_SUBSCRIPTION = "/subscriptions/{sub}"
+_GROUP = _SUBSCRIPTION + "/resourceGroups/{rg}"
+_REGISTRY = f"{_GROUP}{_PROVIDER}/registries/{{name}}"
+_ACTION = REGISTRY_TYPE
+_FAILURE_STATUS = {"Conflict": 409, "Forbidden": 403}
+
+provider = Service("containerregistry", ("management.azure.com",), authenticate=arm_caller)
+
+
+def acr_services() -> list[Service]:
+    """The resource provider and the login servers."""
+    return [provider, data_plane()]
+
+
+@provider.put(_REGISTRY, action=f"{_ACTION}/write")
+async def put_registry(call: Call) -> Response:
+    """Create a registry, or replace its settings; its content stays."""
+    name, body = call.params["name"], call.json()
+    if not re.fullmatch(r"[a-zA-Z0-9]{5,50}", name):
+        raise arm_fault(400, "InvalidResourceName", f"The registry name '{name}' is not 5 to 50 letters and digits.")
+    if call.azure.resources.get(_group_id(call)) is None:
+        raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{call.params['rg']}' could not be found.")
+    before, resource_id = call.azure.resources.get(call.path), f"{_group_id(call)}{_PROVIDER}/registries/{name}"
+    taken = call.azure.part(Registries).resource(name)
+    if before is None and taken is not None:
+        raise arm_fault(409, "AlreadyInUse", f"The registry DNS name {name}.azurecr.io is already in use.")
+    document = completed({**body, "id": resource_id, "name": name, "type": REGISTRY_TYPE})
+    return answer(call.azure.resources.put(document), 201 if before is None else 200)
+
+
+@provider.patch(_REGISTRY, action=f"{_ACTION}/write")
+async def patch_registry(call: Call) -> Response:
+    return answer(call.azure.resources.put(patched(_registry(call), call.json())))
+
+
+@provider.delete(_REGISTRY, action=f"{_ACTION}/delete")
+async def delete_registry(call: Call) -> Response:
+    return Response(status_code=204 if call.azure.resources.delete(call.path) is None else 200)
+
+
+def _importing(call: Call) -> str:
+    return call.path.rstrip("/").rpartition("/")[0]
+
+
+@provider.post(f"{_REGISTRY}/importImage", action=f"{_ACTION}/importImage/action", scope=_importing)
+async def import_image(call: Call) -> Response:
+    """Accept an import, and do it in :attr:`Timings.import_image` of Azure's time."""
+    registry, body = _registry(call), call.json()
+    request = ImportRequest.read(body)
+    check_target(registry)
+    source = open_source(call, body, request)
+    store = call.azure.part(Registries).store(registry["name"])
+
+    async def work(operation: Operation) -> None:
+        check_conflicts(store, request)
+        manifests = read_source(source, request)
+        await call.azure.clock.sleep(call.azure.scenario.timings.import_image)
+        check_conflicts(store, request)
+        copy(source, request, manifests, store)
+        for repository, tag in (*request.tagged, *((name, None) for name in request.untagged)):
+            _arrived(call, registry, repository, tag, manifests[-1].digest, source.label)
+
+    operation = call.azure.operations.start("import", registry["id"], work)
+    return Response(status_code=202, headers=_poll_headers(call, registry["location"], operation.id))
+
+
+@provider.get(f"{_SUBSCRIPTION}{_PROVIDER}/locations/{{location}}/operationResults/registries-{{operation}}")
+async def operation_result(call: Call) -> Response:
+    operation = call.azure.operations.get(call.params["operation"])
+    if operation is None or operation.kind != "import":
+        raise arm_fault(404, "OperationNotFound", f"There is no operation '{call.params['operation']}'.")
+    if operation.status == "Running":
+        return Response(status_code=202, headers=_poll_headers(call, call.params["location"], operation.id))
+    if operation.status == "Succeeded":
+        return Response(status_code=200)
+    raise _failure(operation)
+
+
+def _registry(call: Call) -> Document:
+    resource_id = f"{_group_id(call)}{_PROVIDER}/registries/{call.params['name']}"
+    found = call.azure.resources.get(resource_id)
+    if found is None:
+        raise arm_fault(
+            404,
+            "ResourceNotFound",
+            f"The Resource '{REGISTRY_TYPE}/{call.params['name']}' under resource group '{call.params['rg']}' was not "
+            "found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+        )
+    return found
+
+
+def _group_id(call: Call) -> str:
+    return f"/subscriptions/{call.params['sub']}/resourceGroups/{call.params['rg']}"
+
+
+def _arrived(call: Call, registry: Document, repository: str, tag: str | None, digest: str, origin: str) -> None:
+    registries = call.azure.part(Registries)
+    size = registries.store(registry["name"]).manifest(repository, digest).manifest.size
+    registries.report(
+        call,
+        registry,
+        "importImage",
+        repository,
+        caller=call.principal,
+        tag=tag or "",
+        digest=digest,
+        media_type=origin,
+        size=size,
+    )
+    now = call.azure.clock.now()
+    call.azure.events.emit(ImageArrived(registry["id"], repository, tag, digest, now, "import"))
+
+
+def _poll_headers(call: Call, location: str, operation_id: str) -> dict[str, str]:
+    version = call.query.get("api-version", "2025-11-01")
+    path = f"/subscriptions/{call.azure.subscription_id}{_PROVIDER}/locations/{location}"
+    url = call.url(f"{path}/operationResults/registries-{operation_id}?api-version={version}")
+    return {"Location": url, **call.azure.clock.retry_after(call.azure.scenario.timings.poll)}
+
+
+def _failure(operation: Operation) -> HttpFault:
+    error: dict[str, Any] = operation.error or {"code": "Canceled", "message": "The operation was canceled."}
+    text = f"Operation registries-{operation.id} failed. Resource {operation.subject} {error['message']}"
+    return arm_fault(_FAILURE_STATUS.get(error["code"], 400), error["code"], text)

@@ -1,0 +1,93 @@
+"""Resource ids, and what ARM answers when nothing stands behind one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.azure import Azure
+from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.resources import Document
+
+GROUP_TYPE = "Microsoft.Resources/resourceGroups"
+
+
+@dataclass(frozen=True)
+class ResourceId:
+    """The last resource, or list of resources, that a path names.
+
+    :ivar scope: what stands before the last ``/providers/``
+    :ivar type: such as ``Microsoft.KeyVault/vaults/secrets``
+    :ivar name: of nested types all names, joined by ``/``; ``None`` for the list of a type
+    """
+
+    scope: str
+    type: str
+    name: str | None
+
+
+def parse(path: str) -> ResourceId | None:
+    """The resource that a path names, ``None`` when it has no provider.
+
+    >>> parse("/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv")
+    ResourceId(scope='/subscriptions/s/resourceGroups/g', type='Microsoft.KeyVault/vaults', name='kv')
+    """
+    start = path.lower().rfind("/providers/")
+    if start < 0:
+        return None
+    namespace, *rest = path[start + len("/providers/") :].strip("/").split("/")
+    if not rest:
+        return None
+    kinds, names = rest[::2], rest[1::2]
+    complete = len(kinds) == len(names)
+    return ResourceId(path[:start], "/".join((namespace, *kinds)), "/".join(names) if complete else None)
+
+
+def canonical(azure: Azure, scope: str) -> str:
+    """A scope that exists, as ARM spells it.
+
+    :raises HttpFault: ARM's 404 for a group or a resource that is not there
+    """
+    scope = scope.rstrip("/")
+    subscription = f"/subscriptions/{azure.subscription_id}"
+    if scope.lower() == subscription:
+        return subscription
+    if (found := azure.resources.get(scope)) is None:
+        raise missing(azure, scope)
+    return str(found["id"])
+
+
+def require_group(azure: Azure, name: str) -> str:
+    """The id of a resource group.
+
+    :raises HttpFault: 404 ResourceGroupNotFound
+    """
+    found = _group(azure, name)
+    if found is None:
+        raise _group_missing(name)
+    return str(found["id"])
+
+
+def missing(azure: Azure, path: str) -> HttpFault:
+    """The 404 for a path behind which nothing stands: for its group, if even that is missing."""
+    segments = path.strip("/").split("/")
+    group = segments[3] if len(segments) > 3 and segments[2].lower() == "resourcegroups" else None
+    if group is not None and _group(azure, group) is None:
+        return _group_missing(group)
+    resource = parse(path)
+    if resource is None or resource.name is None:
+        return arm_fault(404, "ResourceNotFound", f"The scope '{path}' was not found.")
+    kinds, names = resource.type.split("/"), resource.name.split("/")
+    full = "/".join([kinds[0], *(part for pair in zip(kinds[1:], names, strict=True) for part in pair)])
+    message = (
+        f"The Resource '{full}' under resource group '{group or '<null>'}' was not found. "
+        "For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+    )
+    return arm_fault(404, "ResourceNotFound", message)
+
+
+def _group(azure: Azure, name: str) -> Document | None:
+    return azure.resources.get(f"/subscriptions/{azure.subscription_id}/resourceGroups/{name}")
+
+
+def _group_missing(name: str) -> HttpFault:
+    return arm_fault(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")

@@ -1,0 +1,214 @@
+"""Azure Resource Manager itself: clouds, subscriptions, groups, providers and lists of resources.
+
+``arm`` answers for these; ``arm_generic``, asked last, answers reads of any resource that nobody else plays.
+Source: REST API, resources (api-version 2025-04-01) and subscriptions (2022-12-01).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.core.errors import arm_fault, not_played
+from sandbox.core.resources import Document
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.arm import listing
+from sandbox.services.arm.ids import GROUP_TYPE, canonical, missing, parse, require_group
+from sandbox.services.arm.providers import PROVIDERS, holds, provider_document
+from sandbox.services.entra.part import AUTHORITY, arm_caller
+
+HOST = "management.azure.com"
+SUBSCRIPTION = "/subscriptions/{sub}"
+GROUPS = SUBSCRIPTION + "/resourceGroups"
+GROUP = GROUPS + "/{rg}"
+SUBSCRIPTION_READ = "Microsoft.Resources/subscriptions/read"
+GROUP_READ = "Microsoft.Resources/subscriptions/resourceGroups/read"
+LOCATIONS = {"centralus": "Central US", "eastus": "East US", "eastus2": "East US 2", "westus2": "West US 2"}
+#: The first api-version of /metadata/endpoints whose answer is one cloud, not a list of clouds.
+ONE_CLOUD_SINCE = "2022-09-01"
+
+clouds = Service("arm-metadata", (HOST,))
+arm = Service("arm", (HOST,), authenticate=arm_caller)
+arm_generic = Service("arm-generic", (HOST,), authenticate=arm_caller)
+
+
+@clouds.get("/metadata/endpoints")
+async def metadata_endpoints(call: Call) -> Response:
+    """Where this cloud's services are; anybody may ask."""
+    cloud = _cloud(call)
+    return answer(cloud if call.query.get("api-version", "") >= ONE_CLOUD_SINCE else [cloud])
+
+
+@arm.get("/subscriptions")
+async def list_subscriptions(call: Call) -> Response:
+    """Those in which the caller has a role, whatever it is."""
+    has_role = any(a.principal_id == call.principal.object_id for a in call.azure.access.assignments())
+    return answer({"value": [_subscription(call)] if has_role else [], "count": _count(1 if has_role else 0)})
+
+
+@arm.get(SUBSCRIPTION, action=SUBSCRIPTION_READ)
+async def get_subscription(call: Call) -> Response:
+    return answer(_subscription(call))
+
+
+@arm.get(SUBSCRIPTION + "/locations", action="Microsoft.Resources/subscriptions/locations/read")
+async def list_locations(call: Call) -> Response:
+    base = f"/subscriptions/{call.azure.subscription_id}/locations"
+    return answer(
+        {
+            "value": [
+                {"id": f"{base}/{name}", "name": name, "type": "Region", "displayName": text}
+                for name, text in LOCATIONS.items()
+            ]
+        }
+    )
+
+
+@arm.get(GROUPS)
+async def list_groups(call: Call) -> Response:
+    groups = [group for group in call.azure.resources.list(GROUP_TYPE) if listing.may_read(call, group)]
+    if not groups:
+        listing.require_any_role(call, GROUP_READ, f"/subscriptions/{call.azure.subscription_id}")
+    return answer({"value": groups})
+
+
+@arm.get(GROUP, action=GROUP_READ)
+async def get_group(call: Call) -> Response:
+    return answer(call.azure.resources.get(require_group(call.azure, call.params["rg"])))
+
+
+@arm.head(GROUP, action=GROUP_READ)
+async def check_group(call: Call) -> Response:
+    return Response(status_code=204 if call.azure.resources.get(call.path) else 404)
+
+
+@arm.put(GROUP, action="Microsoft.Resources/subscriptions/resourceGroups/write")
+async def put_group(call: Call) -> Response:
+    asked, name = call.json(), call.params["rg"]
+    before = call.azure.resources.get(call.path)
+    location = str(asked.get("location") or "").replace(" ", "").lower()
+    if not location:
+        raise arm_fault(400, "LocationRequired", "The location property is required for this definition.")
+    if before is not None and before["location"] != location:
+        message = (
+            f"Invalid resource group location '{location}'. The Resource group already exists in location "
+            f"'{before['location']}'."
+        )
+        raise arm_fault(409, "InvalidResourceGroupLocation", message)
+    document: Document = {
+        "id": before["id"] if before else f"/subscriptions/{call.azure.subscription_id}/resourceGroups/{name}",
+        "name": before["name"] if before else name,
+        "type": GROUP_TYPE,
+        "location": location,
+        "tags": asked.get("tags") or {},
+        "properties": {"provisioningState": "Succeeded"},
+    }
+    return answer(call.azure.resources.put(document), 201 if before is None else 200)
+
+
+@arm.get(SUBSCRIPTION + "/resources")
+async def list_resources(call: Call) -> Response:
+    return answer(listing.resource_list(call, f"/subscriptions/{call.azure.subscription_id}"))
+
+
+@arm.get(GROUP + "/resources")
+async def list_group_resources(call: Call) -> Response:
+    return answer(listing.resource_list(call, require_group(call.azure, call.params["rg"])))
+
+
+@arm.get(SUBSCRIPTION + "/providers", action="Microsoft.Resources/subscriptions/providers/read")
+async def list_providers(call: Call) -> Response:
+    return answer({"value": [provider_document(call.azure.subscription_id, name) for name in PROVIDERS]})
+
+
+@arm.get(SUBSCRIPTION + "/providers/{namespace}", action="Microsoft.Resources/subscriptions/providers/read")
+async def get_provider(call: Call) -> Response:
+    return answer(_provider(call))
+
+
+@arm.post(SUBSCRIPTION + "/providers/{namespace}/register")
+async def register_provider(call: Call) -> Response:
+    provider = _provider(call)
+    call.require(f"{provider['namespace']}/register/action", f"/subscriptions/{call.azure.subscription_id}")
+    return answer(provider)
+
+
+@arm_generic.get(SUBSCRIPTION + "/{rest:path}")
+async def get_any(call: Call) -> Response:
+    """One resource, or the resources of one type, of whatever provider."""
+    resource = parse(call.path)
+    if resource is None or not holds(resource.type):
+        raise not_played(call.method, call.host, call.path)
+    call.entry.action, call.entry.scope = f"{resource.type}/read", call.path
+    if resource.name is not None:
+        call.require(f"{resource.type}/read", call.path)
+        found = call.azure.resources.get(call.path)
+        if found is None:
+            raise missing(call.azure, call.path)
+        return answer(found)
+    nested = resource.type.count("/") > 1
+    scope = canonical(call.azure, call.path.rstrip("/").rpartition("/")[0] if nested else resource.scope)
+    documents = [d for d in call.azure.resources.list(resource.type, scope) if listing.may_read(call, d)]
+    if not documents:
+        listing.require_any_role(call, f"{resource.type}/read", scope)
+    return answer({"value": documents})
+
+
+def _subscription(call: Call) -> dict[str, Any]:
+    azure = call.azure
+    return {
+        "id": f"/subscriptions/{azure.subscription_id}",
+        "subscriptionId": azure.subscription_id,
+        "tenantId": azure.tenant_id,
+        "displayName": "Local Azure",
+        "state": "Enabled",
+        "authorizationSource": "RoleBased",
+        "managedByTenants": [],
+        "subscriptionPolicies": {
+            "locationPlacementId": "Public_2014-09-01",
+            "quotaId": "PayAsYouGo_2014-09-01",
+            "spendingLimit": "Off",
+        },
+    }
+
+
+def _count(value: int) -> dict[str, Any]:
+    return {"type": "Total", "value": value}
+
+
+def _provider(call: Call) -> dict[str, Any]:
+    namespace = call.params["namespace"]
+    document = provider_document(call.azure.subscription_id, namespace)
+    if document is None:
+        message = f"The resource namespace '{namespace}' is invalid."
+        raise arm_fault(404, "InvalidResourceNamespace", message)
+    return document
+
+
+def _cloud(call: Call) -> dict[str, Any]:
+    return {
+        "name": "AzureCloud",
+        "portal": "https://portal.azure.com",
+        "resourceManager": f"https://{HOST}/",
+        "graph": "https://graph.windows.net/",
+        "graphAudience": "https://graph.windows.net/",
+        "microsoftGraphResourceId": "https://graph.microsoft.com/",
+        "logAnalyticsResourceId": "https://api.loganalytics.io",
+        "media": "https://rest.media.azure.net",
+        "batch": "https://batch.core.windows.net/",
+        "gallery": "https://gallery.azure.com/",
+        "authentication": {
+            "loginEndpoint": AUTHORITY,
+            "audiences": ["https://management.core.windows.net/", f"https://{HOST}/"],
+            "tenant": "common",
+            "identityProvider": "AAD",
+        },
+        "suffixes": {
+            "acrLoginServer": "azurecr.io",
+            "keyVaultDns": "vault.azure.net",
+            "mhsmDns": "managedhsm.azure.net",
+            "sqlServerHostname": "database.windows.net",
+            "storage": "core.windows.net",
+        },
+    }

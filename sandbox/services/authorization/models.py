@@ -1,0 +1,116 @@
+"""Role assignments and role definitions as ARM shows them, and the filters of their lists.
+
+Source: REST API, Microsoft.Authorization 2022-04-01.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sandbox.core.errors import arm_fault
+from sandbox.core.rbac import RoleAssignment, RoleDefinition, contains
+
+ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
+DEFINITIONS = "Microsoft.Authorization/roleDefinitions"
+
+_PRINCIPAL = re.compile(r"(?:principalId\s+eq\s+|assignedTo\()'([^']*)'\)?", re.IGNORECASE)
+_ROLE_NAME = re.compile(r"roleName\s+eq\s+'((?:[^']|'')*)'", re.IGNORECASE)
+_AT_SCOPE = re.compile(r"atScope\(\)", re.IGNORECASE)
+_BUILT_IN = re.compile(r"type\s+eq\s+'BuiltInRole'|atScopeAndBelow\(\)", re.IGNORECASE)
+
+
+def assignment_document(assignment: RoleAssignment, subscription_id: str) -> dict[str, Any]:
+    created = _stamp(assignment.created_on)
+    return {
+        "id": assignment.id,
+        "name": assignment.name,
+        "type": ASSIGNMENTS,
+        "properties": {
+            "roleDefinitionId": definition_id(assignment.role_guid, subscription_id),
+            "principalId": assignment.principal_id,
+            "principalType": assignment.principal_type,
+            "scope": assignment.scope,
+            "condition": assignment.condition,
+            "conditionVersion": assignment.condition_version,
+            "createdOn": created,
+            "updatedOn": created,
+            "createdBy": assignment.created_by or None,
+            "updatedBy": assignment.created_by or None,
+            "delegatedManagedIdentityResourceId": None,
+            "description": assignment.description,
+        },
+    }
+
+
+def definition_document(role: RoleDefinition, subscription_id: str) -> dict[str, Any]:
+    permissions = {
+        "actions": list(role.actions),
+        "notActions": list(role.not_actions),
+        "dataActions": list(role.data_actions),
+        "notDataActions": list(role.not_data_actions),
+    }
+    return {
+        "id": definition_id(role.guid, subscription_id),
+        "name": role.guid,
+        "type": DEFINITIONS,
+        "properties": {
+            "roleName": role.name,
+            "type": "BuiltInRole",
+            "assignableScopes": ["/"],
+            "permissions": [permissions],
+        },
+    }
+
+
+def definition_id(guid: str, subscription_id: str) -> str:
+    return f"/subscriptions/{subscription_id}/providers/{DEFINITIONS}/{guid}"
+
+
+def assignment_filter(text: str, scope: str) -> Callable[[RoleAssignment], bool]:
+    """What a list at ``scope`` shows: everything at, above and below it, or what ``$filter`` leaves of that.
+
+    :raises HttpFault: 400 for a filter that is not understood
+    """
+    below, principal = True, None
+    for term in _terms(text):
+        if _AT_SCOPE.fullmatch(term):
+            below = False
+        elif found := _PRINCIPAL.fullmatch(term):
+            principal = found[1].lower()
+        else:
+            raise _unsupported(text)
+
+    def shows(assignment: RoleAssignment) -> bool:
+        within = contains(assignment.scope, scope) or (below and contains(scope, assignment.scope))
+        return within and principal in (None, assignment.principal_id.lower())
+
+    return shows
+
+
+def definition_filter(text: str) -> Callable[[RoleDefinition], bool]:
+    """Every definition here is a built-in one, assignable everywhere: only names tell them apart.
+
+    :raises HttpFault: 400 for a filter that is not understood
+    """
+    name: str | None = None
+    for term in _terms(text):
+        if found := _ROLE_NAME.fullmatch(term):
+            name = found[1].replace("''", "'").lower()
+        elif not _BUILT_IN.fullmatch(term):
+            raise _unsupported(text)
+    return lambda role: name in (None, role.name.lower())
+
+
+def _terms(text: str) -> list[str]:
+    return [term.strip() for term in re.split(r"\s+and\s+", text.strip(), flags=re.IGNORECASE)] if text.strip() else []
+
+
+def _unsupported(text: str) -> Exception:
+    return arm_fault(400, "UnsupportedQuery", f"The filter '{text}' is not supported.")
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

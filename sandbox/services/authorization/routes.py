@@ -1,0 +1,218 @@
+"""Role assignments at any scope, and the built-in role definitions.
+
+Source: REST API, Microsoft.Authorization 2022-04-01; "Troubleshoot Azure RBAC" for the refusals.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.core.errors import arm_fault
+from sandbox.core.rbac import RoleAssignment
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.arm.ids import canonical
+from sandbox.services.authorization.models import (
+    ASSIGNMENTS,
+    DEFINITIONS,
+    assignment_document,
+    assignment_filter,
+    definition_document,
+    definition_filter,
+)
+from sandbox.services.entra.part import arm_caller
+
+LIST = f"/{{scope:path}}/providers/{ASSIGNMENTS}"
+ONE = LIST + "/{name}"
+PERMISSIONS = "Microsoft.Authorization/permissions"
+PRINCIPAL_TYPES = ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device")
+
+_ROLE_ID = re.compile(rf"(?:/subscriptions/[^/]+)?/providers/{re.escape(DEFINITIONS)}/([0-9a-f-]{{36}})", re.IGNORECASE)
+
+authorization = Service("authorization", ("management.azure.com",), authenticate=arm_caller)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a PUT asks for."""
+
+    role_guid: str
+    principal_id: str
+    principal_type: str | None
+    description: str | None
+    condition: str | None
+    condition_version: str | None
+
+    def same_grant(self, assignment: RoleAssignment) -> bool:
+        return assignment.role_guid == self.role_guid and assignment.principal_id.lower() == self.principal_id.lower()
+
+
+@authorization.put(ONE, action=f"{ASSIGNMENTS}/write")
+async def put_assignment(call: Call) -> Response:
+    """Grant a role. The same grant under the same name again changes nothing but the description."""
+    scope, name = canonical(call.azure, _scope(call)), _guid(call.params["name"])
+    wanted = _wanted(call)
+    standing = call.azure.access.assignment(f"{scope}/providers/{ASSIGNMENTS}/{name}")
+    if standing is not None:
+        _require_same(standing, wanted)
+        status = 200
+    else:
+        _require_new(call, scope, wanted)
+        _require_principal(call, wanted)
+        status = 201
+        standing = call.azure.access.assign(
+            role=wanted.role_guid,
+            principal_id=wanted.principal_id,
+            scope=scope,
+            name=name,
+            created_by=call.principal.object_id,
+            principal_type=wanted.principal_type,
+        )
+    standing.description = wanted.description
+    standing.condition, standing.condition_version = wanted.condition, wanted.condition_version
+    return answer(assignment_document(standing, call.azure.subscription_id), status)
+
+
+@authorization.get(ONE, action=f"{ASSIGNMENTS}/read")
+async def get_assignment(call: Call) -> Response:
+    assignment = call.azure.access.assignment(call.path)
+    if assignment is None:
+        canonical(call.azure, _scope(call))
+        raise arm_fault(404, "RoleAssignmentNotFound", f"The role assignment '{call.params['name']}' is not found.")
+    return answer(assignment_document(assignment, call.azure.subscription_id))
+
+
+@authorization.delete(ONE, action=f"{ASSIGNMENTS}/delete")
+async def delete_assignment(call: Call) -> Response:
+    """204 when there is nothing to delete."""
+    canonical(call.azure, _scope(call))
+    assignment = call.azure.access.unassign(call.path)
+    if assignment is None:
+        return Response(status_code=204)
+    return answer(assignment_document(assignment, call.azure.subscription_id))
+
+
+@authorization.get(LIST, action=f"{ASSIGNMENTS}/read")
+async def list_assignments(call: Call) -> Response:
+    scope = canonical(call.azure, _scope(call))
+    shows = assignment_filter(call.query.get("$filter", ""), scope)
+    found = [a for a in call.azure.access.assignments() if shows(a)]
+    return answer({"value": [assignment_document(a, call.azure.subscription_id) for a in found]})
+
+
+@authorization.get(f"/providers/{DEFINITIONS}")
+@authorization.get(f"/{{scope:path}}/providers/{DEFINITIONS}")
+async def list_definitions(call: Call) -> Response:
+    """Role definitions are the same at every scope; at the tenant's anybody may read them."""
+    _require_definitions_read(call)
+    shows = definition_filter(call.query.get("$filter", ""))
+    roles = [role for role in call.azure.access.roles.values() if shows(role)]
+    return answer({"value": [definition_document(role, call.azure.subscription_id) for role in roles]})
+
+
+@authorization.get(f"/providers/{DEFINITIONS}/{{name}}")
+@authorization.get(f"/{{scope:path}}/providers/{DEFINITIONS}/{{name}}")
+async def get_definition(call: Call) -> Response:
+    _require_definitions_read(call)
+    role = call.azure.access.roles.get(call.params["name"].lower())
+    if role is None:
+        message = f"The specified role definition with ID '{call.params['name']}' does not exist."
+        raise arm_fault(404, "RoleDefinitionDoesNotExist", message)
+    return answer(definition_document(role, call.azure.subscription_id))
+
+
+@authorization.get(
+    f"/{{scope:path}}/providers/{PERMISSIONS}",
+    action=f"{PERMISSIONS}/read",
+)
+async def list_permissions(call: Call) -> Response:
+    """What the caller may do at the scope: an entry a role."""
+    roles = call.azure.access.roles_at(call.principal.object_id, canonical(call.azure, _scope(call)))
+    return answer(
+        {
+            "value": [
+                {
+                    "actions": role.actions,
+                    "notActions": role.not_actions,
+                    "dataActions": role.data_actions,
+                    "notDataActions": role.not_data_actions,
+                }
+                for role in roles
+            ]
+        }
+    )
+
+
+def _scope(call: Call) -> str:
+    return "/" + call.params["scope"].strip("/")
+
+
+def _guid(name: str) -> str:
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        message = f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID."
+        raise arm_fault(400, "InvalidRoleAssignmentId", message) from None
+
+
+def _wanted(call: Call) -> Wanted:
+    asked: Any = call.json().get("properties")
+    if not isinstance(asked, dict) or not asked.get("principalId") or not asked.get("roleDefinitionId"):
+        raise arm_fault(400, "BadRequestFormat", "The request was incorrectly formatted.")
+    role_id = _ROLE_ID.fullmatch(str(asked["roleDefinitionId"]))
+    if role_id is None:
+        message = f"The role definition ID '{asked['roleDefinitionId']}' is not a valid fully qualified id."
+        raise arm_fault(400, "InvalidRoleDefinitionId", message)
+    if asked.get("principalType") not in (None, *PRINCIPAL_TYPES):
+        raise arm_fault(400, "InvalidPrincipalType", f"The principal type '{asked['principalType']}' is not valid.")
+    return Wanted(
+        role_id[1].lower(),
+        str(asked["principalId"]),
+        asked.get("principalType"),
+        asked.get("description"),
+        asked.get("condition"),
+        asked.get("conditionVersion"),
+    )
+
+
+def _require_same(standing: RoleAssignment, wanted: Wanted) -> None:
+    if not wanted.same_grant(standing) or wanted.principal_type not in (None, standing.principal_type):
+        message = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
+        raise arm_fault(400, "RoleAssignmentUpdateNotPermitted", message)
+
+
+def _require_new(call: Call, scope: str, wanted: Wanted) -> None:
+    for standing in call.azure.access.assignments():
+        if standing.scope.lower() == scope.lower() and wanted.same_grant(standing):
+            bare = standing.name.replace("-", "")
+            message = f"The role assignment already exists. The ID of the existing role assignment is {bare}."
+            raise arm_fault(409, "RoleAssignmentExists", message)
+
+
+def _require_principal(call: Call, wanted: Wanted) -> None:
+    """A principal that the directory does not know passes when its type is given, as one that is still replicating."""
+    principal = call.azure.access.principals.get(wanted.principal_id.lower())
+    if principal is None and wanted.principal_type is None:
+        message = (
+            f"Principal {wanted.principal_id.replace('-', '')} does not exist in the directory "
+            f"{call.azure.tenant_id}. Check that you have the correct principal ID. If you are creating this principal "
+            "and then immediately assigning a role, this error might be related to a replication delay. In this case, "
+            "set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group. See "
+            "https://aka.ms/docs-principaltype"
+        )
+        raise arm_fault(400, "PrincipalNotFound", message)
+    if principal is not None and wanted.principal_type not in (None, principal.kind):
+        message = (
+            f"The PrincipalId '{principal.object_id}' has type '{principal.kind}', which is different from the "
+            f"specified PrincipalType '{wanted.principal_type}'."
+        )
+        raise arm_fault(400, "UnmatchedPrincipalType", message)
+
+
+def _require_definitions_read(call: Call) -> None:
+    if "scope" in call.params:
+        call.require(f"{DEFINITIONS}/read", _scope(call))

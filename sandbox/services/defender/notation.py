@@ -1,0 +1,135 @@
+"""Signatures as the Notary Project specifies them: a JWS envelope, attached to what it signs as an OCI referrer.
+
+The chain is a root, exported into the sandbox's home for whoever wants to trust it, and a signing certificate.
+Source: Notary Project signature specification and its JWS envelope.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sandbox.home import Home
+from sandbox.services.defender.findings_artifact import described, put_blob, put_referrer
+from sandbox.services.oci.manifests import OCI_MANIFEST, Manifest, encoded
+from sandbox.services.oci.store import RegistryStore
+
+ROOT_FILE = "defender-root.pem"
+
+_SIGNATURE = "application/vnd.cncf.notary.signature"
+_ENVELOPE = "application/jose+json"
+_PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
+_SCHEME = "io.cncf.notary.signingScheme"
+_ROOT = "Defender for Containers root (local only)"
+_YEAR = timedelta(days=365)
+
+
+class Signer:
+    """Defender's signing identity."""
+
+    def __init__(self, home: Home) -> None:
+        self._root_key = home.rsa_key("defender-root-key")
+        self._key = home.rsa_key("defender-signing-key")
+        root = home.text(ROOT_FILE, lambda: self._root().public_bytes(Encoding.PEM).decode())
+        self._chain = [self._leaf(), x509.load_pem_x509_certificate(root.encode())]
+
+    def attach_signature(self, store: RegistryStore, repository: str, artifact: Manifest, signed: datetime) -> Manifest:
+        """Sign an artifact and put the signature beside it."""
+        envelope = self.envelope(artifact, signed)
+        thumbprints = [certificate.fingerprint(hashes.SHA256()).hex() for certificate in self._chain]
+        return put_referrer(
+            store,
+            repository,
+            {
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": put_blob(store, repository, _SIGNATURE, b"{}"),
+                "layers": [put_blob(store, repository, _ENVELOPE, envelope)],
+                "subject": described(artifact),
+                "annotations": {"io.cncf.notary.x509chain.thumbprint#S256": json.dumps(thumbprints)},
+            },
+        )
+
+    def envelope(self, artifact: Manifest, signed: datetime) -> bytes:
+        """A flattened JWS over the artifact's descriptor.
+
+        :param signed: the signing time that it carries
+        """
+        protected = {
+            "alg": "PS256",
+            "cty": _PAYLOAD,
+            _SCHEME: "notary.x509",
+            "io.cncf.notary.signingTime": signed.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "crit": [_SCHEME],
+        }
+        header, payload = _base64url(encoded(protected)), _base64url(encoded({"targetArtifact": described(artifact)}))
+        digest = hashes.SHA256()
+        signature = self._key.sign(
+            f"{header}.{payload}".encode(), padding.PSS(padding.MGF1(digest), digest.digest_size), digest
+        )
+        chain = [base64.b64encode(certificate.public_bytes(Encoding.DER)).decode() for certificate in self._chain]
+        unprotected = {"x5c": chain, "io.cncf.notary.signingAgent": "azure-sandbox"}
+        return encoded(
+            {"payload": payload, "protected": header, "header": unprotected, "signature": _base64url(signature)}
+        )
+
+    def _root(self) -> x509.Certificate:
+        key = self._root_key
+        return (
+            _certificate(_ROOT, key.public_key(), 20 * _YEAR)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(authority=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+
+    def _leaf(self) -> x509.Certificate:
+        purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
+        return (
+            _certificate("Defender for Containers findings (local only)", self._key.public_key(), 2 * _YEAR)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(authority=False), critical=True)
+            .add_extension(purposes, critical=False)
+            .sign(self._root_key, hashes.SHA256())
+        )
+
+
+def _certificate(subject: str, key: rsa.RSAPublicKey, lifetime: timedelta) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return x509.CertificateBuilder(
+        subject_name=_name(subject),
+        issuer_name=_name(_ROOT),
+        public_key=key,
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - timedelta(hours=1),
+        not_valid_after=now + lifetime,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Azure sandbox")
+    return x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,0 +1,168 @@
+"""The deployments of every resource group, and how a new one begins."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sandbox import seed
+from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.operations import Operation
+from sandbox.core.rbac import Principal
+from sandbox.services.deployments import resources
+from sandbox.services.deployments.engine import Engine
+from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.expressions import Place
+from sandbox.services.deployments.history import Deployment
+from sandbox.services.deployments.template import Plan, make_plan
+
+if TYPE_CHECKING:
+    from sandbox.azure import Azure
+
+HISTORY = 800  # entries a resource group keeps; the oldest leave first
+SPOKE_DEPLOYMENT = "spoke-BU0001A0005-01"
+
+_NAME = re.compile(r"[-\w.()]{1,64}")
+
+
+class Deployments:
+    """The history of all resource groups, oldest entry first."""
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self._entries: dict[str, Deployment] = {}
+        self._remember(_spoke(azure))
+
+    def place(self, group: str) -> Place:
+        """:raises HttpFault: 404 when there is no such resource group"""
+        azure = self._azure
+        found = azure.resources.get(seed.group_id(azure, group))
+        if found is None:
+            raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+        return Place(azure.subscription_id, azure.tenant_id, found["name"], found["location"], "Local Azure")
+
+    def find(self, group: str, name: str) -> Deployment | None:
+        """:raises HttpFault: 404 when there is no such resource group"""
+        return self._entries.get(_key(self.place(group), name))
+
+    def get(self, group: str, name: str) -> Deployment:
+        """:raises HttpFault: 404 when there is no such deployment"""
+        found = self.find(group, name)
+        if found is None:
+            raise arm_fault(404, "DeploymentNotFound", f"Deployment '{name}' could not be found.")
+        return found
+
+    def of_group(self, group: str) -> list[Deployment]:
+        """The group's deployments, newest first."""
+        place = self.place(group)
+        return [entry for entry in reversed(self._entries.values()) if entry.place.id == place.id]
+
+    def forget(self, deployment: Deployment) -> None:
+        """Delete an entry of the history; what was deployed stays."""
+        self._entries.pop(_key(deployment.place, deployment.name), None)
+
+    def plan(self, group: str, body: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any], Plan]:
+        """What the body of a request asks for.
+
+        :raises TemplateError: when Azure would refuse it, or the sandbox does not play it
+        """
+        place = self.place(group)
+        asked = body.get("properties")
+        if not isinstance(asked, Mapping):
+            raise TemplateError("The request content lacks 'properties'.", "InvalidRequestContent")
+        if str(asked.get("mode", "")).lower() != "incremental":
+            raise unplayed(f"the mode '{asked.get('mode')}' (only Incremental)")
+        if linked := {"templateLink", "parametersLink"} & asked.keys():
+            raise unplayed(f"'{min(linked)}'")
+        template = asked.get("template")
+        if not isinstance(template, Mapping):
+            raise TemplateError("The request content lacks a 'template'.", "InvalidRequestContent")
+        plan = make_plan(template, asked.get("parameters") or {}, place)
+        for planned in plan.resources:
+            resources.kind_of(planned.type)
+        return place, template, plan
+
+    def denied(self, plan: Plan, deployer: Principal) -> list[dict[str, Any]]:
+        """Errors for the planned resources that a principal may not write."""
+        errors = []
+        for planned in plan.resources:
+            try:
+                self._azure.access.require(deployer, resources.kind_of(planned.type).write, planned.id)
+            except HttpFault as fault:
+                errors.append({**fault.body["error"], "target": planned.id})
+        return errors
+
+    def start(self, group: str, name: str, body: Mapping[str, Any], deployer: Principal) -> Deployment:
+        """Begin a deployment.
+
+        :raises HttpFault: when it cannot begin: the template is refused, or one of its name still runs
+        """
+        azure = self._azure
+        if not _NAME.fullmatch(name):
+            raise TemplateError(f"The deployment name '{name}' is not valid.", "InvalidDeploymentName")
+        former = self.find(group, name)
+        if former is not None and former.active:
+            raise arm_fault(
+                409,
+                "DeploymentActive",
+                f"Unable to edit or replace deployment '{name}': previous deployment from '{former.started}' is still "
+                "active. Please see https://aka.ms/arm-deploy for usage details.",
+            )
+        place, template, plan = self.plan(group, body)
+        deployment = Deployment(name, place, template, plan, deployer, azure.clock.now(), azure.clock.elapsed())
+
+        async def work(operation: Operation) -> None:
+            try:
+                await Engine(azure, deployment).run()
+            finally:
+                deployment.ended = azure.clock.elapsed()
+
+        deployment.operation = azure.operations.start("deployment", deployment.id, work)
+        self._remember(deployment)
+        return deployment
+
+    async def cancel(self, deployment: Deployment) -> None:
+        """:raises HttpFault: 409 when it does not run any more"""
+        operation = deployment.operation
+        if operation is None or operation.task is None or not deployment.active:
+            raise arm_fault(
+                409,
+                "DeploymentCannotBeCancelled",
+                f"The deployment '{deployment.name}' cannot be cancelled: its state is '{deployment.state}'.",
+            )
+        self._azure.operations.cancel(operation)
+        await asyncio.wait([operation.task])
+
+    def _remember(self, deployment: Deployment) -> None:
+        key = _key(deployment.place, deployment.name)
+        self._entries.pop(key, None)
+        self._entries[key] = deployment
+        for oldest in self.of_group(deployment.place.resource_group)[HISTORY:]:
+            self.forget(oldest)
+
+
+def _key(place: Place, name: str) -> str:
+    return f"{place.id}/{name}".lower()
+
+
+def _spoke(azure: Azure) -> Deployment:
+    """The network team's deployment, whose output the walkthrough reads first."""
+    network = seed.spoke_network_id(azure)
+    outputs = {
+        "clusterVnetResourceId": {"type": "String", "value": network},
+        "nodepoolSubnetResourceIds": {"type": "Array", "value": [f"{network}/subnets/snet-clusternodes"]},
+    }
+    place = Place(azure.subscription_id, azure.tenant_id, seed.SPOKE_GROUP, seed.LOCATION)
+    return Deployment(
+        SPOKE_DEPLOYMENT,
+        place,
+        template={},
+        plan=Plan({}, (), lambda lookup: outputs),
+        deployer=Principal(azure.scenario.identity.object_id, "ServicePrincipal", "network-team"),
+        started=azure.clock.now(),
+        began=0.0,
+        ended=0.0,
+        outputs=outputs,
+    )

@@ -1,0 +1,170 @@
+"""The types of resource that a template may have, and what is particular to each.
+
+Source: the REST specifications of the resource types; durations are such that the cluster's infrastructure takes the
+eight minutes of the walkthrough: registry, its private endpoint, its DNS zone group, one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+
+from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.provider import APPROVED, Document, Kind, Order, targets
+from sandbox.services.keyvault.vaults import put_vault
+
+CRITICAL_PATH = 480.0  # Azure seconds that the longest chain of the cluster's infrastructure takes
+ROLE_ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
+IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
+SECRET = "Microsoft.KeyVault/vaults/secrets"  # noqa: S105 - a type of resource
+PRIVATE_ENDPOINT = "Microsoft.Network/privateEndpoints"
+
+
+def kind_of(resource_type: str) -> Kind:
+    """:raises TemplateError: 501 for a type that the sandbox does not make"""
+    kind = KINDS.get(resource_type.lower())
+    if kind is None:
+        raise unplayed(f"resources of type '{resource_type}' (it makes: {', '.join(k.type for k in KINDS.values())})")
+    return kind
+
+
+def _workspace(order: Order) -> Document:
+    return {"customerId": str(uuid.uuid4()), "createdDate": _stamp(order.now), "modifiedDate": _stamp(order.now)}
+
+
+def _registry(order: Order) -> Document:
+    if not re.fullmatch(r"[A-Za-z0-9]{5,50}", order.name):
+        raise TemplateError("A registry's name has 5 to 50 letters and digits, nothing else.", "InvalidResourceName")
+    premium = order.body.get("sku", {}).get("name") == "Premium"
+    if not premium and order.asked.get("publicNetworkAccess") == "Disabled":
+        raise TemplateError("Only a Premium registry can disable public network access.", "FeatureNotSupported")
+    trust = order.asked.get("policies", {}).get("trustPolicy", {})
+    if trust.get("status") == "enabled" and order.before is None:
+        raise TemplateError(
+            "Docker Content Trust cannot be enabled on new registries since 31 May 2026.", "FeatureNotSupported"
+        )
+    host = order.name.lower()
+    data = [f"{host}.{order.location}.data.azurecr.io"] if order.asked.get("dataEndpointEnabled") else []
+    return {
+        "loginServer": f"{host}.azurecr.io",
+        "creationDate": _stamp(order.now),
+        "dataEndpointHostNames": data,
+        "privateEndpointConnections": [],
+    }
+
+
+def _vault(order: Order) -> Document:
+    document = put_vault(
+        order.id,
+        order.body,
+        order.before,
+        tenant_id=order.place.tenant_id,
+        api_version=order.api_version,
+        now=order.now,
+    )
+    return {**document, "properties": {**document["properties"], "provisioningState": "Succeeded"}}
+
+
+def _secret(order: Order) -> Document:
+    vault, name = order.name.split("/")
+    seconds = int(order.now.timestamp())
+    attributes = {"enabled": True, **order.asked.get("attributes", {}), "created": seconds, "updated": seconds}
+    return {"attributes": attributes, "secretUri": f"https://{vault}.vault.azure.net/secrets/{name}"}
+
+
+def _identity(order: Order) -> Document:
+    return {
+        "tenantId": order.place.tenant_id,
+        "principalId": str(uuid.uuid4()),
+        "clientId": str(uuid.uuid4()),
+    }
+
+
+def _endpoint(order: Order) -> Document:
+    connections = [
+        {
+            **connection,
+            "id": f"{order.id}/privateLinkServiceConnections/{connection['name']}",
+            "properties": {
+                **connection["properties"],
+                "privateLinkServiceConnectionState": APPROVED,
+                "provisioningState": "Succeeded",
+            },
+        }
+        for connection in order.asked.get("privateLinkServiceConnections", [])
+    ]
+    return {"privateLinkServiceConnections": connections}
+
+
+def _endpoint_links(asked: Document) -> Iterator[tuple[str, str]]:
+    yield asked["subnet"]["id"], "Microsoft.Network/virtualNetworks/subnets/join/action"
+    for target in targets({"properties": asked}):
+        provider = "/".join(target.rpartition("/providers/")[2].split("/")[:2])
+        yield target, f"{provider}/privateEndpointConnectionsApproval/action"
+
+
+def _zone_links(asked: Document) -> Iterator[tuple[str, str]]:
+    for zone in asked.get("privateDnsZoneConfigs", []):
+        yield zone["properties"]["privateDnsZoneId"], "Microsoft.Network/privateDnsZones/join/action"
+
+
+def _diagnostic_links(asked: Document) -> Iterator[tuple[str, str]]:
+    if workspace := asked.get("workspaceId"):
+        yield workspace, "Microsoft.OperationalInsights/workspaces/sharedKeys/action"
+
+
+def _alert_links(asked: Document) -> Iterator[tuple[str, str]]:
+    for scope in asked.get("scopes", []):
+        provider = "/".join(scope.rpartition("/providers/")[2].split("/")[:2])
+        yield scope, f"{provider}/read"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+KINDS: dict[str, Kind] = {
+    kind.type.lower(): kind
+    for kind in (
+        Kind(
+            "Microsoft.OperationalInsights/workspaces",
+            60,
+            {"sku": {"name": "pergb2018"}, "retentionInDays": 30, "workspaceCapping": {"dailyQuotaGb": -1.0}},
+            _workspace,
+            kept=("customerId", "createdDate"),
+        ),
+        Kind(
+            "Microsoft.ContainerRegistry/registries",
+            180,
+            settled=_registry,
+            kept=("creationDate", "privateEndpointConnections"),
+        ),
+        Kind(
+            "Microsoft.ContainerRegistry/registries/replications",
+            150,
+            {"regionEndpointEnabled": True, "zoneRedundancy": "Disabled", "status": {"displayStatus": "Ready"}},
+        ),
+        Kind("Microsoft.KeyVault/vaults", 60, whole=_vault),
+        Kind(SECRET, 10, settled=_secret, hidden=("value",), stateful=False),
+        Kind(IDENTITY, 20, settled=_identity, kept=("principalId", "clientId"), stateful=False),
+        Kind(PRIVATE_ENDPOINT, 210, {"customDnsConfigs": []}, _endpoint, links=_endpoint_links),
+        Kind("Microsoft.Network/privateEndpoints/privateDnsZoneGroups", 90, links=_zone_links),
+        Kind(
+            "Microsoft.Insights/diagnosticSettings",
+            15,
+            {"logs": [], "metrics": []},
+            links=_diagnostic_links,
+            stateful=False,
+        ),
+        Kind(
+            "Microsoft.Insights/scheduledQueryRules",
+            20,
+            {"autoMitigate": True, "enabled": True, "isLegacyLogAnalyticsRule": False},
+            links=_alert_links,
+            stateful=False,
+        ),
+        Kind(ROLE_ASSIGNMENT, 10),
+    )
+}

@@ -1,0 +1,171 @@
+"""Deployments of ARM templates to resource groups.
+
+Source: REST API ``Microsoft.Resources/deployments``. Paths with ``resourcegroups`` in small letters are what clients
+really send; the list of a deployment's operations has no ``providers`` segment.
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.responses import Response
+
+from sandbox.core.errors import arm_fault
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.deployments.body import parse_body
+from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.history import Deployment
+from sandbox.services.deployments.part import Deployments
+from sandbox.services.deployments.template import minified, template_hash
+from sandbox.services.entra.part import arm_caller
+
+ACTION = "Microsoft.Resources/deployments"
+GROUP = "/subscriptions/{sub}/resourceGroups/{rg}"
+ALL = GROUP + "/providers/Microsoft.Resources/deployments"
+ONE = ALL + "/{name}"
+STEPS = GROUP + "/deployments/{name}/operations"
+DEFAULT_PAGE = 100
+
+_STATE_FILTER = re.compile(r"provisioningState eq '(\w+)'", re.IGNORECASE)
+
+deployments = Service("deployments", ("management.azure.com",), authenticate=arm_caller)
+
+
+def _deployment_scope(call: Call) -> str:
+    """The deployment, for paths that go on after it or name it in another way."""
+    params = call.params
+    return f"/subscriptions/{params['sub']}/resourceGroups/{params['rg']}/providers/{ACTION}/{params['name']}"
+
+
+def _part(call: Call) -> Deployments:
+    return call.azure.part(Deployments)
+
+
+def _found(call: Call) -> Deployment:
+    return _part(call).get(call.params["rg"], call.params["name"])
+
+
+@deployments.put(ONE, action=f"{ACTION}/write")
+async def put_deployment(call: Call) -> Response:
+    """Begin, and answer at once."""
+    group, name = call.params["rg"], call.params["name"]
+    status = 201 if _part(call).find(group, name) is None else 200
+    deployment = _part(call).start(group, name, parse_body(call.body), call.principal)
+    operation_id = deployment.operation.id if deployment.operation else ""
+    version = call.query.get("api-version", "")
+    headers = {
+        "Azure-AsyncOperation": call.url(f"{deployment.id}/operationStatuses/{operation_id}?api-version={version}"),
+        **_retry_after(call),
+    }
+    return answer(deployment.document(call.azure.clock.elapsed(), "Accepted"), status, headers)
+
+
+@deployments.get(ONE, action=f"{ACTION}/read")
+async def get_deployment(call: Call) -> Response:
+    return answer(_found(call).document(call.azure.clock.elapsed()))
+
+
+@deployments.head(ONE, action=f"{ACTION}/read")
+async def check_existence(call: Call) -> Response:
+    _found(call)
+    return Response(status_code=204)
+
+
+@deployments.delete(ONE, action=f"{ACTION}/delete")
+async def delete_deployment(call: Call) -> Response:
+    """Only the entry of the history goes."""
+    deployment = _found(call)
+    if deployment.active:
+        raise arm_fault(409, "DeploymentActive", f"The deployment '{deployment.name}' is still active.")
+    _part(call).forget(deployment)
+    return Response(status_code=204)
+
+
+@deployments.post(ONE + "/cancel", action=f"{ACTION}/cancel/action", scope=_deployment_scope)
+async def cancel_deployment(call: Call) -> Response:
+    await _part(call).cancel(_found(call))
+    return Response(status_code=204)
+
+
+@deployments.post(ONE + "/validate", action=f"{ACTION}/validate/action", scope=_deployment_scope)
+async def validate_deployment(call: Call) -> Response:
+    """Everything short of deploying: the template, its parameters, and the caller's rights."""
+    place, template, plan = _part(call).plan(call.params["rg"], parse_body(call.body))
+    if denied := _part(call).denied(plan, call.principal):
+        raise arm_fault(
+            400,
+            "InvalidTemplateDeployment",
+            f"Deployment failed with multiple errors: '{denied[0]['message']}'",
+            details=denied,
+        )
+    clock = call.azure.clock
+    would_be = Deployment(call.params["name"], place, template, plan, call.principal, clock.now(), clock.elapsed())
+    document = would_be.document(would_be.began)
+    document["properties"]["validatedResources"] = [{"id": resource.id} for resource in plan.resources]
+    del document["properties"]["outputs"], document["properties"]["outputResources"]
+    return answer(document)
+
+
+@deployments.post(ONE + "/whatIf", action=f"{ACTION}/whatIf/action", scope=_deployment_scope)
+async def what_if(call: Call) -> Response:
+    raise unplayed("what-if, the forecast of changes,")
+
+
+@deployments.post(ONE + "/exportTemplate", action=f"{ACTION}/exportTemplate/action", scope=_deployment_scope)
+async def export_template(call: Call) -> Response:
+    return answer({"template": _found(call).template})
+
+
+@deployments.get(ALL, action=f"{ACTION}/read")
+async def list_deployments(call: Call) -> Response:
+    found = _part(call).of_group(call.params["rg"])
+    if condition := call.query.get("$filter"):
+        match = _STATE_FILTER.fullmatch(condition.strip())
+        if match is None:
+            raise unplayed(f"the filter '{condition}' of deployments")
+        found = [entry for entry in found if entry.state.lower() == match[1].lower()]
+    documents = [entry.document(call.azure.clock.elapsed()) for entry in found]
+    skip, top = (int(call.query.get(key, default)) for key, default in (("$skiptoken", 0), ("$top", DEFAULT_PAGE)))
+    page = {"value": documents[skip : skip + top]}
+    if len(documents) > skip + top:
+        rest = re.sub(r"&\$skiptoken=\d+", "", call.query_string.replace("%24", "$"))
+        return answer({**page, "nextLink": call.url(f"{call.path}?{rest}&$skiptoken={skip + top}")})
+    return answer(page)
+
+
+@deployments.get(ONE + "/operationStatuses/{id}", action=f"{ACTION}/operationstatuses/read", scope=_deployment_scope)
+async def operation_status(call: Call) -> Response:
+    """What ``Azure-AsyncOperation`` points at. A failure is told with HTTP 200."""
+    operation = call.azure.operations.get(call.params["id"])
+    if operation is None or operation.subject.lower() != _deployment_scope(call).lower():
+        raise arm_fault(404, "OperationNotFound", f"The operation '{call.params['id']}' could not be found.")
+    if operation.error is not None:
+        return answer({"status": operation.status, "error": operation.error})
+    return answer({"status": operation.status}, headers=_retry_after(call) if operation.status == "Running" else None)
+
+
+@deployments.get(STEPS, action=f"{ACTION}/operations/read", scope=_deployment_scope)
+async def list_operations(call: Call) -> Response:
+    deployment, now = _found(call), call.azure.clock.elapsed()
+    return answer({"value": [deployment.step_document(step, now) for step in deployment.steps]})
+
+
+@deployments.get(STEPS + "/{id}", action=f"{ACTION}/operations/read", scope=_deployment_scope)
+async def get_operation(call: Call) -> Response:
+    deployment = _found(call)
+    step = next((step for step in deployment.steps if step.id == call.params["id"]), None)
+    if step is None:
+        raise arm_fault(404, "DeploymentOperationNotFound", f"No operation '{call.params['id']}' here.")
+    return answer(deployment.step_document(step, call.azure.clock.elapsed()))
+
+
+@deployments.post("/providers/Microsoft.Resources/calculateTemplateHash")
+async def calculate_template_hash(call: Call) -> Response:
+    template = call.json()
+    if not template:
+        raise TemplateError("The request content is not a template.", "InvalidRequestContent")
+    return answer({"minifiedTemplate": minified(template), "templateHash": template_hash(template)})
+
+
+def _retry_after(call: Call) -> dict[str, str]:
+    return call.azure.clock.retry_after(call.azure.scenario.timings.poll)

@@ -1,0 +1,168 @@
+"""What a vault holds that ARM does not show: certificates in versions, deleted ones, and secrets."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sandbox.core.errors import HttpFault, vault_fault
+from sandbox.services.keyvault.certificates import Imported
+
+_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a certificate.
+
+    :ivar policy: what the import asked for
+    """
+
+    id: str
+    imported: Imported
+    created: datetime
+    enabled: bool = True
+    tags: dict[str, str] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A name with its versions, the newest last.
+
+    :ivar deleted: when it was deleted, if it was
+    """
+
+    name: str
+    versions: tuple[Version, ...]
+    deleted: datetime | None = None
+
+    @property
+    def newest(self) -> Version:
+        return self.versions[-1]
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret that no certificate stands before."""
+
+    name: str
+    version: str
+    value: str
+    content_type: str | None
+    created: datetime
+
+
+class Contents:
+    """The objects of one vault; names match in any letter case."""
+
+    def __init__(self) -> None:
+        self._certificates: dict[str, Certificate] = {}
+        self._deleted: dict[str, Certificate] = {}
+        self._secrets: dict[str, Secret] = {}
+
+    def certificates(self) -> list[Certificate]:
+        return list(self._certificates.values())
+
+    def deleted_certificates(self) -> list[Certificate]:
+        return list(self._deleted.values())
+
+    def certificate(self, name: str) -> Certificate:
+        """:raises HttpFault: 404 CertificateNotFound"""
+        found = self._certificates.get(name.lower())
+        if found is None:
+            raise not_found("certificate", name)
+        return found
+
+    def version(self, name: str, version: str) -> Version:
+        """:raises HttpFault: 404 CertificateNotFound"""
+        for candidate in self.certificate(name).versions:
+            if candidate.id == version.lower():
+                return candidate
+        raise not_found("certificate", f"{name}/{version}")
+
+    def add(self, name: str, version: Version) -> Certificate:
+        """A new version, of a new certificate if need be.
+
+        :raises HttpFault: 409 while a deleted certificate has the name, 400 for a name that cannot be one
+        """
+        if not _NAME.fullmatch(name):
+            raise vault_fault(
+                400,
+                "BadParameter",
+                f"The certificate name '{name}' must match ^[0-9a-zA-Z-]+$ and be at most 127 long.",
+            )
+        if name.lower() in self._deleted:
+            message = (
+                f"Certificate {name} is currently in a deleted but recoverable state, and its name cannot be reused; "
+                "in this state, the certificate can only be recovered or purged."
+            )
+            raise vault_fault(409, "Conflict", message, "ObjectIsDeletedButRecoverable")
+        before = self._certificates.get(name.lower(), Certificate(name, ()))
+        after = replace(before, versions=(*before.versions, version))
+        self._certificates[name.lower()] = after
+        return after
+
+    def delete(self, name: str, now: datetime) -> Certificate:
+        """:raises HttpFault: 404 CertificateNotFound"""
+        found = replace(self.certificate(name), deleted=now)
+        del self._certificates[name.lower()]
+        self._deleted[name.lower()] = found
+        return found
+
+    def deleted(self, name: str) -> Certificate:
+        """:raises HttpFault: 404 CertificateNotFound"""
+        found = self._deleted.get(name.lower())
+        if found is None:
+            raise vault_fault(404, "CertificateNotFound", f"Deleted Certificate not found: {name}")
+        return found
+
+    def recover(self, name: str) -> Certificate:
+        """:raises HttpFault: 404 CertificateNotFound"""
+        found = replace(self.deleted(name), deleted=None)
+        self.purge(name)
+        self._certificates[name.lower()] = found
+        return found
+
+    def purge(self, name: str) -> None:
+        """:raises HttpFault: 404 CertificateNotFound"""
+        self.deleted(name)
+        del self._deleted[name.lower()]
+
+    def set_secret(self, name: str, value: str, content_type: str | None, now: datetime) -> Secret:
+        secret = Secret(name, uuid.uuid4().hex, value, content_type, now)
+        self._secrets[name.lower()] = secret
+        return secret
+
+    def secret(self, name: str, version: str | None) -> Secret:
+        """A plain secret, or the one behind a certificate.
+
+        :param version: ``None`` for the newest
+        :raises HttpFault: 404 SecretNotFound
+        """
+        if name.lower() in self._certificates:
+            try:
+                known = self.version(name, version) if version else self.certificate(name).newest
+            except HttpFault:
+                raise not_found("secret", f"{name}/{version}") from None
+            return Secret(name, known.id, known.imported.secret, known.imported.content_type, known.created)
+        found = self._secrets.get(name.lower())
+        if found is None or version not in (None, found.version):
+            raise not_found("secret", name)
+        return found
+
+    def is_managed(self, name: str) -> bool:
+        """Whether a certificate stands before the secret."""
+        return name.lower() in self._certificates
+
+
+def not_found(kind: str, name: str) -> HttpFault:
+    message = (
+        f"A {kind} with (name/id) {name} was not found in this key vault. If you recently deleted this {kind} you may "
+        f"be able to recover it using the correct recovery command. For help resolving this issue, please see "
+        "https://go.microsoft.com/fwlink/?linkid=2125182"
+    )
+    return vault_fault(404, f"{kind.capitalize()}NotFound", message)

@@ -1,0 +1,149 @@
+"""A vault's data plane: certificates and the secrets behind them.
+
+Source: REST API, Key Vault data plane 2026-04-01; data actions from "Azure permissions for Security".
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.core.errors import vault_fault
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.keyvault import models
+from sandbox.services.keyvault.certificates import read_import
+from sandbox.services.keyvault.contents import Certificate, Contents, Version
+from sandbox.services.keyvault.door import needs, vault_caller, vault_of
+from sandbox.services.keyvault.management import vault_management
+from sandbox.services.keyvault.part import Vaults
+
+CERTIFICATE = "/certificates/{name}"
+DELETED = "/deletedcertificates/{name}"
+
+vault = Service("keyvault", ("*.vault.azure.net",), authenticate=vault_caller)
+
+
+def vault_services() -> list[Service]:
+    """Key Vault in ARM, and the data plane of every vault."""
+    return [vault_management, vault]
+
+
+@vault.post(CERTIFICATE + "/import")
+@needs("certificates/import/action")
+async def import_certificate(call: Call) -> Response:
+    """A new version, whatever the name holds already."""
+    asked, name = call.json(), call.params["name"]
+    if not isinstance(asked.get("value"), str) or not asked["value"]:
+        raise vault_fault(400, "BadParameter", "The request body must contain the property 'value'.")
+    policy: dict[str, Any] = asked.get("policy") or {}
+    imported = read_import(
+        asked["value"],
+        asked.get("pwd"),
+        (policy.get("secret_props") or {}).get("contentType"),
+        keep_order=bool(asked.get("preserveCertOrder")),
+    )
+    enabled = (asked.get("attributes") or {}).get("enabled", True)
+    tags = asked.get("tags") or {}
+    version = Version(uuid.uuid4().hex, imported, call.azure.clock.now(), enabled, tags, policy)
+    certificate = _contents(call).add(name, version)
+    return answer(models.bundle(vault_of(call), certificate.name, version))
+
+
+@vault.get("/certificates")
+@needs("certificates/read")
+async def list_certificates(call: Call) -> Response:
+    known = vault_of(call)
+    found = _contents(call).certificates()
+    return answer({"value": [models.item(known, c.name, c.newest, with_version=False) for c in found]})
+
+
+@vault.get(CERTIFICATE + "/versions")
+@needs("certificates/read")
+async def list_versions(call: Call) -> Response:
+    known, certificate = vault_of(call), _contents(call).certificate(call.params["name"])
+    return answer({"value": [models.item(known, certificate.name, v, with_version=True) for v in certificate.versions]})
+
+
+@vault.get(CERTIFICATE + "/policy")
+@needs("certificates/read")
+async def get_policy(call: Call) -> Response:
+    certificate = _contents(call).certificate(call.params["name"])
+    return answer(models.policy(vault_of(call), certificate.name, certificate.newest))
+
+
+@vault.get(CERTIFICATE)
+@needs("certificates/read")
+async def get_certificate(call: Call) -> Response:
+    certificate = _contents(call).certificate(call.params["name"])
+    return answer(models.bundle(vault_of(call), certificate.name, certificate.newest))
+
+
+@vault.get(CERTIFICATE + "/{version}")
+@needs("certificates/read")
+async def get_version(call: Call) -> Response:
+    name = _contents(call).certificate(call.params["name"]).name
+    return answer(models.bundle(vault_of(call), name, _contents(call).version(name, call.params["version"])))
+
+
+@vault.delete(CERTIFICATE)
+@needs("certificates/delete")
+async def delete_certificate(call: Call) -> Response:
+    """Soft: all versions go, and can be recovered."""
+    return answer(_deleted_bundle(call, _contents(call).delete(call.params["name"], call.azure.clock.now())))
+
+
+@vault.get("/deletedcertificates")
+@needs("certificates/read")
+async def list_deleted(call: Call) -> Response:
+    known = vault_of(call)
+    return answer(
+        {
+            "value": [
+                models.item(known, c.name, c.newest, with_version=False) | models.deletion(known, c)
+                for c in _contents(call).deleted_certificates()
+            ]
+        }
+    )
+
+
+@vault.get(DELETED)
+@needs("certificates/read")
+async def get_deleted(call: Call) -> Response:
+    return answer(_deleted_bundle(call, _contents(call).deleted(call.params["name"])))
+
+
+@vault.post(DELETED + "/recover")
+@needs("certificates/recover/action")
+async def recover(call: Call) -> Response:
+    certificate = _contents(call).recover(call.params["name"])
+    return answer(models.bundle(vault_of(call), certificate.name, certificate.newest))
+
+
+@vault.delete(DELETED)
+@needs("certificates/purge/action")
+async def purge(call: Call) -> Response:
+    if vault_of(call)["properties"].get("enablePurgeProtection"):
+        message = "Operation 'purge' is not allowed because purge protection is enabled for this vault."
+        raise vault_fault(403, "Forbidden", message)
+    _contents(call).purge(call.params["name"])
+    return Response(status_code=204)
+
+
+@vault.get("/secrets/{name}")
+@vault.get("/secrets/{name}/{version}")
+@needs("secrets/getSecret/action")
+async def get_secret(call: Call) -> Response:
+    contents, name = _contents(call), call.params["name"]
+    secret = contents.secret(name, call.params.get("version"))
+    return answer(models.secret_bundle(vault_of(call), secret, managed=contents.is_managed(name)))
+
+
+def _contents(call: Call) -> Contents:
+    return call.azure.part(Vaults).contents(vault_of(call)["name"])
+
+
+def _deleted_bundle(call: Call, certificate: Certificate) -> dict[str, Any]:
+    known = vault_of(call)
+    return models.bundle(known, certificate.name, certificate.newest) | models.deletion(known, certificate)

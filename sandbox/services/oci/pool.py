@@ -1,0 +1,15 @@
+"""The bytes behind all registries of one sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sandbox.azure import Azure
+
+
+class BlobPool(dict[str, bytes]):
+    """Blobs by digest. A part of :class:`~sandbox.azure.Azure`, so that an import copies references, not bytes."""
+
+    def __init__(self, azure: Azure) -> None:
+        super().__init__()

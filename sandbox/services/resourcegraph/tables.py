@@ -1,0 +1,116 @@
+"""The tables of Resource Graph, holding what their reader may see and nothing that hints at the rest.
+
+Rows are ARM documents with ARG's own columns: types and resource groups are lower-case, absent strings are empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from sandbox.azure import Azure
+from sandbox.core.rbac import Principal, RoleAssignment, contains
+from sandbox.services.defender.part import Defender
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+TEXT_COLUMNS = (
+    "id",
+    "name",
+    "type",
+    "tenantId",
+    "kind",
+    "location",
+    "resourceGroup",
+    "subscriptionId",
+    "managedBy",
+)
+DYNAMIC_COLUMNS = ("sku", "plan", "properties", "tags", "identity", "zones", "extendedLocation")
+
+_GROUP_TYPE = "microsoft.resources/resourcegroups"
+_ELSEWHERE = ("microsoft.resources/", "microsoft.authorization/", "microsoft.insights/diagnosticsettings")
+
+
+def readable_tables(azure: Azure, principal: Principal) -> Tables:
+    """All tables, with the rows that the principal may read."""
+    may_read = _reader(azure, principal)
+    documents = azure.resources.list()
+    sources: dict[str, Iterable[Row]] = {
+        "resources": (_arm_row(azure, d) for d in documents if _is_tracked(d["type"])),
+        "resourcecontainers": _containers(azure, documents),
+        "securityresources": azure.part(Defender).rows(),
+        "authorizationresources": (_assignment_row(azure, found) for found in azure.access.assignments()),
+    }
+    return {name: [row for row in rows if may_read(row["type"], row["id"])] for name, rows in sources.items()}
+
+
+def readable_subscriptions(azure: Azure, principal: Principal, asked: Iterable[str] | None) -> list[str]:
+    """Those of the asked subscriptions in which the principal may read anything at all.
+
+    :param asked: ``None`` for every subscription of the tenant
+    """
+    known = azure.subscription_id
+    if asked is not None and known.lower() not in {subscription.lower() for subscription in asked}:
+        return []
+    scope = f"/subscriptions/{known}"
+    below = {document["id"] for document in azure.resources.list(_GROUP_TYPE)}
+    reads = ("Microsoft.Resources/subscriptions/read", "Microsoft.Resources/subscriptions/resourceGroups/read")
+    granted = any(azure.access.allowed(principal.object_id, read, at) for at in (scope, *below) for read in reads)
+    return [known] if granted else []
+
+
+def _reader(azure: Azure, principal: Principal) -> Callable[[str, str], bool]:
+    """Decides about a row; extension resources are readable where what they extend is."""
+
+    @cache
+    def allowed(action: str, scope: str) -> bool:
+        return azure.access.allowed(principal.object_id, action, scope)
+
+    def may_read(resource_type: str, resource_id: str) -> bool:
+        extended = resource_id if resource_id.count("/providers/") < 2 else resource_id.rsplit("/providers/", 1)[0]
+        return allowed(f"{resource_type}/read", extended)
+
+    return may_read
+
+
+def _is_tracked(resource_type: str) -> bool:
+    lowered = resource_type.lower()
+    return lowered.count("/") == 1 and not lowered.startswith(_ELSEWHERE)
+
+
+def _containers(azure: Azure, documents: Iterable[Row]) -> Iterator[Row]:
+    subscription = f"/subscriptions/{azure.subscription_id}"
+    name, type_ = azure.subscription_id, "microsoft.resources/subscriptions"
+    yield _arm_row(azure, {"id": subscription, "name": name, "type": type_, "properties": {"state": "Enabled"}})
+    for document in documents:
+        if document["type"].lower() == _GROUP_TYPE and contains(subscription, document["id"]):
+            yield {**_arm_row(azure, document), "type": "microsoft.resources/subscriptions/resourcegroups"}
+
+
+def _arm_row(azure: Azure, document: Row) -> Row:
+    parts = document["id"].split("/")
+    group = parts[4] if len(parts) > 4 and parts[3].lower() == "resourcegroups" else ""
+    own = {key: document[key] for key in (*TEXT_COLUMNS, *DYNAMIC_COLUMNS) if key in document}
+    return {
+        **own,
+        "type": document["type"].lower(),
+        "tenantId": azure.tenant_id,
+        "resourceGroup": group.lower(),
+        "subscriptionId": parts[2],
+    }
+
+
+def _assignment_row(azure: Azure, assignment: RoleAssignment) -> Row:
+    role = f"/subscriptions/{azure.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
+    properties = {
+        "roleDefinitionId": f"{role}/{assignment.role_guid}",
+        "principalId": assignment.principal_id,
+        "principalType": assignment.principal_type,
+        "scope": assignment.scope,
+        "createdOn": assignment.created_on.isoformat(),
+        "description": assignment.description,
+    }
+    type_ = "microsoft.authorization/roleassignments"
+    return _arm_row(azure, {"id": assignment.id, "name": assignment.name, "type": type_, "properties": properties})

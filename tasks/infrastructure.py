@@ -1,0 +1,31 @@
+"""The spoke network that exists, and the cluster's infrastructure that is deployed into it."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+
+from pratique import infrastructure
+from pratique.config import Cluster, Network
+from pratique.infrastructure import Infrastructure
+from tasks.policies import REMEMBERED
+from tasks.runtime import current
+
+
+@task(name="read spoke network", task_run_name="read spoke network {network.deployment}", **REMEMBERED)
+async def read_spoke_network(network: Network) -> str:
+    """The resource id of the spoke network."""
+    network_id = await infrastructure.read_network(current().session, network)
+    get_run_logger().info("The spoke network is %s", network_id)
+    return network_id
+
+
+@task(name="deploy infrastructure", task_run_name="deploy infrastructure {cluster.deployment}", **REMEMBERED)
+async def deploy_infrastructure(
+    cluster: Cluster, network: Network, network_id: str, public_certificate: str
+) -> Infrastructure:
+    """Deploy the template, or find that it stands already."""
+    made = await infrastructure.deploy(current().session, cluster, network, network_id, public_certificate)
+    get_run_logger().info(
+        "Infrastructure %s: registry %s, vault %s", made.outcome, made.registry.login_server, made.vault.name
+    )
+    return made

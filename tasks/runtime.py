@@ -1,0 +1,72 @@
+"""What the tasks of one flow run share: one session with Azure, one pool of connections to registries.
+
+Tasks are awaited in the flow's own event loop, so a context variable carries it to them; nothing of it is ever a
+parameter or a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import httpx
+from prefect import runtime as prefect_runtime
+
+from pratique.azure.registries import RegistryCredentials
+from pratique.azure.session import AzureSession
+from pratique.config import Bootstrap
+from pratique.oci.auth import Authenticator, Login
+from pratique.oci.client import OciClient
+from tasks.secrets import read_secret
+
+_TIMEOUT = httpx.Timeout(60, connect=10)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Open connections, and the accounts for source registries."""
+
+    session: AzureSession
+    http: httpx.AsyncClient
+    oci: OciClient
+    credentials: dict[str, RegistryCredentials]
+    imports: asyncio.Semaphore
+
+
+#: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (azure-facts §10.1).
+_IMPORTS_AT_ONCE = 50
+
+_current: ContextVar[Runtime] = ContextVar("pratique_runtime")
+
+
+@asynccontextmanager
+async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
+    """Open the connections that the configuration's tasks need.
+
+    :raises ConfigurationError: when a credential that it names does not exist
+    """
+    credentials = {
+        entry.registry: RegistryCredentials(entry.username, (await read_secret(entry.password)).decode().strip())
+        for entry in config.catalogue.credentials
+    }
+    logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
+    async with AzureSession.open(config.subscription_id) as session, httpx.AsyncClient(timeout=_TIMEOUT) as http:
+        client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token))
+        token = _current.set(Runtime(session, http, client, credentials, asyncio.Semaphore(_IMPORTS_AT_ONCE)))
+        try:
+            yield _current.get()
+        finally:
+            _current.reset(token)
+
+
+def current() -> Runtime:
+    """The runtime of the flow run that this task belongs to."""
+    return _current.get()
+
+
+def lease_owner(flow_run_id: object | None = None) -> str:
+    """How a flow run signs its leases: the same in the run, in its hooks, and in every retry."""
+    return f"flow-run/{flow_run_id or prefect_runtime.flow_run.id}"

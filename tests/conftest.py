@@ -1,0 +1,100 @@
+"""A running sandbox for tests, in a thread of its own so that blocking clients can talk to it as well."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import httpx
+import pytest
+
+from sandbox.azure import Azure
+from sandbox.scenario import Scenario
+from sandbox.server import Sandbox
+
+T = TypeVar("T")
+SPEED = 3000.0
+
+
+class RunningSandbox:
+    """A sandbox in a thread.
+
+    ``azure`` is its state, to be read freely; what changes state goes through :meth:`run` or the control host.
+    """
+
+    def __init__(self, home: Path, scenario: Scenario, speed: float) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._thread.start()
+
+        async def start() -> tuple[Sandbox, int]:
+            sandbox = Sandbox(home, port=0, speed=speed, scenario=scenario)
+            return sandbox, await sandbox.start()
+
+        self.sandbox, self.port = self.run(start())
+
+    @property
+    def azure(self) -> Azure:
+        return self.sandbox.azure
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.sandbox.environment()
+
+    @property
+    def proxy(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the sandbox's loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Ask the control host."""
+        with httpx.Client() as client:
+            answer = client.request(method, f"https://sandbox.localhost{path}", **options)
+        answer.raise_for_status()
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def close(self) -> None:
+        self.run(self.sandbox.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+class StartSandbox(Protocol):
+    def __call__(self, scenario: Scenario | None = None, *, speed: float = SPEED) -> RunningSandbox: ...
+
+
+@pytest.fixture(scope="session")
+def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys and certificates are made once for all tests of a worker."""
+    return tmp_path_factory.mktemp("sandbox")
+
+
+@pytest.fixture
+def start_sandbox(sandbox_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartSandbox]:
+    """Starts a sandbox with a scenario and points this process's environment at it."""
+    running: list[RunningSandbox] = []
+
+    def start(scenario: Scenario | None = None, *, speed: float = SPEED) -> RunningSandbox:
+        sandbox = RunningSandbox(sandbox_home, scenario or Scenario(), speed)
+        running.append(sandbox)
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        return sandbox
+
+    yield start
+    for sandbox in running:
+        sandbox.close()
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    """The walkthrough's tenant, its network in place and its cluster's group empty."""
+    return start_sandbox()

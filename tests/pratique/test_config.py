@@ -1,0 +1,97 @@
+"""The configuration file: what a user writes, and what a user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pratique.config import Bootstrap, load, parse
+from pratique.errors import ConfigurationError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "bootstrap.yaml"
+
+
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(EXAMPLE)
+    return loaded
+
+
+def test_the_example_is_valid_and_holds_the_walkthroughs_images() -> None:
+    """The file that a user copies works, and brings all seven images."""
+    config = load(EXAMPLE)
+    assert len(config.catalogue.images) == 7
+    assert config.gate.acceptances[0].image == "docker.io/library/busybox:1.37.0"
+
+
+def edit_gate(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["gate"].update(changes)
+
+
+def same_owner(d: dict[str, Any]) -> None:
+    acceptance = d["gate"]["acceptances"][0]
+    acceptance["approver"] = acceptance["owner"].upper()
+
+
+WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
+    (
+        "untagged image",
+        lambda d: d["catalogue"]["releases"][0]["images"][0].update(source="docker.io/x"),
+        "images.0.source",
+    ),
+    ("unknown field", lambda d: d["gate"].update(patients=3), "gate.patients"),
+    ("negative limit", edit_gate(limits={"critical": -1}), "gate.limits.critical"),
+    ("no limit at all", edit_gate(limits={"critical": None, "high": None}), "at least one severity"),
+    ("nobody trusted", edit_gate(trust_store=[]), "trust_store"),
+    ("no platform", edit_gate(platforms=[]), "gate.platforms"),
+    ("bad platform", edit_gate(platforms=["linux"]), "gate.platforms.0"),
+    ("approved by its owner", same_owner, "cannot approve"),
+    ("secret in place of its name", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),
+    (
+        "credentials in the remote",
+        lambda d: d["manifests"].update(remote="https://me:pw@git.test/x.git"),
+        "credentials",
+    ),
+    ("acceptance of a stranger", lambda d: d["gate"]["acceptances"][0].update(image="docker.io/a/b:1"), "not an image"),
+    ("missing section", lambda d: d.pop("network"), "network"),
+    (
+        "one repository twice",
+        lambda d: d["catalogue"]["releases"][0]["images"].append({"source": "quay.io/library/busybox:2"}),
+        "live/library/busybox",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "named"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_wrong_input_names_the_field(change: Callable[[dict[str, Any]], None], named: str, tmp_path: Path) -> None:
+    """The message names the field and what is allowed there, in one error of ours."""
+    wrong = document()
+    change(wrong)
+    path = tmp_path / "wrong.yaml"
+    YAML().dump(wrong, path)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "gate: [", "\x00", "network: &a {b: *a}"])
+def test_what_is_no_configuration_is_refused(text: str) -> None:
+    """Any text ends as our error, never as a traceback."""
+    with pytest.raises(ConfigurationError):
+        parse(text)
+
+
+def test_a_missing_file_is_explained(tmp_path: Path) -> None:
+    """The message says where to start."""
+    with pytest.raises(ConfigurationError, match=r"examples/bootstrap\.yaml"):
+        load(tmp_path / "none.yaml")
+
+
+def test_prefect_can_show_the_configuration_as_a_form() -> None:
+    """Every field has a JSON schema, and what the form sends is accepted again."""
+    assert Bootstrap.model_json_schema()["properties"].keys() >= {"network", "cluster", "catalogue", "gate"}
+    config = load(EXAMPLE)
+    assert Bootstrap.model_validate(config.model_dump(mode="json")) == config

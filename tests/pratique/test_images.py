@@ -1,0 +1,54 @@
+"""Image references: parsed once, never defaulted."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.errors import ConfigurationError
+from pratique.images import ImageReference
+
+hosts = st.sampled_from(["docker.io", "ghcr.io", "registry.k8s.io", "localhost", "acraks1.azurecr.io", "r.test:5000"])
+components = st.from_regex(r"[a-z0-9]{1,6}(?:[._-][a-z0-9]{1,4})?", fullmatch=True)
+repositories = st.lists(components, min_size=1, max_size=4).map("/".join)
+tags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
+digests = st.from_regex(r"sha256:[a-f0-9]{64}", fullmatch=True)
+
+
+@given(hosts, repositories, st.one_of(st.none(), tags), st.one_of(st.none(), digests))
+def test_a_reference_survives_printing_and_parsing(
+    host: str, repository: str, tag: str | None, digest: str | None
+) -> None:
+    """Whatever has a tag or a digest reads back as itself."""
+    reference = ImageReference(host, repository, tag, digest)
+    if tag or digest:
+        assert ImageReference.parse(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "busybox",
+        "library/busybox:1",
+        "docker.io/library/busybox",
+        "docker.io/Library/busybox:1",
+        "docker.io/busybox:1@sha256:abc",
+        "docker.io//busybox:1",
+        "docker.io/busybox:1 ",
+        "",
+    ],
+)
+def test_what_is_not_fully_qualified_is_refused(text: str) -> None:
+    """No registry, repository or tag is ever guessed."""
+    with pytest.raises(ConfigurationError):
+        ImageReference.parse(text)
+
+
+def test_an_image_keeps_its_name_on_its_way() -> None:
+    """Quarantine and live are prefixes in our registry; tag and digest stay."""
+    reference = ImageReference.parse("ghcr.io/kubereboot/kured:1.14.0").at("sha256:" + "a" * 64)
+    assert str(reference.quarantined("r.azurecr.io")).startswith(
+        "r.azurecr.io/quarantine/kubereboot/kured:1.14.0@sha256:"
+    )
+    assert reference.released("r.azurecr.io").repository == "live/kubereboot/kured"

@@ -1,0 +1,49 @@
+"""Records of temporary access."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.lease import Lease, from_description, from_tags, lease_id
+
+VAULT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv"
+
+
+@given(
+    st.from_regex(r"[a-z0-9/-]{1,60}", fullmatch=True),
+    st.one_of(st.none(), st.ip_addresses(v=4)),
+    st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2100, 1, 1)),
+)
+def test_a_lease_reads_back_from_both_places(owner: str, address: IPv4Address | None, expires: datetime) -> None:
+    """The tag and the description hold the whole record, and the tag fits Azure's 256 characters."""
+    lease = Lease(lease_id(owner, VAULT), owner, address, expires.replace(microsecond=0, tzinfo=UTC))
+    assert from_tags({"env": "prod", lease.tag_name: lease.tag_value}) == [lease]
+    assert from_description(lease.description) == lease
+    assert len(lease.tag_value) <= 256
+
+
+@pytest.mark.parametrize(
+    "value", ["", "{}", "nonsense", '{"owner":"x","address":"::1","expires":"tomorrow"}', "[]", "3"]
+)
+def test_a_damaged_record_counts_as_expired(value: str) -> None:
+    """What nobody can read is swept, not kept for ever."""
+    (lease,) = from_tags({"pratique-lease-0123": value})
+    assert lease.id == "0123"
+    assert lease.expired(datetime.now(UTC))
+
+
+def test_foreign_assignments_are_not_leases() -> None:
+    """Descriptions that we did not write are not ours to end."""
+    assert from_description(None) is None
+    assert from_description("Granted for the pipeline, see ticket 4711") is None
+
+
+def test_the_same_run_has_the_same_lease_at_a_vault() -> None:
+    """A repeated attempt finds its own traces; another run, or another vault, is another lease."""
+    assert lease_id("flow-run/1", VAULT) == lease_id("flow-run/1", VAULT.upper())
+    assert len({lease_id("flow-run/1", VAULT), lease_id("flow-run/2", VAULT), lease_id("flow-run/1", VAULT + "2")}) == 3

@@ -1,0 +1,39 @@
+"""Names of secrets, and reading what they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pratique.errors import ConfigurationError, NotFound
+from pratique.secret import SecretKind, SecretSource
+
+
+def test_sources_name_a_place() -> None:
+    """The three text forms are read; anything else is refused without being repeated."""
+    assert SecretSource.parse("prefect-secret:tls") == SecretSource(SecretKind.PREFECT, "tls")
+    assert str(SecretSource.parse("file:a:b.pem")) == "file:a:b.pem"
+    for text in ("file :x", "tls.pem", "-----BEGIN PRIVATE KEY-----"):
+        with pytest.raises(ConfigurationError) as caught:
+            SecretSource.parse(text)
+        assert text not in str(caught.value)
+
+
+def test_files_and_variables_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file gives its bytes, a variable its text."""
+    (tmp_path / "token").write_bytes(b"s3cret")
+    monkeypatch.setenv("SOME_TOKEN", "s3cret")
+    assert SecretSource.parse(f"file:{tmp_path / 'token'}").read() == b"s3cret"
+    assert SecretSource.parse("env:SOME_TOKEN").read() == b"s3cret"
+
+
+def test_what_cannot_be_read_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Absence is NotFound; a folder and a Prefect secret are configuration errors."""
+    monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
+    for source in (f"file:{tmp_path / 'absent'}", "env:NO_SUCH_TOKEN"):
+        with pytest.raises(NotFound):
+            SecretSource.parse(source).read()
+    for source in (f"file:{tmp_path}", "prefect-secret:tls"):
+        with pytest.raises(ConfigurationError):
+            SecretSource.parse(source).read()
