@@ -21,12 +21,13 @@ def show(console: Console, workspace: Workspace, scene: Scene, seconds: float) -
     for heading in ("operation", "how many", "from", "until", "of Azure's time, each"):
         table.add_column(heading, justify="left" if heading == "operation" else "right")
     operations = [o for o in scene.azure["operations"] if o["finished"]]
-    first = min((datetime.fromisoformat(o["started"]) for o in operations), default=None)
+    if not operations:
+        return
+    first = min(datetime.fromisoformat(o["started"]) for o in operations)
     for kind in dict.fromkeys(o["kind"] for o in operations):
         same = [o for o in operations if o["kind"] == kind]
         starts, ends = ([datetime.fromisoformat(o[at]) for o in same] for at in ("started", "finished"))
         longest = max((end - start).total_seconds() for start, end in zip(starts, ends, strict=True))
-        assert first is not None
         table.add_row(
             kind,
             str(len(same)),

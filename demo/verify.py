@@ -45,13 +45,19 @@ def verify(workspace: Workspace, scene: Scene) -> list[str]:
 def _images(scene: Scene) -> list[str]:
     registry = scene.told["registry"].split(".")[0]
     tags = scene.azure["registries"][registry]
-    problems = []
-    for image in scene.told["images"]:
-        repository, tag = image["live"].split("@")[0].split("/", 1)[1].rsplit(":", 1)
-        for place in (repository, repository.replace("live/", "quarantine/", 1)):
-            if (found := tags.get(place, {}).get(tag)) != image["digest"]:
-                problems.append(f"{place}:{tag} is {found}, not the scanned {image['digest']}")
-    return problems if scene.told["images"] else ["no image was released"]
+    if not scene.told["images"]:
+        return ["no image was released"]
+    wanted = [
+        (place, tag, image["digest"])
+        for image in scene.told["images"]
+        for repository, tag in [image["live"].split("@")[0].split("/", 1)[1].rsplit(":", 1)]
+        for place in (repository, repository.replace("live/", "quarantine/", 1))
+    ]
+    return [
+        f"{place}:{tag} is {found}, not the scanned {digest}"
+        for place, tag, digest in wanted
+        if (found := tags.get(place, {}).get(tag)) != digest
+    ]
 
 
 def _certificate(scene: Scene) -> list[str]:

@@ -129,8 +129,8 @@ def require_passed(report: GateReport) -> None:
         "let the release through the scan gate",
         report.release,
         " ".join(_explain(decision) for decision in report.blocked),
-        "Nothing of this release was promoted. Use images with the fixed packages"
-        " — or, for what Defender cannot assess, add an acceptance with reason, owner, approver and expiry — and run again.",
+        "Nothing of this release was promoted. Use images with the fixed packages or, for what Defender cannot assess, "
+        "add an acceptance with reason, owner, approver and expiry; then run again.",
     )
 
 

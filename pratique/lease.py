@@ -3,7 +3,7 @@
 The role assignment carries it as its description, the vault as a tag, so that anybody can end the access with no
 state but Azure's own::
 
-    pratique-lease-3f2a9c81d0b4 = {"owner": "prepare/…", "address": "203.0.113.10", "expires": "2026-11-23T10:00:00+00:00"}
+    pratique-lease-3f2a9c81d0b4 = {"owner": "flow-run/…", "address": "203.0.113.10", "expires": "2026-…"}
 """
 
 from __future__ import annotations

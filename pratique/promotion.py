@@ -126,7 +126,7 @@ async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference
     return Moved(image, target.at(image.digest), "imported", True)
 
 
-async def _digest_at(client: OciClient, reference: ImageReference) -> str | None | _Unseen:
+async def _digest_at(client: OciClient, reference: ImageReference) -> str | _Unseen | None:
     try:
         return await client.head(reference)
     except NetworkDenied:

@@ -138,15 +138,18 @@ async def _revoke(session: AzureSession, vault: Vault, assignment_id: str | None
 
 
 def _not_revoked(vault: Vault, leases: dict[str, Lease], failure: PratiqueError | None) -> AccessNotRevoked:
+    """The loudest error that there is, with what finishes the job by hand."""
+    observed = failure.observed if failure else "read back as present."
     addresses = sorted({str(lease.address) for lease in leases.values() if lease.address})
     commands = [
-        f"az role assignment list --scope {vault.id} --query \"[?contains(description, 'Pratique')].id\" -o tsv"
-        f" | xargs -r az role assignment delete --ids",
-        *(f"az keyvault network-rule remove -n {vault.name} --ip-address {address}" for address in addresses),
+        f"az role assignment list --scope {vault.id} --query \"[?contains(description, '{lease}')].id\" -o tsv"
+        " | xargs -r az role assignment delete --ids"
+        for lease in sorted(leases)
     ]
+    commands += [f"az keyvault network-rule remove -n {vault.name} --ip-address {address}" for address in addresses]
     return AccessNotRevoked(
         "take the temporary access back",
         vault.name,
-        f"It still stands after {_ATTEMPTS_TO_REVOKE} attempts: {failure.observed if failure else 'read back as present.'}",
-        "ACT NOW: " + " && ".join(commands),
+        f"It still stands after {_ATTEMPTS_TO_REVOKE} attempts: {observed}",
+        "ACT NOW: " + (" && ".join(commands) or f"look at the role assignments and network rules of {vault.id}"),
     )

@@ -11,7 +11,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -100,11 +100,10 @@ class _Tunnel(asyncio.Protocol):
         self._proxy = proxy
         self._head = b""
         self._task: asyncio.Task[None] | None = None
-        self.transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._head += data
@@ -114,8 +113,7 @@ class _Tunnel(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
 
     def _connect(self, head: str) -> None:
         request, *lines = head.split("\r\n")
@@ -126,12 +124,10 @@ class _Tunnel(asyncio.Protocol):
         elif port != "443" or not self._proxy.plays(host):
             self._refuse(403, f"The sandbox does not play {host}:{port}, and nothing leaves this machine.")
         else:
-            assert self.transport is not None
-            transport, user = self.transport, _proxy_user(lines)
-            self._task = asyncio.get_running_loop().create_task(self._proxy.upgrade(self, transport, host, user))
+            upgrade = self._proxy.upgrade(self, self.transport, host, _proxy_user(lines))
+            self._task = asyncio.get_running_loop().create_task(upgrade)
 
     def _refuse(self, status: int, reason: str) -> None:
-        assert self.transport is not None
         body = f"{reason}\n".encode()
         head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
         self.transport.write(head.encode() + body)

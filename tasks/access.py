@@ -40,4 +40,6 @@ async def open_vault_access(vault: Vault, certificate: Certificate) -> None:
 async def revoke_vault_access(vault: Vault) -> None:
     """Take everything back that this run holds, and read back that it is gone."""
     ended = await vault_access.close_access(current().session, vault, lease_owner())
-    get_run_logger().info("Access revoked and read back as gone: %s", ", ".join(l.id for l in ended) or "none was held")
+    get_run_logger().info(
+        "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in ended) or "none was held"
+    )

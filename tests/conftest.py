@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -12,11 +14,18 @@ import httpx
 import pytest
 
 from sandbox.azure import Azure
+from sandbox.home import Home
 from sandbox.scenario import Scenario
 from sandbox.server import Sandbox
+from sandbox.tls import CertificateAuthority
 
 T = TypeVar("T")
 SPEED = 3000.0
+
+# aiohttp reads SSL_CERT_FILE once, when it is first imported: the authority has to exist before any test module does.
+_HOME = tempfile.TemporaryDirectory(prefix="azure-sandbox-tests-")
+CertificateAuthority(Home(Path(_HOME.name)))
+os.environ["SSL_CERT_FILE"] = str(Home(Path(_HOME.name)).ca_file)
 
 
 class RunningSandbox:
@@ -72,9 +81,9 @@ class StartSandbox(Protocol):
 
 
 @pytest.fixture(scope="session")
-def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sandbox_home() -> Path:
     """Keys and certificates are made once for all tests of a worker."""
-    return tmp_path_factory.mktemp("sandbox")
+    return Path(_HOME.name)
 
 
 @pytest.fixture

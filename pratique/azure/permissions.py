@@ -18,10 +18,11 @@ async def require_actions(session: AzureSession, group: str, wanted: Collection[
 
     :raises PermissionDenied: naming the actions that are missing
     """
-    granted: list[tuple[list[str], list[str]]] = []
     with azure_faults("read the identity's permissions", group):
-        async for permission in session.authorization.permissions.list_for_resource_group(group):
-            granted.append((list(permission.actions or ()), list(permission.not_actions or ())))
+        granted = [
+            (list(permission.actions or ()), list(permission.not_actions or ()))
+            async for permission in session.authorization.permissions.list_for_resource_group(group)
+        ]
     missing = [action for action in wanted if not any(_grants(action, *entry) for entry in granted)]
     if missing:
         raise PermissionDenied(

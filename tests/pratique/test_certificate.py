@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from pratique.certificate import from_secret, public_base64, read_pem
-from pratique.errors import CertificateRejected, ConfigurationError, NotFound
+from pratique.errors import CertificateRejected, ConfigurationError
 
 NAME = "*.aks-ingress.contoso.com"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -245,7 +245,7 @@ def test_what_is_no_pem_is_refused() -> None:
 
 
 def test_a_secret_holds_pem_or_base64_of_it() -> None:
-    """A secret may be the PEM or the base64 of it, wrapped or not; what is neither is refused without being repeated."""
+    """A secret may be PEM or base64 of it, wrapped or not; what is neither is refused without being repeated."""
     pem = issue().pem
     for secret in (pem, base64.b64encode(pem), base64.encodebytes(pem)):
         assert from_secret(secret, "env:INGRESS_PEM") == pem

@@ -94,7 +94,7 @@ async def test_one_blocked_image_ends_the_wait_and_nothing_passes() -> None:
 async def test_findings_that_arrive_after_the_proof_still_block() -> None:
     """A clean artifact does not close the case while the release waits."""
     report, _ = await run(["a", "b"], Script({}, {}, {"a": BAD}), Script({"a": CLEAN}, {}, {"b": CLEAN}))
-    assert [d.state for d in report.decisions][0] is State.UNHEALTHY
+    assert report.decisions[0].state is State.UNHEALTHY
 
 
 async def test_an_acceptance_gives_way_to_what_is_found_meanwhile() -> None:

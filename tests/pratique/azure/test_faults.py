@@ -26,7 +26,11 @@ async def refusal() -> AsyncIterator[Answer]:
     """Gives the SDK's error for an answer that a server on loopback really sent."""
     answers: list[web.Response] = []
     runner = web.AppRunner(app := web.Application())
-    app.router.add_get("/", lambda _: _first(answers))
+
+    async def first(_: web.Request) -> web.Response:
+        return answers.pop(0)
+
+    app.router.add_get("/", first)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -40,10 +44,6 @@ async def refusal() -> AsyncIterator[Answer]:
 
         yield refuse
     await runner.cleanup()
-
-
-async def _first(answers: list[web.Response]) -> web.Response:
-    return answers.pop(0)
 
 
 def _body(code: str, message: str = "No.", **more: Any) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""Registries are found, and images imported by digest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
+from pratique.azure.session import AzureSession
+from pratique.errors import ConfigurationError, Conflict, NotFound, PermissionDenied, PratiqueError
+from sandbox.scenario import Identity, Scenario
+from sandbox.seed import CLUSTER_GROUP
+from sandbox.services.public_registries.part import PublicRegistries
+from tests.conftest import RunningSandbox, StartSandbox
+from tests.sandbox.registries import add_registry, content
+
+NAME = "acraksabc"
+BUSYBOX = "library/busybox"
+
+
+def upstream_digest(sandbox: RunningSandbox, repository: str = BUSYBOX, tag: str = "1.37.0") -> str:
+    store: Any = sandbox.azure.part(PublicRegistries).store("docker.io")
+    return str(store.manifest(repository, tag).manifest.digest)
+
+
+@pytest.fixture
+async def registry(session: AzureSession, sandbox: RunningSandbox) -> Registry:
+    add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
+    return await get_registry(session, NAME)
+
+
+async def test_a_registry_by_any_of_its_names(session: AzureSession, registry: Registry) -> None:
+    """Name, login server, id, or name and group: the same registry."""
+    assert (registry.login_server, registry.public_access) == (f"{NAME}.azurecr.io", False)
+    for name in (NAME.upper(), registry.login_server, registry.id):
+        assert await get_registry(session, name) == registry
+    assert await get_registry(session, NAME, CLUSTER_GROUP) == registry
+
+
+async def test_no_such_registry(session: AzureSession) -> None:
+    """Not found, by name or in its group."""
+    with pytest.raises(NotFound, match="az acr list"):
+        await get_registry(session, "nowhere")
+    with pytest.raises(NotFound):
+        await get_registry(session, "nowhere", CLUSTER_GROUP)
+
+
+async def test_a_registry_of_another_subscription_is_refused(session: AzureSession, registry: Registry) -> None:
+    """The session's clients would look in the wrong place."""
+    elsewhere = registry.id.replace(session.subscription_id, "00000000-0000-0000-0000-000000000000")
+    with pytest.raises(ConfigurationError, match="AZURE_SUBSCRIPTION_ID"):
+        await get_registry(session, elsewhere)
+
+
+async def test_imported_from_upstream_and_then_within(
+    session: AzureSession, registry: Registry, sandbox: RunningSandbox
+) -> None:
+    """The very digest stands in quarantine and then in live; untagged where no tag is given."""
+    digest = upstream_digest(sandbox)
+    source = Upstream("docker.io", BUSYBOX, digest)
+    await import_image(session, registry, source=source, targets=[f"quarantine/{BUSYBOX}:1.37.0"])
+    inside = Internal(registry.id, f"quarantine/{BUSYBOX}", digest)
+    await import_image(
+        session, registry, source=inside, targets=[f"live/{BUSYBOX}:1.37.0"], untagged_repositories=["spare/busybox"]
+    )
+    store = content(sandbox, NAME)
+    for repository, reference in ((f"quarantine/{BUSYBOX}", "1.37.0"), (f"live/{BUSYBOX}", "1.37.0")):
+        assert store.manifest(repository, reference).manifest.digest == digest
+    assert store.manifest("spare/busybox", digest).manifest.digest == digest
+
+
+async def test_a_tag_that_exists_is_a_conflict(
+    session: AzureSession, registry: Registry, sandbox: RunningSandbox
+) -> None:
+    """Unless the import is told to move it."""
+    source = Upstream("docker.io", BUSYBOX, upstream_digest(sandbox))
+    await import_image(session, registry, source=source, targets=["x:1"])
+    with pytest.raises(Conflict, match="already exists in target registry"):
+        await import_image(session, registry, source=source, targets=["x:1"])
+    await import_image(session, registry, source=source, targets=["x:1"], force=True)
+
+
+@pytest.mark.parametrize("repository", [BUSYBOX, "library/nothing"])
+async def test_a_source_that_is_not_there(session: AzureSession, registry: Registry, repository: str) -> None:
+    """Neither digest nor repository: what the registry said is passed on."""
+    source = Upstream("docker.io", repository, "sha256:" + "0" * 64)
+    with pytest.raises(NotFound, match="repository and digest"):
+        await import_image(session, registry, source=source, targets=["x:1"])
+
+
+async def test_a_registry_that_is_gone(session: AzureSession, registry: Registry, sandbox: RunningSandbox) -> None:
+    """The target itself is missing."""
+    gone = Registry(f"{registry.id}gone", f"{NAME}gone", "gone.azurecr.io", "centralus", True)
+    source = Upstream("docker.io", BUSYBOX, upstream_digest(sandbox))
+    with pytest.raises(NotFound):
+        await import_image(session, gone, source=source, targets=["x:1"])
+
+
+async def test_without_the_right_to_import(start_sandbox: StartSandbox) -> None:
+    """The remedy names the action."""
+    sandbox = start_sandbox(Scenario(identity=Identity(roles=("Reader",))))
+    add_registry(sandbox, NAME)
+    async with AzureSession.open() as session:
+        registry = await get_registry(session, NAME)
+        source = Upstream("docker.io", BUSYBOX, upstream_digest(sandbox))
+        with pytest.raises(PermissionDenied) as refused:
+            await import_image(session, registry, source=source, targets=["x:1"])
+    assert "importImage/action" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("version", "image"), [("1.37.0", "x/y:1.37.0"), ("sha256:" + "a" * 64, "x/y@sha256:" + "a" * 64)]
+)
+def test_an_upstream_image_is_named_by_digest_or_tag(version: str, image: str) -> None:
+    """As importImage writes it."""
+    assert Upstream("docker.io", "x/y", version).image == image
+
+
+def test_errors_are_ours() -> None:
+    """Whatever ends an import is explained."""
+    assert issubclass(Conflict, PratiqueError)

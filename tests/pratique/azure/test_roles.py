@@ -1,0 +1,92 @@
+"""Roles are granted once and revoked by whoever granted them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pratique.azure.roles import (
+    CERTIFICATES_OFFICER,
+    Grant,
+    assignment_name,
+    find_assignment,
+    grant_role,
+    list_assignments,
+    revoke_role,
+    role_exists,
+)
+from pratique.azure.session import AzureSession
+from pratique.errors import PermissionDenied
+from sandbox.scenario import Identity, Scenario
+from sandbox.seed import CLUSTER_GROUP, SPOKE_GROUP, group_id
+from tests.conftest import RunningSandbox, StartSandbox
+from tests.pratique.azure.vaults import make_vault
+
+IMPORTER = "577a9874-89fd-4f24-9dbd-b5034d0ad23a"
+
+
+async def test_granted_listed_and_revoked(session: AzureSession) -> None:
+    """Granting twice under one name is one assignment; revoking twice is no error; reading back proves it gone."""
+    vault, me = await make_vault(session), await session.caller()
+    name = assignment_name(vault, CERTIFICATES_OFFICER, me.object_id, "lease")
+    first = await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=name, description="why")
+    again = await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=name, description="why")
+    assert first == again == Grant(first.assignment_id, True)
+    (listed,) = await list_assignments(session, vault)
+    assert (listed.id, listed.name, listed.description) == (first.assignment_id, name, "why")
+    assert await role_exists(session, first.assignment_id)
+    for _ in range(2):
+        await revoke_role(session, first.assignment_id)
+    assert not await role_exists(session, first.assignment_id)
+    assert await list_assignments(session, vault) == []
+
+
+async def test_a_role_that_is_held_already_is_not_ours(session: AzureSession) -> None:
+    """Its id is told, and that somebody else made it."""
+    vault, me = await make_vault(session), await session.caller()
+    theirs = assignment_name(vault, CERTIFICATES_OFFICER, me.object_id, "theirs")
+    standing = await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=theirs, description="for good")
+    mine = assignment_name(vault, CERTIFICATES_OFFICER, me.object_id, "mine")
+    grant = await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=mine, description="for now")
+    assert grant == Grant(standing.assignment_id, False)
+
+
+async def test_a_role_above_counts_and_one_elsewhere_does_not(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """A role on the group covers the vault in it; the vault's own role does not cover the group."""
+    vault, me = await make_vault(session), await session.caller()
+    group, spoke = group_id(sandbox.azure, CLUSTER_GROUP), group_id(sandbox.azure, SPOKE_GROUP)
+    assert await find_assignment(session, vault, IMPORTER, me.object_id) is not None
+    assert await find_assignment(session, spoke, IMPORTER, me.object_id) is None
+    name = assignment_name(vault, CERTIFICATES_OFFICER, me.object_id, "lease")
+    made = await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=name, description="why")
+    assert await find_assignment(session, vault, CERTIFICATES_OFFICER, me.object_id) == made.assignment_id
+    assert await find_assignment(session, group, CERTIFICATES_OFFICER, me.object_id) is None
+
+
+async def test_without_the_right_to_grant(start_sandbox: StartSandbox) -> None:
+    """The remedy names the action and where it is missing."""
+    start_sandbox(Scenario(identity=Identity(roles=("Contributor",))))
+    async with AzureSession.open() as session:
+        vault, me = await make_vault(session), await session.caller()
+        name = assignment_name(vault, CERTIFICATES_OFFICER, me.object_id, "lease")
+        with pytest.raises(PermissionDenied) as refused:
+            await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=name, description="why")
+    assert "Microsoft.Authorization/roleAssignments/write" in refused.value.remedy
+    assert vault.lower() in refused.value.remedy.lower()
+
+
+def test_names_are_deterministic() -> None:
+    """The same for the same arguments, whatever the case of the scope; another for another key."""
+    name = assignment_name("/subscriptions/S", "r", "p", "k")
+    assert name == assignment_name("/SUBSCRIPTIONS/s", "R", "P", "k")
+    assert len({name, *(assignment_name("/subscriptions/S", "r", "p", key) for key in ("k2", "k3"))}) == 3
+
+
+async def test_an_unknown_principal_is_refused(session: AzureSession) -> None:
+    """Azure's own code arrives."""
+    vault, me = await make_vault(session), await session.caller()
+    nobody = replace(me, object_id="99999999-0000-4000-8000-000000000000")
+    name = assignment_name(vault, CERTIFICATES_OFFICER, nobody.object_id, "lease")
+    with pytest.raises(Exception, match="PrincipalNotFound|UnmatchedPrincipalType"):
+        await grant_role(session, vault, CERTIFICATES_OFFICER, nobody, name=name, description="why")
