@@ -20,10 +20,12 @@ _PATIENCE_SECONDS = 90.0
 
 
 @contextlib.contextmanager
-def start_sandbox(workspace: Workspace) -> Iterator[dict[str, str]]:
+def start_sandbox(workspace: Workspace, scenario: Path | None) -> Iterator[dict[str, str]]:
     """Run ``azure-sandbox serve``; gives the environment in which Azure is the local one."""
     home = ["--home", str(workspace.home)]
     command = [_script("azure-sandbox"), "serve", "--port", "0", "--speed", str(workspace.speed), *home]
+    if scenario is not None:
+        command += ["--scenario", str(scenario)]
     with _running(command, workspace.folder / "azure.log", dict(os.environ)) as process:
         _wait(process, (workspace.home / "running.json").exists, "the local Azure")
         printed = subprocess.run(  # noqa: S603  # the command of this project

@@ -16,7 +16,7 @@ from demo.workspace import Workspace, git
 class Scene:
     """The end of the run, from both sides.
 
-    :ivar told: what the run says of itself (``pratique prepare --output``)
+    :ivar told: what the run says of itself (``pratique prepare --output``); empty when it did not get there
     :ivar azure: what the control host says of the local Azure
     :ivar commits: subjects of the GitOps repository's commits, newest first
     """
@@ -34,12 +34,25 @@ def look(workspace: Workspace, environment: dict[str, str]) -> Scene:
         azure = client.get("https://sandbox.localhost/state").raise_for_status().json()
     commits = git("log", "--format=%h %s", "main", folder=workspace.gitops).splitlines()
     manifests = git("grep", "-hE", "newName|digest|keyvaultName", "main", "--", "*.yaml", folder=workspace.gitops)
-    return Scene(json.loads(workspace.result.read_text()), azure, commits, manifests)
+    told = json.loads(workspace.result.read_text()) if workspace.result.exists() else {}
+    return Scene(told, azure, commits, manifests)
 
 
-def verify(workspace: Workspace, scene: Scene) -> list[str]:
-    """Each promise that is not kept, in words."""
+def verify(scene: Scene) -> list[str]:
+    """Each promise that is not kept, in words: a run keeps all of them, or has changed nothing that the cluster sees."""
+    if not scene.told:
+        return [*_nothing_released(scene), *_access(scene)]
     return [*_images(scene), *_certificate(scene), *_access(scene), *_manifests(scene)]
+
+
+def _nothing_released(scene: Scene) -> list[str]:
+    live = [
+        f"{repository} is there although the run did not finish"
+        for tags in scene.azure["registries"].values()
+        for repository in tags
+        if repository.startswith("live/")
+    ]
+    return live + [f"commit {commit} was pushed" for commit in scene.commits[:-1]]
 
 
 def _images(scene: Scene) -> list[str]:
@@ -68,9 +81,9 @@ def _certificate(scene: Scene) -> list[str]:
 
 
 def _access(scene: Scene) -> list[str]:
-    vault = scene.azure["vaults"][scene.told["vault"]]
-    problems = [f"the vault's firewall still lets in {rule}" for rule in vault["ipRules"]]
-    problems += [f"the vault still has the tag {tag}" for tag in vault["tags"] if "lease" in tag]
+    vaults = scene.azure["vaults"].values()
+    problems = [f"the vault's firewall still lets in {rule}" for vault in vaults for rule in vault["ipRules"]]
+    problems += [f"the vault still has the tag {tag}" for vault in vaults for tag in vault["tags"] if "lease" in tag]
     problems += [
         f"{assignment['role']} is still assigned: {assignment['description']}"
         for assignment in scene.azure["roleAssignments"]

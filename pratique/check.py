@@ -52,7 +52,10 @@ async def run_checks(config: Bootstrap) -> list[Line]:
     """All checks in the order in which a reader would mend what they find."""
     lines = [await _line("certificate", lambda: _certificate(config))]
     try:
-        async with AzureSession.open(config.subscription_id) as session, httpx.AsyncClient(timeout=30) as http:
+        async with (
+            AzureSession.open(config.subscription_id, config.cloud) as session,
+            httpx.AsyncClient(timeout=30) as http,
+        ):
             lines += [line async for line in _azure(config, session, http)]
     except PratiqueError as error:
         lines.append(Line("Azure", False, error.observed, error.remedy))
@@ -74,7 +77,8 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
         for entry in config.catalogue.credentials
         if SecretSource.parse(entry.password).kind is not SecretKind.PREFECT
     }
-    client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token))
+    suffix = session.cloud.acr_suffix
+    client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token, acr_suffix=suffix))
     for image in config.catalogue.images:
         yield await _line(image.source, partial(_resolves, client, image.reference))
     yield await _line("registry", lambda: _registry(config, session, client))

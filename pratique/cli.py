@@ -26,9 +26,8 @@ from pratique.report import Preparation
 FAILED, MISUSED, BLOCKED = 1, 2, 3
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-_out = Console(soft_wrap=True)
-#: Off a terminal nothing may be cut: digests are there to be compared.
-_WIDE = 240
+#: Off a terminal lines may be as long as they like: digests are there to be copied and compared.
+_out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="Configuration file; see examples/bootstrap.yaml.")]
 
@@ -106,7 +105,7 @@ def _show(result: Preparation) -> None:
         table.add_column(heading, overflow="fold")
     for image in result.images:
         table.add_row(image.source, image.digest, image.verdict, image.live.split("@")[0])
-    _out.print(table, width=None if _out.is_terminal else _WIDE)
+    _out.print(table)
     _out.print(
         f"certificate {result.certificate} in {result.vault}: thumbprint {result.thumbprint}, "
         f"expires {result.expires_on:%Y-%m-%d}",

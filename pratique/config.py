@@ -10,7 +10,7 @@ from datetime import date
 from io import StringIO
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -224,6 +224,7 @@ class Bootstrap(_Model):
     subscription_id: str | None = Field(
         None, description="Azure subscription; empty takes AZURE_SUBSCRIPTION_ID.", pattern=r"^[0-9a-fA-F-]{36}$"
     )
+    cloud: Literal["public", "usgov", "china"] = Field("public", description="Which of the Azure clouds.")
     network: Network
     cluster: Cluster
     catalogue: Catalogue

@@ -62,6 +62,8 @@ class ArtifactProof:
             return Evidence(problems=("this worker cannot see the registry, so nothing can prove a clean scan",))
         except NotFound:
             return Evidence(problems=("the image is not in the quarantine repository",))
+        except UnreadableAnswer as error:
+            return Evidence(problems=(f"a findings artifact cannot be read: {error.observed}",))
         assessments: list[Assessment] = []
         problems: list[str] = []
         for signed in statements:

@@ -29,16 +29,24 @@ class Proxy:
 
     :param application: the ASGI application behind the TLS
     :param plays: whether a host is played
+    :param blocks: whether the network refuses a host to a client, by the name that it gave to the proxy
     """
 
-    def __init__(self, application: Any, authority: CertificateAuthority, plays: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        application: Any,
+        authority: CertificateAuthority,
+        plays: Callable[[str], bool],
+        blocks: Callable[[str, str], bool],
+    ) -> None:
         self._config = Config(
             application, lifespan="off", log_config=None, access_log=False, ws="none", date_header=False
         )
         self._config.load()
         self._server_state = ServerState()
         self._authority = authority
-        self._plays = plays
+        self.plays = plays
+        self.blocks = blocks
         self._users: dict[tuple[str, int], str] = {}
         self._server: asyncio.Server | None = None
         self._tunnels: set[_Tunnel] = set()
@@ -85,9 +93,6 @@ class Proxy:
             tunnel.transport = secure
             http.begin(secure)
 
-    def plays(self, host: str) -> bool:
-        return self._plays(host)
-
     def _closed(self, tunnel: _Tunnel, peer: tuple[str, int]) -> None:
         self._users.pop(peer, None)
         self._tunnels.discard(tunnel)
@@ -119,6 +124,7 @@ class _Tunnel(asyncio.Protocol):
         request, *lines = head.split("\r\n")
         method, _, rest = request.partition(" ")
         host, _, port = rest.split(" ")[0].lower().rpartition(":")
+        user = _proxy_user(lines)
         if method != "CONNECT":
             self._refuse(405, "The sandbox is a proxy for https only. Set HTTPS_PROXY to it, not HTTP_PROXY.")
         elif port != "443" or not self._proxy.plays(host):

@@ -23,6 +23,9 @@ class Client(_Section):
     private_links: frozenset[Literal["registry", "vault"]] = Field(
         default=frozenset({"registry"}), description="Data planes that the client reaches through private endpoints."
     )
+    blocked: frozenset[str] = Field(
+        default=frozenset(), description="Hosts that the network's proxy refuses this client; * stands for any text."
+    )
 
 
 class Timings(_Section):

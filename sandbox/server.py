@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sandbox.app import App
@@ -33,7 +34,7 @@ class Sandbox:
         self.azure = self._fresh(self._scenario)
         self.services: list[Service] = [*all_services(), control_service(self)]
         self._app = App(lambda: self.azure, self.services, self._client)
-        self._proxy = Proxy(self._app, CertificateAuthority(self._home), self._app.plays)
+        self._proxy = Proxy(self._app, CertificateAuthority(self._home), self._app.plays, self._blocks)
 
     async def start(self) -> int:
         """Listen. Returns the proxy's port."""
@@ -60,6 +61,9 @@ class Sandbox:
         azure = Azure(self._home, scenario, self._speed)
         seed(azure)
         return azure
+
+    def _blocks(self, host: str, user: str) -> bool:
+        return any(fnmatchcase(host, pattern) for pattern in self.azure.client(user).blocked)
 
     def _client(self, peer: tuple[str, int]) -> tuple[str, Client]:
         user = self._proxy.user(peer)

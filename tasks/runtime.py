@@ -53,8 +53,12 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         for entry in config.catalogue.credentials
     }
     logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
-    async with AzureSession.open(config.subscription_id) as session, httpx.AsyncClient(timeout=_TIMEOUT) as http:
-        client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token))
+    async with (
+        AzureSession.open(config.subscription_id, config.cloud) as session,
+        httpx.AsyncClient(timeout=_TIMEOUT) as http,
+    ):
+        suffix = session.cloud.acr_suffix
+        client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token, acr_suffix=suffix))
         token = _current.set(Runtime(session, http, client, credentials, asyncio.Semaphore(_IMPORTS_AT_ONCE)))
         try:
             yield _current.get()

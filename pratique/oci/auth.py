@@ -54,13 +54,12 @@ class Challenge:
     @classmethod
     def parse(cls, header: str) -> Challenge | None:
         """The bearer challenge of the header, else its basic one, or ``None``."""
-        starts = list(_SCHEME.finditer(header))
+        _, *parts = _SCHEME.split(header)  # scheme, its fields, the next scheme, …
         found = {}
-        for start, following in zip(starts, [*starts[1:], None], strict=True):
-            text = header[start.end() : following.start() if following else None]
+        for scheme, text in zip(parts[::2], parts[1::2], strict=True):
             fields = {name.lower(): value for name, value in _FIELD.findall(text)}
             known = {name: fields.get(name, "") for name in ("realm", "service", "scope")}
-            found[start[1].lower()] = cls(start[1].lower(), **known)
+            found[scheme.lower()] = cls(scheme.lower(), **known)
         return found.get("bearer") or found.get("basic")
 
 

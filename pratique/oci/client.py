@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from pratique.errors import DigestMismatch, NotFound, UnreadableAnswer
+from pratique.errors import DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
 from pratique.images import DIGEST_PATTERN, ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.auth import Authenticator
 from pratique.oci.descriptor import Descriptor
@@ -131,6 +131,9 @@ class OciClient:
             answer = await self._send(replace(_manifest_request("look up the image", reference), method="HEAD"))
         except NotFound:
             return None
+        except PermissionDenied:
+            # The refusal of a HEAD has no body, so only a GET tells a closed network from a missing right.
+            return (await self.manifest(reference)).digest
         digest = str(answer.headers.get("Docker-Content-Digest", ""))
         if not re.fullmatch(DIGEST_PATTERN, digest):
             return (await self.manifest(reference)).digest

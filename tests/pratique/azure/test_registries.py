@@ -8,7 +8,7 @@ import pytest
 
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError, Conflict, NotFound, PermissionDenied, PratiqueError
+from pratique.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
 from sandbox.scenario import Identity, Scenario
 from sandbox.seed import CLUSTER_GROUP
 from sandbox.services.public_registries.part import PublicRegistries
@@ -115,8 +115,3 @@ async def test_without_the_right_to_import(start_sandbox: StartSandbox) -> None:
 def test_an_upstream_image_is_named_by_digest_or_tag(version: str, image: str) -> None:
     """As importImage writes it."""
     assert Upstream("docker.io", "x/y", version).image == image
-
-
-def test_errors_are_ours() -> None:
-    """Whatever ends an import is explained."""
-    assert issubclass(Conflict, PratiqueError)

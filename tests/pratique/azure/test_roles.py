@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pratique.azure.roles import (
@@ -81,12 +79,3 @@ def test_names_are_deterministic() -> None:
     name = assignment_name("/subscriptions/S", "r", "p", "k")
     assert name == assignment_name("/SUBSCRIPTIONS/s", "R", "P", "k")
     assert len({name, *(assignment_name("/subscriptions/S", "r", "p", key) for key in ("k2", "k3"))}) == 3
-
-
-async def test_an_unknown_principal_is_refused(session: AzureSession) -> None:
-    """Azure's own code arrives."""
-    vault, me = await make_vault(session), await session.caller()
-    nobody = replace(me, object_id="99999999-0000-4000-8000-000000000000")
-    name = assignment_name(vault, CERTIFICATES_OFFICER, nobody.object_id, "lease")
-    with pytest.raises(Exception, match="PrincipalNotFound|UnmatchedPrincipalType"):
-        await grant_role(session, vault, CERTIFICATES_OFFICER, nobody, name=name, description="why")

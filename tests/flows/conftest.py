@@ -1,0 +1,52 @@
+"""A Prefect server for all tests of a worker, and a cluster's world for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from prefect.settings import PREFECT_HOME, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from sandbox.scenario import Scenario, Timings
+from tests.conftest import SPEED, StartSandbox
+from tests.flows.world import KURED, World, make_world
+
+#: Access that counts at once: the product looks every two seconds whether it does, whatever Azure's speed.
+PROMPT = Timings(role_assignment=0, firewall_rule=0)
+
+
+class MakeWorld(Protocol):
+    def __call__(
+        self,
+        releases: Sequence[Sequence[str]] | None = ((KURED,),),
+        scenario: Scenario | None = None,
+        *,
+        speed: float = SPEED,
+    ) -> World: ...
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Prefect's server, with a home of its own. It starts before any sandbox sets a proxy."""
+    home = tmp_path_factory.mktemp("prefect")
+    settings = {PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
+    with temporary_settings(settings), prefect_test_harness(server_startup_timeout=60):
+        yield home
+
+
+@pytest.fixture
+def world(prefect: Path, tmp_path: Path, start_sandbox: StartSandbox) -> MakeWorld:
+    """Makes a cluster's world; the default is one image, and access that takes effect at once."""
+
+    def make(
+        releases: Sequence[Sequence[str]] | None = ((KURED,),),
+        scenario: Scenario | None = None,
+        *,
+        speed: float = SPEED,
+    ) -> World:
+        return make_world(tmp_path, start_sandbox(scenario or Scenario(timings=PROMPT), speed=speed), releases)
+
+    return make

@@ -1,0 +1,229 @@
+"""One cluster's world for the tests of flows: its configuration, its GitOps repository, and the local Azure's state."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from ruamel.yaml import YAML
+
+from flows.prepare_cluster import prepare_cluster
+from pratique.config import Bootstrap
+from pratique.errors import PratiqueError
+from pratique.images import ImageReference
+from pratique.report import Preparation
+from sandbox.services.acr.part import Registries
+from sandbox.services.oci.store import RegistryStore
+from sandbox.services.public_registries.part import PublicRegistries
+from tests.conftest import RunningSandbox
+from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+
+PROJECT = Path(__file__).parents[2]
+SAMPLE = PROJECT / "examples" / "cluster-manifests"
+PROVIDER = "ingress-nginx/akv-tls-provider.yaml"
+
+FALCO = "docker.io/falcosecurity/falco-no-driver:0.39.2"
+BUSYBOX = "docker.io/library/busybox:1.37.0"
+KURED = "ghcr.io/kubereboot/kured:1.14.0"
+
+
+@dataclass(frozen=True)
+class World:
+    """What a test of a flow works with.
+
+    :ivar folder: holds the certificate's PEM and the bare GitOps repository
+    """
+
+    sandbox: RunningSandbox
+    config: Bootstrap
+    folder: Path
+
+    @property
+    def gitops(self) -> Path:
+        return self.folder / "gitops.git"
+
+    @property
+    def pem(self) -> Path:
+        return self.folder / "ingress.pem"
+
+    def with_gate(self, **changes: Any) -> World:
+        """The same world under another gate policy."""
+        document = self.config.model_dump(mode="json")
+        document["gate"].update(changes)
+        return replace(self, config=Bootstrap.model_validate(document))
+
+    async def prepare(self) -> Preparation:
+        """Run the flow."""
+        return await prepare_cluster(self.config)
+
+    async def fail(self) -> PratiqueError:
+        """Run the flow, which must end with an error of ours."""
+        with pytest.raises(PratiqueError) as failed:
+            await prepare_cluster(self.config)
+        return failed.value
+
+    # What came of it
+
+    def state(self) -> dict[str, Any]:
+        return self.sandbox.control("GET", "/state")
+
+    def requests(self, since: int = 0) -> list[dict[str, Any]]:
+        """The local Azure's log of requests after number ``since``."""
+        found: list[dict[str, Any]] = self.sandbox.control("GET", f"/requests?since={since}")["requests"]
+        return [entry for entry in found if entry["service"] != "control"]
+
+    def last_request(self) -> int:
+        return max((int(entry["number"]) for entry in self.requests()), default=0)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Look at the local Azure again and again until it is so."""
+        async with asyncio.timeout(30):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.01)
+
+    def tags(self, prefix: str) -> dict[str, str]:
+        """Digests in all registries by ``repository:tag`` without the prefix (``live/``, ``quarantine/``)."""
+        return {
+            f"{repository.removeprefix(prefix)}:{tag}": digest
+            for repositories in self.state()["registries"].values()
+            for repository, tags in repositories.items()
+            if repository.startswith(prefix)
+            for tag, digest in tags.items()
+        }
+
+    @property
+    def live(self) -> dict[str, str]:
+        return self.tags("live/")
+
+    def upstream(self, *sources: str) -> dict[str, str]:
+        """What public registries serve now, by ``repository:tag``."""
+        found = {}
+        for source in sources or tuple(image.source for image in self.config.catalogue.images):
+            reference = ImageReference.parse(source)
+            store = self.sandbox.azure.part(PublicRegistries).store(reference.registry)
+            assert store is not None
+            assert reference.tag is not None
+            tag = store.repository(reference.repository).tags[reference.tag]
+            found[f"{reference.repository}:{reference.tag}"] = tag.digest
+        return found
+
+    @property
+    def registry(self) -> RegistryStore:
+        """The content of the cluster's registry."""
+        (name,) = self.state()["registries"]
+        return self.sandbox.azure.part(Registries).store(name)
+
+    @property
+    def vault(self) -> dict[str, Any]:
+        """Rules, tags and certificates of the cluster's vault."""
+        (found,) = self.state()["vaults"].values()
+        vault: dict[str, Any] = found
+        return vault
+
+    @property
+    def vault_name(self) -> str:
+        (name,) = self.state()["vaults"]
+        return str(name)
+
+    @property
+    def access(self) -> list[str]:
+        """Every trace of access to the vault's data plane, temporary or not."""
+        state = self.state()
+        return sorted(
+            [
+                *(f"rule {rule}" for vault in state["vaults"].values() for rule in vault["ipRules"]),
+                *(f"tag {tag}" for vault in state["vaults"].values() for tag in vault["tags"] if "lease" in tag),
+                *(
+                    f"role {held['role']}"
+                    for held in state["roleAssignments"]
+                    if held["principalId"] == self.sandbox.azure.scenario.identity.object_id
+                    and "/vaults/" in held["scope"]
+                ),
+            ]
+        )
+
+    @property
+    def commits(self) -> list[str]:
+        """Subjects of the commits since the sample, newest first."""
+        return git("log", "--format=%s", "main", folder=self.gitops).splitlines()[:-1]
+
+    @property
+    def head(self) -> str:
+        return git("rev-parse", "main", folder=self.gitops).strip()
+
+    @property
+    def manifests(self) -> str:
+        """Every line of every manifest."""
+        return git("grep", "-h", "", "main", "--", "*.yaml", folder=self.gitops)
+
+
+def make_world(folder: Path, sandbox: RunningSandbox, releases: Sequence[Sequence[str]] | None) -> World:
+    """A configuration like the example's, with everything that it names.
+
+    :param releases: the images of each release; ``None`` for the example's seven, with the whole sample repository
+    """
+    document = YAML(typ="safe").load(PROJECT / "examples" / "bootstrap.yaml")
+    document["cluster"]["template"] = str(PROJECT / document["cluster"]["template"])
+    if releases is not None:
+        document["catalogue"]["releases"] = [
+            {"name": f"release-{number}", "images": [{"source": source} for source in sources]}
+            for number, sources in enumerate(releases)
+        ]
+        document["gate"]["acceptances"] = []
+    document["gate"] |= {
+        # Minutes at Azure's pace are fractions of a second here; a missing scan must not hold up a test.
+        "interval": 0.05,
+        "deadline": 0.5,
+        "patience": 0.01,
+        "trust_store": [str(sandbox.azure.home.directory / "defender-root.pem")],
+    }
+    document["certificate"]["pem"] = f"file:{folder / 'ingress.pem'}"
+    document["manifests"] = {"remote": str(folder / "gitops.git")}
+    world = World(sandbox, Bootstrap.model_validate(document), folder)
+    write_certificate(world.pem)
+    _gitops(folder, None if releases is None else [source for sources in releases for source in sources])
+    return world
+
+
+def write_certificate(path: Path, host: str = "*.aks-ingress.contoso.com") -> None:
+    """A fresh self-signed certificate with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.touch(mode=0o600)
+    path.write_text(certificate_pem(self_signed(key, host)) + key_pem(key))
+
+
+def git(*arguments: str, folder: Path) -> str:
+    """The output of git, under an identity of its own."""
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "init.defaultBranch=main")
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def _gitops(folder: Path, sources: Sequence[str] | None) -> None:
+    """A bare repository with one commit: the sample, or as little of it as the images need."""
+    seed = folder / "seed"
+    manifests = seed / "cluster-manifests"
+    if sources is None:
+        shutil.copytree(SAMPLE, manifests)
+    else:
+        (manifests / PROVIDER).parent.mkdir(parents=True)
+        shutil.copy(SAMPLE / PROVIDER, manifests / PROVIDER)
+        images = []
+        for source in sources:
+            reference = ImageReference.parse(source)
+            name = f"{reference.registry}/{reference.repository}"
+            new = f"REPLACE_ME_WITH_YOUR_ACRNAME.azurecr.io/live/{reference.repository}"
+            images.append({"name": name, "newName": new, "newTag": reference.tag})
+        kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "images": images}
+        YAML().dump(kustomization, manifests / "kustomization.yaml")
+    git("init", "--quiet", folder=seed)
+    git("add", "--all", folder=seed)
+    git("commit", "--quiet", "--message", "Sample", folder=seed)
+    git("clone", "--quiet", "--bare", str(seed), str(folder / "gitops.git"), folder=folder)

@@ -1,0 +1,90 @@
+"""Defender's plan and its recommendations."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pratique.azure import defender
+from pratique.azure.defender import DefenderPlan, read_plan, recommendations
+from pratique.azure.session import AzureSession
+from pratique.errors import PermissionDenied
+from sandbox import scenario
+from sandbox.scenario import Identity, Scan, Scenario
+from tests.sandbox.registries import add_registry
+from tests.sandbox.test_defender import FALCO, NAME, UNHEALTHY, bring, platforms, scans_end
+
+if TYPE_CHECKING:
+    from tests.conftest import RunningSandbox, StartSandbox
+
+
+def digest(number: int) -> str:
+    return "sha256:" + hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def queries(sandbox: RunningSandbox) -> int:
+    return sum(
+        entry.path.endswith("/resources") and entry.method == "POST" for entry in sandbox.azure.requests.since(0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("switches", "expected"),
+    [
+        ({}, DefenderPlan(True, True, True)),
+        ({"findings_artifact": False}, DefenderPlan(True, True, False)),
+        ({"tier": "Free"}, DefenderPlan(False, False, False)),
+    ],
+)
+async def test_the_plan(start_sandbox: StartSandbox, switches: dict[str, Any], expected: DefenderPlan) -> None:
+    """What is paid for and switched on; nothing is, without the plan."""
+    start_sandbox(Scenario(defender=scenario.DefenderPlan(**switches)))
+    async with AzureSession.open() as session:
+        assert await read_plan(session) == expected
+
+
+async def test_the_plan_needs_a_reader(start_sandbox: StartSandbox) -> None:
+    """The remedy names the action."""
+    start_sandbox(Scenario(identity=Identity(subscription_roles=())))
+    async with AzureSession.open() as session:
+        with pytest.raises(PermissionDenied) as refused:
+            await read_plan(session)
+    assert "Microsoft.Security/pricings/read" in refused.value.remedy
+
+
+@pytest.mark.parametrize("page", [1000, 3])
+async def test_findings_of_the_digests_asked_for(
+    start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """All rows of all digests in one query, in however many pages, and none of other digests."""
+    monkeypatch.setattr(defender, "PAGE", page)
+    sandbox = start_sandbox(Scenario(scans={FALCO: UNHEALTHY, "library/busybox": Scan(outcome="never")}))
+    add_registry(sandbox, NAME)
+    found = platforms(sandbox, await bring(sandbox))
+    await scans_end(sandbox)
+    async with AzureSession.open() as session:
+        rows = await recommendations(session, [*found, digest(1)])
+        assert sorted(row["digest"] for row in rows) == sorted(found * 2)
+        assert len({row["id"] for row in rows}) == 4
+        assert queries(sandbox) == -(-4 // page)
+        assert await recommendations(session, [digest(1)]) == []
+
+
+async def test_many_digests_are_asked_for_in_few_queries(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """A thousand a query."""
+    assert await recommendations(session, [digest(number) for number in range(1500)]) == []
+    assert queries(sandbox) == 2
+
+
+async def test_nothing_is_asked_about_nothing(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """No digest, no query."""
+    assert await recommendations(session, []) == []
+    assert queries(sandbox) == 0
+
+
+async def test_only_digests_get_into_the_query(session: AzureSession) -> None:
+    """Text from elsewhere does not become KQL."""
+    with pytest.raises(ValueError, match="not a digest"):
+        await recommendations(session, ["sha256:x') or true //"])

@@ -1,0 +1,295 @@
+"""Registries that lie, fail, or want a password for somebody else, played over TLS on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pratique import errors
+from pratique.images import ImageReference
+from pratique.oci.auth import Authenticator, Challenge, Login
+from pratique.oci.client import LARGEST_MANIFEST, OciClient
+from pratique.oci.findings_artifact import IN_TOTO, fetch_findings
+from pratique.oci.media_types import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+
+Answer = Callable[[web.Request], web.Response]
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def manifest(document: Any, media_type: str = OCI_MANIFEST, **headers: str) -> Answer:
+    content = json.dumps(document).encode()
+    return lambda _: web.Response(body=content, headers={"Content-Type": media_type, **headers})
+
+
+class Registry:
+    """Answers by path; everything else is 404.
+
+    :ivar seen: method, path with query, and authorization of each request
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.seen: list[tuple[str, str, str | None]] = []
+        self.host = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.seen.append((request.method, request.path_qs, request.headers.get("Authorization")))
+        found = self.answers.get(request.path_qs) or self.answers.get(request.path)
+        return found(request) if found else web.json_response({"errors": [{"code": "NAME_UNKNOWN"}]}, status=404)
+
+    def reference(self, version: str = ":1") -> ImageReference:
+        return ImageReference.parse(f"{self.host}/a/b{version}")
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[tuple[Registry, httpx.AsyncClient]]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = tmp_path / "server.pem"
+    pem.write_text(certificate_pem(self_signed(key, "localhost")) + key_pem(key))
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context(cafile=str(pem))
+    server.load_cert_chain(pem)
+    app, played = web.Application(), Registry()
+    app.router.add_route("*", "/{path:.*}", played.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "localhost", 0, ssl_context=server).start()
+    played.host = f"localhost:{runner.addresses[0][1]}"
+    async with httpx.AsyncClient(verify=client, trust_env=False) as http:
+        yield played, http
+    await runner.cleanup()
+
+
+Played = tuple[Registry, httpx.AsyncClient]
+
+
+async def test_bytes_that_are_not_what_the_registry_says(registry: Played) -> None:
+    """The header is not believed, nor is the body."""
+    played, http = registry
+    played.answers["/v2/a/b/manifests/1"] = manifest({}, **{"Docker-Content-Digest": "sha256:" + "0" * 64})
+    with pytest.raises(errors.DigestMismatch):
+        await OciClient(http, Authenticator(http)).resolve(played.reference())
+
+
+async def test_bytes_that_are_not_what_was_asked_for(registry: Played) -> None:
+    """A manifest or blob under a digest that is another's."""
+    played, http = registry
+    wanted = "sha256:" + "1" * 64
+    played.answers[f"/v2/a/b/manifests/{wanted}"] = manifest({})
+    played.answers[f"/v2/a/b/blobs/{wanted}"] = lambda _: web.Response(body=b"other")
+    client = OciClient(http, Authenticator(http))
+    with pytest.raises(errors.DigestMismatch):
+        await client.resolve(played.reference(f"@{wanted}"))
+    with pytest.raises(errors.DigestMismatch):
+        await client.blob(played.reference(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (manifest({}, "text/html"), "text/html"),
+        (manifest({"mediaType": OCI_INDEX}), OCI_MANIFEST),
+        (manifest([]), "JSON object"),
+        (manifest({"manifests": []}, OCI_INDEX), "nothing that can be run"),
+        (manifest({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}), "helm"),
+        (lambda _: web.Response(body=b" " * (LARGEST_MANIFEST + 1), content_type="x/y"), "larger"),
+    ],
+    ids=["html", "two types", "a list", "empty index", "helm chart", "too large"],
+)
+async def test_what_is_no_image(registry: Played, answer: Answer, says: str) -> None:
+    """Nothing is guessed."""
+    played, http = registry
+    played.answers["/v2/a/b/manifests/1"] = answer
+    with pytest.raises(errors.UnreadableAnswer) as refused:
+        await OciClient(http, Authenticator(http)).resolve(played.reference())
+    assert says in refused.value.observed
+
+
+async def test_what_an_index_lists_beside_images(registry: Played) -> None:
+    """Attestations, artifacts and indexes below it are no platforms; a variant belongs to its platform's name."""
+    played, http = registry
+
+    def entry(number: int, platform: dict[str, str], media_type: str = OCI_MANIFEST, **more: Any) -> dict[str, Any]:
+        return {"mediaType": media_type, "digest": digest_of(bytes([number])), "platform": platform, **more}
+
+    entries = [
+        entry(1, {"os": "linux", "architecture": "amd64"}),
+        entry(2, {"os": "linux", "architecture": "arm", "variant": "v7"}, DOCKER_MANIFEST),
+        entry(3, {"os": "unknown", "architecture": "unknown"}),
+        entry(4, {"os": "linux", "architecture": "s390x"}, annotations={"vnd.docker.reference.type": "x"}),
+        entry(5, {"os": "linux", "architecture": "riscv64"}, OCI_INDEX),
+        entry(6, {}),
+    ]
+    played.answers["/v2/a/b/manifests/1"] = manifest({"manifests": entries}, OCI_INDEX)
+    resolved = await OciClient(http, Authenticator(http)).resolve(played.reference())
+    assert [(p.platform, p.digest) for p in resolved.platforms] == [
+        ("linux/amd64", entries[0]["digest"]),
+        ("linux/arm/v7", entries[1]["digest"]),
+    ]
+
+
+async def test_the_platform_of_a_single_manifest(registry: Played) -> None:
+    """From its configuration, whose bytes are checked."""
+    played, http = registry
+    config = b'{"os": "linux", "architecture": "arm64", "variant": "v8"}'
+    played.answers["/v2/a/b/manifests/1"] = manifest({"config": {"mediaType": OCI_CONFIG, "digest": digest_of(config)}})
+    played.answers[f"/v2/a/b/blobs/{digest_of(config)}"] = lambda _: web.Response(body=config)
+    resolved = await OciClient(http, Authenticator(http)).resolve(played.reference())
+    assert [(p.platform, p.digest) for p in resolved.platforms] == [("linux/arm64/v8", resolved.digest)]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (401, "UNAUTHORIZED", errors.AuthenticationFailed),
+        (403, "DENIED", errors.PermissionDenied),
+        (404, "MANIFEST_UNKNOWN", errors.NotFound),
+        (418, "TEAPOT", errors.OperationFailed),
+        (429, "TOOMANYREQUESTS", errors.Throttled),
+        (500, "UNKNOWN", errors.Unavailable),
+        (502, "UNKNOWN", errors.Unavailable),
+    ],
+)
+async def test_refusals(registry: Played, status: int, code: str, expected: type[errors.PratiqueError]) -> None:
+    """By status, with the registry's own code and words."""
+    played, http = registry
+    body = {"errors": [{"code": code, "message": "so be it"}]}
+    headers = {"Retry-After": "9"} if status == 429 else {}
+    if status == 401:
+        headers = {"WWW-Authenticate": "Negotiate"}
+    played.answers["/v2/a/b/manifests/1"] = lambda _: web.json_response(body, status=status, headers=headers)
+    with pytest.raises(expected) as refused:
+        await OciClient(http, Authenticator(http)).resolve(played.reference())
+    if status != 401:
+        assert f"{status} {code}: so be it" in refused.value.observed
+    if isinstance(refused.value, errors.Throttled):
+        assert refused.value.retry_after == 9
+
+
+async def test_nobody_answers() -> None:
+    """A connection that fails is worth another attempt."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        with pytest.raises(errors.Unavailable):
+            await OciClient(http, Authenticator(http)).head(ImageReference.parse("localhost:1/a/b:1"))
+
+
+def referrer(number: int, artifact_type: str = "x/y") -> dict[str, Any]:
+    return {"mediaType": OCI_MANIFEST, "digest": f"sha256:{number:064}", "size": 1, "artifactType": artifact_type}
+
+
+async def test_referrers_come_in_pages(registry: Played) -> None:
+    """All pages are read, and the filter is ours where the registry has none."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    path = f"/v2/a/b/referrers/{subject.digest}"
+    link = {"Link": f'<{path}?page=2>; rel="next"'}
+    played.answers[path] = manifest({"manifests": [referrer(1), referrer(2, "else")]}, OCI_INDEX, **link)
+    played.answers[f"{path}?page=2"] = manifest({"manifests": [referrer(3)]}, OCI_INDEX)
+    found = await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+    assert [one.descriptor.digest for one in found] == [referrer(1)["digest"], referrer(3)["digest"]]
+    assert played.seen[0][1] == f"{path}?artifactType=x%2Fy"
+
+
+async def test_pages_stay_on_their_host(registry: Played) -> None:
+    """The token is not carried elsewhere."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    link = {"Link": '<https://elsewhere.example/>; rel="next"'}
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": []}, OCI_INDEX, **link)
+    with pytest.raises(errors.UnreadableAnswer, match=r"elsewhere\.example"):
+        await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+
+
+async def test_referrers_under_a_tag(registry: Played) -> None:
+    """For a registry without the API; one that fails is not taken for one without."""
+    played, http = registry
+    client = OciClient(http, Authenticator(http))
+    subject = played.reference("@sha256:" + "a" * 64)
+    assert await client.referrers(subject, "x/y") == []
+    played.answers["/v2/a/b/manifests/sha256-" + "a" * 64] = manifest({"manifests": [referrer(1)]}, OCI_INDEX)
+    assert len(await client.referrers(subject, "x/y")) == 1
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = lambda _: web.Response(status=500)
+    with pytest.raises(errors.Unavailable):
+        await client.referrers(subject, "x/y")
+
+
+async def test_findings_about_something_else_are_refused(registry: Played) -> None:
+    """An artifact is about its subject, whatever lists it."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    document = {"subject": {"digest": "sha256:" + "b" * 64}, "layers": []}
+    content = json.dumps(document).encode()
+    entry = {
+        **referrer(1, IN_TOTO),
+        "digest": digest_of(content),
+        "annotations": {"in-toto.io/predicate-type": "https://in-toto.io/attestation/vulns/v0.2"},
+    }
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": [entry]}, OCI_INDEX)
+    played.answers[f"/v2/a/b/manifests/{digest_of(content)}"] = manifest(document)
+    with pytest.raises(errors.UnreadableAnswer, match="is about sha256:bbb"):
+        await fetch_findings(OciClient(http, Authenticator(http)), subject)
+
+
+async def test_a_basic_challenge_is_answered_with_the_login(registry: Played) -> None:
+    """Only after it was asked for, and only by who has one."""
+    played, http = registry
+
+    def guarded(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != "Basic cm9ib3Q6c2VzYW1l":
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+        return web.Response(headers={"Docker-Content-Digest": "sha256:" + "c" * 64})
+
+    played.answers["/v2/a/b/manifests/1"] = guarded
+    login = {played.host: Login("robot", "sesame")}
+    assert await OciClient(http, Authenticator(http, logins=login)).head(played.reference()) == "sha256:" + "c" * 64
+    assert played.seen[0][2] is None
+    with pytest.raises(errors.AuthenticationFailed):
+        await OciClient(http, Authenticator(http)).head(played.reference())
+
+
+async def test_an_entra_token_goes_to_azures_registries_only(registry: Played) -> None:
+    """A realm elsewhere gets an anonymous question, without it and without TLS none at all."""
+    played, http = registry
+
+    async def entra() -> str:
+        raise AssertionError("asked for although the registry is none of Azure's")
+
+    challenge = f'Bearer realm="https://{played.host}/token",service="s"'
+    played.answers["/v2/a/b/manifests/1"] = lambda _: web.Response(status=401, headers={"WWW-Authenticate": challenge})
+    played.answers["/token"] = lambda _: web.json_response({"token": "t"})
+    with pytest.raises(errors.AuthenticationFailed):
+        await OciClient(http, Authenticator(http, entra=entra)).head(played.reference())
+    assert [seen for seen in played.seen if seen[1].startswith("/token")] == [
+        ("GET", "/token?service=s&scope=repository%3Aa%2Fb%3Apull", None)
+    ]
+    challenge = 'Bearer realm="http://plain.example/token",service="s"'
+    with pytest.raises(errors.AuthenticationFailed, match="TLS"):
+        await OciClient(http, Authenticator(http)).head(played.reference())
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('Bearer realm="https://r/t",service="s",scope="a:b:c"', Challenge("bearer", "https://r/t", "s", "a:b:c")),
+        ('bearer service="s", realm="https://r/t"', Challenge("bearer", "https://r/t", "s")),
+        ('Basic realm="r", Bearer realm="https://r/t"', Challenge("bearer", "https://r/t")),
+        ('Basic realm="r"', Challenge("basic", "r")),
+        ("Negotiate", None),
+        ("", None),
+    ],
+)
+def test_challenges(header: str, expected: Challenge | None) -> None:
+    """Bearer before basic; anything else is none of ours."""
+    assert Challenge.parse(header) == expected

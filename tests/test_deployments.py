@@ -1,0 +1,33 @@
+"""deployments/prefect.yaml against Prefect's own schema: unknown keys would be ignored in silence."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import yaml
+from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
+
+ROOT = Path(__file__).parent.parent
+FILE = ROOT / "deployments" / "prefect.yaml"
+
+
+def test_every_key_is_one_that_prefect_knows() -> None:
+    """A misspelt key would be dropped without a word by `prefect deploy`."""
+    document = yaml.safe_load(FILE.read_text())
+    model = PrefectYamlModel.model_validate(document)
+    for written, read in zip(document["deployments"], model.deployments, strict=True):
+        assert set(written) <= set(DeploymentConfig.model_fields), written["name"]
+        assert read.name == written["name"]
+
+
+def test_every_entrypoint_is_a_flow_that_exists() -> None:
+    """Files and functions are where the deployments say."""
+    for deployment in yaml.safe_load(FILE.read_text())["deployments"]:
+        path, _, function = deployment["entrypoint"].partition(":")
+        spec = importlib.util.spec_from_file_location("entrypoint", ROOT / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert getattr(module, function).name == function
