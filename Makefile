@@ -1,11 +1,14 @@
-# make demo   the whole preparation on a local Azure (ARGS=--exit ends by itself)
-# make test   the test suite
-# make check  formatting, lint, types, import contract
+# make install   the virtual environment, from the lock
+# make demo      the whole preparation on a local Azure (ARGS=--exit ends by itself)
+# make test      the test suite
+# make check     formatting, lint, types, import contract
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
 
-.PHONY: demo test check format lock clean
+.PHONY: install demo test check format lock clean
+
+install: $(READY)
 
 demo: $(READY)
 	$(VENV)/bin/pratique demo $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ def main(
     scenario: Annotated[Path | None, typer.Option(help="Scenario of the local Azure; see examples/scenarios/.")] = None,
 ) -> None:
     """Run the demo; the exit code is that of the preparation, or 1 if Azure does not look as it promises."""
+    # Whoever starts us may have told us to ignore Ctrl-C, and a termination would leave the servers running.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     shutil.rmtree(FOLDER, ignore_errors=True)
     workspace = Workspace.create(FOLDER.resolve(), speed)
     with contextlib.ExitStack() as stack:

@@ -39,7 +39,7 @@ def look(workspace: Workspace, environment: dict[str, str]) -> Scene:
 
 
 def verify(scene: Scene) -> list[str]:
-    """Each promise that is not kept, in words: a run keeps all of them, or has changed nothing that the cluster sees."""
+    """Each promise that is not kept: a run keeps all of them, or has changed nothing that the cluster sees."""
     if not scene.told:
         return [*_nothing_released(scene), *_access(scene)]
     return [*_images(scene), *_certificate(scene), *_access(scene), *_manifests(scene)]

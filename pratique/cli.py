@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import json
 import logging
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -69,8 +69,8 @@ def check(config: ConfigArgument) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(context: typer.Context) -> None:
     """Run everything on a local Azure, without an account. Options: --exit, --speed N."""
-    command = [sys.executable, "-m", "demo", *context.args]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # our own interpreter and module
+    # In place of this process, so that Ctrl-C and exit codes are the demo's own.
+    os.execv(sys.executable, [sys.executable, "-m", "demo", *context.args])  # noqa: S606  # our own interpreter
 
 
 def _load(path: Path) -> Bootstrap:

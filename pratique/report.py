@@ -68,10 +68,10 @@ class Preparation:
 
     def markdown(self) -> str:
         """The summary as Prefect shows it."""
-        rows = "\n".join(f"| {i.source} | `{i.digest}` | {i.verdict} | {i.live} |" for i in self.images)
+        rows = "\n".join(f"| {i.source} | {i.verdict} | {i.live.split('@')[0]} | `{i.digest}` |" for i in self.images)
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
         return (
-            f"# Ready to bootstrap\n\n| image | digest | verdict | live reference |\n|---|---|---|---|\n{rows}\n\n"
+            f"# Ready to bootstrap\n\n| image | verdict | live reference | digest |\n|---|---|---|---|\n{rows}\n\n"
             f"Certificate **{self.certificate}** in vault {self.vault}: thumbprint `{self.thumbprint}`, "
             f"expires {self.expires_on:%Y-%m-%d}.\n\n"
             f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n"
@@ -83,11 +83,11 @@ def gate_rows(report: GateReport) -> list[dict[str, str]]:
     return [
         {
             "image": decision.image.reference.short,
-            "digest": decision.image.digest,
             "state": str(decision.state),
             "why": decision.reason,
             "findings": str(len(decision.findings)),
             "worst": _worst(decision),
+            "digest": decision.image.digest,
         }
         for decision in report.decisions
     ]

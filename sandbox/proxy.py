@@ -129,8 +129,10 @@ class _Tunnel(asyncio.Protocol):
             self._refuse(405, "The sandbox is a proxy for https only. Set HTTPS_PROXY to it, not HTTP_PROXY.")
         elif port != "443" or not self._proxy.plays(host):
             self._refuse(403, f"The sandbox does not play {host}:{port}, and nothing leaves this machine.")
+        elif self._proxy.blocks(host, user):
+            self._refuse(403, f"The network's policy does not allow {host}.")
         else:
-            upgrade = self._proxy.upgrade(self, self.transport, host, _proxy_user(lines))
+            upgrade = self._proxy.upgrade(self, self.transport, host, user)
             self._task = asyncio.get_running_loop().create_task(upgrade)
 
     def _refuse(self, status: int, reason: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prefect import get_run_logger, task
 
 from pratique import vault_access
 from pratique.azure.directory import egress_address
-from pratique.config import Certificate
+from pratique.config import Certificate, Cluster
+from pratique.infrastructure import find_vault
 from pratique.vault_access import Vault
 from tasks.policies import ALWAYS
 from tasks.runtime import current, lease_owner
@@ -43,3 +46,17 @@ async def revoke_vault_access(vault: Vault) -> None:
     get_run_logger().info(
         "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in ended) or "none was held"
     )
+
+
+@task(name="sweep vault", task_run_name="sweep the vault of {cluster.deployment}", **ALWAYS)
+async def sweep_vault(cluster: Cluster) -> list[str]:
+    """End what Azure itself records as expired; needs no state of ours."""
+    session = current().session
+    vault = await find_vault(session, cluster)
+    if vault is None:
+        return []
+    now = datetime.now(UTC)
+    ended = await vault_access.end_leases(session, vault, which=lambda lease: lease.expired(now))
+    for lease in ended:
+        get_run_logger().warning("Ended lease %s of %s, expired at %s", lease.id, lease.owner, lease.expires)
+    return [lease.id for lease in ended]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from prefect import get_run_logger, task
-from prefect.artifacts import acreate_table_artifact
 
 from pratique import promotion
 from pratique.config import Gate, Image, Release
@@ -11,10 +10,9 @@ from pratique.gate import GateReport, assess, require_passed
 from pratique.images import ResolvedImage
 from pratique.infrastructure import Infrastructure
 from pratique.oci.notation import TrustStore
-from pratique.policy import Decision
 from pratique.promotion import Moved, Unresolved
-from pratique.report import gate_rows
 from pratique.sources import ArtifactProof, ResourceGraphFindings
+from tasks.gate_board import GateBoard
 from tasks.policies import ALWAYS, REMEMBERED
 from tasks.runtime import current
 
@@ -50,17 +48,7 @@ async def scan_gate(release: Release, images: list[Moved], infrastructure: Infra
     if trust is None:
         get_run_logger().warning("UNSAFE: unsigned findings artifacts are believed; anybody who may push can forge one")
 
-    told: list[Decision] = []
-
-    async def progress(report: GateReport) -> None:
-        for decision in report.decisions:
-            if decision not in told:
-                get_run_logger().info("%s: %s (%s)", decision.image.reference.short, decision.state, decision.reason)
-        told[:] = report.decisions
-        await acreate_table_artifact(
-            table=gate_rows(report), key=f"gate-{release.name}", description=f"Scan gate of release {release.name}"
-        )
-
+    board = GateBoard(release.name)
     report = await assess(
         release,
         [moved.image for moved in images],
@@ -68,7 +56,7 @@ async def scan_gate(release: Release, images: list[Moved], infrastructure: Infra
         gate,
         findings=ResourceGraphFindings(now.session),
         proof=ArtifactProof(now.oci, trust),
-        progress=progress,
+        progress=board.show,
     )
     require_passed(report)
     return report

@@ -9,7 +9,7 @@ from pratique.report import Preparation
 from tasks.policies import ALWAYS
 
 
-@task(name="show summary", **ALWAYS)
+@task(name="show summary", task_run_name="show summary", **ALWAYS)
 async def show_summary(preparation: Preparation) -> Preparation:
     """Leave the summary where the run's readers look for it."""
     await acreate_markdown_artifact(preparation.markdown(), key="preparation", description="What the run left behind")

@@ -14,8 +14,9 @@ Facts: Microsoft.KeyVault/vaults REST API; Key Vault network security.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -31,6 +32,7 @@ from pratique.errors import Conflict, NetworkDenied, PratiqueError, Unavailable
 LEASE_TAG_PREFIX = "pratique-lease-"
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
 ATTEMPTS = 5
+SETTLE_SECONDS = 3.0  # longer than another writer takes from its GET to the end of its PATCH
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Firewall:
         """Names of the lease tags that name the address."""
         return frozenset(name for name, value in self.lease_tags.items() if _address(value) == str(address))
 
+    def owned(self, address: IPv4Address) -> bool:
+        """Whether leases made the address's own rule."""
+        return bool(self.leased(address)) and IPv4Network(address) in map(_network, self.ip_rules)
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -73,6 +79,14 @@ class Opening:
 
     rule: str
     created_by_us: bool
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Complete lists to be written."""
+
+    rules: tuple[str, ...]
+    tags: dict[str, str]
 
 
 async def firewall(session: AzureSession, vault_id: str) -> Firewall:
@@ -92,31 +106,27 @@ async def open_firewall(
     :raises Conflict: when other writers undid the change five times
     :raises ValueError: for a tag that is none of a lease, or too long
     """
-    name, value = lease_tag
+    attempted, (name, value) = "open the vault's firewall", lease_tag
     if not name.startswith(LEASE_TAG_PREFIX) or len(value) > LONGEST_TAG or _address(value) != str(address):
         raise ValueError(f"not a lease tag for {address}: {name}")
-    for attempt in range(ATTEMPTS + 1):
-        vault = await _get(session, vault_id)
-        now = _firewall(vault)
+
+    def opened(now: Firewall) -> _Change | None:
         if now.public_network_access == "Disabled":
             raise NetworkDenied(
-                "open the vault's firewall",
+                attempted,
                 vault_id,
                 "Public network access is disabled, so no rule lets anybody in.",
                 "Run the worker inside the network, with a private link to the vault.",
             )
-        if now.default_action == "Allow":
-            return Opening("", False)
         rule = now.rule_for(address)
-        if rule is not None and not (_network(rule).prefixlen == 32 and now.leased(address)):
-            return Opening(rule, False)
-        if rule is not None and now.lease_tags.get(name) == value:
-            return Opening(rule, True)
-        if attempt == ATTEMPTS:
-            break
-        rules = now.ip_rules if rule else (*now.ip_rules, f"{address}/32")
-        await _patch(session, vault_id, vault, rules, {**now.tags, name: value})
-    raise _undone("open the vault's firewall", vault_id)
+        if now.default_action == "Allow" or (rule and (not now.owned(address) or now.tags.get(name) == value)):
+            return None
+        return _Change(now.ip_rules if rule else (*now.ip_rules, f"{address}/32"), {**now.tags, name: value})
+
+    after = await _converge(session, vault_id, attempted, name, opened)
+    if after.default_action == "Allow":
+        return Opening("", False)
+    return Opening(after.rule_for(address) or "", after.owned(address))
 
 
 async def close_firewall(
@@ -127,22 +137,44 @@ async def close_firewall(
     Without the tag nothing is removed: the rule is then not the lease's.
 
     :param address: that the lease let in; ``None`` for a lease without a rule, or one that nobody can read
-
     :raises Conflict: when other writers undid the change five times
     """
-    for attempt in range(ATTEMPTS + 1):
+
+    def closed(now: Firewall) -> _Change | None:
+        if lease_tag_name not in now.tags:
+            return None
+        rules = now.ip_rules
+        if address is not None and not now.leased(address) - {lease_tag_name}:
+            rules = tuple(rule for rule in rules if _network(rule) != IPv4Network(address))
+        return _Change(rules, {name: value for name, value in now.tags.items() if name != lease_tag_name})
+
+    await _converge(session, vault_id, "close the vault's firewall", lease_tag_name, closed)
+
+
+async def _converge(
+    session: AzureSession, vault_id: str, attempted: str, tag: str, plan: Callable[[Firewall], _Change | None]
+) -> Firewall:
+    """Write what the plan asks for until it asks for nothing more.
+
+    Where other leases are about, their writers may have read before this write and write after it: then the good news
+    counts only when it lasts.
+    """
+    written, crowded, lasted = 0, False, False
+    while True:
         vault = await _get(session, vault_id)
         now = _firewall(vault)
-        if lease_tag_name not in now.lease_tags:
-            return
-        if attempt == ATTEMPTS:
-            break
-        others = now.leased(address) - {lease_tag_name} if address else frozenset()
-        own = [rule for rule in now.ip_rules if address and _network(rule) == IPv4Network(address)]
-        rules = now.ip_rules if others else tuple(rule for rule in now.ip_rules if rule not in own)
-        tags = {name: value for name, value in now.tags.items() if name != lease_tag_name}
-        await _patch(session, vault_id, vault, rules, tags)
-    raise _undone("close the vault's firewall", vault_id)
+        crowded = crowded or bool(now.lease_tags.keys() - {tag})
+        change = plan(now)
+        if change is None:
+            if lasted or not (written and crowded):
+                return now
+            lasted = True
+            await asyncio.sleep(SETTLE_SECONDS)
+            continue
+        if written == ATTEMPTS:
+            raise _undone(attempted, vault_id)
+        await _patch(session, vault_id, vault, change)
+        written, lasted = written + 1, False
 
 
 async def _get(session: AzureSession, vault_id: str) -> models.Vault:
@@ -151,15 +183,13 @@ async def _get(session: AzureSession, vault_id: str) -> models.Vault:
         return await session.vaults.vaults.get(at.group, at.name)
 
 
-async def _patch(
-    session: AzureSession, vault_id: str, vault: models.Vault, rules: tuple[str, ...], tags: Mapping[str, str]
-) -> None:
+async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, change: _Change) -> None:
     """Write the complete lists; a lost answer is no error, since the caller reads back."""
     at = ResourceId.parse(vault_id)
     present = vault.properties.network_acls
     acls: dict[str, Any] = present.as_dict() if present else {"bypass": "AzureServices", "defaultAction": "Deny"}
-    acls["ipRules"] = [{"value": rule} for rule in rules]
-    body = models.VaultPatchParameters({"tags": dict(tags), "properties": {"networkAcls": acls}})
+    acls["ipRules"] = [{"value": rule} for rule in change.rules]
+    body = models.VaultPatchParameters({"tags": change.tags, "properties": {"networkAcls": acls}})
     try:
         with azure_faults("change the vault's firewall", vault_id):
             await session.vaults.vaults.update(at.group, at.name, body)

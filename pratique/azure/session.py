@@ -244,6 +244,7 @@ def _credential(cloud: Cloud, transport: AioHttpTransport) -> _FirstConfigured:
             exclude_developer_cli_credential=True,
             process_timeout=CLI_SECONDS,
             transport=transport,
+            retry_total=RETRIES,
         )
     )
 

@@ -20,6 +20,7 @@ from pratique.errors import PratiqueError
 from pratique.images import ImageReference
 from pratique.report import Preparation
 from sandbox.services.acr.part import Registries
+from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.part import PublicRegistries
 from tests.conftest import RunningSandbox
@@ -85,7 +86,7 @@ class World:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Look at the local Azure again and again until it is so."""
         async with asyncio.timeout(30):
-            while not await asyncio.to_thread(condition):
+            while not await asyncio.to_thread(condition):  # noqa: ASYNC110  # it happens behind HTTP
                 await asyncio.sleep(0.01)
 
     def tags(self, prefix: str) -> dict[str, str]:
@@ -131,6 +132,11 @@ class World:
     def vault_name(self) -> str:
         (name,) = self.state()["vaults"]
         return str(name)
+
+    @property
+    def vault_id(self) -> str:
+        (found,) = [one["id"] for one in self.state()["resources"] if one["type"] == VAULT_TYPE]
+        return str(found)
 
     @property
     def access(self) -> list[str]:

@@ -15,7 +15,7 @@ from pratique.azure.deployments import ensure_deployment, find_deployment, load_
 from pratique.azure.session import AzureSession
 from pratique.errors import ConfigurationError, NotFound, OperationFailed
 from sandbox.seed import CLUSTER_GROUP, SPOKE_GROUP, spoke_network_id
-from tests.conftest import RunningSandbox
+from tests.conftest import RunningSandbox, StartSandbox
 
 SPOKE = "spoke-BU0001A0005-01"
 NAME = "small"
@@ -85,10 +85,12 @@ async def test_another_template_is_deployed(session: AzureSession) -> None:
     assert (done.outcome, done.outputs["also"]) == ("deployed", "x")
 
 
-async def test_one_that_is_running_is_joined(session: AzureSession, sandbox: RunningSandbox) -> None:
-    """Two runs at once make one deployment, and both get its outputs."""
-    asked = [ensure_deployment(session, CLUSTER_GROUP, NAME, template(), {"name": "id-a"}) for _ in range(3)]
-    done = await asyncio.gather(*asked)
+async def test_one_that_is_running_is_joined(start_sandbox: StartSandbox) -> None:
+    """Three runs at once make one deployment, and all get its outputs."""
+    sandbox = start_sandbox(speed=600)
+    async with AzureSession.open(poll_seconds=0.05) as session:
+        asked = [ensure_deployment(session, CLUSTER_GROUP, NAME, template(), {"name": "id-a"}) for _ in range(3)]
+        done = await asyncio.gather(*asked)
     assert sorted(one.outcome for one in done) == ["deployed", "joined", "joined"]
     assert [one.outputs for one in done] == [{"made": "id-a"}] * 3
     assert puts(sandbox) == 1

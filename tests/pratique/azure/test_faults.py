@@ -135,6 +135,7 @@ def _instances() -> list[Exception]:
     """One of each public exception class of the SDKs and of their transport."""
     response = type("Answer", (), {"reason": "?", "status_code": 200, "text": lambda _: "", "request": None})()
     made: list[Exception] = [CredentialUnavailableError("none"), TimeoutError(), ConnectionResetError()]
+    kind: Any
     for _, kind in inspect.getmembers(exceptions, inspect.isclass):
         if not issubclass(kind, Exception) or kind.__module__ != exceptions.__name__:
             continue

@@ -56,8 +56,9 @@ async def test_a_rule_that_was_there_is_left_alone(session: AzureSession, rule: 
     assert (await firewall(session, vault)).ip_rules == (rule,)
 
 
-async def test_two_leases_share_an_address(session: AzureSession) -> None:
+async def test_two_leases_share_an_address(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule goes with the last of them."""
+    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0)
     vault = await make_vault(session)
     for name in ("a", "b"):
         assert await open_firewall(session, vault, HOME, lease(name)) == Opening(RULE, True)
@@ -67,8 +68,18 @@ async def test_two_leases_share_an_address(session: AzureSession) -> None:
     assert (await firewall(session, vault)).ip_rules == ()
 
 
-async def test_writers_at_once_lose_nothing(session: AzureSession) -> None:
+async def test_a_lease_without_an_address_takes_no_rule_along(session: AzureSession) -> None:
+    """Its tag goes and every rule stays."""
+    vault = await make_vault(session)
+    await open_firewall(session, vault, HOME, lease("a"))
+    await close_firewall(session, vault, None, "pratique-lease-a")
+    after = await firewall(session, vault)
+    assert (after.ip_rules, after.lease_tags) == ((RULE,), {})
+
+
+async def test_writers_at_once_lose_nothing(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each reads back what it wrote, and writes again when another one's PATCH has undone it."""
+    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.3)
     vault = await make_vault(session)
     addresses = [IPv4Address(f"198.51.100.{number}") for number in range(3)]
     opened = [

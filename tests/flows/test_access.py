@@ -1,0 +1,150 @@
+"""Temporary access ends, however the run does, and takes nothing with it that was there before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Crashed
+
+from flows.hooks import end_leases_of_run
+from flows.prepare_cluster import prepare_cluster
+from pratique.azure.access import CERTIFICATES_OFFICER
+from pratique.azure.session import AzureSession
+from pratique.errors import CertificateRejected, Conflict
+from pratique.vault_access import Vault, open_access
+from sandbox.scenario import Scenario, Timings
+from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.vaults import VAULT_TYPE
+from tasks.runtime import lease_owner
+from tests.flows.conftest import MakeWorld
+from tests.flows.world import World, write_certificate
+
+ADDRESS = IPv4Address("203.0.113.10")
+OURS = ["role Key Vault Certificates Officer", f"rule {ADDRESS}/32"]
+
+
+async def test_access_arrives_late(world: MakeWorld) -> None:
+    """Role and rule that take their time are waited for, and are gone afterwards all the same."""
+    cluster = world(scenario=Scenario(timings=Timings(role_assignment=3000, firewall_rule=2000)))
+    told = await cluster.prepare()
+    assert cluster.vault["certificates"][told.certificate]["thumbprint"] == told.thumbprint
+    assert cluster.access == []
+
+
+async def test_wrong_certificate(world: MakeWorld) -> None:
+    """A certificate for another name is refused before anything is deployed or opened."""
+    cluster = world()
+    write_certificate(cluster.pem, "somebody-else.contoso.com")
+    assert isinstance(await cluster.fail(), CertificateRejected)
+    assert cluster.state()["vaults"] == {}
+    assert cluster.live == {}
+
+
+async def test_certificate_goes_wrong_meanwhile(world: MakeWorld) -> None:
+    """A file that is replaced while the template deploys fails with the access open; it is closed again."""
+    cluster = world(speed=600)
+    run = asyncio.create_task(cluster.fail())
+    await cluster.until(lambda: any(o["kind"] == "deployment" for o in cluster.state()["operations"]))
+    write_certificate(cluster.pem, "somebody-else.contoso.com")
+    assert isinstance(await run, CertificateRejected)
+    assert _granted(cluster)
+    assert cluster.access == []
+    assert cluster.vault["certificates"] == {}
+    assert cluster.commits == []
+
+
+async def test_deleted_certificate_has_the_name(world: MakeWorld) -> None:
+    """A soft-deleted certificate of the name is a conflict that says how to recover it; nothing stays open."""
+    cluster = world()
+    told = await cluster.prepare()
+    _change(
+        cluster, lambda vaults: vaults.contents(told.vault).delete(told.certificate, cluster.sandbox.azure.clock.now())
+    )
+    error = await cluster.fail()
+    assert isinstance(error, Conflict)
+    assert "az keyvault certificate recover" in error.remedy
+    assert cluster.access == []
+
+
+async def test_what_existed_before_stays(world: MakeWorld) -> None:
+    """A rule for this very address and a standing role are used, and left as they were."""
+    cluster = world()
+    told = await cluster.prepare()
+    write_certificate(cluster.pem)
+    _let_in(cluster)
+    assert cluster.access == OURS
+    again = await cluster.prepare()
+    assert again.thumbprint != told.thumbprint
+    assert cluster.vault["certificates"][told.certificate]["versions"] == 2
+    assert cluster.access == OURS
+
+
+async def test_cancelled_with_access_open(world: MakeWorld) -> None:
+    """A run that is cancelled while it waits behind its own grants takes them back."""
+    cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9)))
+    run = asyncio.create_task(prepare_cluster(cluster.config))
+    await cluster.until(lambda: len(cluster.access) == 3)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert cluster.access == []
+    async with get_client() as client:
+        (ended, *_) = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+    assert ended.state is not None
+    assert ended.state.is_final()
+    assert not ended.state.is_completed()
+
+
+async def test_hook_of_a_killed_run(world: MakeWorld) -> None:
+    """What a killed process left open, the hook closes in another one; other runs' access is not its business."""
+    cluster = world()
+    await cluster.prepare()
+    killed, other = uuid4(), uuid4()
+    async with AzureSession.open() as session:
+        vault = Vault(cluster.vault_name, cluster.vault_id)
+        for run, address in ((killed, ADDRESS), (other, IPv4Address("198.51.100.7"))):
+            await open_access(
+                session, vault, role=CERTIFICATES_OFFICER, owner=lease_owner(run), address=address, minutes=30
+            )
+    assert f"rule {ADDRESS}/32" in cluster.access
+    parameters = {"config": cluster.config.model_dump(mode="json")}
+    await end_leases_of_run(prepare_cluster, FlowRun(id=killed, flow_id=uuid4(), parameters=parameters), Crashed())
+    assert [trace for trace in cluster.access if trace.startswith("rule")] == ["rule 198.51.100.7/32"]
+    assert len([trace for trace in cluster.access if trace.startswith("tag")]) == 1
+
+
+def _granted(cluster: World) -> bool:
+    return any("/roleAssignments/" in entry["path"] and entry["method"] == "PUT" for entry in cluster.requests())
+
+
+def _change(cluster: World, change: Callable[[Vaults], object]) -> None:
+    async def work() -> None:
+        change(cluster.sandbox.azure.part(Vaults))
+
+    cluster.sandbox.run(work())
+
+
+def _let_in(cluster: World) -> None:
+    """A rule and a role that somebody else made."""
+    azure = cluster.sandbox.azure
+    vault = azure.resources.named(VAULT_TYPE, cluster.vault_name)
+    assert vault is not None
+    properties = {
+        **vault["properties"],
+        "networkAcls": {"defaultAction": "Deny", "ipRules": [{"value": f"{ADDRESS}/32"}]},
+    }
+
+    async def work() -> None:
+        azure.resources.put({**vault, "properties": properties})
+        azure.access.assign(
+            role=CERTIFICATES_OFFICER, principal_id=azure.scenario.identity.object_id, scope=vault["id"], at_once=True
+        )
+
+    cluster.sandbox.run(work())

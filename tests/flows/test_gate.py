@@ -1,0 +1,163 @@
+"""What the gate lets into live/ and what it does not, over whole runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pratique.errors import GateBlocked
+from pratique.images import ImageReference
+from sandbox.home import Home
+from sandbox.scenario import Client, DefenderPlan, Finding, Scan, Scenario
+from sandbox.services.defender.findings_artifact import attach_statement, statement
+from sandbox.services.defender.images import ScannedImage, platform_manifests
+from sandbox.services.defender.notation import Signer
+from tests.flows.conftest import PROMPT, MakeWorld
+from tests.flows.world import FALCO, KURED, World
+
+KURED_NAME = ImageReference.parse(KURED).repository
+OPENSSL = Finding(cve="CVE-2024-6119", severity="High", package="openssl", version="3.1.4-r5", fixed_version="3.1.7-r1")
+VULNERABLE = {KURED_NAME: Scan(outcome="unhealthy", findings=(OPENSSL,))}
+NEVER = {KURED_NAME: Scan(outcome="never")}
+#: Minutes; a scan and its artifact take 0.4 s in these tests.
+SOON = 0.02
+AT_ONCE = 0.001
+
+
+def _acceptance(days: int) -> dict[str, str]:
+    expires = datetime.now(UTC).date() + timedelta(days=days)
+    return {
+        "image": KURED,
+        "reason": "Not assessed by Defender.",
+        "owner": "platform-team",
+        "approver": "security-office",
+        "expires": expires.isoformat(),
+    }
+
+
+async def _blocked(cluster: World) -> GateBlocked:
+    """Run into the gate: nothing may be released, pushed or left open, whatever the reason."""
+    error = await cluster.fail()
+    assert isinstance(error, GateBlocked)
+    assert f"{KURED_NAME}:1.14.0" not in cluster.live
+    assert cluster.commits == []
+    assert cluster.access == []
+    return error
+
+
+async def test_vulnerable_image(world: MakeWorld) -> None:
+    """A finding beyond the limits blocks the image's release and names what to upgrade; manifests come last."""
+    cluster = world(((KURED,), (FALCO,)), Scenario(scans=VULNERABLE, timings=PROMPT))
+    error = await _blocked(cluster)
+    for part in (KURED, "CVE-2024-6119", "High", "openssl", "3.1.4-r5", "3.1.7-r1"):
+        assert part in str(error)
+    # The other release is none of this one's business, but nothing is pushed as long as an image is missing.
+    assert cluster.live == cluster.upstream(FALCO)
+
+
+async def test_release_is_promoted_together_or_not_at_all(world: MakeWorld) -> None:
+    """A clean image waits outside while another one of its release is vulnerable, and follows once that is mended."""
+    cluster = world(((KURED, FALCO),), Scenario(scans=VULNERABLE, timings=PROMPT))
+    await _blocked(cluster)
+    assert cluster.live == {}
+    tolerant = cluster.with_gate(limits={"critical": 0, "high": 1})
+    told = await tolerant.prepare()
+    assert cluster.live == cluster.upstream()
+    assert {image.source: image.verdict for image in told.images} == {
+        KURED: "Unhealthy, within limits",
+        FALCO: "Healthy",
+    }
+
+
+async def test_never_scanned(world: MakeWorld) -> None:
+    """What nobody scanned does not pass, nor on an expired acceptance; a valid one lets it in, by name."""
+    cluster = world(scenario=Scenario(scans=NEVER, timings=PROMPT)).with_gate(deadline=AT_ONCE)
+    assert "Unverified: neither findings nor proof of a scan" in str(await _blocked(cluster))
+    assert "acceptance expired" in str(await _blocked(cluster.with_gate(acceptances=[_acceptance(-1)])))
+    told = await cluster.with_gate(acceptances=[_acceptance(30)]).prepare()
+    assert cluster.live == cluster.upstream()
+    assert [image.verdict for image in told.images] == ["Unverified, accepted"]
+
+
+async def test_findings_beat_an_acceptance(world: MakeWorld) -> None:
+    """An acceptance stands in for a scan that does not come, never for one that found something."""
+    cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
+    accepted = cluster.with_gate(acceptances=[_acceptance(30)], patience=0.5)
+    assert "CVE-2024-6119" in str(await _blocked(accepted))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        DefenderPlan(tier="Free"),
+        DefenderPlan(registry_assessment=False),
+        DefenderPlan(findings_artifact=False),
+    ],
+    ids=["plan off", "registry access off", "findings artifact off"],
+)
+async def test_defender_is_off(world: MakeWorld, plan: DefenderPlan) -> None:
+    """Without Defender, or without its proof, there are no findings; that is no pass."""
+    cluster = world(scenario=Scenario(defender=plan, timings=PROMPT)).with_gate(deadline=SOON)
+    assert "Unverified" in str(await _blocked(cluster))
+
+
+Forge = Callable[[World, Path], None]
+
+
+def _attach(cluster: World, signer: Signer | None, digest: str | None = None) -> None:
+    """Put a statement of a clean scan beside the quarantined image.
+
+    :param digest: what the statement is about, if not that image
+    """
+    store, repository, now = cluster.registry, f"quarantine/{KURED_NAME}", datetime.now(UTC)
+
+    async def attach() -> None:
+        for manifest in list(platform_manifests(store, repository, store.repository(repository).tags["1.14.0"].digest)):
+            image = ScannedImage("", "acr.azurecr.io", repository, digest or manifest.digest)
+            document = statement(image, [], started=now, finished=now)
+            artifact = attach_statement(store, repository, manifest, document, now)
+            if signer is not None:
+                signer.attach_signature(store, repository, artifact, now)
+
+    cluster.sandbox.run(attach())
+
+
+def _unsigned(cluster: World, folder: Path) -> None:
+    _attach(cluster, None)
+
+
+def _signed_by_somebody(cluster: World, folder: Path) -> None:
+    _attach(cluster, Signer(Home(folder / "somebody")))
+
+
+def _about_another_image(cluster: World, folder: Path) -> None:
+    _attach(cluster, Signer(cluster.sandbox.azure.home), "sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize("forge", [_unsigned, _signed_by_somebody, _about_another_image])
+async def test_forged_artifact(world: MakeWorld, forge: Forge, tmp_path: Path) -> None:
+    """Whoever may push can attach "clean" statements; they count only with Defender's signature, about this digest."""
+    cluster = world(scenario=Scenario(scans=NEVER, timings=PROMPT)).with_gate(deadline=AT_ONCE)
+    await _blocked(cluster)
+    forge(cluster, tmp_path)
+    assert "artifact does not count" in str(await _blocked(cluster))
+
+
+async def test_worker_without_private_link(world: MakeWorld) -> None:
+    """A worker that cannot see the registry cannot prove a clean scan: it says so, and the release waits."""
+    blind = Scenario(client=Client(private_links=frozenset()), timings=PROMPT)
+    cluster = world(scenario=blind).with_gate(deadline=SOON)
+    error = await _blocked(cluster)
+    assert "cannot see the registry" in str(error)
+    told = await cluster.with_gate(acceptances=[_acceptance(30)]).prepare()
+    assert cluster.live == cluster.upstream()
+    assert [image.verdict for image in told.images] == ["Unverified, accepted"]
+
+
+async def test_worker_without_private_link_learns_of_findings(world: MakeWorld) -> None:
+    """Findings are in Resource Graph as well, so a vulnerable image is named even from outside."""
+    cluster = world(scenario=Scenario(client=Client(private_links=frozenset()), scans=VULNERABLE, timings=PROMPT))
+    assert "CVE-2024-6119" in str(await _blocked(cluster))
