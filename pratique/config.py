@@ -21,6 +21,9 @@ from pratique.images import ImageReference
 
 CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 
+#: Fields whose wrong value may be the secret itself, written where only its name belongs: errors do not repeat it.
+_SECRETIVE = frozenset({"pem", "password", "token", "remote"})
+
 ResourceGroup = Annotated[str, Field(pattern=r"^[-\w._()]{1,89}[-\w_()]$", description="Name of a resource group.")]
 DeploymentName = Annotated[str, Field(pattern=r"^[-\w._()]{1,64}$", description="Name of an ARM deployment.")]
 SecretName = Annotated[
@@ -274,6 +277,9 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False):
         field = ".".join(str(step) for step in problem["loc"]) or "the file"
         value = problem["input"]
-        shown = "" if isinstance(value, dict | list | tuple) or problem["type"] == "missing" else f" is {value!r}"
+        hidden = (
+            isinstance(value, dict | list | tuple) or problem["type"] == "missing" or _SECRETIVE & {*problem["loc"]}
+        )
+        shown = "" if hidden else f" is {value!r}"
         lines.append(f"{field}{shown}: {problem['msg']}")
     return "; ".join(lines) + "."

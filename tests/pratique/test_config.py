@@ -95,3 +95,21 @@ def test_prefect_can_show_the_configuration_as_a_form() -> None:
     assert Bootstrap.model_json_schema()["properties"].keys() >= {"network", "cluster", "catalogue", "gate"}
     config = load(EXAMPLE)
     assert Bootstrap.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("token: env:GITOPS_TOKEN", "token: s3cr3t"),
+        ("pem: file:", "pem: s3cr3t:"),
+        ("remote: https://", "remote: https://user:s3cr3t@"),
+    ],
+)
+def test_misplaced_secret_is_not_repeated(old: str, new: str) -> None:
+    """A secret written where its name belongs is refused, by the field's name alone."""
+    text = EXAMPLE.read_text()
+    assert old in text
+    with pytest.raises(ConfigurationError) as refused:
+        parse(text.replace(old, new))
+    assert new.split(":")[0] in refused.value.observed
+    assert "s3cr3t" not in str(refused.value)

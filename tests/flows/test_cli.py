@@ -1,0 +1,126 @@
+"""The command line: what it says, and with which exit code. It starts flows, so it is tested where Prefect runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from pratique.cli import app
+from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
+from tests.flows.conftest import PROMPT, MakeWorld
+from tests.flows.world import KURED, PROJECT, World
+
+FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", version="3.1.4-r5")
+
+
+def _configuration(cluster: World) -> str:
+    path = cluster.folder / "bootstrap.yaml"
+    YAML().dump(cluster.config.model_dump(mode="json", exclude_none=True), path)
+    return str(path)
+
+
+def _prepare(cluster: World, prefect: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """``pratique prepare`` as a process of its own, against the tests' Prefect server."""
+    environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(prefect / "cli")}
+    command = [sys.executable, "-m", "pratique", "prepare", _configuration(cluster), *options]
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def _check(cluster: World) -> tuple[int, str]:
+    outcome = CliRunner().invoke(app, ["check", _configuration(cluster)])
+    return outcome.exit_code, outcome.output
+
+
+def test_prepare(world: MakeWorld, prefect: Path, tmp_path: Path) -> None:
+    """Exit code 0: everything is prepared, shown in full, and written to a file for programs."""
+    cluster = world()
+    done = _prepare(cluster, prefect, "--output", str(tmp_path / "result.json"))
+    assert done.returncode == 0, done.stderr
+    (digest,) = cluster.live.values()
+    assert digest in done.stdout
+    assert cluster.live == cluster.upstream()
+    told = json.loads((tmp_path / "result.json").read_text())
+    assert [image["digest"] for image in told["images"]] == [digest]
+    assert [message for _, message in reversed(told["commits"])] == cluster.commits
+
+
+def test_prepare_blocked(world: MakeWorld, prefect: Path) -> None:
+    """Exit code 3: the gate said no. The last line says why, and no traceback hides it."""
+    scans = {"kubereboot/kured": Scan(outcome="unhealthy", findings=(FINDING,))}
+    cluster = world(scenario=Scenario(scans=scans, timings=PROMPT))
+    blocked = _prepare(cluster, prefect)
+    assert blocked.returncode == 3
+    last = blocked.stderr.splitlines()[-1]
+    assert last.startswith("pratique: GateBlocked: ")
+    for part in (KURED, "CVE-2025-1974 (Critical)", "openssl 3.1.4-r5", "Next: "):
+        assert part in last
+    assert "Traceback" not in blocked.stderr
+
+
+def test_prepare_failed(world: MakeWorld) -> None:
+    """Exit code 1: something else went wrong, told in one line."""
+    cluster = world()
+    cluster.pem.unlink()
+    failed = CliRunner().invoke(app, ["prepare", _configuration(cluster)])
+    assert failed.exit_code == 1
+    assert failed.stderr.splitlines()[-1].startswith("pratique: NotFound: Could not read the secret (file:")
+
+
+@pytest.mark.parametrize("command", ["prepare", "check"])
+def test_wrong_configuration(command: str, tmp_path: Path) -> None:
+    """Exit code 2: the file is missing, or some of its fields are wrong; each is named."""
+    missing = CliRunner().invoke(app, [command, str(tmp_path / "absent.yaml")])
+    assert missing.exit_code == 2
+    assert missing.stderr.startswith("pratique: ConfigurationError: ")
+    path = tmp_path / "wrong.yaml"
+    example = (PROJECT / "examples" / "bootstrap.yaml").read_text()
+    path.write_text(example.replace("deadline: 240", "deadline: never").replace("branch: main", "brunch: main"))
+    wrong = CliRunner().invoke(app, [command, str(path)])
+    assert wrong.exit_code == 2
+    assert len(wrong.stderr.splitlines()) == 1
+    for part in ("gate.deadline is 'never'", "manifests.brunch", "Next: "):
+        assert part in wrong.stderr
+
+
+def test_check(world: MakeWorld) -> None:
+    """A cluster that can be prepared passes every check, and nothing is changed by looking."""
+    cluster = world()
+    code, output = _check(cluster)
+    assert code == 0, output
+    assert all(line.startswith("pass ") for line in output.splitlines())
+    (digest,) = cluster.upstream().values()
+    assert digest in output
+    assert cluster.state()["operations"] == []
+
+
+def test_check_names_what_is_missing(world: MakeWorld) -> None:
+    """Each obstacle is a line of its own with the next step: an action, Defender's plan, the certificate."""
+    roles = ("Contributor", "Container Registry Data Importer and Data Reader")
+    scenario = Scenario(identity=Identity(roles=roles), defender=DefenderPlan(tier="Free"), timings=PROMPT)
+    cluster = world(scenario=scenario)
+    cluster.pem.unlink()
+    code, output = _check(cluster)
+    assert code == 1
+    lines = output.splitlines()
+    failed = {line.split(":")[0]: (line, lines[number + 1]) for number, line in enumerate(lines) if "FAIL" in line}
+    assert "Microsoft.Authorization/roleAssignments/write" in failed["FAIL permissions"][0]
+    assert "no such file" in failed["FAIL certificate"][0]
+    assert "off" in failed["FAIL Defender for Containers plan"][0]
+    assert all(line.startswith("     next: ") and line.removeprefix("     next: ") for _, line in failed.values())
+    assert f"pass {KURED}" in output
+
+
+@pytest.mark.parametrize("command", [[], ["prepare"], ["check"], ["demo"]])
+def test_help(command: list[str]) -> None:
+    """Every command explains itself."""
+    helped = CliRunner().invoke(app, [*command, "--help"])
+    assert helped.exit_code == 0
+    assert "Usage:" in helped.output
