@@ -8,20 +8,16 @@ from sandbox.azure import Azure
 from sandbox.core.rbac import Principal
 from sandbox.roles import BUILT_IN
 from sandbox.services import open_parts
-
-LOCATION = "centralus"
-HUB_GROUP = "rg-enterprise-networking-hubs"
-SPOKE_GROUP = "rg-enterprise-networking-spokes-centralus"
-CLUSTER_GROUP = "rg-bu0001a0005-centralus"
-SPOKE_NETWORK = "vnet-spoke-BU0001A0005-01"
-SUBNETS = {
-    "snet-clusternodes": "10.240.0.0/22",
-    "snet-clusteringressservices": "10.240.4.0/28",
-    "snet-applicationgateway": "10.240.5.0/24",
-    "snet-privatelinkendpoints": "10.240.4.32/28",
-    "snet-management-acragents": "10.240.251.0/24",
-}
-PRIVATE_DNS_ZONES = ("privatelink.azurecr.io", "privatelink.vaultcore.azure.net")
+from sandbox.tenant import (
+    CLUSTER_GROUP,
+    HUB_GROUP,
+    LOCATION,
+    PRIVATE_DNS_ZONES,
+    SPOKE_GROUP,
+    SUBNETS,
+    group_id,
+    spoke_network_id,
+)
 
 
 def seed(azure: Azure) -> None:
@@ -29,14 +25,6 @@ def seed(azure: Azure) -> None:
     _directory(azure)
     _network(azure)
     open_parts(azure)
-
-
-def group_id(azure: Azure, group: str) -> str:
-    return f"/subscriptions/{azure.subscription_id}/resourceGroups/{group}"
-
-
-def spoke_network_id(azure: Azure) -> str:
-    return f"{group_id(azure, SPOKE_GROUP)}/providers/Microsoft.Network/virtualNetworks/{SPOKE_NETWORK}"
 
 
 def _directory(azure: Azure) -> None:

@@ -32,7 +32,7 @@ class Sandbox:
         self._speed = speed
         self._scenario = scenario or Scenario()
         self.azure = self._fresh(self._scenario)
-        self.services: list[Service] = [*all_services(), control_service(self)]
+        self.services: list[Service] = [*all_services(), control_service(self.reset)]
         self._app = App(lambda: self.azure, self.services, self._client)
         self._proxy = Proxy(self._app, CertificateAuthority(self._home), self._app.plays, self._blocks)
 

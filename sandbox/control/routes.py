@@ -5,7 +5,7 @@ It lies outside Azure's own address space, so no client of Azure meets it by acc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import yaml
 from pydantic import ValidationError
@@ -16,14 +16,14 @@ from sandbox.core.errors import arm_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.scenario import Scan, Scenario
 
-if TYPE_CHECKING:
-    from sandbox.server import Sandbox
-
 HOST = "sandbox.localhost"
 
 
-def control_service(sandbox: Sandbox) -> Service:
-    """The routes, bound to the sandbox that they control."""
+def control_service(restart: Callable[[Scenario | None], Awaitable[None]]) -> Service:
+    """The routes.
+
+    :param restart: forgets everything and starts again, with another scenario if it is given one
+    """
     control = Service("control", (HOST,))
 
     @control.get("/requests")
@@ -57,7 +57,7 @@ def control_service(sandbox: Sandbox) -> Service:
             scenario = Scenario.model_validate(yaml.safe_load(call.body)) if call.body.strip() else None
         except (ValidationError, yaml.YAMLError) as error:
             raise arm_fault(400, "InvalidScenario", str(error)) from None
-        await sandbox.reset(scenario)
+        await restart(scenario)
         return answer({"reset": True})
 
     return control

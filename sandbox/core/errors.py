@@ -44,16 +44,6 @@ def vault_fault(
     return HttpFault(status, {"error": error}, headers)
 
 
-def oci_fault(
-    status: int, code: str, message: str, detail: Any = None, headers: Mapping[str, str] | None = None
-) -> HttpFault:
-    """The distribution specification's envelope: ``{"errors": [{"code", "message", "detail"}]}``."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if detail is not None:
-        error["detail"] = detail
-    return HttpFault(status, {"errors": [error]}, headers)
-
-
 def not_played(method: str, host: str, path: str) -> HttpFault:
     """What the sandbox answers where Azure would and it cannot."""
     message = f"The sandbox does not play {method} https://{host}{path}. Nothing was done."

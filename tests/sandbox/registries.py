@@ -10,7 +10,6 @@ import httpx
 
 from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document
-from sandbox.seed import CLUSTER_GROUP, LOCATION, group_id
 from sandbox.services.acr.models import REGISTRY_TYPE, completed
 from sandbox.services.acr.part import Registries
 from sandbox.services.entra.part import Application, Entra
@@ -18,6 +17,7 @@ from sandbox.services.oci.images import ImageSpec
 from sandbox.services.oci.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox

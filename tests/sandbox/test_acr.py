@@ -25,12 +25,12 @@ from azure.mgmt.containerregistry.models import (
 from sandbox.core.arrivals import ImageArrived
 from sandbox.core.rbac import Principal
 from sandbox.scenario import Client, Credentials, PublicImage, Scenario
-from sandbox.seed import CLUSTER_GROUP, LOCATION
 from sandbox.services.acr.part import Registries
 from sandbox.services.oci.catalogue import WALKTHROUGH, image_spec
 from sandbox.services.oci.images import build
 from sandbox.services.oci.manifests import IN_TOTO, OCI_EMPTY, OCI_MANIFEST, Manifest, encoded, sha256
 from sandbox.services.oci.store import RegistryStore
+from sandbox.tenant import CLUSTER_GROUP, LOCATION
 from tests.sandbox.registries import (
     BY_REFRESH_TOKEN,
     MANIFESTS,

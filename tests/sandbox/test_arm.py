@@ -11,8 +11,8 @@ from azure.identity.aio import EnvironmentCredential
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
 from sandbox.scenario import Identity, Scenario
-from sandbox.seed import CLUSTER_GROUP, SPOKE_GROUP, group_id, spoke_network_id
 from sandbox.services.entra.part import Entra
+from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, group_id, spoke_network_id
 from tests.conftest import RunningSandbox, StartSandbox
 
 ARM = "https://management.azure.com"

@@ -12,7 +12,7 @@ from azure.mgmt.authorization.aio import AuthorizationManagementClient
 from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreateParameters
 
 from sandbox.core.rbac import Principal
-from sandbox.seed import CLUSTER_GROUP, SPOKE_GROUP, group_id
+from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, group_id
 from tests.conftest import RunningSandbox, StartSandbox
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"

@@ -22,11 +22,11 @@ from pratique.oci.descriptor import Descriptor
 from pratique.oci.notation import TrustStore, verify
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario, Timings
-from sandbox.seed import CLUSTER_GROUP
 from sandbox.services.defender.part import Defender
 from sandbox.services.oci.catalogue import BASES
 from sandbox.services.oci.images import ImageSpec, build
 from sandbox.services.oci.manifests import IN_TOTO
+from sandbox.tenant import CLUSTER_GROUP
 from tests.sandbox.registries import add_registry, content, registry_id
 
 if TYPE_CHECKING:

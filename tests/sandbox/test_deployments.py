@@ -14,12 +14,12 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.identity.aio import EnvironmentCredential
 from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
 
-from sandbox import seed
+from sandbox import tenant
 from sandbox.scenario import Scenario
 from sandbox.services.keyvault.part import Vaults
 from tests.conftest import RunningSandbox
 
-GROUP = seed.CLUSTER_GROUP
+GROUP = tenant.CLUSTER_GROUP
 NAME = "pre-cluster-stamp"
 STAMP = Path(__file__).parents[2] / "infra" / "pre-cluster-stamp.json"
 CERTIFICATE = "LS0t" * 20
@@ -44,7 +44,7 @@ def deployment(template: dict[str, Any], mode: str = "Incremental", **parameters
 
 
 def stamp(sandbox: RunningSandbox, **parameters: Any) -> dict[str, Any]:
-    network = seed.spoke_network_id(sandbox.azure)
+    network = tenant.spoke_network_id(sandbox.azure)
     return deployment(
         json.loads(STAMP.read_text()),
         targetVnetResourceId=network,
@@ -293,8 +293,8 @@ class TestHistory:
     async def test_the_spoke_is_there(self, sandbox: RunningSandbox) -> None:
         """The first thing that the walkthrough reads."""
         async with client_of(sandbox) as client:
-            spoke = await client.deployments.get(seed.SPOKE_GROUP, "spoke-BU0001A0005-01")
-        assert spoke.properties.outputs["clusterVnetResourceId"]["value"] == seed.spoke_network_id(sandbox.azure)
+            spoke = await client.deployments.get(tenant.SPOKE_GROUP, "spoke-BU0001A0005-01")
+        assert spoke.properties.outputs["clusterVnetResourceId"]["value"] == tenant.spoke_network_id(sandbox.azure)
 
     async def test_life_of_an_entry(self, sandbox: RunningSandbox) -> None:
         """Entries can be listed, filtered, exported and deleted; what was deployed stays."""
@@ -336,7 +336,7 @@ async def test_the_body_that_az_sends(sandbox: RunningSandbox) -> None:
     """A template file with comments under a bare key, and an answer that says where to ask again."""
     template = json.dumps(small(identity("a")))
     body = f'{{"properties": {{"parameters": {{}}, "mode": "Incremental", template:{template} /* end */}}}}'
-    path = f"{seed.group_id(sandbox.azure, GROUP)}/providers/Microsoft.Resources/deployments/az".replace(
+    path = f"{tenant.group_id(sandbox.azure, GROUP)}/providers/Microsoft.Resources/deployments/az".replace(
         "eGroups", "egroups"
     )
     async with EnvironmentCredential() as credential, httpx.AsyncClient() as client:

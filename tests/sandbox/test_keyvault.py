@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Client, Scenario
-from sandbox.seed import CLUSTER_GROUP, group_id
 from sandbox.services.entra.part import Entra
 from sandbox.services.keyvault.part import Vaults
+from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 

@@ -16,13 +16,13 @@ from azure.mgmt.resourcegraph.aio import ResourceGraphClient
 from azure.mgmt.resourcegraph.models import QueryRequest, QueryRequestOptions, QueryResponse
 
 from sandbox.scenario import Finding, Identity, Scenario
-from sandbox.seed import CLUSTER_GROUP, SPOKE_NETWORK
 from sandbox.services.defender.images import ScannedImage
 from sandbox.services.defender.part import Defender
 from sandbox.services.defender.recommendations import recommendations
 from sandbox.services.resourcegraph.engine import QueryNotPlayed, QueryRefused, run
 from sandbox.services.resourcegraph.quota import QUERIES, WINDOW, Quota
 from sandbox.services.resourcegraph.tables import Row
+from sandbox.tenant import CLUSTER_GROUP, SPOKE_NETWORK
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox, StartSandbox

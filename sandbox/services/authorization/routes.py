@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from sandbox.core.errors import arm_fault
-from sandbox.core.rbac import RoleAssignment
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
+from sandbox.services.authorization.grants import Wanted, grant
 from sandbox.services.authorization.models import (
     ASSIGNMENTS,
     DEFINITIONS,
@@ -36,44 +35,12 @@ _ROLE_ID = re.compile(rf"(?:/subscriptions/[^/]+)?/providers/{re.escape(DEFINITI
 authorization = Service("authorization", ("management.azure.com",), authenticate=arm_caller)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a PUT asks for."""
-
-    role_guid: str
-    principal_id: str
-    principal_type: str | None
-    description: str | None
-    condition: str | None
-    condition_version: str | None
-
-    def same_grant(self, assignment: RoleAssignment) -> bool:
-        return assignment.role_guid == self.role_guid and assignment.principal_id.lower() == self.principal_id.lower()
-
-
 @authorization.put(ONE, action=f"{ASSIGNMENTS}/write")
 async def put_assignment(call: Call) -> Response:
     """Grant a role. The same grant under the same name again changes nothing but the description."""
     scope, name = canonical(call.azure, _scope(call)), _guid(call.params["name"])
-    wanted = _wanted(call)
-    standing = call.azure.access.assignment(f"{scope}/providers/{ASSIGNMENTS}/{name}")
-    if standing is not None:
-        _require_same(standing, wanted)
-        status = 200
-    else:
-        _require_new(call, scope, wanted)
-        _require_principal(call, wanted)
-        status = 201
-        standing = call.azure.access.assign(
-            role=wanted.role_guid,
-            principal_id=wanted.principal_id,
-            scope=scope,
-            name=name,
-            created_by=call.principal.object_id,
-            principal_type=wanted.principal_type,
-        )
-    standing.description = wanted.description
-    standing.condition, standing.condition_version = wanted.condition, wanted.condition_version
+    standing, is_new = grant(call.azure, scope, name, _wanted(call), call.principal)
+    status = 201 if is_new else 200
     return answer(assignment_document(standing, call.azure.subscription_id), status)
 
 
@@ -177,40 +144,6 @@ def _wanted(call: Call) -> Wanted:
         asked.get("condition"),
         asked.get("conditionVersion"),
     )
-
-
-def _require_same(standing: RoleAssignment, wanted: Wanted) -> None:
-    if not wanted.same_grant(standing) or wanted.principal_type not in (None, standing.principal_type):
-        message = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
-        raise arm_fault(400, "RoleAssignmentUpdateNotPermitted", message)
-
-
-def _require_new(call: Call, scope: str, wanted: Wanted) -> None:
-    for standing in call.azure.access.assignments():
-        if standing.scope.lower() == scope.lower() and wanted.same_grant(standing):
-            bare = standing.name.replace("-", "")
-            message = f"The role assignment already exists. The ID of the existing role assignment is {bare}."
-            raise arm_fault(409, "RoleAssignmentExists", message)
-
-
-def _require_principal(call: Call, wanted: Wanted) -> None:
-    """A principal that the directory does not know passes when its type is given, as one that is still replicating."""
-    principal = call.azure.access.principals.get(wanted.principal_id.lower())
-    if principal is None and wanted.principal_type is None:
-        message = (
-            f"Principal {wanted.principal_id.replace('-', '')} does not exist in the directory "
-            f"{call.azure.tenant_id}. Check that you have the correct principal ID. If you are creating this principal "
-            "and then immediately assigning a role, this error might be related to a replication delay. In this case, "
-            "set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group. See "
-            "https://aka.ms/docs-principaltype"
-        )
-        raise arm_fault(400, "PrincipalNotFound", message)
-    if principal is not None and wanted.principal_type not in (None, principal.kind):
-        message = (
-            f"The PrincipalId '{principal.object_id}' has type '{principal.kind}', which is different from the "
-            f"specified PrincipalType '{wanted.principal_type}'."
-        )
-        raise arm_fault(400, "UnmatchedPrincipalType", message)
 
 
 def _require_definitions_read(call: Call) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.rbac import Principal
+from sandbox.services.authorization.grants import Wanted, grant
 from sandbox.services.deployments import resources
 from sandbox.services.deployments.errors import TemplateError
 from sandbox.services.deployments.history import Deployment, Step
@@ -163,32 +164,12 @@ def assign_role(azure: Azure, planned: PlannedResource, asked: Mapping[str, Any]
 
     :raises HttpFault: when its name or its effect is taken, or its principal is unknown
     """
-    role = azure.access.role(str(asked.get("roleDefinitionId")))
-    principal_id = str(asked.get("principalId"))
-    wanted = (role.guid if role else None, principal_id.lower())
-    for standing in azure.access.assignments():
-        has = (standing.role_guid, standing.principal_id.lower())
-        if standing.id.lower() == planned.id.lower():
-            if has != wanted:
-                raise arm_fault(
-                    400,
-                    "RoleAssignmentUpdateNotPermitted",
-                    "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
-                )
-            standing.description = asked.get("description")
-            return
-        if has == wanted and standing.scope.lower() == planned.scope.lower():
-            raise arm_fault(409, "RoleAssignmentExists", "The role assignment already exists.")
-    if principal_id.lower() not in azure.access.principals and "principalType" not in asked:
-        raise arm_fault(
-            400, "PrincipalNotFound", f"Principal {principal_id} does not exist in the directory {azure.tenant_id}."
-        )
-    azure.access.assign(
-        role=str(asked.get("roleDefinitionId")),
-        principal_id=principal_id,
-        scope=planned.scope,
-        name=planned.name,
-        created_by=deployer.object_id,
-        description=asked.get("description"),
-        principal_type=asked.get("principalType"),
+    reference = str(asked.get("roleDefinitionId"))
+    role = azure.access.role(reference)
+    wanted = Wanted(
+        role.guid if role else reference,
+        str(asked.get("principalId")),
+        asked.get("principalType"),
+        asked.get("description"),
     )
+    grant(azure, planned.scope, planned.name, wanted, deployer)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sandbox import seed
+from sandbox import tenant
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.operations import Operation
 from sandbox.core.rbac import Principal
@@ -38,7 +38,7 @@ class Deployments:
     def place(self, group: str) -> Place:
         """:raises HttpFault: 404 when there is no such resource group"""
         azure = self._azure
-        found = azure.resources.get(seed.group_id(azure, group))
+        found = azure.resources.get(tenant.group_id(azure, group))
         if found is None:
             raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
         return Place(azure.subscription_id, azure.tenant_id, found["name"], found["location"], "Local Azure")
@@ -149,12 +149,12 @@ def _key(place: Place, name: str) -> str:
 
 def _spoke(azure: Azure) -> Deployment:
     """The network team's deployment, whose output the walkthrough reads first."""
-    network = seed.spoke_network_id(azure)
+    network = tenant.spoke_network_id(azure)
     outputs = {
         "clusterVnetResourceId": {"type": "String", "value": network},
         "nodepoolSubnetResourceIds": {"type": "Array", "value": [f"{network}/subnets/snet-clusternodes"]},
     }
-    place = Place(azure.subscription_id, azure.tenant_id, seed.SPOKE_GROUP, seed.LOCATION)
+    place = Place(azure.subscription_id, azure.tenant_id, tenant.SPOKE_GROUP, tenant.LOCATION)
     return Deployment(
         SPOKE_DEPLOYMENT,
         place,

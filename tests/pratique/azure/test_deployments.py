@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pratique.azure.deployments import ensure_deployment, find_deployment, load_template, read_outputs, same_parameters
 from pratique.azure.session import AzureSession
 from pratique.errors import ConfigurationError, NotFound, OperationFailed
-from sandbox.seed import CLUSTER_GROUP, SPOKE_GROUP, spoke_network_id
+from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, spoke_network_id
 from tests.conftest import RunningSandbox, StartSandbox
 
 SPOKE = "spoke-BU0001A0005-01"

@@ -10,8 +10,8 @@ from pratique.azure.registries import Internal, Registry, Upstream, get_registry
 from pratique.azure.session import AzureSession
 from pratique.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
 from sandbox.scenario import Identity, Scenario
-from sandbox.seed import CLUSTER_GROUP
 from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.registries import add_registry, content
 

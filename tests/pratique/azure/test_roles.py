@@ -17,7 +17,7 @@ from pratique.azure.roles import (
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied
 from sandbox.scenario import Identity, Scenario
-from sandbox.seed import CLUSTER_GROUP, SPOKE_GROUP, group_id
+from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, group_id
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.azure.vaults import make_vault
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pratique.azure.session import AzureSession
-from sandbox.seed import CLUSTER_GROUP
+from sandbox.tenant import CLUSTER_GROUP
 
 NAME = "kv-ingress"
 
