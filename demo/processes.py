@@ -26,8 +26,9 @@ def start_sandbox(workspace: Workspace, scenario: Path | None) -> Iterator[dict[
     command = [_script("azure-sandbox"), "serve", "--port", "0", "--speed", str(workspace.speed), *home]
     if scenario is not None:
         command += ["--scenario", str(scenario)]
-    with _running(command, workspace.folder / "azure.log", dict(os.environ)) as process:
-        _wait(process, (workspace.home / "running.json").exists, "the local Azure")
+    log = workspace.folder / "azure.log"
+    with _running(command, log, dict(os.environ)) as process:
+        _wait(process, lambda: "listens on" in log.read_text(), "the local Azure", log)
         printed = subprocess.run(  # noqa: S603  # the command of this project
             [_script("azure-sandbox"), "env", *home], check=True, capture_output=True, text=True
         ).stdout
@@ -47,9 +48,10 @@ def start_prefect(workspace: Workspace) -> Iterator[tuple[dict[str, str], str]]:
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_LOGGING_LEVEL": "INFO",
     }
+    log = workspace.folder / "prefect.log"
     command = [_script("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with _running(command, workspace.folder / "prefect.log", {**os.environ, **settings}) as process:
-        _wait(process, lambda: _healthy(f"{settings['PREFECT_API_URL']}/health"), "the Prefect server")
+    with _running(command, log, {**os.environ, **settings}) as process:
+        _wait(process, lambda: _healthy(f"{settings['PREFECT_API_URL']}/health"), "the Prefect server", log)
         yield settings, f"http://127.0.0.1:{port}"
 
 
@@ -72,11 +74,12 @@ def _running(command: list[str], log: Path, environment: dict[str, str]) -> Iter
                 process.kill()
 
 
-def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], what: str) -> None:
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], what: str, log: Path) -> None:
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while not ready():
         if process.poll() is not None or time.monotonic() > give_up:
-            raise SystemExit(f"{what} did not start; its log is in .demo/")
+            last = log.read_text().strip().rpartition("\n")[2]
+            raise SystemExit(f"pratique: {what} did not start: {last} (all of it: {log})")
         time.sleep(0.1)
 
 

@@ -40,7 +40,8 @@ class Workspace:
 
     @property
     def home(self) -> Path:
-        return self.folder / "azure"
+        """The sandbox's default home, so that ``azure-sandbox env`` needs no options while the demo is up."""
+        return self.folder.parent / ".sandbox"
 
     @property
     def prefect(self) -> Path:

@@ -35,6 +35,10 @@ def serve(
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+    running = Home(home).running()
+    if running is not None:
+        typer.echo(f"azure-sandbox: one is running with the home {home}, as process {running['pid']}.", err=True)
+        raise typer.Exit(1)
     try:
         loaded = Scenario.load(scenario)
     except (OSError, ValidationError, yaml.YAMLError) as error:

@@ -58,11 +58,23 @@ class Home:
         self.write("running.json", json.dumps(facts, indent=1))
 
     def running(self) -> dict[str, Any] | None:
+        """Where the running sandbox is; ``None`` when none runs, or the one that did was killed."""
         path = self.directory / "running.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        facts: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        return facts if facts and _alive(facts["pid"]) else None
 
     def forget(self) -> None:
         (self.directory / "running.json").unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _new_rsa_key() -> str:

@@ -203,5 +203,9 @@ def _registry(found: models.Registry) -> Registry:
     if not (found.id and found.name and properties and properties.login_server):
         raise UnreadableAnswer("find the registry", str(found.id), "It has no login server.", "Run again.")
     return Registry(
-        found.id, found.name, properties.login_server, found.location, properties.public_network_access != "Disabled"
+        found.id,
+        found.name,
+        properties.login_server.lower(),
+        found.location,
+        properties.public_network_access != "Disabled",
     )
