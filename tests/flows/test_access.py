@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from ipaddress import IPv4Address
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,9 +16,11 @@ from prefect.states import Crashed
 
 from flows.hooks import end_leases_of_run
 from flows.prepare_cluster import prepare_cluster
+from flows.sweep_access import sweep_access
 from pratique.azure.access import CERTIFICATES_OFFICER
 from pratique.azure.session import AzureSession
 from pratique.errors import CertificateRejected, Conflict
+from pratique.lease import TAG_PREFIX, lease_id
 from pratique.vault_access import Vault, open_access
 from sandbox.scenario import Scenario, Timings
 from sandbox.services.keyvault.part import Vaults
@@ -95,11 +98,10 @@ async def test_cancelled_with_access_open(world: MakeWorld) -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
     assert cluster.access == []
-    async with get_client() as client:
-        (ended, *_) = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
-    assert ended.state is not None
-    assert ended.state.is_final()
-    assert not ended.state.is_completed()
+    ended = (await _newest_run()).state
+    assert ended is not None
+    assert ended.is_final()
+    assert not ended.is_completed()
 
 
 async def test_hook_of_a_killed_run(world: MakeWorld) -> None:
@@ -118,6 +120,42 @@ async def test_hook_of_a_killed_run(world: MakeWorld) -> None:
     await end_leases_of_run(prepare_cluster, FlowRun(id=killed, flow_id=uuid4(), parameters=parameters), Crashed())
     assert [trace for trace in cluster.access if trace.startswith("rule")] == ["rule 198.51.100.7/32"]
     assert len([trace for trace in cluster.access if trace.startswith("tag")]) == 1
+
+
+async def test_killed_with_access_open(world: MakeWorld, prefect: Path) -> None:
+    """A process that is killed cleans nothing up; the hook, given what Prefect knows of the run, does it for it."""
+    cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9)))
+    run = cluster.start(prefect)
+    await cluster.until(lambda: len(cluster.access) == 3)
+    run.kill()
+    await asyncio.to_thread(run.communicate)
+    assert len(cluster.access) == 3
+    await end_leases_of_run(prepare_cluster, await _newest_run(), Crashed())
+    assert cluster.access == []
+
+
+async def test_sweep(world: MakeWorld) -> None:
+    """The sweeper ends what is over its time, whoever took it, and nothing else."""
+    cluster = world()
+    await cluster.prepare()
+    vault = Vault(cluster.vault_name, cluster.vault_id)
+    theirs = IPv4Address("198.51.100.7")
+    async with AzureSession.open() as session:
+        for address, minutes in ((ADDRESS, -1), (theirs, 30)):
+            await open_access(
+                session, vault, role=CERTIFICATES_OFFICER, owner=f"run of {address}", address=address, minutes=minutes
+            )
+    assert "role Key Vault Certificates Officer" in cluster.access
+    swept = await sweep_access(cluster.config)
+    assert swept == [lease_id(f"run of {ADDRESS}", vault.id)]
+    assert cluster.access == [f"rule {theirs}/32", f"tag {TAG_PREFIX}{lease_id(f'run of {theirs}', vault.id)}"]
+    assert await sweep_access(cluster.config) == []
+
+
+async def _newest_run() -> FlowRun:
+    async with get_client() as client:
+        (newest, *_) = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+    return newest
 
 
 def _granted(cluster: World) -> bool:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL
-from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from pratique.cli import app
@@ -21,31 +16,25 @@ from tests.flows.world import KURED, PROJECT, World
 FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", version="3.1.4-r5")
 
 
-def _configuration(cluster: World) -> str:
-    path = cluster.folder / "bootstrap.yaml"
-    YAML().dump(cluster.config.model_dump(mode="json", exclude_none=True), path)
-    return str(path)
-
-
-def _prepare(cluster: World, prefect: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """``pratique prepare`` as a process of its own, against the tests' Prefect server."""
-    environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(prefect / "cli")}
-    command = [sys.executable, "-m", "pratique", "prepare", _configuration(cluster), *options]
-    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+def _prepare(cluster: World, prefect: Path, *options: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of ``pratique prepare``."""
+    process = cluster.start(prefect, *options)
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output, errors
 
 
 def _check(cluster: World) -> tuple[int, str]:
-    outcome = CliRunner().invoke(app, ["check", _configuration(cluster)])
+    outcome = CliRunner().invoke(app, ["check", cluster.written()])
     return outcome.exit_code, outcome.output
 
 
 def test_prepare(world: MakeWorld, prefect: Path, tmp_path: Path) -> None:
     """Exit code 0: everything is prepared, shown in full, and written to a file for programs."""
     cluster = world()
-    done = _prepare(cluster, prefect, "--output", str(tmp_path / "result.json"))
-    assert done.returncode == 0, done.stderr
+    code, output, errors = _prepare(cluster, prefect, "--output", str(tmp_path / "result.json"))
+    assert code == 0, errors
     (digest,) = cluster.live.values()
-    assert digest in done.stdout
+    assert digest in output
     assert cluster.live == cluster.upstream()
     told = json.loads((tmp_path / "result.json").read_text())
     assert [image["digest"] for image in told["images"]] == [digest]
@@ -56,20 +45,20 @@ def test_prepare_blocked(world: MakeWorld, prefect: Path) -> None:
     """Exit code 3: the gate said no. The last line says why, and no traceback hides it."""
     scans = {"kubereboot/kured": Scan(outcome="unhealthy", findings=(FINDING,))}
     cluster = world(scenario=Scenario(scans=scans, timings=PROMPT))
-    blocked = _prepare(cluster, prefect)
-    assert blocked.returncode == 3
-    last = blocked.stderr.splitlines()[-1]
+    code, _, errors = _prepare(cluster, prefect)
+    assert code == 3
+    last = errors.splitlines()[-1]
     assert last.startswith("pratique: GateBlocked: ")
     for part in (KURED, "CVE-2025-1974 (Critical)", "openssl 3.1.4-r5", "Next: "):
         assert part in last
-    assert "Traceback" not in blocked.stderr
+    assert "Traceback" not in errors
 
 
 def test_prepare_failed(world: MakeWorld) -> None:
     """Exit code 1: something else went wrong, told in one line."""
     cluster = world()
     cluster.pem.unlink()
-    failed = CliRunner().invoke(app, ["prepare", _configuration(cluster)])
+    failed = CliRunner().invoke(app, ["prepare", cluster.written()])
     assert failed.exit_code == 1
     assert failed.stderr.splitlines()[-1].startswith("pratique: NotFound: Could not read the secret (file:")
 

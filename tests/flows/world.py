@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from prefect.settings import PREFECT_API_URL
 from ruamel.yaml import YAML
 
 from flows.prepare_cluster import prepare_cluster
@@ -69,6 +72,25 @@ class World:
         with pytest.raises(PratiqueError) as failed:
             await prepare_cluster(self.config)
         return failed.value
+
+    def start(self, prefect: Path, *options: str) -> subprocess.Popen[str]:
+        """Start ``pratique prepare`` as a process of its own, against the tests' Prefect server.
+
+        :param prefect: its home
+        """
+        environment = os.environ | {
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "PREFECT_HOME": str(prefect / "process"),
+        }
+        command = [sys.executable, "-m", "pratique", "prepare", self.written(), *options]
+        output = subprocess.PIPE
+        return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=output, stderr=output, text=True)
+
+    def written(self) -> str:
+        """Path of the configuration as a file."""
+        path = self.folder / "bootstrap.yaml"
+        YAML().dump(self.config.model_dump(mode="json", exclude_none=True), path)
+        return str(path)
 
     # What came of it
 
