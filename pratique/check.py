@@ -11,6 +11,7 @@ import httpx
 
 from pratique import gitops
 from pratique.azure.defender import read_plan
+from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
 from pratique.certificate import from_secret, read_pem
@@ -69,6 +70,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     if not signed_in.passed:
         return
     yield await _line("spoke network", lambda: read_network(session, config.network))
+    yield await _line("resource group", lambda: read_group(session, config.cluster.resource_group))
     yield await _line("permissions", lambda: _permissions(config, session))
     async for line in _defender(session):
         yield line

@@ -30,6 +30,10 @@ _FIELD = re.compile(r'(\w+)="([^"]*)"')
 _SCHEME = re.compile(r"\b(bearer|basic)\s+", re.IGNORECASE)
 
 
+#: Gives an Entra ID token.
+Entra = Callable[[], Awaitable[str]]
+
+
 @dataclass(frozen=True)
 class Login:
     """User name and password, or access token, at one registry."""
@@ -65,6 +69,8 @@ class Challenge:
 
 @dataclass(frozen=True)
 class _Kept:
+    """A token, as it is sent, and the monotonic second until which it is good."""
+
     authorization: str = field(repr=False)
     until: float
 
@@ -82,7 +88,7 @@ class Authenticator:
         http: httpx.AsyncClient,
         *,
         logins: Mapping[str, Login] | None = None,
-        entra: Callable[[], Awaitable[str]] | None = None,
+        entra: Entra | None = None,
         acr_suffix: str = ".azurecr.io",
     ) -> None:
         self._http = http
@@ -90,6 +96,7 @@ class Authenticator:
         self._entra = entra
         self._acr_suffix = acr_suffix
         self._kept: dict[tuple[str, str], _Kept] = {}
+        self._refresh: dict[str, _Kept] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def authorization(self, registry: str, scope: str) -> str | None:
@@ -124,7 +131,7 @@ class Authenticator:
                 raise AuthenticationFailed(_ATTEMPTED, registry, "It asks for a login.", "Give credentials for it.")
             return _Kept(_basic(login), float("inf"))
         if self._entra is not None and login is None and registry.endswith(self._acr_suffix):
-            document = await self._exchange(registry, challenge, scope, await self._entra())
+            document = await self._exchange(registry, challenge, scope, self._entra)
         else:
             document = await self._ask(registry, challenge, scope, login)
         token = document.get("token") or document.get("access_token")
@@ -144,16 +151,31 @@ class Authenticator:
             answer = await self._http.get(challenge.realm, params=query, headers=headers)
         return _document(answer, registry)
 
-    async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: str) -> dict[str, Any]:
-        """Entra ID token → refresh token → access token. The realm is not trusted with the Entra ID token."""
-        form = {"grant_type": "access_token", "service": challenge.service, "access_token": entra}
-        with connection_faults(_ATTEMPTED, registry):
-            answer = await self._http.post(f"https://{registry}/oauth2/exchange", data=form)
-        refresh = _document(answer, registry).get("refresh_token", "")
+    async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: Entra) -> dict[str, Any]:
+        """Refresh token → access token."""
+        refresh = await self._refresh_token(registry, challenge, entra)
         form = {"grant_type": "refresh_token", "service": challenge.service, "scope": scope, "refresh_token": refresh}
         with connection_faults(_ATTEMPTED, registry):
             answer = await self._http.post(f"https://{registry}/oauth2/token", data=form)
+        if answer.status_code == 401:
+            self._refresh.pop(registry, None)
         return _document(answer, registry)
+
+    async def _refresh_token(self, registry: str, challenge: Challenge, entra: Entra) -> str:
+        """Entra ID token → refresh token, once for all scopes. The realm is not trusted with the Entra ID token."""
+        async with self._turns[registry, "refresh"]:
+            kept = self._refresh.get(registry)
+            if kept is not None and time.monotonic() < kept.until:
+                return kept.authorization
+            form = {"grant_type": "access_token", "service": challenge.service, "access_token": await entra()}
+            with connection_faults(_ATTEMPTED, registry):
+                answer = await self._http.post(f"https://{registry}/oauth2/exchange", data=form)
+            refresh = _document(answer, registry).get("refresh_token")
+            if not isinstance(refresh, str):
+                raise UnreadableAnswer(_ATTEMPTED, registry, "The answer holds no refresh token.", "Run again.")
+            seconds = _lifetime({}, refresh) * (1 - _MARGIN)
+            self._refresh[registry] = _Kept(refresh, time.monotonic() + seconds)
+            return refresh
 
 
 def _document(answer: httpx.Response, registry: str) -> dict[str, Any]:

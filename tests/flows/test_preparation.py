@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
-from pratique.errors import Conflict, NetworkDenied
-from sandbox.scenario import Client, Scenario
+import pytest
+
+from pratique.config import SourceCredential
+from pratique.errors import AuthenticationFailed, Conflict, NetworkDenied, PermissionDenied
+from sandbox.scenario import Client, Credentials, Scenario
 from sandbox.services.oci.catalogue import image_spec
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import BUSYBOX, FALCO, KURED, World
@@ -132,3 +136,19 @@ async def test_no_way_to_any_registry(world: MakeWorld) -> None:
     assert "private endpoint" in error.remedy
     assert cluster.live == {}
     assert cluster.commits == []
+
+
+async def test_a_private_source(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source registry that wants a login gets it from the variable that the configuration names: to resolve, and in
+    the import that Azure makes; without it the run fails, naming what is missing."""
+    login = Credentials(username="contoso", password="hub-token")
+    cluster = world(((FALCO,),), Scenario(private_repositories={"docker.io/falcosecurity/falco-no-driver": login}))
+    with pytest.raises((AuthenticationFailed, PermissionDenied)):
+        await cluster.prepare()
+    assert cluster.tags("quarantine/") == {}
+    account = SourceCredential(registry="docker.io", username="contoso", password="env:DOCKERHUB_TOKEN")
+    monkeypatch.setenv("DOCKERHUB_TOKEN", "hub-token")
+    catalogue = cluster.config.catalogue.model_copy(update={"credentials": (account,)})
+    cluster = replace(cluster, config=cluster.config.model_copy(update={"catalogue": catalogue}))
+    await cluster.prepare()
+    assert cluster.live == cluster.upstream()

@@ -58,39 +58,36 @@ async def test_the_gravest_failure_is_raised(order: int) -> None:
             await settled(*[fails(error(kind)) for kind in kinds[gravest:][::order]])
 
 
-async def test_an_interruption_stops_the_others_and_waits_for_their_cleanup() -> None:
-    """A signal that surfaces in one branch ends the flow now, with every finally run."""
-    cleaned = asyncio.Event()
+class Branch:
+    """A branch that runs until it is stopped, and then cleans up."""
 
-    async def waits_for_ever() -> int:
+    def __init__(self) -> None:
+        self.started, self.cleaned = asyncio.Event(), asyncio.Event()
+
+    async def run(self) -> int:
+        self.started.set()
         try:
             await asyncio.Event().wait()
             return 0
         finally:
             await asyncio.sleep(0)
-            cleaned.set()
+            self.cleaned.set()
 
+
+async def test_an_interruption_stops_the_others_and_waits_for_their_cleanup() -> None:
+    """A signal that surfaces in one branch ends the flow now, with every finally run."""
+    branch = Branch()
     with pytest.raises(Stopped):
-        await settled(waits_for_ever(), fails(Stopped()))
-    assert cleaned.is_set()
+        await settled(branch.run(), fails(Stopped()))
+    assert branch.cleaned.is_set()
 
 
 async def test_cancelling_the_whole_runs_every_cleanup() -> None:
     """Cancellation from outside reaches each branch before it goes on."""
-    started, cleaned = asyncio.Event(), asyncio.Event()
-
-    async def waits_for_ever() -> int:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-            return 0
-        finally:
-            await asyncio.sleep(0)
-            cleaned.set()
-
-    whole = asyncio.ensure_future(settled(waits_for_ever(), gives(1)))
-    await started.wait()
+    branch = Branch()
+    whole = asyncio.ensure_future(settled(branch.run(), gives(1)))
+    await branch.started.wait()
     whole.cancel()
     with pytest.raises(asyncio.CancelledError):
         await whole
-    assert cleaned.is_set()
+    assert branch.cleaned.is_set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import httpx
@@ -70,13 +71,18 @@ async def registries(sandbox: RunningSandbox) -> AsyncIterator[ContainerRegistry
         yield client
 
 
-def management(sandbox: RunningSandbox, principal: Principal | None = None) -> ContainerRegistryManagementClient:
+@asynccontextmanager
+async def management(
+    sandbox: RunningSandbox, principal: Principal | None = None
+) -> AsyncIterator[ContainerRegistryManagementClient]:
     credential = (
         EnvironmentCredential()
         if principal is None
         else ClientSecretCredential(sandbox.azure.tenant_id, principal.client_id or "", SECRET)
     )
-    return ContainerRegistryManagementClient(credential, sandbox.azure.subscription_id, polling_interval=0)
+    subscription = sandbox.azure.subscription_id
+    async with credential, ContainerRegistryManagementClient(credential, subscription, polling_interval=0) as client:
+        yield client
 
 
 async def run_import(

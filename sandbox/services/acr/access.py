@@ -78,6 +78,8 @@ async def authorize(call: Call, action: Action | None, repository: str) -> None:
         principal = _subject(call, claims)
         covered = needed is None or grants(claims, needed)
     call.caller, call.entry.principal = principal, principal.name
+    if needed is not None:
+        call.entry.action, call.entry.scope = _RBAC[needed.actions[0]], registry["id"]
     if not covered:
         raise _unauthorized(call, needed, "insufficient_scope")
 

@@ -135,6 +135,15 @@ async def test_an_azure_registry(as_pipeline: OciClient, sandbox: RunningSandbox
     assert (await as_pipeline.resolve(QUARANTINED)).digest == digest
 
 
+async def test_one_exchange_serves_all_repositories(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
+    """The Entra ID token is exchanged once a registry; each repository has a token of its own."""
+    add_registry(sandbox, NAME)
+    for repository in ("quarantine/a", "quarantine/b", "live/a"):
+        assert await as_pipeline.head(ImageReference(HOST, repository, "1")) is None
+    asked = [entry.path for entry in sandbox.azure.requests.since() if entry.method == "POST" and entry.host == HOST]
+    assert sorted(asked) == ["/oauth2/exchange", *["/oauth2/token"] * 3]
+
+
 async def test_an_azure_registry_without_a_right(start_sandbox: StartSandbox) -> None:
     """Signed in, but not allowed to pull."""
     sandbox = start_sandbox(Scenario(identity=Identity(roles=())))
