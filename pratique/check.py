@@ -59,7 +59,7 @@ async def run_checks(config: Bootstrap) -> list[Line]:
         ):
             lines += [line async for line in _azure(config, session, http)]
     except PratiqueError as error:
-        lines.append(Line("Azure", False, error.observed, error.remedy))
+        lines.append(_failed("Azure", error))
     lines.append(await _line("GitOps repository", lambda: _repository(config)))
     return lines
 
@@ -90,7 +90,11 @@ async def _line(name: str, check: Callable[[], Awaitable[str]]) -> Line:
     try:
         return Line(name, True, await check())
     except PratiqueError as error:
-        return Line(name, False, error.observed, error.remedy)
+        return _failed(name, error)
+
+
+def _failed(name: str, error: PratiqueError) -> Line:
+    return Line(name, False, f"could not {error.attempted} ({error.subject}): {error.observed}", error.remedy)
 
 
 async def _certificate(config: Bootstrap) -> str:
@@ -116,7 +120,7 @@ async def _defender(session: AzureSession) -> AsyncIterator[Line]:
     try:
         plan = await read_plan(session)
     except PratiqueError as error:
-        yield Line("Defender for Containers", False, error.observed, error.remedy)
+        yield _failed("Defender for Containers", error)
         return
     enable = "Enable it: Defender for Cloud > Environment settings > the subscription > Containers."
     for name, enabled in (

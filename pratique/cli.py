@@ -1,4 +1,4 @@
-"""The command line: ``pratique prepare``, ``pratique check``, ``pratique demo``.
+"""Prepare everything that an AKS cluster for regulated workloads needs before it is bootstrapped.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 blocked by the gate.
 """
@@ -66,9 +66,15 @@ def check(config: ConfigArgument) -> None:
         raise typer.Exit(FAILED)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.callback()
+def main() -> None:
+    # azure-identity logs each source of credentials that it passes over; our errors say what matters of it.
+    logging.getLogger("azure").setLevel(logging.ERROR)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def demo(context: typer.Context) -> None:
-    """Run everything on a local Azure, without an account. Options: --exit, --speed N."""
+    """Run everything on a local Azure, without an account; --help lists its options."""
     # In place of this process, so that Ctrl-C and exit codes are the demo's own.
     os.execv(sys.executable, [sys.executable, "-m", "demo", *context.args])  # noqa: S606  # our own interpreter
 
