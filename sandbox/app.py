@@ -1,14 +1,12 @@
-"""The application: what every request passes on its way to a service.
+"""The application: from an ASGI request to a call, through the layers to the service's handler, and back.
 
-In order: request id → log → host → authentication → RBAC → handler → error envelope.
+The layers, outermost first: request id → log → error envelope → host → authentication → throttling → faults → RBAC.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
+from sys import intern
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,49 +14,64 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sandbox.azure import Azure
-from sandbox.core.errors import HttpFault, arm_fault, not_played
-from sandbox.core.routing import Call, Service, fault_answer
+from sandbox.core.routing import Call, Service
+from sandbox.middleware import Middleware, chain
+from sandbox.middleware.auth import authenticate, authorize
+from sandbox.middleware.cut import Cut
+from sandbox.middleware.envelope import envelope
+from sandbox.middleware.faults import faults
+from sandbox.middleware.host import Hosts
+from sandbox.middleware.log import log
+from sandbox.middleware.request_id import request_id
+from sandbox.middleware.throttle import throttle
 from sandbox.scenario import Client
 
-_log = logging.getLogger(__name__)
+Peer = tuple[str, int]
 
 
 class App:
     """An ASGI application over the services.
 
     :param azure: gives the present state (a reset replaces it)
-    :param clients: tells by the connection's peer where the client stands
+    :param clients: tells by the connection's peer what the client calls itself, and where it stands
+    :param abort: ends the peer's connection without a word
     """
 
     def __init__(
         self,
         azure: Callable[[], Azure],
         services: Sequence[Service],
-        clients: Callable[[tuple[str, int]], tuple[str, Client]],
+        clients: Callable[[Peer], tuple[str, Client]],
+        abort: Callable[[Peer], None],
     ) -> None:
         self._azure = azure
-        self._services = services
         self._clients = clients
+        self._abort = abort
+        self._hosts = Hosts(services)
+        outer: list[Middleware] = [request_id, log, envelope]
+        inner: list[Middleware] = [self._hosts.find, authenticate, throttle, faults, authorize]
+        self._answer = chain([*outer, *inner], _handle)
 
     def plays(self, host: str) -> bool:
         """Whether some service answers for the host."""
-        return any(service.plays(host) for service in self._services)
+        return bool(self._hosts.services(host))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here")
         call = await self._call(scope, receive)
-        started = time.perf_counter()
-        response = await self._answer(call)
-        call.entry.status = response.status_code
-        call.entry.milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        for name, value in _request_ids(call).items():
-            response.headers.setdefault(name, value)
-        await response(scope, receive, send)
+        try:
+            response = await self._answer(call)
+        except Cut as cut:
+            if cut.reset:
+                self._abort(tuple(scope["client"]))
+            await _disconnected(receive)
+        else:
+            await response(scope, receive, send)
 
     async def _call(self, scope: Scope, receive: Receive) -> Call:
         headers = _headers(scope["headers"])
-        host = headers.get("host", "").split(":")[0].lower()
+        host = intern(headers.get("host", "").split(":")[0].lower())  # one string for the whole log
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw_path.split(b"?")[0].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
@@ -68,32 +81,11 @@ class App:
         body = await _read(receive)
         return Call(azure, scope["method"], host, path, query, headers, body, client, entry)
 
-    async def _answer(self, call: Call) -> Response:
-        try:
-            return await self._dispatch(call)
-        except HttpFault as fault:
-            return fault_answer(fault)
-        except Exception as error:
-            _log.exception("%s https://%s%s broke", call.method, call.host, call.path)
-            return fault_answer(arm_fault(500, "InternalServerError", f"The sandbox broke: {error!r}"))
 
-    async def _dispatch(self, call: Call) -> Response:
-        candidates = [service for service in self._services if service.plays(call.host)]
-        for service in candidates:
-            if (match := service.match(call.method, call.path)) is None:
-                continue
-            route, call.params = match
-            call.path = unquote(call.path)
-            call.entry.service, call.entry.operation = service.name, route.name
-            if service.authenticate is not None:
-                await service.authenticate(call)
-            if call.caller is not None:
-                call.entry.principal = call.caller.name
-            if route.action is not None:
-                call.entry.action, call.entry.scope = route.action, route.scope(call)
-                call.require(route.action, call.entry.scope)
-            return await route.handler(call)
-        raise not_played(call.method, call.host, unquote(call.path))
+async def _handle(call: Call) -> Response:
+    if call.route is None:
+        raise RuntimeError("no layer has found the route")
+    return await call.route.handler(call)
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -114,9 +106,6 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def _request_ids(call: Call) -> dict[str, str]:
-    request_id = str(uuid.uuid4())
-    ids = {"x-ms-request-id": request_id, "x-ms-correlation-request-id": request_id}
-    if client_request_id := call.headers.get("x-ms-client-request-id"):
-        ids["x-ms-client-request-id"] = client_request_id
-    return ids
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

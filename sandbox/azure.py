@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from sandbox.core.clock import Clock
 from sandbox.core.events import Events
+from sandbox.core.faults import Faults
 from sandbox.core.operations import Operations
 from sandbox.core.rbac import Access
 from sandbox.core.requests import RequestLog
@@ -30,12 +32,14 @@ class Azure:
         self.clock = Clock(speed)
         self.events = Events()
         self.resources = Resources(self.events)
-        self.operations = Operations(self.clock)
+        self.faults = Faults()
+        self.operations = Operations(self.clock, self.faults)
         self.requests = RequestLog(self.clock)
         self.access = Access(self.clock, scenario.identity.subscription_id, scenario.timings.role_assignment)
         #: What Defender makes of images, by repository; the control host may change it.
         self.scans = dict(scenario.scans)
         self._parts: dict[Any, Any] = {}
+        self._background: set[asyncio.Task[None]] = set()
 
     @property
     def tenant_id(self) -> str:
@@ -55,5 +59,16 @@ class Azure:
         """Where a client stands, by the name that it gave to the proxy."""
         return self.scenario.clients.get(user or "", self.scenario.client)
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that goes on until it is cancelled, at the latest by :meth:`close`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
     async def close(self) -> None:
+        background = list(self._background)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await self.operations.close()

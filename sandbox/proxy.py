@@ -10,6 +10,8 @@ import asyncio
 import base64
 import binascii
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -49,7 +51,7 @@ class Proxy:
         self.blocks = blocks
         self._users: dict[tuple[str, int], str] = {}
         self._server: asyncio.Server | None = None
-        self._tunnels: set[_Tunnel] = set()
+        self._tunnels: dict[tuple[str, int], _Tunnel] = {}
 
     async def start(self, port: int) -> int:
         """Listen on loopback; port 0 takes a free one. Returns the port."""
@@ -60,7 +62,7 @@ class Proxy:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for tunnel in list(self._tunnels):
+        for tunnel in list(self._tunnels.values()):
             tunnel.abort()
         for task in list(self._server_state.tasks):
             task.cancel()
@@ -70,13 +72,20 @@ class Proxy:
         """The name that the client on this connection gave to the proxy; empty without one."""
         return self._users.get(peer, "")
 
+    def abort(self, peer: tuple[str, int]) -> None:
+        """Reset the client's connection (TCP RST): whatever it waits for does not come."""
+        if (tunnel := self._tunnels.get(peer)) is not None:
+            at_once = struct.pack("ii", 1, 0)
+            tunnel.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            tunnel.abort()
+
     async def upgrade(self, tunnel: _Tunnel, transport: asyncio.Transport, host: str, user: str) -> None:
         """Turn an accepted tunnel into a TLS connection of the HTTP server."""
         peer = transport.get_extra_info("peername")
         self._users[peer] = user
         transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        http = _EarlyDataHttp(self._config, self._server_state, app_state={}, closed=lambda: self._closed(tunnel, peer))
-        self._tunnels.add(tunnel)
+        http = _EarlyDataHttp(self._config, self._server_state, app_state={}, closed=lambda: self._closed(peer))
+        self._tunnels[peer] = tunnel
         try:
             secure = await asyncio.get_running_loop().start_tls(
                 transport,
@@ -87,15 +96,15 @@ class Proxy:
             )
         except (OSError, asyncio.CancelledError) as error:
             _log.info("no TLS with a client of %s: %s", host, error)
-            self._closed(tunnel, peer)
+            self._closed(peer)
             return
         if secure is not None:
             tunnel.transport = secure
             http.begin(secure)
 
-    def _closed(self, tunnel: _Tunnel, peer: tuple[str, int]) -> None:
+    def _closed(self, peer: tuple[str, int]) -> None:
         self._users.pop(peer, None)
-        self._tunnels.discard(tunnel)
+        self._tunnels.pop(peer, None)
 
 
 class _Tunnel(asyncio.Protocol):

@@ -43,6 +43,32 @@ BUILT_IN = (
         ),
     ),
     RoleDefinition(
+        "43d0d8ad-25c7-4714-9337-8ba259a9fe05",
+        "Monitoring Reader",
+        ("*/read", "Microsoft.OperationalInsights/workspaces/search/action"),
+    ),
+    RoleDefinition(
+        "749f88d5-cbae-40b8-bcfc-e573ddc772fa",
+        "Monitoring Contributor",
+        (
+            "*/read",
+            "Microsoft.AlertsManagement/alerts/*",
+            "Microsoft.Insights/diagnosticSettings/*",
+            "Microsoft.Insights/scheduledqueryrules/*",
+            "Microsoft.OperationalInsights/workspaces/search/action",
+        ),
+    ),
+    RoleDefinition(
+        "73c42c96-874c-492b-b04d-ab87d138a893",
+        "Log Analytics Reader",
+        (
+            "*/read",
+            "Microsoft.OperationalInsights/workspaces/analytics/query/action",
+            "Microsoft.OperationalInsights/workspaces/search/action",
+        ),
+        ("Microsoft.OperationalInsights/workspaces/sharedKeys/read",),
+    ),
+    RoleDefinition(
         "a4417e6f-fecd-4de8-b567-7b0420556985",
         "Key Vault Certificates Officer",
         ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),

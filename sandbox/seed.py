@@ -7,6 +7,7 @@ from typing import Any
 from sandbox.azure import Azure
 from sandbox.core.rbac import Principal
 from sandbox.roles import BUILT_IN
+from sandbox.scenario import Identity, User
 from sandbox.services import open_parts
 from sandbox.tenant import (
     CLUSTER_GROUP,
@@ -30,16 +31,20 @@ def seed(azure: Azure) -> None:
 def _directory(azure: Azure) -> None:
     identity = azure.scenario.identity
     azure.access.roles.update({role.guid: role for role in BUILT_IN})
-    pipeline = azure.access.add_principal(
-        Principal(identity.object_id, "ServicePrincipal", "sp-pratique-pipeline", identity.client_id)
-    )
+    pipeline = Principal(identity.object_id, "ServicePrincipal", "sp-pratique-pipeline", identity.client_id)
+    _grant(azure, azure.access.add_principal(pipeline), identity)
+    for user in azure.scenario.users:
+        _grant(azure, azure.access.add_principal(Principal(user.object_id, "User", user.name)), user)
+
+
+def _grant(azure: Azure, principal: Principal, holder: Identity | User) -> None:
     grants = [
-        *((role, group_id(azure, CLUSTER_GROUP)) for role in identity.roles),
-        *((role, group_id(azure, group)) for role in identity.network_roles for group in (SPOKE_GROUP, HUB_GROUP)),
-        *((role, f"/subscriptions/{azure.subscription_id}") for role in identity.subscription_roles),
+        *((role, group_id(azure, CLUSTER_GROUP)) for role in holder.roles),
+        *((role, group_id(azure, group)) for role in holder.network_roles for group in (SPOKE_GROUP, HUB_GROUP)),
+        *((role, f"/subscriptions/{azure.subscription_id}") for role in holder.subscription_roles),
     ]
     for role, scope in grants:
-        azure.access.assign(role=role, principal_id=pipeline.object_id, scope=scope, at_once=True)
+        azure.access.assign(role=role, principal_id=principal.object_id, scope=scope, at_once=True)
 
 
 def _network(azure: Azure) -> None:

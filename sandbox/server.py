@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sandbox.app import App
 from sandbox.azure import Azure
+from sandbox.control.provenance import Provenance
 from sandbox.control.routes import control_service
 from sandbox.core.routing import Service
 from sandbox.home import Home
@@ -33,7 +34,7 @@ class Sandbox:
         self._scenario = scenario or Scenario()
         self.azure = self._fresh(self._scenario)
         self.services: list[Service] = [*all_services(), control_service(self.reset)]
-        self._app = App(lambda: self.azure, self.services, self._client)
+        self._app = App(lambda: self.azure, self.services, self._client, lambda peer: self._proxy.abort(peer))
         self._proxy = Proxy(self._app, CertificateAuthority(self._home), self._app.plays, self._blocks)
 
     async def start(self) -> int:
@@ -60,6 +61,7 @@ class Sandbox:
     def _fresh(self, scenario: Scenario) -> Azure:
         azure = Azure(self._home, scenario, self._speed)
         seed(azure)
+        azure.part(Provenance)
         return azure
 
     def _blocks(self, host: str, user: str) -> bool:
@@ -89,6 +91,7 @@ def client_environment(home: Home) -> dict[str, str]:
         "SSL_CERT_FILE": ca,
         "REQUESTS_CA_BUNDLE": ca,
         "CURL_CA_BUNDLE": ca,
+        "NODE_EXTRA_CA_CERTS": ca,
         "AZURE_TENANT_ID": facts["tenant_id"],
         "AZURE_SUBSCRIPTION_ID": facts["subscription_id"],
         "AZURE_CLIENT_ID": facts["client_id"],

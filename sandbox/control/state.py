@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.azure import Azure
+from sandbox.control.invariants import assignment_document
 from sandbox.services.acr.models import REGISTRY_TYPE
 from sandbox.services.acr.part import Registries
+from sandbox.services.alerts.part import Alerts
 from sandbox.services.keyvault.part import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 
@@ -21,6 +23,7 @@ def state_document(azure: Azure) -> dict[str, Any]:
         "vaults": {d["name"]: _vault(azure, d) for d in azure.resources.list(VAULT_TYPE)},
         "roleAssignments": _role_assignments(azure),
         "operations": _operations(azure),
+        "monitor": azure.part(Alerts).state(),
     }
 
 
@@ -51,14 +54,7 @@ def _vault(azure: Azure, document: dict[str, Any]) -> dict[str, Any]:
 
 def _role_assignments(azure: Azure) -> list[dict[str, Any]]:
     return [
-        {
-            "id": assignment.id,
-            "scope": assignment.scope,
-            "principalId": assignment.principal_id,
-            "role": azure.access.roles[assignment.role_guid].name,
-            "description": assignment.description,
-            "effective": assignment.effective <= azure.clock.elapsed(),
-        }
+        assignment_document(azure, assignment) | {"effective": assignment.effective <= azure.clock.elapsed()}
         for assignment in azure.access.assignments()
     ]
 
@@ -72,6 +68,7 @@ def _operations(azure: Azure) -> list[dict[str, Any]]:
             "started": operation.started.isoformat(),
             "finished": operation.finished.isoformat() if operation.finished else None,
             "error": operation.error,
+            "fault": operation.fault,
         }
         for operation in azure.operations.all()
     ]

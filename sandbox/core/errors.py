@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+#: From status, code and message to a body; each family of services has its own.
+Envelope = Callable[[int, str, str], dict[str, Any]]
+
+_OCI_CODES = {
+    401: "UNAUTHORIZED",
+    403: "DENIED",
+    404: "NAME_UNKNOWN",
+    429: "TOOMANYREQUESTS",
+    501: "UNSUPPORTED",
+    503: "UNAVAILABLE",
+}
 
 
 class HttpFault(Exception):
@@ -44,7 +56,32 @@ def vault_fault(
     return HttpFault(status, {"error": error}, headers)
 
 
-def not_played(method: str, host: str, path: str) -> HttpFault:
-    """What the sandbox answers where Azure would and it cannot."""
-    message = f"The sandbox does not play {method} https://{host}{path}. Nothing was done."
-    return arm_fault(501, "NotPlayedBySandbox", message)
+class NotPlayed(HttpFault):
+    """What the sandbox answers where Azure would do something that it cannot; sent in the service's own envelope."""
+
+    code = "NotPlayedBySandbox"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(501, arm_envelope(501, self.code, message))
+        self.message = message
+
+
+def not_played(method: str, host: str, path: str) -> NotPlayed:
+    """The refusal of a whole operation."""
+    return NotPlayed(f"The sandbox does not play {method} https://{host}{path}. Nothing was done.")
+
+
+def arm_envelope(status: int, code: str, message: str) -> dict[str, Any]:
+    """ARM's, and of what is built like it: Key Vault, Microsoft Graph, Log Analytics."""
+    return {"error": {"code": code, "message": message}}
+
+
+def oci_envelope(status: int, code: str, message: str) -> dict[str, Any]:
+    """The registries' (OCI distribution spec v1.1, "Error Codes"), with few codes for what is not about content."""
+    return {"errors": [{"code": _OCI_CODES.get(status, "UNKNOWN"), "message": f"{code}: {message}"}]}
+
+
+def oauth_envelope(status: int, code: str, message: str) -> dict[str, Any]:
+    """The token endpoints' (RFC 6749, sections 4.1.2.1 and 5.2)."""
+    error = {501: "unsupported_response_type", 503: "temporarily_unavailable"}.get(status, "server_error")
+    return {"error": error, "error_description": f"{code}: {message}"}

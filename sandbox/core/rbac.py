@@ -33,7 +33,10 @@ class Principal:
 
 @dataclass(frozen=True)
 class RoleDefinition:
-    """A role: lists of action patterns in which ``*`` stands for any text."""
+    """A role: lists of action patterns in which ``*`` stands for any text.
+
+    :ivar assignable_scopes: where a custom role may be assigned; ``/`` makes a built-in one
+    """
 
     guid: str
     name: str
@@ -41,6 +44,16 @@ class RoleDefinition:
     not_actions: tuple[str, ...] = ()
     data_actions: tuple[str, ...] = ()
     not_data_actions: tuple[str, ...] = ()
+    description: str = ""
+    assignable_scopes: tuple[str, ...] = ("/",)
+
+    @property
+    def built_in(self) -> bool:
+        return self.assignable_scopes == ("/",)
+
+    def assignable_at(self, scope: str) -> bool:
+        """Whether a list at the scope shows the role, and an assignment there may use it."""
+        return self.built_in or any(contains(outer, scope) for outer in self.assignable_scopes)
 
     def allows(self, action: str, *, data: bool) -> bool:
         granted, taken = (self.data_actions, self.not_data_actions) if data else (self.actions, self.not_actions)
@@ -148,16 +161,23 @@ class Access:
         """Those that a list shows: all that were not deleted."""
         return list(self._assignments.values())
 
-    def allowed(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
-        """Whether the principal may do ``action`` at ``scope`` at this moment."""
+    def fading(self) -> list[RoleAssignment]:
+        """Those that were deleted and still count."""
         now = self.clock.elapsed()
         self._leaving = [a for a in self._leaving if a.ended is None or a.ended > now]
-        for assignment in (*self._assignments.values(), *self._leaving):
-            if assignment.principal_id.lower() != principal_id.lower() or assignment.effective > now:
-                continue
-            if contains(assignment.scope, scope) and self.roles[assignment.role_guid].allows(action, data=data):
-                return True
-        return False
+        return [a for a in self._leaving if a.effective <= now]
+
+    def allowed(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
+        """Whether the principal may do ``action`` at ``scope`` at this moment."""
+        now, wanted = self.clock.elapsed(), principal_id.lower()
+        return any(
+            assignment.principal_id.lower() == wanted
+            and assignment.effective <= now
+            and contains(assignment.scope, scope)
+            and (role := self.roles.get(assignment.role_guid)) is not None
+            and role.allows(action, data=data)
+            for assignment in (*self._assignments.values(), *self.fading())
+        )
 
     def roles_at(self, principal_id: str, scope: str) -> list[RoleDefinition]:
         """The roles that count for the principal at the scope at this moment."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from sandbox.core.clock import Clock
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """One request as the control host shows it.
 
+    :ivar action: RBAC action or data action
+    :ivar fault: the kind of the fault that was put in the way
+    :ivar status: 0 while there is no answer, and when there never was one
     :ivar milliseconds: wall time that the answer took
     """
 
@@ -28,6 +32,7 @@ class Request:
     action: str | None = None
     scope: str | None = None
     principal: str | None = None
+    fault: str | None = None
     status: int = 0
     milliseconds: float = 0.0
 
@@ -51,4 +56,5 @@ class RequestLog:
 
     def since(self, number: int = 0) -> list[Request]:
         """Those after ``number``."""
-        return [entry for entry in self._requests if entry.number > number]
+        newer = min(len(self._requests), max(0, self._number - number))
+        return list(islice(self._requests, len(self._requests) - newer, None))

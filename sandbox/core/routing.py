@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 from starlette.responses import JSONResponse, Response
 
-from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.errors import Envelope, HttpFault, arm_envelope, arm_fault
 from sandbox.core.rbac import Principal
 from sandbox.core.requests import Request
 from sandbox.scenario import Client
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 class Call:
     """One request on its way through a service.
 
-    :ivar path: decoded, without the query
+    :ivar path: without the query; decoded once the host is known
     :ivar params: what the route's placeholders stand for
     :ivar caller: the authenticated principal; ``None`` on anonymous services
     :ivar claims: of the caller's token
     :ivar client: where the client stands in the network
+    :ivar service: the service that answers for the host; of several the one that has the route
+    :ivar answer_headers: that any answer gets, whether it is a success or a failure
     """
 
     azure: Azure
@@ -52,6 +54,9 @@ class Call:
     params: dict[str, str] = field(default_factory=dict)
     caller: Principal | None = None
     claims: dict[str, Any] = field(default_factory=dict)
+    service: Service | None = None
+    route: Route | None = None
+    answer_headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def query(self) -> dict[str, str]:
@@ -103,6 +108,7 @@ class Route:
 
     :ivar template: literal segments match in any letter case; ``{name}`` is one segment, ``{name:path}`` several
     :ivar action: the RBAC action that the caller needs at ``scope`` (by default the request's own path)
+    :ivar unchecked: why a route of ARM's has no action
     """
 
     method: str
@@ -111,6 +117,7 @@ class Route:
     action: str | None
     scope: Callable[[Call], str]
     pattern: re.Pattern[str]
+    unchecked: str | None = None
 
     @property
     def name(self) -> str:
@@ -122,12 +129,23 @@ class Service:
 
     :param hosts: exact names or ``*.suffix``
     :param authenticate: fills ``call.caller``, or raises the service's own 401
+    :param envelope: of the refusals that are not the service's own: what is not played, and what was made to fail
+    :param api_versions: those that clients send, the newest SDK's first; any other is answered as well
     """
 
-    def __init__(self, name: str, hosts: tuple[str, ...], authenticate: Authenticator | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        hosts: tuple[str, ...],
+        authenticate: Authenticator | None = None,
+        envelope: Envelope = arm_envelope,
+        api_versions: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.hosts = hosts
         self.authenticate = authenticate
+        self.envelope = envelope
+        self.api_versions = api_versions
         self.routes: list[Route] = []
 
     def plays(self, host: str) -> bool:
@@ -146,11 +164,13 @@ class Service:
         *,
         action: str | None = None,
         scope: Callable[[Call], str] | None = None,
+        unchecked: str | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register the decorated coroutine; routes are tried in the order of their registration."""
 
         def register(handler: Handler) -> Handler:
-            self.routes.append(Route(method, template, handler, action, scope or _own_path, _compile(template)))
+            pattern = _compile(template)
+            self.routes.append(Route(method, template, handler, action, scope or _own_path, pattern, unchecked))
             return handler
 
         return register

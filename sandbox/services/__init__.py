@@ -13,26 +13,36 @@ if TYPE_CHECKING:
 def all_services() -> list[Service]:
     """Every service, in the order in which they are asked for a request."""
     from sandbox.services.acr.routes import acr_services
+    from sandbox.services.alerts.routes import alerts_management
     from sandbox.services.arm.routes import arm, arm_generic, clouds
+    from sandbox.services.authorization.definitions import role_definitions
     from sandbox.services.authorization.routes import authorization
+    from sandbox.services.authorization.schedules import schedules
     from sandbox.services.deployments.routes import deployments
     from sandbox.services.echo.routes import echo
     from sandbox.services.entra.routes import entra
+    from sandbox.services.graph.routes import graph
     from sandbox.services.keyvault.routes import vault_services
+    from sandbox.services.loganalytics.routes import log_analytics
     from sandbox.services.public_registries.routes import public_registries
     from sandbox.services.resourcegraph.routes import resource_graph
     from sandbox.services.security.routes import security
 
     return [
         entra,
+        graph,
         clouds,
         arm,
         deployments,
         authorization,
+        role_definitions,
+        schedules,
         *acr_services(),
         *vault_services(),
         resource_graph,
         security,
+        alerts_management,
+        log_analytics,
         *public_registries(),
         echo,
         arm_generic,
@@ -42,9 +52,12 @@ def all_services() -> list[Service]:
 def open_parts(azure: Azure) -> None:
     """Make the parts that listen to events from the start, or that hold something from the start."""
     from sandbox.services.acr.part import Registries
+    from sandbox.services.alerts.part import Alerts
     from sandbox.services.defender.part import Defender
     from sandbox.services.deployments.part import Deployments
     from sandbox.services.keyvault.part import Vaults
+    from sandbox.services.loganalytics.part import Logs
+    from sandbox.services.resourcegraph.lag import LateResources
 
-    for part in (Registries, Deployments, Vaults, Defender):
+    for part in (Registries, Deployments, Vaults, Defender, Logs, Alerts, LateResources):
         azure.part(part)

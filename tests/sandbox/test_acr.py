@@ -26,7 +26,7 @@ from azure.mgmt.containerregistry.models import (
 from sandbox.core.arrivals import ImageArrived
 from sandbox.core.rbac import Principal
 from sandbox.scenario import Client, Credentials, PublicImage, Scenario
-from sandbox.services.acr.part import Registries
+from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.oci.catalogue import WALKTHROUGH, image_spec
 from sandbox.services.oci.images import build
 from sandbox.services.oci.manifests import IN_TOTO, OCI_EMPTY, OCI_MANIFEST, Manifest, encoded, sha256
@@ -279,11 +279,13 @@ async def test_an_import_is_told_to_azure(
 ) -> None:
     """The scanner hears of it, and the repository log has a row that says where the image came from."""
     heard: list[ImageArrived] = []
+    rows: list[RepositoryEvent] = []
     sandbox.azure.events.on(ImageArrived, heard.append)
+    sandbox.azure.events.on(RepositoryEvent, rows.append)
     await run_import(registries, FROM_GITHUB, f"{ARRIVED}:1.14.0")
     arrival = heard[0]
     assert (arrival.repository, arrival.tag, arrival.digest) == (ARRIVED, "1.14.0", KURED.index.digest)
-    row = sandbox.azure.part(Registries).events[-1]
+    [row] = rows
     assert (row.operation, row.repository) == ("importImage", ARRIVED)
     assert row.media_type == f"ghcr.io/kubereboot/kured@{KURED.index.digest}"
     assert row.identity == sandbox.azure.scenario.identity.object_id

@@ -12,7 +12,7 @@ from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
 from sandbox.scenario import Identity, Scenario
 from sandbox.services.entra.part import Entra
-from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, group_id, spoke_network_id
+from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, SPOKE_NETWORK, group_id, spoke_network_id
 from tests.conftest import RunningSandbox, StartSandbox
 
 ARM = "https://management.azure.com"
@@ -144,6 +144,23 @@ async def test_any_resource_can_be_read_by_its_id(client: ResourceManagementClie
     subnets = _get(f"{spoke_network_id(sandbox.azure)}/subnets", _token(sandbox)).json()["value"]
     assert "snet-clusternodes" in [subnet["name"] for subnet in subnets]
     assert _get(f"{spoke_network_id(sandbox.azure)}-2/subnets", _token(sandbox)).status_code == 404
+
+
+async def test_a_resource_without_a_parent_is_asked_for_by_name(
+    client: ResourceManagementClient, sandbox: RunningSandbox
+) -> None:
+    """The SDK leaves the parent's segment of the path empty."""
+    found = await client.resources.get(
+        SPOKE_GROUP, "Microsoft.Network", "", "virtualNetworks", SPOKE_NETWORK, api_version="2025-01-01"
+    )
+    assert found.id == spoke_network_id(sandbox.azure)
+
+
+async def test_a_resource_is_there_or_not(client: ResourceManagementClient, sandbox: RunningSandbox) -> None:
+    """HEAD on an id."""
+    network = spoke_network_id(sandbox.azure)
+    assert await client.resources.check_existence_by_id(network, api_version="2025-01-01")
+    assert not await client.resources.check_existence_by_id(f"{network}-2", api_version="2025-01-01")
 
 
 async def test_a_missing_resource_is_named_in_the_error(

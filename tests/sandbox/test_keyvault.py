@@ -150,6 +150,20 @@ async def test_a_missing_vault_is_not_found(management: KeyVaultManagementClient
         await management.vaults.get(CLUSTER_GROUP, NAME)
 
 
+async def test_a_subscription_lists_the_vaults_that_the_caller_may_read(
+    management: KeyVaultManagementClient, sandbox: RunningSandbox
+) -> None:
+    """A role on the vault's group is enough; without one the vault is left out."""
+    await _put(management, _properties(sandbox))
+    assert [vault.name async for vault in management.vaults.list_by_subscription()] == [NAME]
+    access, identity = sandbox.azure.access, sandbox.azure.scenario.identity
+    for assignment in access.assignments():
+        if assignment.principal_id == identity.object_id and assignment.scope.endswith(CLUSTER_GROUP):
+            access.unassign(assignment.id)
+    _pass(sandbox, sandbox.azure.scenario.timings.role_assignment)
+    assert [vault.name async for vault in management.vaults.list_by_subscription()] == []
+
+
 async def test_a_deleted_vault_keeps_its_name_and_loses_its_assignments(
     management: KeyVaultManagementClient, sandbox: RunningSandbox
 ) -> None:
@@ -287,6 +301,25 @@ async def test_a_second_import_is_a_second_version(certificates: CertificateClie
     versions = [v.version async for v in certificates.list_properties_of_certificate_versions("ingress")]
     assert versions == [first.properties.version, second.properties.version]
     assert [c.name async for c in certificates.list_properties_of_certificates()] == ["ingress"]
+
+
+async def test_a_version_is_relabelled(certificates: CertificateClient) -> None:
+    """What the change does not name stays as it is, and so do the other versions."""
+    first: Any = await certificates.import_certificate("ingress", PEM, policy=PEM_POLICY, tags={"by": "test"})
+    await certificates.import_certificate("ingress", PEM, policy=PEM_POLICY)
+    version = first.properties.version
+    await certificates.update_certificate_properties("ingress", version, enabled=False)
+    former: Any = await certificates.get_certificate_version("ingress", version)
+    newest: Any = await certificates.get_certificate("ingress")
+    assert (former.properties.enabled, former.properties.tags) == (False, {"by": "test"})
+    assert newest.properties.enabled
+
+
+async def test_what_stands_beside_certificates_is_not_one(certificates: CertificateClient) -> None:
+    """Contacts are not played, which is not to say that a certificate of this name is missing."""
+    with pytest.raises(HttpResponseError, match="does not play") as refused:
+        await certificates.get_contacts()
+    assert refused.value.status_code == 501
 
 
 async def test_a_deleted_certificate_holds_its_name(certificates: CertificateClient, sandbox: RunningSandbox) -> None:

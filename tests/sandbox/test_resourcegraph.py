@@ -19,6 +19,7 @@ from sandbox.scenario import Finding, Identity, Scenario
 from sandbox.services.defender.images import ScannedImage
 from sandbox.services.defender.part import Defender
 from sandbox.services.defender.recommendations import recommendations
+from sandbox.services.defender.reports import Report
 from sandbox.services.resourcegraph.engine import QueryNotPlayed, QueryRefused, run
 from sandbox.services.resourcegraph.quota import QUERIES, WINDOW, Quota
 from sandbox.services.resourcegraph.tables import Row
@@ -56,7 +57,7 @@ def security_row(subscription: str, number: int) -> Row:
     registry = f"{group}/providers/Microsoft.ContainerRegistry/registries/{REGISTRY}"
     image = ScannedImage(registry, f"{REGISTRY}.azurecr.io", "quarantine/acme/web", digest(number))
     now = datetime(2026, 11, 23, tzinfo=UTC)
-    (row,) = recommendations(image, [FOUND], pushed=now, scanned=now, tenant_id="t")
+    (row,) = recommendations(Report(image, "Unhealthy", (FOUND,), pushed=now, scanned=now, tenant_id="t"))
     return row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.core.arrivals import ImageArrived
+from sandbox.core.errors import oci_envelope
 from sandbox.core.routing import Call, Service
 from sandbox.services.acr import access, attributes
 from sandbox.services.acr.access import registry_of
@@ -17,7 +18,13 @@ from sandbox.services.oci.uploads import Uploads
 
 def data_plane() -> Service:
     """The service behind every login server."""
-    service = Service("acr", (f"*{LOGIN_SUFFIX}",), authenticate=access.reachable)
+    service = Service(
+        "acr",
+        (f"*{LOGIN_SUFFIX}",),
+        authenticate=access.reachable,
+        envelope=oci_envelope,
+        api_versions=("2021-07-01",),
+    )
     service.post("/oauth2/exchange")(access.exchange)
     service.post("/oauth2/token")(access.post_token)
     service.get("/oauth2/token")(access.get_token)

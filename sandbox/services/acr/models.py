@@ -18,20 +18,44 @@ LOGIN_SUFFIX = ".azurecr.io"
 
 _ENABLED = {"status": "enabled"}
 _DISABLED = {"status": "disabled"}
+#: What ARM shows of a registry that was asked for nothing else.
+DEFAULTS: Document = {
+    "provisioningState": "Succeeded",
+    "adminUserEnabled": False,
+    "networkRuleSet": {"defaultAction": "Allow", "ipRules": []},
+    "policies": {
+        "quarantinePolicy": _DISABLED,
+        "trustPolicy": {"type": "Notary", "status": "disabled"},
+        "retentionPolicy": {"days": 7, "status": "disabled"},
+        "exportPolicy": _ENABLED,
+        "azureADAuthenticationAsArmPolicy": _ENABLED,
+    },
+    "encryption": _DISABLED,
+    "dataEndpointEnabled": False,
+    "dataEndpointHostNames": [],
+    "privateEndpointConnections": [],
+    "publicNetworkAccess": "Enabled",
+    "networkRuleBypassOptions": "AzureServices",
+    "zoneRedundancy": "Disabled",
+    "anonymousPullEnabled": False,
+    "roleAssignmentMode": "LegacyRegistryPermissions",
+}
 
 
 @dataclass(frozen=True)
 class RepositoryEvent:
-    """One operation on a repository.
+    """One operation on a repository, emitted on ``azure.events`` for whoever keeps the log.
 
     :ivar operation: ``Push``, ``Pull``, ``Untag``, ``Delete`` or ``importImage``
     :ivar media_type: of the manifest; for an import, where the image came from
     :ivar identity: object id or client id of who asked; empty for an anonymous caller
+    :ivar duration: wall seconds from the request to the operation's end
     """
 
     time: datetime
     registry_id: str
     login_server: str
+    region: str
     operation: str
     repository: str
     tag: str
@@ -42,6 +66,7 @@ class RepositoryEvent:
     address: str
     user_agent: str
     correlation_id: str
+    duration: float
 
 
 def completed(document: Document) -> Document:
@@ -53,7 +78,7 @@ def completed(document: Document) -> Document:
         "type": REGISTRY_TYPE,
         "sku": {"name": tier, "tier": tier},
         "tags": document.get("tags") or {},
-        "properties": _merged(_default_properties(name), asked),
+        "properties": _merged({"loginServer": name.lower() + LOGIN_SUFFIX, **DEFAULTS}, asked),
     }
 
 
@@ -94,32 +119,6 @@ def policy_enabled(document: Document, policy: str) -> bool:
 def _open_to_all(properties: Mapping[str, Any]) -> bool:
     rules = properties.get("networkRuleSet") or {}
     return properties.get("publicNetworkAccess") != "Disabled" and rules.get("defaultAction", "Allow") == "Allow"
-
-
-def _default_properties(name: str) -> Document:
-    return {
-        "loginServer": name.lower() + LOGIN_SUFFIX,
-        "provisioningState": "Succeeded",
-        "adminUserEnabled": False,
-        "networkRuleSet": {"defaultAction": "Allow", "ipRules": []},
-        "policies": {
-            "quarantinePolicy": _DISABLED,
-            "trustPolicy": {"type": "Notary", "status": "disabled"},
-            "retentionPolicy": {"days": 7, "status": "disabled"},
-            "exportPolicy": _ENABLED,
-            "azureADAuthenticationAsArmPolicy": _ENABLED,
-            "softDeletePolicy": {"retentionDays": 7, "status": "disabled"},
-        },
-        "encryption": _DISABLED,
-        "dataEndpointEnabled": False,
-        "dataEndpointHostNames": [],
-        "privateEndpointConnections": [],
-        "publicNetworkAccess": "Enabled",
-        "networkRuleBypassOptions": "AzureServices",
-        "zoneRedundancy": "Disabled",
-        "anonymousPullEnabled": False,
-        "roleAssignmentMode": "LegacyRegistryPermissions",
-    }
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:

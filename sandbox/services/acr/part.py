@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from sandbox.azure import Azure
 from sandbox.core.rbac import Principal
@@ -20,7 +21,6 @@ ISSUER = "Azure Container Registry"
 class Registries:
     """The content of every registry; the resources themselves are in ``azure.resources``.
 
-    :ivar events: what Log Analytics gets, oldest first
     :ivar signer: of the registries' refresh and access tokens
     """
 
@@ -28,7 +28,6 @@ class Registries:
         self._azure = azure
         self._stores: dict[str, RegistryStore] = {}
         self._uploads: dict[str, Uploads] = {}
-        self.events: list[RepositoryEvent] = []
         self.signer = TokenSigner(ISSUER, azure.home.rsa_key("acr"), "acr")
         azure.events.on(ResourceChanged, self._follow)
 
@@ -67,12 +66,14 @@ class Registries:
         media_type: str = "",
         size: int = 0,
     ) -> None:
-        """Write a row of the repository log, about something that `call` did."""
-        self.events.append(
+        """Tell the repository log of something that `call` did."""
+        now = self._azure.clock.now()
+        self._azure.events.emit(
             RepositoryEvent(
-                time=self._azure.clock.now(),
+                time=now,
                 registry_id=registry["id"],
                 login_server=registry["properties"]["loginServer"],
+                region=registry["location"],
                 operation=operation,
                 repository=repository,
                 tag=tag,
@@ -83,6 +84,7 @@ class Registries:
                 address=call.client.address,
                 user_agent=call.headers.get("user-agent", ""),
                 correlation_id=call.headers.get("x-ms-client-request-id") or str(uuid.uuid4()),
+                duration=(now - datetime.fromisoformat(call.entry.at)).total_seconds(),
             )
         )
 

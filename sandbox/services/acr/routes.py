@@ -34,10 +34,17 @@ _PROVIDER = "/providers/Microsoft.ContainerRegistry"
 _SUBSCRIPTION = "/subscriptions/{sub}"
 _GROUP = _SUBSCRIPTION + "/resourceGroups/{rg}"
 _REGISTRY = f"{_GROUP}{_PROVIDER}/registries/{{name}}"
+_RESULT = f"{_SUBSCRIPTION}{_PROVIDER}/locations/{{location}}/operationResults/registries-{{operation}}"
 _ACTION = REGISTRY_TYPE
+POLLED = "the operation's id is as good as a right to whoever started it"
 _FAILURE_STATUS = {"Conflict": 409, "Forbidden": 403}
 
-provider = Service("containerregistry", ("management.azure.com",), authenticate=arm_caller)
+provider = Service(
+    "containerregistry",
+    ("management.azure.com",),
+    authenticate=arm_caller,
+    api_versions=("2025-11-01", "2026-09-01-preview"),
+)
 
 
 def acr_services() -> list[Service]:
@@ -97,7 +104,7 @@ async def import_image(call: Call) -> Response:
     return Response(status_code=202, headers=_poll_headers(call, registry["location"], operation.id))
 
 
-@provider.get(f"{_SUBSCRIPTION}{_PROVIDER}/locations/{{location}}/operationResults/registries-{{operation}}")
+@provider.get(_RESULT, unchecked=POLLED)
 async def operation_result(call: Call) -> Response:
     operation = call.azure.operations.get(call.params["operation"])
     if operation is None or operation.kind != "import":

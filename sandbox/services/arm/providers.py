@@ -6,6 +6,7 @@ from typing import Any
 
 #: namespace: {type: newest api-version}
 PROVIDERS: dict[str, dict[str, str]] = {
+    "Microsoft.AlertsManagement": {"alerts": "2019-05-05-preview"},
     "Microsoft.Authorization": {"roleAssignments": "2022-04-01", "roleDefinitions": "2022-04-01"},
     "Microsoft.ContainerRegistry": {
         "registries": "2025-11-01",

@@ -25,22 +25,40 @@ GROUP = GROUPS + "/{rg}"
 SUBSCRIPTION_READ = "Microsoft.Resources/subscriptions/read"
 GROUP_READ = "Microsoft.Resources/subscriptions/resourceGroups/read"
 LOCATIONS = {"centralus": "Central US", "eastus": "East US", "eastus2": "East US 2", "westus2": "West US 2"}
+#: Why a list has no action of its own.
+LISTED = "checked: the list holds what the caller may read, and takes a role somewhere"
 #: The first api-version of /metadata/endpoints whose answer is one cloud, not a list of clouds.
 ONE_CLOUD_SINCE = "2022-09-01"
 
-clouds = Service("arm-metadata", (HOST,))
-arm = Service("arm", (HOST,), authenticate=arm_caller)
+clouds = Service("arm-metadata", (HOST,), api_versions=("2022-09-01",))
+arm = Service(
+    "arm", (HOST,), authenticate=arm_caller, api_versions=("2025-04-01", "2024-11-01", "2022-12-01", "2015-11-01")
+)
 arm_generic = Service("arm-generic", (HOST,), authenticate=arm_caller)
 
 
-@clouds.get("/metadata/endpoints")
+@clouds.get("/metadata/endpoints", unchecked="anybody may ask, without a token")
 async def metadata_endpoints(call: Call) -> Response:
     """Where this cloud's services are; anybody may ask."""
     cloud = _cloud(call)
     return answer(cloud if call.query.get("api-version", "") >= ONE_CLOUD_SINCE else [cloud])
 
 
-@arm.get("/subscriptions")
+@arm.get("/tenants", unchecked="the list holds the caller's own tenant")
+async def list_tenants(call: Call) -> Response:
+    """The caller's directories: here always the one; az asks when a person signs in without naming it."""
+    azure = call.azure
+    tenant = {
+        "id": f"/tenants/{azure.tenant_id}",
+        "tenantId": azure.tenant_id,
+        "displayName": "Local Azure",
+        "tenantCategory": "Home",
+        "tenantType": "AAD",
+    }
+    return answer({"value": [tenant]})
+
+
+@arm.get("/subscriptions", unchecked="the list holds what the caller may see")
 async def list_subscriptions(call: Call) -> Response:
     """Those in which the caller has a role, whatever it is."""
     has_role = any(a.principal_id == call.principal.object_id for a in call.azure.access.assignments())
@@ -65,7 +83,7 @@ async def list_locations(call: Call) -> Response:
     )
 
 
-@arm.get(GROUPS)
+@arm.get(GROUPS, unchecked=LISTED)
 async def list_groups(call: Call) -> Response:
     groups = [group for group in call.azure.resources.list(GROUP_TYPE) if listing.may_read(call, group)]
     if not groups:
@@ -107,12 +125,12 @@ async def put_group(call: Call) -> Response:
     return answer(call.azure.resources.put(document), 201 if before is None else 200)
 
 
-@arm.get(SUBSCRIPTION + "/resources")
+@arm.get(SUBSCRIPTION + "/resources", unchecked=LISTED)
 async def list_resources(call: Call) -> Response:
     return answer(listing.resource_list(call, f"/subscriptions/{call.azure.subscription_id}"))
 
 
-@arm.get(GROUP + "/resources")
+@arm.get(GROUP + "/resources", unchecked=LISTED)
 async def list_group_resources(call: Call) -> Response:
     return answer(listing.resource_list(call, require_group(call.azure, call.params["rg"])))
 
@@ -127,14 +145,25 @@ async def get_provider(call: Call) -> Response:
     return answer(_provider(call))
 
 
-@arm.post(SUBSCRIPTION + "/providers/{namespace}/register")
+@arm.post(SUBSCRIPTION + "/providers/{namespace}/register", unchecked="checked: the action is the provider's own")
 async def register_provider(call: Call) -> Response:
     provider = _provider(call)
     call.require(f"{provider['namespace']}/register/action", f"/subscriptions/{call.azure.subscription_id}")
     return answer(provider)
 
 
-@arm_generic.get(SUBSCRIPTION + "/{rest:path}")
+@arm_generic.head(SUBSCRIPTION + "/{rest:path}", unchecked="checked: the action is the resource type's own")
+async def check_any(call: Call) -> Response:
+    """Whether a resource is there; of whatever provider."""
+    resource = parse(call.path)
+    if resource is None or resource.name is None or not holds(resource.type):
+        raise not_played(call.method, call.host, call.path)
+    call.entry.action, call.entry.scope = f"{resource.type}/read", call.path
+    call.require(f"{resource.type}/read", call.path)
+    return Response(status_code=204 if call.azure.resources.get(call.path) else 404)
+
+
+@arm_generic.get(SUBSCRIPTION + "/{rest:path}", unchecked="checked: the action is the resource type's own")
 async def get_any(call: Call) -> Response:
     """One resource, or the resources of one type, of whatever provider."""
     resource = parse(call.path)

@@ -37,6 +37,7 @@ def grant(azure: Azure, scope: str, name: str, wanted: Wanted, by: Principal) ->
     if standing is not None:
         _require_same(standing, wanted)
     else:
+        _require_assignable(azure, scope, wanted)
         _require_new(azure, scope, wanted)
         _require_principal(azure, wanted)
         standing = azure.access.assign(
@@ -64,6 +65,14 @@ def _require_new(azure: Azure, scope: str, wanted: Wanted) -> None:
             bare = standing.name.replace("-", "")
             message = f"The role assignment already exists. The ID of the existing role assignment is {bare}."
             raise arm_fault(409, "RoleAssignmentExists", message)
+
+
+def _require_assignable(azure: Azure, scope: str, wanted: Wanted) -> None:
+    """A role that is unknown is left to the assignment itself to refuse."""
+    role = azure.access.role(wanted.role_guid)
+    if role is not None and not role.assignable_at(scope):
+        message = f"The given role assignment scope '{scope}' is not assignable to role definition '{role.name}'."
+        raise arm_fault(400, "RoleAssignmentScopeNotAssignableToRoleDefinition", message)
 
 
 def _require_principal(azure: Azure, wanted: Wanted) -> None:

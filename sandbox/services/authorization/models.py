@@ -19,7 +19,8 @@ DEFINITIONS = "Microsoft.Authorization/roleDefinitions"
 _PRINCIPAL = re.compile(r"(?:principalId\s+eq\s+|assignedTo\()'([^']*)'\)?", re.IGNORECASE)
 _ROLE_NAME = re.compile(r"roleName\s+eq\s+'((?:[^']|'')*)'", re.IGNORECASE)
 _AT_SCOPE = re.compile(r"atScope\(\)", re.IGNORECASE)
-_BUILT_IN = re.compile(r"type\s+eq\s+'BuiltInRole'|atScopeAndBelow\(\)", re.IGNORECASE)
+_TYPE = re.compile(r"type\s+eq\s+'(BuiltInRole|CustomRole)'", re.IGNORECASE)
+_BELOW = re.compile(r"atScopeAndBelow\(\)", re.IGNORECASE)
 
 
 def assignment_document(assignment: RoleAssignment, subscription_id: str) -> dict[str, Any]:
@@ -58,8 +59,9 @@ def definition_document(role: RoleDefinition, subscription_id: str) -> dict[str,
         "type": DEFINITIONS,
         "properties": {
             "roleName": role.name,
-            "type": "BuiltInRole",
-            "assignableScopes": ["/"],
+            "type": "BuiltInRole" if role.built_in else "CustomRole",
+            "description": role.description,
+            "assignableScopes": list(role.assignable_scopes),
             "permissions": [permissions],
         },
     }
@@ -90,18 +92,30 @@ def assignment_filter(text: str, scope: str) -> Callable[[RoleAssignment], bool]
     return shows
 
 
-def definition_filter(text: str) -> Callable[[RoleDefinition], bool]:
-    """Every definition here is a built-in one, assignable everywhere: only names tell them apart.
+def definition_filter(text: str, scope: str) -> Callable[[RoleDefinition], bool]:
+    """What a list of definitions at ``scope`` shows: built-in ones, and custom ones that can be assigned there.
 
     :raises HttpFault: 400 for a filter that is not understood
     """
     name: str | None = None
+    kind: str | None = None
+    below = False
     for term in _terms(text):
         if found := _ROLE_NAME.fullmatch(term):
             name = found[1].replace("''", "'").lower()
-        elif not _BUILT_IN.fullmatch(term):
+        elif found := _TYPE.fullmatch(term):
+            kind = found[1].lower()
+        elif _BELOW.fullmatch(term):
+            below = True
+        else:
             raise _unsupported(text)
-    return lambda role: name in (None, role.name.lower())
+
+    def shows(role: RoleDefinition) -> bool:
+        here = role.assignable_at(scope) or (below and any(contains(scope, at) for at in role.assignable_scopes))
+        same_kind = kind in (None, "builtinrole" if role.built_in else "customrole")
+        return here and same_kind and name in (None, role.name.lower())
+
+    return shows
 
 
 def _terms(text: str) -> list[str]:

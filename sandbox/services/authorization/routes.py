@@ -1,4 +1,4 @@
-"""Role assignments at any scope, and the built-in role definitions.
+"""Role assignments at any scope, and what the caller may do there.
 
 Source: REST API, Microsoft.Authorization 2022-04-01; "Troubleshoot Azure RBAC" for the refusals.
 """
@@ -20,8 +20,6 @@ from sandbox.services.authorization.models import (
     DEFINITIONS,
     assignment_document,
     assignment_filter,
-    definition_document,
-    definition_filter,
 )
 from sandbox.services.entra.part import arm_caller
 
@@ -32,7 +30,9 @@ PRINCIPAL_TYPES = ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device"
 
 _ROLE_ID = re.compile(rf"(?:/subscriptions/[^/]+)?/providers/{re.escape(DEFINITIONS)}/([0-9a-f-]{{36}})", re.IGNORECASE)
 
-authorization = Service("authorization", ("management.azure.com",), authenticate=arm_caller)
+authorization = Service(
+    "authorization", ("management.azure.com",), authenticate=arm_caller, api_versions=("2022-04-01",)
+)
 
 
 @authorization.put(ONE, action=f"{ASSIGNMENTS}/write")
@@ -69,27 +69,6 @@ async def list_assignments(call: Call) -> Response:
     shows = assignment_filter(call.query.get("$filter", ""), scope)
     found = [a for a in call.azure.access.assignments() if shows(a)]
     return answer({"value": [assignment_document(a, call.azure.subscription_id) for a in found]})
-
-
-@authorization.get(f"/providers/{DEFINITIONS}")
-@authorization.get(f"/{{scope:path}}/providers/{DEFINITIONS}")
-async def list_definitions(call: Call) -> Response:
-    """Role definitions are the same at every scope; at the tenant's anybody may read them."""
-    _require_definitions_read(call)
-    shows = definition_filter(call.query.get("$filter", ""))
-    roles = [role for role in call.azure.access.roles.values() if shows(role)]
-    return answer({"value": [definition_document(role, call.azure.subscription_id) for role in roles]})
-
-
-@authorization.get(f"/providers/{DEFINITIONS}/{{name}}")
-@authorization.get(f"/{{scope:path}}/providers/{DEFINITIONS}/{{name}}")
-async def get_definition(call: Call) -> Response:
-    _require_definitions_read(call)
-    role = call.azure.access.roles.get(call.params["name"].lower())
-    if role is None:
-        message = f"The specified role definition with ID '{call.params['name']}' does not exist."
-        raise arm_fault(404, "RoleDefinitionDoesNotExist", message)
-    return answer(definition_document(role, call.azure.subscription_id))
 
 
 @authorization.get(
@@ -144,8 +123,3 @@ def _wanted(call: Call) -> Wanted:
         asked.get("condition"),
         asked.get("conditionVersion"),
     )
-
-
-def _require_definitions_read(call: Call) -> None:
-    if "scope" in call.params:
-        call.require(f"{DEFINITIONS}/read", _scope(call))

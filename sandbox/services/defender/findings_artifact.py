@@ -93,7 +93,7 @@ def _result(finding: Finding) -> dict[str, Any]:
     }
     return {
         "id": finding.cve,
-        "severity": [{"method": "MDVM", "score": finding.severity}],
+        "severity": [{"method": "MDVM", "score": finding.severity}] if finding.severity else [],
         "annotations": [annotation],
     }
 

@@ -29,10 +29,6 @@ class ScannedImage:
     repository: str
     digest: str
 
-    @property
-    def registry_name(self) -> str:
-        return self.registry_id.rsplit("/", 1)[-1]
-
 
 def platform_manifests(store: RegistryStore, repository: str, digest: str) -> Iterator[Manifest]:
     """The images behind a digest, each once."""

@@ -21,8 +21,6 @@ from sandbox.services.defender.findings_artifact import described, put_blob, put
 from sandbox.services.oci.manifests import OCI_MANIFEST, Manifest, encoded
 from sandbox.services.oci.store import RegistryStore
 
-ROOT_FILE = "defender-root.pem"
-
 _SIGNATURE = "application/vnd.cncf.notary.signature"
 _ENVELOPE = "application/jose+json"
 _PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
@@ -32,12 +30,15 @@ _YEAR = timedelta(days=365)
 
 
 class Signer:
-    """Defender's signing identity."""
+    """A signing identity. Whoever owns it, its certificates bear the same names: only the keys differ.
 
-    def __init__(self, home: Home) -> None:
-        self._root_key = home.rsa_key("defender-root-key")
-        self._key = home.rsa_key("defender-signing-key")
-        root = home.text(ROOT_FILE, lambda: self._root().public_bytes(Encoding.PEM).decode())
+    :param owner: what its files in the home begin with
+    """
+
+    def __init__(self, home: Home, owner: str = "defender") -> None:
+        self._root_key = home.rsa_key(f"{owner}-root-key")
+        self._key = home.rsa_key(f"{owner}-signing-key")
+        root = home.text(f"{owner}-root.pem", lambda: self._root().public_bytes(Encoding.PEM).decode())
         self._chain = [self._leaf(), x509.load_pem_x509_certificate(root.encode())]
 
     def attach_signature(self, store: RegistryStore, repository: str, artifact: Manifest, signed: datetime) -> Manifest:

@@ -1,45 +1,79 @@
-"""Microsoft Defender for Containers: scans what arrives in a registry, and tells of it late.
+"""Microsoft Defender for Containers: scans what arrives in a registry, scans it again every day, and tells of it late.
 
-An operation ``scan`` a platform manifest: first the rows of the individual recommendations — none for a clean image —
-and some time later the signed findings artifact beside the image. What it makes of an image the scenario says, as it
-stands when the scan ends; an image whose outcome is ``never`` leaves no trace at all.
+An operation ``scan`` a platform manifest: first the rows of Resource Graph — in the generations that the scenario
+selects — and some time later the findings artifact beside the image. What it makes of an image stands in
+:mod:`~sandbox.services.defender.verdicts`, as the scenario is when the scan ends. One task does what comes back:
+rescans, whose rows replace the former ones and whose artifact joins the former ones, and the removal of what is known
+about deleted images, which takes up to an hour.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from sandbox.azure import Azure
 from sandbox.core.arrivals import ImageArrived
 from sandbox.core.operations import Operation
 from sandbox.scenario import Scan
-from sandbox.services.acr.models import LOGIN_SUFFIX
+from sandbox.services.acr.models import LOGIN_SUFFIX, RepositoryEvent
 from sandbox.services.acr.part import Registries
+from sandbox.services.defender.advisories import advisories
+from sandbox.services.defender.daily import DailyScans
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage, platform_manifests
 from sandbox.services.defender.notation import Signer
-from sandbox.services.defender.recommendations import Row, recommendations
+from sandbox.services.defender.recommendations import continued, recommendations
+from sandbox.services.defender.reports import Report, Row
+from sandbox.services.defender.subassessments import MDVM_KEY, QUALYS_KEY, mdvm_rows, parents, qualys_rows
+from sandbox.services.defender.verdicts import Verdict, verdict
 from sandbox.services.oci.store import RegistryStore, StoredManifest
 
 _PREFIXES = ("quarantine/", "live/")
+_ROUND = 1800.0  # Azure's seconds between two looks at what is due and what was deleted
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """A statement about an image, to be put beside it.
+
+    :ivar signer: ``None`` leaves it unsigned
+    """
+
+    image: ScannedImage
+    statement: bytes
+    signer: Signer | None
 
 
 class Defender:
-    """The plan's scanner with everything that it has found."""
+    """The plan's scanner with everything that it has found.
+
+    :raises ValueError: when the scenario's file of advisories is none
+    """
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
         self._signer = Signer(azure.home)
         self._running: set[ScannedImage] = set()
+        self._reports: dict[ScannedImage, Report] = {}
         self._rows: dict[ScannedImage, list[Row]] = {}
+        self._daily = DailyScans()
+        self._rounds: asyncio.Task[None] | None = None
+        advisories(azure.scenario.defender.advisories)
         azure.events.on(ImageArrived, self._arrived)
+        azure.events.on(RepositoryEvent, self._used)
 
     def rows(self) -> Iterator[Row]:
-        """The recommendations about images that still exist."""
-        for image, rows in self._rows.items():
-            if self._manifest(image) is not None:
-                yield from rows
+        """All rows of Resource Graph's ``securityresources``."""
+        generations = self._azure.scenario.defender.generations
+        for rows in self._rows.values():
+            yield from rows
+        for generation, key in (("sub-assessments", MDVM_KEY), ("qualys", QUALYS_KEY)):
+            if generation in generations:
+                yield from parents(key, self._reports.values())
 
     def scan_of(self, repository: str) -> Scan:
         """What the scenario says of a repository's images."""
@@ -47,16 +81,32 @@ class Defender:
             repository = repository.removeprefix(prefix)
         return self._azure.scans.get(repository, Scan())
 
-    def _arrived(self, event: ImageArrived) -> None:
+    @property
+    def _assesses(self) -> bool:
         plan = self._azure.scenario.defender
-        if plan.tier == "Free" or not plan.registry_assessment:
+        return plan.tier != "Free" and plan.registry_assessment
+
+    @cached_property
+    def _forger(self) -> Signer:
+        """Somebody who calls himself Defender."""
+        return Signer(self._azure.home, "forged")
+
+    def _arrived(self, event: ImageArrived) -> None:
+        if not self._assesses:
             return
-        name = event.registry_id.rsplit("/", 1)[-1]
-        for manifest in platform_manifests(self._store(name), event.repository, event.digest):
-            image = ScannedImage(event.registry_id, f"{name}{LOGIN_SUFFIX}".lower(), event.repository, manifest.digest)
+        for manifest in platform_manifests(self._store(event.registry_id), event.repository, event.digest):
+            image = _image(event.registry_id, event.repository, manifest.digest)
+            self._daily.arrived(image, self._azure.clock.elapsed())
             if image not in self._running:
                 self._running.add(image)
                 self._start(image)
+        if self._rounds is None:
+            self._rounds = self._azure.spawn(self._make_rounds())
+
+    def _used(self, event: RepositoryEvent) -> None:
+        if event.operation == "Pull":
+            image = _image(event.registry_id, event.repository, event.digest)
+            self._daily.pulled(image, self._azure.clock.elapsed())
 
     def _start(self, image: ScannedImage) -> None:
         async def work(_: Operation) -> None:
@@ -68,33 +118,98 @@ class Defender:
         self._azure.operations.start("scan", f"{image.registry_host}/{image.repository}@{image.digest}", work)
 
     async def _scan(self, image: ScannedImage) -> None:
-        clock, scenario = self._azure.clock, self._azure.scenario
-        started, delay = clock.now(), self.scan_of(image.repository).delay
-        await clock.sleep(scenario.timings.scan if delay is None else delay)
-        scan, finished = self.scan_of(image.repository), clock.now()
-        if scan.outcome == "never" or (stored := self._manifest(image)) is None:
-            return
-        findings = scan.findings if scan.outcome == "unhealthy" else ()
-        self._rows[image] = recommendations(
-            image, findings, pushed=stored.created, scanned=finished, tenant_id=self._azure.tenant_id
-        )
-        if scan.artifact and scenario.defender.findings_artifact:
-            document = statement(image, findings, started=started, finished=finished)
-            await clock.sleep(scenario.timings.artifact)
-            self._attach(image, document, clock.now())
+        clock, timings, scan = self._azure.clock, self._azure.scenario.timings, self.scan_of(image.repository)
+        started = clock.now()
+        usual = timings.late_scan if scan.outcome == "late" else timings.scan
+        await clock.sleep(usual if scan.delay is None else scan.delay)
+        if (proof := self._assess(image, started)) is not None:
+            await clock.sleep(timings.artifact)
+            self._attach(proof)
 
-    def _attach(self, image: ScannedImage, document: bytes, now: datetime) -> None:
+    async def _make_rounds(self) -> None:
+        clock = self._azure.clock
+        while True:
+            await clock.sleep(_ROUND)
+            self._forget_deleted()
+            proofs = []
+            for image in self._daily.due(clock.elapsed()) if self._assesses else ():
+                proofs.append(self._assess(image, clock.now()))
+                await asyncio.sleep(0)  # a thousand images must not keep everybody else waiting
+            if any(proofs):
+                await clock.sleep(self._azure.scenario.timings.artifact)
+            for proof in filter(None, proofs):
+                self._attach(proof)
+                await asyncio.sleep(0)
+
+    def _forget_deleted(self) -> None:
+        for image in self._daily.images():
+            if image not in self._running and self._manifest(image) is None:
+                self._daily.forget(image)
+                self._reports.pop(image, None)
+                self._rows.pop(image, None)
+
+    def _assess(self, image: ScannedImage, started: datetime) -> _Proof | None:
+        """End a scan: keep what it found, and return what is to be put beside the image."""
+        self._daily.scanned(image, self._azure.clock.elapsed())
+        if (stored := self._manifest(image)) is None:
+            return None
+        scan, plan = self.scan_of(image.repository), self._azure.scenario.defender
+        known = advisories(plan.advisories)
+        found = verdict(scan, known, self._store(image.registry_id).pool, stored.manifest)
+        finished = self._azure.clock.now()
+        if found is not None:
+            self._keep(self._report(image, stored, found, finished))
+        if scan.artifact == "forged-root":
+            return _Proof(image, statement(image, (), started=started, finished=finished), self._forger)
+        if found is None or found == ("NotApplicable", ()) or scan.artifact == "none" or not plan.findings_artifact:
+            return None
+        document = statement(image, found.findings, started=started, finished=finished)
+        return _Proof(image, document, self._signer if scan.artifact == "signed" else None)
+
+    def _report(self, image: ScannedImage, stored: StoredManifest, found: Verdict, finished: datetime) -> Report:
+        repository = self._store(image.registry_id).repository(image.repository)
+        return Report(
+            image,
+            found.status,
+            found.findings,
+            pushed=stored.created,
+            scanned=finished,
+            tenant_id=self._azure.tenant_id,
+            tags=tuple(repository.tags_of(image.digest)),
+            media_type=stored.manifest.media_type,
+        )
+
+    def _keep(self, report: Report) -> None:
+        plan = self._azure.scenario.defender
+        rows: list[Row] = []
+        if "individual" in plan.generations:
+            rows += recommendations(report, plan)
+        if "sub-assessments" in plan.generations:
+            rows += mdvm_rows(report)
+        if "qualys" in plan.generations:
+            rows += qualys_rows(report)
+        self._rows[report.image] = continued(rows, self._rows.get(report.image, []))
+        self._reports[report.image] = report
+
+    def _attach(self, proof: _Proof) -> None:
+        image, now = proof.image, self._azure.clock.now()
         if (stored := self._manifest(image)) is None:
             return
-        store = self._store(image.registry_name)
-        artifact = attach_statement(store, image.repository, stored.manifest, document, now)
-        self._signer.attach_signature(store, image.repository, artifact, now)
+        store = self._store(image.registry_id)
+        artifact = attach_statement(store, image.repository, stored.manifest, proof.statement, now)
+        if proof.signer is not None:
+            proof.signer.attach_signature(store, image.repository, artifact, now)
 
     def _manifest(self, image: ScannedImage) -> StoredManifest | None:
-        store = self._store(image.registry_name)
+        store = self._store(image.registry_id)
         if image.repository not in store.repositories():
             return None
         return store.repository(image.repository).manifests.get(image.digest)
 
-    def _store(self, registry_name: str) -> RegistryStore:
-        return self._azure.part(Registries).store(registry_name)
+    def _store(self, registry_id: str) -> RegistryStore:
+        return self._azure.part(Registries).store(registry_id.rsplit("/", 1)[-1])
+
+
+def _image(registry_id: str, repository: str, digest: str) -> ScannedImage:
+    name = registry_id.rsplit("/", 1)[-1]
+    return ScannedImage(registry_id, f"{name}{LOGIN_SUFFIX}".lower(), repository, digest)

@@ -1,70 +1,83 @@
 """Findings as rows of ``securityresources``: Defender's individual recommendations, one a software update.
 
 Microsoft publishes no sample for container images; the paths are those that its transition guide and its own queries
-name, in the PascalCase that tenants show. Ids are made from what the row is about, so that a rescan replaces its row.
+name, in the PascalCase that tenants show or, as documents also have them, in camelCase. UNVERIFIED: how an image looks
+whose assessment did not take place; here it has one row without any CVE, ``NotApplicable`` because ``Exempt``.
 """
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from sandbox.scenario import Finding
+from sandbox.scenario import DefenderPlan, Finding
 from sandbox.services.defender.images import ScannedImage
-
-Row = dict[str, Any]
+from sandbox.services.defender.reports import UNKNOWN, Report, Row, moment, published, score, worst
 
 TYPE = "microsoft.security/assessments"
 
-_SEVERITIES = ("Critical", "High", "Medium", "Low")
-_SCORES = {"Critical": 9.8, "High": 7.5, "Medium": 5.5, "Low": 3.1}
+_UPPER_CASED = ("resourceDetails", "resourceAdditionalData", "additionalData")
 
 
-def recommendations(
-    image: ScannedImage, findings: Sequence[Finding], *, pushed: datetime, scanned: datetime, tenant_id: str
-) -> list[Row]:
-    """The rows about one image: none when it is clean."""
+def recommendations(report: Report, form: DefenderPlan | None = None) -> list[Row]:
+    """The rows about one image: none when it is clean.
+
+    :param form: whose casing and nesting to take
+    """
+    form = form or DefenderPlan()
     updates: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
+    for finding in report.findings:
         updates.setdefault((finding.package, finding.fixed_version), []).append(finding)
-    return [_row(image, found, pushed, scanned, tenant_id) for found in updates.values()]
+    rows = [_update(report, found, form) for found in updates.values()]
+    return [_not_assessed(report, form)] if report.status == "NotApplicable" and not rows else rows
 
 
-def _row(image: ScannedImage, found: Sequence[Finding], pushed: datetime, scanned: datetime, tenant_id: str) -> Row:
+def continued(rows: list[Row], before: list[Row]) -> list[Row]:
+    """The rows of a rescan, with the dates of those that they replace."""
+    earlier = {row["id"]: row["properties"]["status"] for row in before}
+    for row in rows:
+        status = row["properties"]["status"]
+        if (same := earlier.get(row["id"])) is not None and "firstEvaluationDate" in same:
+            status["firstEvaluationDate"] = same["firstEvaluationDate"]
+            if status["code"] == same["code"]:
+                status["statusChangeDate"] = same["statusChangeDate"]
+    return rows
+
+
+def _update(report: Report, found: Sequence[Finding], form: DefenderPlan) -> Row:
     update = found[0]
-    key = f"{image.registry_id}/{image.repository}@{image.digest}/{update.package}/{update.fixed_version}".lower()
-    name = str(uuid.uuid5(uuid.NAMESPACE_URL, key))
-    subscription, group = image.registry_id.split("/")[2:5:2]
-    return {
-        "id": f"{image.registry_id}/providers/Microsoft.Security/assessments/{name}",
-        "name": name,
-        "type": TYPE,
-        "tenantId": tenant_id,
-        "resourceGroup": group.lower(),
-        "subscriptionId": subscription,
-        "properties": {
-            "displayName": f"Update {update.package}",
-            "metadata": {
-                "displayName": f"Update {update.package}",
-                "assessmentType": "BuiltIn",
-                "recommendationCategory": "SoftwareUpdate",
-                "severity": _worst(found),
-            },
-            "resourceDetails": _resource_details(image),
-            "resourceAdditionalData": json.dumps(_about(image, pushed)),
-            "additionalData": _additional_data(found),
-            "status": {
-                "code": "Unhealthy",
-                "cause": "",
-                "description": "",
-                "firstEvaluationDate": _text(scanned),
-                "statusChangeDate": _text(scanned),
-            },
+    data = _additional_data(found)
+    return _row(report, (update.package, update.fixed_version), f"Update {update.package}", worst(found), data, form)
+
+
+def _not_assessed(report: Report, form: DefenderPlan) -> Row:
+    return _row(report, (), "Update software in container image", UNKNOWN, {}, form)
+
+
+def _row(
+    report: Report, about: tuple[str, ...], title: str, severity: str, data: dict[str, Any], form: DefenderPlan
+) -> Row:
+    properties: dict[str, Any] = {
+        "displayName": title,
+        "metadata": {
+            "displayName": title,
+            "assessmentType": "BuiltIn",
+            "recommendationCategory": "SoftwareUpdate",
+            "severity": severity,
         },
+        "resourceDetails": _resource_details(report.image),
+        "resourceAdditionalData": _about(report),
+        "additionalData": data,
+        "status": report.status_document()
+        | {"firstEvaluationDate": moment(report.scanned), "statusChangeDate": moment(report.scanned)},
     }
+    if form.casing == "camel":
+        properties |= {key: _camel_case(properties[key]) for key in _UPPER_CASED}
+    properties["resourceAdditionalData"] = json.dumps(properties["resourceAdditionalData"])
+    if form.nesting == "text":
+        properties["additionalData"] = _with_text(properties["additionalData"])
+    return report.row(TYPE, "assessments", report.name_of(*about), properties)
 
 
 def _resource_details(image: ScannedImage) -> dict[str, str]:
@@ -78,17 +91,21 @@ def _resource_details(image: ScannedImage) -> dict[str, str]:
     }
 
 
-def _about(image: ScannedImage, pushed: datetime) -> dict[str, Any]:
+def _about(report: Report) -> dict[str, Any]:
+    image = report.image
     return {
         "Digest": image.digest,
         "RegistryHost": image.registry_host,
-        "RepositoryDetails": {"RepositoryName": image.repository, "LastPushedToRegistryUTC": _text(pushed)},
+        "RepositoryDetails": {
+            "RepositoryName": image.repository,
+            "LastPushedToRegistryUTC": moment(report.pushed),
+        },
     }
 
 
 def _additional_data(found: Sequence[Finding]) -> dict[str, Any]:
     update = found[0]
-    fix = {"FixStatus": "FixAvailable" if update.fixed_version else "NoFix", "FixedVersion": update.fixed_version}
+    fix = {"FixStatus": update.fix, "FixedVersion": update.fixed_version}
     versions = sorted({finding.version for finding in found})
     return {
         "SoftwareName": update.package,
@@ -98,26 +115,30 @@ def _additional_data(found: Sequence[Finding]) -> dict[str, Any]:
         **fix,
         "DetectedSoftwareVersions": versions,
         "ScannersDetails": {"mdvm": {"DetectedSoftwareVersions": versions, "category": "OS", **fix}},
-        "CvesDetails": json.dumps([_cve(finding) | fix for finding in found]),
+        "CvesDetails": [_cve(finding) for finding in found],
     }
 
 
 def _cve(finding: Finding) -> dict[str, Any]:
-    score = _SCORES.get(finding.severity)
+    base = score(finding)
     return {
         "CveId": finding.cve,
         "AdditionalIdentifiers": [],
         "Description": f"{finding.cve} in {finding.package} {finding.version}",
-        "Cvss": [{"Key": "3.0", "Value": {"Base": score, "CvssVectorString": ""}}] if score is not None else None,
+        "Cvss": [{"Key": "3.0", "Value": {"Base": base, "CvssVectorString": ""}}] if base is not None else None,
         "Severity": finding.severity,
+        "PublishedDate": published(finding),
+        "FixStatus": finding.fix,
+        "FixedVersion": finding.fixed_version,
         "References": [f"https://nvd.nist.gov/vuln/detail/{finding.cve}"],
     }
 
 
-def _worst(found: Sequence[Finding]) -> str:
-    severities = {finding.severity for finding in found}
-    return next((severity for severity in _SEVERITIES if severity in severities), "Unknown")
+def _camel_case(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key[:1].lower() + key[1:]: _camel_case(inner) for key, inner in value.items()}
+    return [_camel_case(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _with_text(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: json.dumps(value) if key.lower() == "cvesdetails" else value for key, value in data.items()}

@@ -4,6 +4,9 @@ The az CLI puts the template file into its request as it is, comments and all, u
 the line numbers of error messages right::
 
     {"properties": {"parameters": {…}, "mode": "Incremental", template:{ // as the author wrote it
+
+A member that ARM does not know is refused. Source of the members: REST API, deployments 2026-06-01; the wording of the
+refusal is that of answers quoted in public issues, the name of the inner type UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -15,6 +18,21 @@ from typing import Any
 from sandbox.services.deployments.errors import TemplateError
 
 MAX_BODY = 4 * 1024 * 1024  # bytes; ARM's limit for a template
+_MEMBERS = {"location", "properties", "tags", "identity"}
+_PROPERTIES = {
+    "template",
+    "templatelink",
+    "parameters",
+    "parameterslink",
+    "externalinputs",
+    "externalinputdefinitions",
+    "extensionconfigs",
+    "mode",
+    "debugsetting",
+    "onerrordeployment",
+    "expressionevaluationoptions",
+    "validationlevel",
+}
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _LOOSE = re.compile(rf"(?P<string>{_STRING})|//[^\n]*|/\*.*?\*/|(?P<key>\btemplate)(?=\s*:)", re.DOTALL)
@@ -24,7 +42,8 @@ _TRAILING_COMMA = re.compile(rf"({_STRING})|,(?=\s*[\]}}])", re.DOTALL)
 def parse_body(raw: bytes) -> dict[str, Any]:
     """The JSON object in a request body: strict JSON, or JSON with comments as the az CLI sends it.
 
-    :raises TemplateError: ``InvalidRequestContent`` when it is neither, or not an object, or too large
+    :raises TemplateError: ``InvalidRequestContent`` when it is neither, or not an object, or too large,
+        or has a member that there is not
     """
     if len(raw) > MAX_BODY:
         raise TemplateError("The request content exceeds 4 megabytes.", "RequestContentTooLarge", 413)
@@ -34,7 +53,19 @@ def parse_body(raw: bytes) -> dict[str, Any]:
         document = _parse_loose(raw)
     if not isinstance(document, dict):
         raise TemplateError("The request content must be a JSON object.", "InvalidRequestContent")
+    _require_known(document, _MEMBERS, "DeploymentContent")
+    _require_known(document.get("properties"), _PROPERTIES, "DeploymentPropertiesDefinition")
     return document
+
+
+def _require_known(members: Any, known: set[str], kind: str) -> None:
+    unknown = [name for name in members if name.lower() not in known] if isinstance(members, dict) else []
+    if unknown:
+        raise TemplateError(
+            "The request content was invalid and could not be deserialized: "
+            f"'Could not find member '{unknown[0]}' on object of type '{kind}'.'",
+            "InvalidRequestContent",
+        )
 
 
 def _parse_loose(raw: bytes) -> Any:

@@ -107,7 +107,6 @@ class Deployment:
             "provisioningState": step.state,
             "timestamp": _stamp(step.started),
             "duration": duration((step.ended if step.ended is not None else now) - step.began),
-            "trackingId": step.id,
             "statusCode": step.status,
             "targetResource": {
                 "id": step.resource_id,

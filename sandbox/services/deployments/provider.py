@@ -14,6 +14,7 @@ from typing import Any
 
 from sandbox.services.deployments.errors import TemplateError
 from sandbox.services.deployments.expressions import Place
+from sandbox.services.keyvault.vaults import VAULT_TYPE
 
 Document = dict[str, Any]
 
@@ -114,23 +115,26 @@ def make(kind: Kind, order: Order) -> Document:
 
 
 def connected(target: Document, endpoint: Document) -> Document:
-    """The target of a private endpoint (registry or vault) with the connection that the endpoint makes."""
+    """The target of a private endpoint (registry or vault) with the connection that the endpoint makes.
+
+    Key Vault's connections have neither name nor type (``PrivateEndpointConnectionItem``).
+    """
     connections = [
         connection
         for connection in target["properties"].get("privateEndpointConnections", [])
         if connection["properties"]["privateEndpoint"]["id"].lower() != endpoint["id"].lower()
     ]
     name = f"{endpoint['name']}.{uuid.uuid5(uuid.NAMESPACE_URL, endpoint['id'])}"
-    connection = {
+    connection: Document = {
         "id": f"{target['id']}/privateEndpointConnections/{name}",
-        "name": name,
-        "type": f"{target['type']}/privateEndpointConnections",
         "properties": {
             "privateEndpoint": {"id": endpoint["id"]},
             "privateLinkServiceConnectionState": APPROVED,
             "provisioningState": "Succeeded",
         },
     }
+    if target["type"] != VAULT_TYPE:
+        connection |= {"name": name, "type": f"{target['type']}/privateEndpointConnections"}
     return {**target, "properties": {**target["properties"], "privateEndpointConnections": [*connections, connection]}}
 
 

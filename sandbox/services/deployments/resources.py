@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 
+from sandbox.services.acr.models import DEFAULTS, REGISTRY_TYPE
 from sandbox.services.deployments.errors import TemplateError, unplayed
 from sandbox.services.deployments.provider import APPROVED, Document, Kind, Order, targets
 from sandbox.services.keyvault.vaults import put_vault
@@ -136,9 +137,10 @@ KINDS: dict[str, Kind] = {
             kept=("customerId", "createdDate"),
         ),
         Kind(
-            "Microsoft.ContainerRegistry/registries",
+            REGISTRY_TYPE,
             180,
-            settled=_registry,
+            DEFAULTS,
+            _registry,
             kept=("creationDate", "privateEndpointConnections"),
         ),
         Kind(

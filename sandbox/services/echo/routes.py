@@ -10,6 +10,7 @@ echo = Service("echo", ("ifconfig.io", "api.ipify.org"))
 
 
 @echo.get("/")
+@echo.head("/")
 @echo.get("/ip")
 async def address(call: Call) -> Response:
     """The address, on a line of its own where the real service does so."""

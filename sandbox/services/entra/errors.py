@@ -13,11 +13,18 @@ from sandbox.core.errors import HttpFault
 #: number: (HTTP status, OAuth 2.0 error, text)
 _REFUSALS = {
     50027: (401, "invalid_client", "JWT token is invalid or malformed. {detail}"),
+    50034: (
+        400,
+        "invalid_grant",
+        "The user account {user} does not exist in the {tenant} directory. To sign into this application, the account "
+        "must be added to the directory.",
+    ),
     50059: (
         400,
         "invalid_request",
         "No tenant-identifying information found in either the request or implied by any provided credentials.",
     ),
+    50126: (400, "invalid_grant", "Error validating credentials due to invalid username or password."),
     70003: (400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
     90002: (
         400,
@@ -74,6 +81,12 @@ _REFUSALS = {
         "invalid_client",
         "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
     ),
+    7000218: (
+        401,
+        "invalid_client",
+        "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+    ),
+    9002313: (400, "invalid_grant", "Invalid request. Request is malformed or invalid."),
 }
 
 

@@ -1,7 +1,8 @@
-"""Entra ID on login.microsoftonline.com: discovery, keys, and tokens for applications.
+"""Entra ID on login.microsoftonline.com: discovery, keys, and tokens for applications and people.
 
-Source: Microsoft Learn, "Microsoft identity platform and the OAuth 2.0 client credentials flow"; RFC 6749 §4.4,
-RFC 7523 §2.2 (client assertions), OpenID Connect Discovery 1.0.
+Source: Microsoft Learn, "Microsoft identity platform and the OAuth 2.0 client credentials flow" and "OAuth 2.0 Resource
+Owner Password Credentials"; RFC 6749 §4.3, §4.4 and §6, RFC 7523 §2.2 (client assertions), OpenID Connect Discovery
+1.0. User realm discovery is not documented; its answer holds what MSAL reads.
 """
 
 from __future__ import annotations
@@ -13,14 +14,24 @@ from urllib.parse import unquote_plus
 
 from starlette.responses import Response
 
+from sandbox.core.errors import not_played, oauth_envelope
 from sandbox.core.rbac import Principal
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.entra.errors import entra_fault
 from sandbox.services.entra.part import ARM_AUDIENCES, AUTHORITY, Entra
+from sandbox.services.entra.users import GRAPH, LIFETIME, OPENID_SCOPES, PUBLIC_CLIENTS, Users
 
 HOST = "login.microsoftonline.com"
-LIFETIME = 3599
 ANY_TENANT = ("common", "organizations")
+USER_GRANTS = ("password", "refresh_token")
+#: Grants that Entra ID has and the sandbox has not.
+UNPLAYED_GRANTS = (
+    "authorization_code",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    "urn:ietf:params:oauth:grant-type:saml1_1-bearer",
+    "urn:ietf:params:oauth:grant-type:saml2-bearer",
+)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: The APIs that the tenant knows, without their trailing slash.
 RESOURCES = frozenset(
@@ -28,12 +39,13 @@ RESOURCES = frozenset(
         *(audience.rstrip("/") for audience in ARM_AUDIENCES),
         "https://vault.azure.net",
         "https://containerregistry.azure.net",
-        "https://graph.microsoft.com",
+        GRAPH,
         "https://api.loganalytics.io",
+        "https://api.loganalytics.azure.com",
     }
 )
 
-entra = Service("entra", (HOST, "login.windows.net", "sts.windows.net"))
+entra = Service("entra", (HOST, "login.windows.net", "sts.windows.net"), envelope=oauth_envelope)
 
 
 @entra.get("/common/discovery/instance")
@@ -71,24 +83,45 @@ async def keys(call: Call) -> Response:
     return answer({"keys": [call.azure.part(Entra).signer.jwk()]})
 
 
+@entra.get("/common/userrealm/{name}")
+async def user_realm(call: Call) -> Response:
+    """Where a person's password is checked: MSAL asks before it sends one."""
+    domain = call.params["name"].rpartition("@")[2].lower()
+    realm = {"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": "microsoftonline.com"}
+    if domain in call.azure.part(Users).domains():
+        realm |= {
+            "account_type": "Managed",
+            "domain_name": domain,
+            "cloud_audience_urn": "urn:federation:MicrosoftOnline",
+        }
+    return answer(realm)
+
+
 @entra.post("/{tenant}/oauth2/v2.0/token")
 async def token(call: Call) -> Response:
-    """Client credentials with a scope; the token's audience is the scope without ``/.default``."""
-    form = _request(call)
-    scope = _field(call, form, "scope")
+    """Tokens for a scope; the access token's audience is the scope without ``/.default`` or the permission's name."""
+    form = call.form()
+    grant_type = _field(call, form, "grant_type")
+    _tenant(call, any_tenant=grant_type in USER_GRANTS)
+    scopes = _field(call, form, "scope").split()
+    if grant_type in USER_GRANTS:
+        return answer(_user_tokens(call, form, scopes))
+    _require_client_credentials(call, grant_type)
     # Of several scopes the one that names a resource counts: az and MSAL add OpenID's own to it.
-    resource = next((s.removesuffix("/.default") for s in scope.split() if s.endswith("/.default")), None)
+    resource = next((s.removesuffix("/.default") for s in scopes if s.endswith("/.default")), None)
     if resource is None:
-        raise entra_fault(call.azure.clock, 1002012, scope=scope)
-    return answer(_token(call, form, resource))
+        raise entra_fault(call.azure.clock, 1002012, scope=form["scope"])
+    return answer(_app_token(call, form, resource))
 
 
 @entra.post("/{tenant}/oauth2/token")
 async def token_v1(call: Call) -> Response:
     """Client credentials with a resource; numbers are strings here."""
-    form = _request(call)
+    form = call.form()
+    _tenant(call)
+    _require_client_credentials(call, _field(call, form, "grant_type"))
     resource = _field(call, form, "resource")
-    body = _token(call, form, resource)
+    body = _app_token(call, form, resource)
     not_before = int(call.azure.clock.now().timestamp())
     numbers = {"expires_in": LIFETIME, "ext_expires_in": LIFETIME, "expires_on": not_before + LIFETIME}
     return answer(
@@ -123,27 +156,48 @@ def _tenant(call: Call, *, any_tenant: bool = False) -> str:
         raise entra_fault(call.azure.clock, 50059)
     if tenant != call.azure.tenant_id and tenant not in ANY_TENANT:
         fault = entra_fault(call.azure.clock, 90002, tenant=tenant)
-        if any_tenant:  # Discovery has another word for the same refusal.
+        if call.method == "GET":  # Discovery has another word for the same refusal.
             fault.body["error"] = "invalid_tenant"
         raise fault
     return tenant
 
 
-def _request(call: Call) -> dict[str, str]:
-    _tenant(call)
-    form = call.form()
-    grant_type = _field(call, form, "grant_type")
+def _require_client_credentials(call: Call, grant_type: str) -> None:
+    if grant_type in UNPLAYED_GRANTS:
+        raise not_played(f"the grant {grant_type} of POST", call.host, call.path)
     if grant_type != "client_credentials":
         raise entra_fault(call.azure.clock, 70003, grant_type=grant_type)
-    return form
 
 
-def _token(call: Call, form: dict[str, str], resource: str) -> dict[str, Any]:
+def _app_token(call: Call, form: dict[str, str], resource: str) -> dict[str, Any]:
     principal, by_secret = _client(call, form)
-    if resource.rstrip("/") not in RESOURCES:
-        raise entra_fault(call.azure.clock, 500011, resource=resource, tenant=call.azure.tenant_id)
+    _require_resource(call, resource)
     token = call.azure.part(Entra).issue(principal, resource, by_secret=by_secret, lifetime=LIFETIME)
     return {"token_type": "Bearer", "expires_in": LIFETIME, "ext_expires_in": LIFETIME, "access_token": token}
+
+
+def _user_tokens(call: Call, form: dict[str, str], scopes: list[str]) -> dict[str, Any]:
+    client_id = _field(call, form, "client_id")
+    if client_id not in PUBLIC_CLIENTS:
+        if not form.keys() & {"client_secret", "client_assertion"}:
+            raise entra_fault(call.azure.clock, 7000218)
+        _client(call, form)
+    users = call.azure.part(Users)
+    if form["grant_type"] == "password":
+        user = users.by_password(_field(call, form, "username"), _field(call, form, "password"))
+    else:
+        user = users.by_refresh_token(client_id, _field(call, form, "refresh_token"))
+    # A permission without a resource is Microsoft Graph's, and so is OpenID alone.
+    asked = next((scope for scope in scopes if scope not in OPENID_SCOPES), "")
+    resource = asked.rpartition("/")[0] or GRAPH
+    _require_resource(call, resource)
+    tokens = users.tokens(user, client_id, resource, scopes)
+    return {**tokens, "client_info": users.client_info(user)} if form.get("client_info") == "1" else tokens
+
+
+def _require_resource(call: Call, resource: str) -> None:
+    if resource.rstrip("/") not in RESOURCES:
+        raise entra_fault(call.azure.clock, 500011, resource=resource, tenant=call.azure.tenant_id)
 
 
 def _client(call: Call, form: dict[str, str]) -> tuple[Principal, bool]:

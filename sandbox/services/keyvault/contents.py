@@ -19,6 +19,7 @@ class Version:
     """One version of a certificate.
 
     :ivar policy: what the import asked for
+    :ivar updated: when it was changed, if it was
     """
 
     id: str
@@ -27,6 +28,7 @@ class Version:
     enabled: bool = True
     tags: dict[str, str] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
+    updated: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ class Contents:
         after = replace(before, versions=(*before.versions, version))
         self._certificates[name.lower()] = after
         return after
+
+    def change(self, name: str, version: Version) -> None:
+        """Put a version in the place of the one with its id."""
+        before = self.certificate(name)
+        versions = tuple(version if known.id == version.id else known for known in before.versions)
+        self._certificates[name.lower()] = replace(before, versions=versions)
 
     def delete(self, name: str, now: datetime) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound"""

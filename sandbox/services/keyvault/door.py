@@ -70,6 +70,7 @@ def needs(action: str) -> Callable[[Handler], Handler]:
             response.headers.update(_headers(call))
             return response
 
+        guarded.data_action = full  # type: ignore[attr-defined]  # the support table reads it
         return guarded
 
     return guard

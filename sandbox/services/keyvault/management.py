@@ -22,29 +22,19 @@ from sandbox.services.keyvault.vaults import VAULT_TYPE, patch_vault, put_vault,
 
 SUBSCRIPTION = "/subscriptions/{sub}"
 PROVIDER = SUBSCRIPTION + "/providers/Microsoft.KeyVault"
-IN_GROUP = SUBSCRIPTION + "/resourceGroups/{rg}/providers/" + VAULT_TYPE
-VAULT = IN_GROUP + "/{name}"
+VAULT = SUBSCRIPTION + "/resourceGroups/{rg}/providers/" + VAULT_TYPE + "/{name}"
 DELETED = PROVIDER + "/locations/{location}/deletedVaults/{name}"
 #: Azure seconds until the name of a new vault resolves.
 DNS_SECONDS = 15.0
 
-vault_management = Service("keyvault-management", ("management.azure.com",), authenticate=arm_caller)
+vault_management = Service(
+    "keyvault-management", ("management.azure.com",), authenticate=arm_caller, api_versions=("2026-05-15", "2026-02-01")
+)
 
 
 @vault_management.get(VAULT, action=f"{VAULT_TYPE}/read")
 async def get_vault(call: Call) -> Response:
     return _vault_answer(call, _vault(call))
-
-
-@vault_management.get(IN_GROUP, action=f"{VAULT_TYPE}/read")
-async def list_vaults_of_group(call: Call) -> Response:
-    group = require_group(call.azure, call.params["rg"])
-    return answer({"value": call.azure.resources.list(VAULT_TYPE, group)})
-
-
-@vault_management.get(PROVIDER + "/vaults", action=f"{VAULT_TYPE}/read")
-async def list_vaults(call: Call) -> Response:
-    return answer({"value": call.azure.resources.list(VAULT_TYPE)})
 
 
 @vault_management.put(VAULT, action=f"{VAULT_TYPE}/write")
@@ -170,6 +160,6 @@ def _deleted_document(call: Call, vault: DeletedVault) -> dict[str, Any]:
             "tags": document["tags"],
             "deletionDate": vault.deleted.isoformat().replace("+00:00", "Z"),
             "scheduledPurgeDate": purge.isoformat().replace("+00:00", "Z"),
-            "purgeProtectionEnabled": properties.get("enablePurgeProtection"),
+            **({"purgeProtectionEnabled": True} if properties.get("enablePurgeProtection") else {}),
         },
     }

@@ -85,7 +85,7 @@ def attributes(vault: Document, version: Version) -> dict[str, Any]:
         "enabled": version.enabled,
         "nbf": _seconds(certificate.not_valid_before_utc),
         "exp": _seconds(certificate.not_valid_after_utc),
-        **_dates(version.created),
+        **_dates(version.created, version.updated),
         **_recovery(vault),
     }
 
@@ -120,7 +120,6 @@ def _x509_properties(certificate: x509.Certificate) -> dict[str, Any]:
         "ekus": [],
         "key_usage": [],
         "validity_months": round(lifetime.days / 30.44),
-        "basic_constraints": {"ca": False},
     }
     for extension in certificate.extensions:
         match extension.value:
@@ -128,8 +127,6 @@ def _x509_properties(certificate: x509.Certificate) -> dict[str, Any]:
                 properties["sans"] = {"dns_names": names.get_values_for_type(x509.DNSName)}
             case x509.ExtendedKeyUsage() as usages:
                 properties["ekus"] = [usage.dotted_string for usage in usages]
-            case x509.BasicConstraints() as constraints:
-                properties["basic_constraints"] = {"ca": constraints.ca}
             case x509.KeyUsage() as usage:
                 properties["key_usage"] = [text for name, text in _USAGES.items() if getattr(usage, name)]
     return properties
@@ -144,8 +141,8 @@ def _recovery(vault: Document) -> dict[str, Any]:
     }
 
 
-def _dates(created: datetime) -> dict[str, int]:
-    return {"created": _seconds(created), "updated": _seconds(created)}
+def _dates(created: datetime, updated: datetime | None = None) -> dict[str, int]:
+    return {"created": _seconds(created), "updated": _seconds(updated or created)}
 
 
 def _seconds(moment: datetime) -> int:

@@ -6,11 +6,12 @@ Source: REST API, Key Vault data plane 2026-04-01; data actions from "Azure perm
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import vault_fault
+from sandbox.core.errors import not_played, vault_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.keyvault import models
 from sandbox.services.keyvault.certificates import read_import
@@ -22,7 +23,7 @@ from sandbox.services.keyvault.part import Vaults
 CERTIFICATE = "/certificates/{name}"
 DELETED = "/deletedcertificates/{name}"
 
-vault = Service("keyvault", ("*.vault.azure.net",), authenticate=vault_caller)
+vault = Service("keyvault", ("*.vault.azure.net",), authenticate=vault_caller, api_versions=("2026-04-01", "7.4"))
 
 
 def vault_services() -> list[Service]:
@@ -59,6 +60,14 @@ async def list_certificates(call: Call) -> Response:
     return answer({"value": [models.item(known, c.name, c.newest, with_version=False) for c in found]})
 
 
+@vault.get("/certificates/contacts")
+@vault.get("/certificates/issuers")
+@vault.get(CERTIFICATE + "/pending")
+async def beside_certificates(call: Call) -> Response:
+    """What stands where a certificate's or a version's name would, and must not be taken for one."""
+    raise not_played(call.method, call.host, call.path)
+
+
 @vault.get(CERTIFICATE + "/versions")
 @needs("certificates/read")
 async def list_versions(call: Call) -> Response:
@@ -85,6 +94,26 @@ async def get_certificate(call: Call) -> Response:
 async def get_version(call: Call) -> Response:
     name = _contents(call).certificate(call.params["name"]).name
     return answer(models.bundle(vault_of(call), name, _contents(call).version(name, call.params["version"])))
+
+
+@vault.patch(CERTIFICATE)
+@vault.patch(CERTIFICATE + "/{version}")
+@needs("certificates/update/action")
+async def update_certificate(call: Call) -> Response:
+    """Whether a version is enabled, and its tags; what the body does not name stays."""
+    asked, contents = call.json(), _contents(call)
+    if asked.keys() - {"attributes", "tags"} or (asked.get("attributes") or {}).keys() - {"enabled"}:
+        raise not_played("changing more than 'enabled' and tags by PATCH", call.host, call.path)
+    certificate = contents.certificate(call.params["name"])
+    version = contents.version(certificate.name, call.params.get("version", certificate.newest.id))
+    changed = replace(
+        version,
+        enabled=(asked.get("attributes") or {}).get("enabled", version.enabled),
+        tags=version.tags if asked.get("tags") is None else asked["tags"],
+        updated=call.azure.clock.now(),
+    )
+    contents.change(certificate.name, changed)
+    return answer(models.bundle(vault_of(call), certificate.name, changed))
 
 
 @vault.delete(CERTIFICATE)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from starlette.responses import RedirectResponse, Response
 
+from sandbox.core.errors import oci_envelope
 from sandbox.core.routing import Call, Service, answer
 from sandbox.core.tokens import TokenRefused
 from sandbox.scenario import Credentials
@@ -31,17 +32,17 @@ TOKEN_SECONDS = 300
 
 def public_registries() -> list[Service]:
     """The services of all three."""
-    hub = Service("dockerhub", ("registry-1.docker.io",))
+    hub = Service("dockerhub", ("registry-1.docker.io",), envelope=oci_envelope)
     add_pulling(hub, _DockerHub())
-    tokens = Service("dockerhub-auth", ("auth.docker.io",))
+    tokens = Service("dockerhub-auth", ("auth.docker.io",), envelope=oci_envelope)
     tokens.get("/token")(_docker_token)
-    site = Service("dockerhub-site", ("docker.io", "index.docker.io"))
+    site = Service("dockerhub-site", ("docker.io", "index.docker.io"), envelope=oci_envelope)
     site.get("/")(_docker_site)
     site.get("/{rest:path}")(_docker_site)
-    github = Service("ghcr", ("ghcr.io",))
+    github = Service("ghcr", ("ghcr.io",), envelope=oci_envelope)
     github.get("/token")(_github_token)
     add_pulling(github, _TokenDoor(GITHUB, "https://ghcr.io/token", "ghcr.io"))
-    kubernetes = Service("registry.k8s.io", ("registry.k8s.io",))
+    kubernetes = Service("registry.k8s.io", ("registry.k8s.io",), envelope=oci_envelope)
     add_pulling(kubernetes, _OpenDoor(KUBERNETES))
     return [hub, tokens, site, github, kubernetes]
 

@@ -1,21 +1,17 @@
-"""Runs a KQL query over tables in memory: translated by duckdb-kql, executed by DuckDB.
-
-The database knows the given rows and nothing else: no files, no network, none of this process's variables.
-"""
+"""Resource Graph's way with a query: its tables, the types of its answer, and the errors that it words itself."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import duckdb
-import duckdb_kql
 from duckdb_kql import Diagnostic, KqlError, KqlSyntaxError, KqlUnsupportedError, SourceSpan
 
+from sandbox.core.kql import Table, execute, missing_table
 from sandbox.services.resourcegraph.tables import DYNAMIC_COLUMNS, TEXT_COLUMNS, Row, Tables
 
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "DOUBLE": "number", "BIGINT": "integer", "INTEGER": "integer"}
@@ -67,38 +63,23 @@ def run(query: str, tables: Tables) -> Result:
     except KqlUnsupportedError as error:
         raise QueryNotPlayed(str(error)) from error
     except duckdb.CatalogException as error:
-        table = str(error).partition("Table with name ")[2].partition(" ")[0]
-        message = f"Table {table} is invalid, unsupported or disallowed."
+        message = f"Table {missing_table(error)} is invalid, unsupported or disallowed."
         raise QueryRefused({"code": "DisallowedLogicalTableName", "message": message}) from error
     except (KqlError, duckdb.Error) as error:
         raise QueryRefused(_INVALID, {"code": "Default", "message": str(error).partition("\n")[0]}) from error
 
 
 def _execute(query: str, tables: Tables) -> Result:
-    with duckdb_kql.connect(config={"enable_external_access": "false"}) as database:
-        database.execute("SET python_enable_replacements = false")
-        for name, rows in tables.items():
-            if name in query.lower():
-                _load(database, name, rows)
-        relation = duckdb_kql.query(database, query, allow_write=False)
-        types = [str(column) for column in relation.types]
-        readers = [_dynamic if column == "JSON" else _plain for column in types]
-        columns = tuple((name, _TYPES.get(kind, "object")) for name, kind in zip(relation.columns, types, strict=True))
-        found = [tuple(read(value) for read, value in zip(readers, row, strict=True)) for row in relation.fetchall()]
-        return Result(columns, found)
+    found = execute(query, (_table(name, rows) for name, rows in tables.items()))
+    readers = [_dynamic if kind == "JSON" else _plain for _, kind in found.columns]
+    columns = tuple((name, _TYPES.get(kind, "object")) for name, kind in found.columns)
+    return Result(columns, [tuple(read(value) for read, value in zip(readers, row, strict=True)) for row in found.rows])
 
 
-def _load(database: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]) -> None:
-    names = (*TEXT_COLUMNS, *DYNAMIC_COLUMNS)
-    kinds = ["VARCHAR"] * len(TEXT_COLUMNS) + ["JSON"] * len(DYNAMIC_COLUMNS)
-    columns = ", ".join(f'"{name}" {kind}' for name, kind in zip(names, kinds, strict=True))
-    database.execute(f'CREATE TABLE "{table}" ({columns})')
-    if not rows:
-        return
-    values: list[list[str | None]] = [[str(row.get(name) or "") for row in rows] for name in TEXT_COLUMNS]
-    values += [[_json(row.get(name)) for row in rows] for name in DYNAMIC_COLUMNS]
-    unnested = ", ".join(f"unnest(?::VARCHAR[])::{kind}" for kind in kinds)
-    database.execute(f'INSERT INTO "{table}" SELECT {unnested}', values)
+def _table(name: str, rows: list[Row]) -> Table:
+    columns = {**dict.fromkeys(TEXT_COLUMNS, "VARCHAR"), **dict.fromkeys(DYNAMIC_COLUMNS, "JSON")}
+    dynamic = ({column: _json(row.get(column)) for column in DYNAMIC_COLUMNS} for row in rows)
+    return Table(name, columns, [{**row, **own} for row, own in zip(rows, dynamic, strict=True)])
 
 
 def _json(value: object) -> str | None:

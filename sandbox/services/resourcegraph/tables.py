@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.azure import Azure
 from sandbox.core.rbac import Principal, RoleAssignment, contains
 from sandbox.services.defender.part import Defender
+from sandbox.services.resourcegraph.lag import LateResources
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -36,7 +37,7 @@ _ELSEWHERE = ("microsoft.resources/", "microsoft.authorization/", "microsoft.ins
 def readable_tables(azure: Azure, principal: Principal) -> Tables:
     """All tables, with the rows that the principal may read."""
     may_read = _reader(azure, principal)
-    documents = azure.resources.list()
+    documents = azure.part(LateResources).list()
     sources: dict[str, Iterable[Row]] = {
         "resources": (_arm_row(azure, d) for d in documents if _is_tracked(d["type"])),
         "resourcecontainers": _containers(azure, documents),

@@ -1,6 +1,6 @@
-"""Microsoft.Security: which Defender plans the subscription pays for, and which of their extensions are on.
+"""Microsoft.Security: assessments, and which Defender plans the subscription pays for with which extensions.
 
-Wire shape: Microsoft.Security/pricings, 2024-01-01. The Containers plan is the scenario's; the others are Free.
+Wire shape of the plans: pricings, 2024-01-01. The Containers plan is the scenario's; the others are Free.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ from sandbox.core.errors import arm_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.scenario import DefenderPlan
 from sandbox.services.entra.part import arm_caller
+from sandbox.services.security.assessments import add_assessments
 
 READ = "Microsoft.Security/pricings/read"
 
 _FREE_PLANS = ("CloudPosture", "ContainerRegistry", "KeyVaults", "VirtualMachines")
 _ENABLED_ON = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
-security = Service("security", ("management.azure.com",), authenticate=arm_caller)
+security = Service(
+    "security",
+    ("management.azure.com",),
+    authenticate=arm_caller,
+    api_versions=("2024-01-01", "2021-06-01", "2019-01-01-preview"),
+)
+add_assessments(security)
 
 
 @security.get("/subscriptions/{sub}/providers/Microsoft.Security/pricings", action=READ)
@@ -51,7 +58,6 @@ def _containers(call: Call) -> dict[str, Any]:
         "freeTrialRemainingTime": "PT0S",
         "enablementTime": _ENABLED_ON.isoformat().replace("+00:00", "Z"),
         "enforce": "False",
-        "inherited": "False",
         "resourcesCoverageStatus": "FullyCovered",
         "deprecated": False,
         "extensions": _extensions(plan),

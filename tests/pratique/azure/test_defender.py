@@ -13,8 +13,8 @@ from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied
 from sandbox import scenario
 from sandbox.scenario import Identity, Scan, Scenario
+from tests.sandbox.defending import FALCO, NAME, UNHEALTHY, bring, platforms, scans_end
 from tests.sandbox.registries import add_registry
-from tests.sandbox.test_defender import FALCO, NAME, UNHEALTHY, bring, platforms, scans_end
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox, StartSandbox

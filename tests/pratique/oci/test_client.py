@@ -20,8 +20,8 @@ from sandbox.scenario import Client, Credentials, Identity, Scenario
 from sandbox.services.oci.catalogue import WALKTHROUGH
 from sandbox.services.oci.images import build
 from sandbox.services.public_registries.part import PublicRegistries
+from tests.sandbox.defending import FALCO, NAME, bring, platforms, scans_end
 from tests.sandbox.registries import add_registry
-from tests.sandbox.test_defender import FALCO, NAME, bring, platforms, scans_end
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox, StartSandbox

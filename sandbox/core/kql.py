@@ -1,0 +1,81 @@
+"""Runs a KQL query over tables in memory: translated by duckdb-kql, executed by DuckDB.
+
+The database knows the given rows and nothing else: no files, no network, none of this process's variables. Resource
+Graph and Log Analytics share it, and each words its errors in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import duckdb_kql
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a name.
+
+    :ivar columns: DuckDB's type by column name
+    :ivar rows: values by column name; an absent text is empty, as in Kusto, anything else is null
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All rows of an answer, as DuckDB gives them.
+
+    :ivar columns: pairs of name and DuckDB's type
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    rows: list[tuple[Any, ...]]
+
+
+def execute(query: str, tables: Iterable[Table], now: datetime | None = None) -> Found:
+    """Answer a query.
+
+    :param now: what ``now()`` and ``ago()`` mean by now
+    :raises duckdb_kql.KqlSyntaxError: when it is not KQL
+    :raises duckdb_kql.KqlUnsupportedError: when it uses KQL that is not translated
+    :raises duckdb.CatalogException: when it names a table that does not exist; see :func:`missing_table`
+    :raises duckdb_kql.KqlError: for what else is wrong with the query
+    :raises duckdb.Error: for what is found wrong when it runs, such as a column that does not exist
+    """
+    config = {"enable_external_access": "false", "threads": "1"}
+    with duckdb_kql.connect(config=config) as database:
+        database.execute("SET python_enable_replacements = false")
+        for table in tables:
+            if table.name.lower() in query.lower():
+                _load(database, table)
+        relation = duckdb_kql.query(database, query, allow_write=False, query_now=now)
+        columns = zip(relation.columns, (str(kind) for kind in relation.types), strict=True)
+        return Found(tuple(columns), relation.fetchall())
+
+
+def missing_table(error: duckdb.CatalogException) -> str:
+    """The table that a query named in vain."""
+    return str(error).partition("Table with name ")[2].partition(" ")[0]
+
+
+def _load(database: duckdb.DuckDBPyConnection, table: Table) -> None:
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in table.columns.items())
+    database.execute(f'CREATE TABLE "{table.name}" ({columns})')
+    if not table.rows:
+        return
+    values = [[_text(row.get(name), kind) for row in table.rows] for name, kind in table.columns.items()]
+    unnested = ", ".join(f"unnest(?::VARCHAR[])::{kind}" for kind in table.columns.values())
+    database.execute(f'INSERT INTO "{table.name}" SELECT {unnested}', values)
+
+
+def _text(value: Any, kind: str) -> str | None:
+    if kind == "VARCHAR":
+        return str(value or "")
+    return None if value is None else str(value)

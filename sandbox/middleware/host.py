@@ -1,0 +1,46 @@
+"""Which service and which of its routes a request is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from starlette.responses import Response
+
+from sandbox.core.errors import not_played
+from sandbox.core.routing import Call, Handler, Service
+
+
+class Hosts:
+    """The services by the hosts that they answer for.
+
+    :param services: in the order in which they are asked for a route
+    """
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+        self._by_host: dict[str, tuple[Service, ...]] = {}
+
+    def services(self, host: str) -> tuple[Service, ...]:
+        """Those that answer for the host; none when it is not played."""
+        known = self._by_host.get(host)
+        if known is None:
+            known = tuple(service for service in self._services if service.plays(host))
+            if known:
+                self._by_host[host] = known
+        return known
+
+    async def find(self, call: Call, inner: Handler) -> Response:
+        """:raises NotPlayed: when no service of the host has such a route"""
+        # Generic SDK calls leave a segment empty for a resource without a parent, and ARM reads over it.
+        path = re.sub("/{2,}", "/", call.path)
+        call.path = unquote(path)
+        for service in self.services(call.host):
+            call.service = call.service or service
+            if (match := service.match(call.method, path)) is not None:
+                call.service = service
+                call.route, call.params = match
+                call.entry.service, call.entry.operation = service.name, call.route.name
+                return await inner(call)
+        raise not_played(call.method, call.host, call.path)

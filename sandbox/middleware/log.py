@@ -1,0 +1,20 @@
+"""How a request ended, in the log that the control host shows."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.responses import Response
+
+from sandbox.core.routing import Call, Handler
+
+
+async def log(call: Call, inner: Handler) -> Response:
+    """Fill in the entry's end; without an answer its status stays 0."""
+    started = time.perf_counter()
+    try:
+        response = await inner(call)
+        call.entry.status = response.status_code
+        return response
+    finally:
+        call.entry.milliseconds = round((time.perf_counter() - started) * 1000, 1)

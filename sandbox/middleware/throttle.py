@@ -1,0 +1,58 @@
+"""ARM's rate limit: a token a request, what is left in the headers of every answer, and 429 when nothing is."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from starlette.responses import Response
+
+from sandbox.azure import Azure
+from sandbox.core.errors import HttpFault, arm_fault
+from sandbox.core.routing import Call, Handler
+from sandbox.core.throttling import KINDS, Buckets, Kind, Taken
+
+HOST = "management.azure.com"
+
+_SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
+
+
+class Throttle:
+    """The buckets of the subscription, and those for calls outside it."""
+
+    def __init__(self, azure: Azure) -> None:
+        self.subscription = Buckets(azure.clock.elapsed)
+        self.tenant = Buckets(azure.clock.elapsed)
+
+
+async def throttle(call: Call, inner: Handler) -> Response:
+    """Take a token for a known caller of ARM.
+
+    :raises HttpFault: 429 SubscriptionRequestsThrottled or TenantRequestsThrottled, with Retry-After
+    """
+    if call.host != HOST or call.caller is None:
+        return await inner(call)
+    found = _SUBSCRIPTION.match(call.path)
+    kind, limits = KINDS.get(call.method, "writes"), call.azure.part(Throttle)
+    principal = call.caller.object_id
+    taken = (limits.subscription if found else limits.tenant).take(principal, kind)
+    scope = "subscription" if found else "tenant"
+    call.answer_headers[f"x-ms-ratelimit-remaining-{scope}-{kind}"] = str(taken.remaining)
+    if found:
+        call.answer_headers[f"x-ms-ratelimit-remaining-subscription-global-{kind}"] = str(taken.remaining_of_all)
+    if taken.wait > 0:
+        raise _throttled(call, kind, found[1] if found else None, taken)
+    return await inner(call)
+
+
+def _throttled(call: Call, kind: Kind, subscription: str | None, taken: Taken) -> HttpFault:
+    """The wording that subscriptions get today; the tenant's is its likeness (UNVERIFIED)."""
+    seconds = max(1, math.ceil(taken.wait / call.azure.clock.speed))
+    code = "SubscriptionRequestsThrottled" if subscription else "TenantRequestsThrottled"
+    where = f"subscription '{subscription}'" if subscription else f"tenant '{call.azure.tenant_id}'"
+    message = (
+        f"Number of '{kind.removesuffix('s')}' requests for {where} actor '{call.principal.object_id}' exceeded. "
+        f"Please try again after '{seconds}' seconds after additional tokens are available. Refer to "
+        "https://aka.ms/arm-throttling for additional information."
+    )
+    return arm_fault(429, code, message, headers={"Retry-After": str(seconds)})

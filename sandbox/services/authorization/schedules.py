@@ -1,0 +1,191 @@
+"""Privileged Identity Management: role assignments that end by themselves.
+
+Source: REST API, Microsoft.Authorization/roleAssignmentScheduleRequests 2020-10-01. What is played: AdminAssign,
+AdminRemove, SelfActivate and SelfDeactivate; eligibility by AdminAssign and AdminRemove of
+roleEligibilityScheduleRequests. Approval, policies and later starts are not. The codes of refusals are UNVERIFIED.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.azure import Azure
+from sandbox.core.errors import NotPlayed, arm_fault
+from sandbox.core.operations import Operation
+from sandbox.core.rbac import contains
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.arm.ids import canonical
+from sandbox.services.authorization.grants import Wanted, grant
+from sandbox.services.authorization.models import definition_id
+from sandbox.services.entra.part import arm_caller
+
+ACTIVE = "Microsoft.Authorization/roleAssignmentScheduleRequests"
+ELIGIBLE = "Microsoft.Authorization/roleEligibilityScheduleRequests"
+SHORTEST = timedelta(minutes=5)
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+
+schedules = Service("role-schedules", ("management.azure.com",), authenticate=arm_caller, api_versions=("2020-10-01",))
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Whose role, and where."""
+
+    principal_id: str
+    role_guid: str
+    scope: str
+
+
+class Schedules:
+    """Requests so far, who is eligible, and the assignments that requests have made."""
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self.requests: dict[str, dict[str, Any]] = {}
+        self.eligible: set[Holding] = set()
+        self._active: dict[Holding, tuple[str, Operation | None]] = {}
+
+    def is_eligible(self, wanted: Holding) -> bool:
+        return any(
+            (known.principal_id, known.role_guid) == (wanted.principal_id, wanted.role_guid)
+            and contains(known.scope, wanted.scope)
+            for known in self.eligible
+        )
+
+    def began(self, holding: Holding, assignment_id: str, seconds: float | None) -> None:
+        """An assignment stands; it ends after ``seconds`` of Azure's time, if there are any."""
+        operation = None
+        if seconds is not None:
+
+            async def end(_: Operation) -> None:
+                await self._azure.clock.sleep(seconds)
+                self._active.pop(holding, None)
+                self._azure.access.unassign(assignment_id)
+
+            operation = self._azure.operations.start("role-schedule", assignment_id, end)
+        self._active[holding] = assignment_id, operation
+
+    def end(self, holding: Holding) -> bool:
+        """End an assignment before its time; False when there is none."""
+        assignment_id, operation = self._active.pop(holding, ("", None))
+        if operation is not None:
+            self._azure.operations.cancel(operation)
+        return self._azure.access.unassign(assignment_id) is not None
+
+
+@schedules.put(
+    f"/{{scope:path}}/providers/{ACTIVE}/{{name}}", unchecked="to activate takes eligibility, anything else is checked"
+)
+async def request_assignment(call: Call) -> Response:
+    """Assign for a time, or end what was assigned so."""
+    part, asked, holding = call.azure.part(Schedules), _properties(call), _holding(call)
+    match kind := str(asked.get("requestType")):
+        case "AdminAssign" | "SelfActivate":
+            seconds = _seconds(call, asked)
+            _admit(call, kind, holding)
+            wanted = Wanted(holding.role_guid, holding.principal_id, None, asked.get("justification"))
+            assignment, _ = grant(call.azure, holding.scope, call.params["name"], wanted, call.principal)
+            part.began(holding, assignment.id, seconds)
+        case "AdminRemove" | "SelfDeactivate":
+            _admit(call, kind, holding)
+            if not part.end(holding):
+                raise arm_fault(400, "RoleAssignmentDoesNotExist", "The Role assignment does not exist.")
+        case _:
+            raise NotPlayed(f"The sandbox does not play the request type '{kind}'.")
+    return _kept(call, ACTIVE, holding, "Revoked" if kind in ("AdminRemove", "SelfDeactivate") else "Provisioned")
+
+
+@schedules.put(f"/{{scope:path}}/providers/{ELIGIBLE}/{{name}}", action=f"{ELIGIBLE}/write")
+async def request_eligibility(call: Call) -> Response:
+    """Let somebody activate a role, or no longer; eligibility itself has no end here."""
+    part, holding = call.azure.part(Schedules), _holding(call)
+    match kind := _properties(call).get("requestType"):
+        case "AdminAssign":
+            part.eligible.add(holding)
+        case "AdminRemove":
+            part.eligible.discard(holding)
+        case _:
+            raise NotPlayed(f"The sandbox does not play the request type '{kind}' of eligibility.")
+    return _kept(call, ELIGIBLE, holding, "Provisioned" if kind == "AdminAssign" else "Revoked")
+
+
+@schedules.get(f"/{{scope:path}}/providers/{ACTIVE}/{{name}}", action=f"{ACTIVE}/read")
+@schedules.get(f"/{{scope:path}}/providers/{ELIGIBLE}/{{name}}", action=f"{ELIGIBLE}/read")
+async def get_request(call: Call) -> Response:
+    found = call.azure.part(Schedules).requests.get(call.path.lower())
+    if found is None:
+        raise arm_fault(404, "RoleAssignmentRequestNotFound", f"There is no request '{call.params['name']}'.")
+    return answer(found)
+
+
+def _admit(call: Call, kind: str, holding: Holding) -> None:
+    """Administrators need the right, everybody else asks for themselves and is eligible."""
+    if kind.startswith("Admin"):
+        call.require(f"{ACTIVE}/write", holding.scope)
+    elif holding.principal_id.lower() != call.principal.object_id.lower():
+        raise arm_fault(403, "AuthorizationFailed", "Only the principal itself can activate or deactivate its roles.")
+    elif kind == "SelfActivate" and not call.azure.part(Schedules).is_eligible(holding):
+        message = f"The principal '{holding.principal_id}' is not eligible for the role at '{holding.scope}'."
+        raise arm_fault(400, "RoleEligibilityDoesNotExist", message)
+
+
+def _properties(call: Call) -> dict[str, Any]:
+    properties = call.json().get("properties")
+    if not isinstance(properties, dict) or not properties.get("principalId") or not properties.get("roleDefinitionId"):
+        raise arm_fault(400, "BadRequestFormat", "The request needs properties with principalId and roleDefinitionId.")
+    return properties
+
+
+def _holding(call: Call) -> Holding:
+    asked = _properties(call)
+    scope = canonical(call.azure, "/" + call.params["scope"].strip("/"))
+    return Holding(str(asked["principalId"]), str(asked["roleDefinitionId"]).rsplit("/", 1)[-1].lower(), scope)
+
+
+def _seconds(call: Call, asked: dict[str, Any]) -> float | None:
+    """How long the assignment lasts; ``None`` without an end."""
+    expiration = (asked.get("scheduleInfo") or {}).get("expiration") or {"type": "NoExpiration"}
+    match expiration.get("type"):
+        case "NoExpiration" | None:
+            return None
+        case "AfterDuration" if found := _DURATION.fullmatch(str(expiration.get("duration"))):
+            days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+            span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        case "AfterDateTime" if expiration.get("endDateTime"):
+            span = datetime.fromisoformat(str(expiration["endDateTime"])) - call.azure.clock.now()
+        case _:
+            raise arm_fault(400, "InvalidExpiration", "The expiration needs a duration (ISO 8601) or an endDateTime.")
+    if span < SHORTEST:
+        raise arm_fault(400, "ActiveDurationTooShort", "The requested active duration is too short.")
+    return span.total_seconds()
+
+
+def _kept(call: Call, kind: str, holding: Holding, status: str) -> Response:
+    asked = _properties(call)
+    principal = call.azure.access.principals.get(holding.principal_id.lower())
+    request_id = f"{holding.scope}/providers/{kind}/{call.params['name']}"
+    document = {
+        "id": request_id,
+        "name": call.params["name"],
+        "type": kind,
+        "properties": {
+            "scope": holding.scope,
+            "roleDefinitionId": definition_id(holding.role_guid, call.azure.subscription_id),
+            "principalId": holding.principal_id,
+            "principalType": principal.kind if principal else None,
+            "requestType": asked["requestType"],
+            "status": status,
+            "scheduleInfo": asked.get("scheduleInfo"),
+            "justification": asked.get("justification"),
+            "requestorId": call.principal.object_id,
+            "createdOn": call.azure.clock.now().isoformat().replace("+00:00", "Z"),
+        },
+    }
+    call.azure.part(Schedules).requests[request_id.lower()] = document
+    return answer(document, 201)

@@ -1,0 +1,84 @@
+"""What the workspaces hold: the events for which a diagnostic setting stood when they happened, once they are ingested.
+
+Unverified: a diagnostic setting counts from the moment it stands, and no longer once it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from sandbox.azure import Azure
+from sandbox.core.rbac import contains
+from sandbox.core.resources import Document
+from sandbox.services.acr.models import RepositoryEvent
+from sandbox.services.loganalytics.tables import REPOSITORY_EVENTS, LogTable, Record
+
+WORKSPACE_TYPE = "Microsoft.OperationalInsights/workspaces"
+DIAGNOSTICS_TYPE = "Microsoft.Insights/diagnosticSettings"
+
+
+class Logs:
+    """Every record of every workspace, oldest first.
+
+    :ivar turn: one query at a time
+    """
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self._records: list[Record] = []
+        self.turn = asyncio.Lock()
+        azure.events.on(RepositoryEvent, self._repository_event)
+
+    def workspace(self, customer_id: str) -> Document | None:
+        """The workspace with this GUID."""
+        return next(
+            (
+                document
+                for document in self._azure.resources.list(WORKSPACE_TYPE)
+                if document["properties"]["customerId"].lower() == customer_id.lower()
+            ),
+            None,
+        )
+
+    def records(self, scope: str, *, since: float = 0.0, as_of: float | None = None) -> list[Record]:
+        """What queries find, oldest first.
+
+        :param scope: id of a workspace, or of a resource, group or subscription whose records in any workspace count
+        :param since: Azure seconds; what happened until then is left out
+        :param as_of: Azure seconds; what arrives later is left out
+        """
+        moment = self._azure.clock.elapsed() if as_of is None else as_of
+        return [record for record in self._after(since) if record.arrives <= moment and _within(record, scope)][::-1]
+
+    def _after(self, since: float) -> Iterator[Record]:
+        for record in reversed(self._records):
+            if record.happened <= since:
+                return
+            yield record
+
+    def _repository_event(self, event: RepositoryEvent) -> None:
+        self._record(REPOSITORY_EVENTS, event, event.registry_id)
+
+    def _record(self, table: LogTable, event: RepositoryEvent, resource_id: str) -> None:
+        happened = self._azure.clock.elapsed()
+        arrives = happened + self._azure.scenario.timings.log_ingestion
+        for setting in self._azure.resources.list(DIAGNOSTICS_TYPE, scope=resource_id):
+            workspace = self._azure.resources.get(setting["properties"].get("workspaceId") or "")
+            if workspace is None or not _sends(setting, table.category):
+                continue
+            customer, tenant = workspace["properties"]["customerId"], self._azure.tenant_id
+            self._records.append(
+                Record(table, event, resource_id, workspace["id"], customer, tenant, happened, arrives)
+            )
+
+
+def _sends(setting: Document, category: str) -> bool:
+    return any(
+        log.get("enabled") and (log.get("category") == category or log.get("categoryGroup") == "allLogs")
+        for log in setting["properties"].get("logs") or ()
+    )
+
+
+def _within(record: Record, scope: str) -> bool:
+    return contains(scope, record.resource_id) or contains(scope, record.workspace_id)

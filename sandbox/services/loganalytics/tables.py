@@ -1,0 +1,131 @@
+"""The tables of a workspace: their columns, and how an event becomes a row.
+
+Source: Azure Monitor table reference, "ContainerRegistryRepositoryEvents". Which operations are logged is documented
+for push, pull, untag, delete and purge only. Unverified, and chosen so that the walkthrough's alert rule means what it
+says: an import is logged as ``importImage`` with the source image in ``MediaType``; ``ResultType`` says
+``HttpStatusCode`` and ``ResultDescription`` which. ``_ResourceId`` is lower-case, as everywhere in Log Analytics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from sandbox.core.kql import Table
+from sandbox.services.acr.models import RepositoryEvent
+
+Row = dict[str, Any]
+
+_TEXTS = (
+    "ArtifactType",
+    "CallerIpAddress",
+    "Category",
+    "CorrelationId",
+    "Digest",
+    "DurationMs",
+    "Identity",
+    "LoginServer",
+    "MediaType",
+    "OperationName",
+    "Region",
+    "Repository",
+    "ResultDescription",
+    "ResultType",
+    "SourceSystem",
+    "Tag",
+    "TenantId",
+    "Type",
+    "UserAgent",
+    "UserTenantId",
+    "_ResourceId",
+    "_SubscriptionId",
+)
+_STATUS = {"Push": "201", "Delete": "202", "Untag": "202"}
+
+
+@dataclass(frozen=True, eq=False)
+class LogTable:
+    """A table and the diagnostic category that fills it.
+
+    :ivar columns: DuckDB's type by name
+    :ivar row: the columns that an event itself knows
+    """
+
+    name: str
+    category: str
+    columns: Mapping[str, str]
+    row: Callable[[RepositoryEvent], Row]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """An event on its way into a workspace, and in it from then on.
+
+    :ivar resource_id: of the resource that it happened to
+    :ivar workspace_id: resource id of the workspace
+    :ivar customer_id: the workspace's own GUID
+    :ivar happened: Azure seconds (:meth:`Clock.elapsed`)
+    :ivar arrives: Azure seconds from which queries find it
+    """
+
+    table: LogTable
+    event: RepositoryEvent
+    resource_id: str
+    workspace_id: str
+    customer_id: str
+    tenant_id: str
+    happened: float
+    arrives: float
+
+    @property
+    def row(self) -> Row:
+        return {
+            **self.table.row(self.event),
+            "Category": self.table.category,
+            "TimeGenerated": self.event.time.astimezone(UTC).replace(tzinfo=None),
+            "SourceSystem": "Azure",
+            "TenantId": self.customer_id,
+            "Type": self.table.name,
+            "UserTenantId": self.tenant_id,
+            "_ResourceId": self.resource_id.lower(),
+            "_SubscriptionId": self.resource_id.split("/")[2].lower(),
+        }
+
+
+def _repository_row(event: RepositoryEvent) -> Row:
+    return {
+        "CallerIpAddress": event.address,
+        "CorrelationId": event.correlation_id,
+        "Digest": event.digest,
+        "DurationMs": str(round(event.duration * 1000)),
+        "Identity": event.identity,
+        "LoginServer": event.login_server,
+        "MediaType": event.media_type,
+        "OperationName": event.operation,
+        "Region": event.region,
+        "Repository": event.repository,
+        "ResultDescription": _STATUS.get(event.operation, "200"),
+        "ResultType": "HttpStatusCode",
+        "Size": event.size,
+        "Tag": event.tag,
+        "UserAgent": event.user_agent,
+    }
+
+
+REPOSITORY_EVENTS = LogTable(
+    "ContainerRegistryRepositoryEvents",
+    "ContainerRegistryRepositoryEvents",
+    {**dict.fromkeys(_TEXTS, "VARCHAR"), "Size": "INTEGER", "TimeGenerated": "TIMESTAMP"},
+    _repository_row,
+)
+TABLES = (REPOSITORY_EVENTS,)
+
+
+def tables_of(records: Iterable[Record]) -> list[Table]:
+    """Every table of a workspace, with the rows of these records."""
+    rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
+    for record in records:
+        rows[record.table.name].append(record.row)
+    return [Table(table.name, table.columns, rows[table.name]) for table in TABLES]
