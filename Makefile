@@ -1,12 +1,21 @@
 # make install   the virtual environment, from the lock
 # make demo      the whole preparation on a local Azure (ARGS=--exit ends by itself)
 # make test      the test suite
+# make test-az   the walkthrough's own commands, with the real az
+# make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
+# make docs      what the documentation takes from the code: the table of what the sandbox plays
+# make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
 # make check     formatting, lint, types, import contract
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
+# az pins hundreds of packages: it lives apart.
+AZ_VENV := .venv-az
+AZ_READY := $(AZ_VENV)/.installed
+NODE_CLIENTS := tests/clients/node
+NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo test check format lock clean
+.PHONY: install demo test test-az test-clients client-tools bench-sandbox docs check format lock clean
 
 install: $(READY)
 
@@ -15,6 +24,23 @@ demo: $(READY)
 
 test: $(READY)
 	$(VENV)/bin/pytest -n 2 $(ARGS)
+
+test-az: $(READY) $(AZ_READY)
+	$(VENV)/bin/pytest tests/az $(ARGS)
+
+test-clients: client-tools $(READY) $(NODE_READY)
+	$(VENV)/bin/pytest tests/clients $(ARGS)
+
+client-tools:
+	@command -v skopeo >/dev/null || { echo 'skopeo is missing: apt-get install skopeo' >&2; exit 1; }
+	@command -v curl >/dev/null || { echo 'curl is missing: apt-get install curl' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'Node.js 20 or later, with npm, is missing' >&2; exit 1; }
+
+bench-sandbox: $(READY)
+	$(VENV)/bin/python -m benchmarks.sandbox $(ARGS)
+
+docs: $(READY)
+	$(VENV)/bin/python -m sandbox.support docs/sandbox.md
 
 check: $(READY)
 	$(VENV)/bin/ruff format --check .
@@ -32,9 +58,19 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+$(AZ_READY): tests/az/requirements.lock
+	$(PYTHON) -m venv $(AZ_VENV)
+	$(AZ_VENV)/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
+$(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
+	cd $(NODE_CLIENTS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 # Resolved for every supported Python at once; needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
+	echo azure-cli==2.91.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file tests/az/requirements.lock
 
 clean:
-	rm -rf $(VENV) .demo .sandbox
+	rm -rf $(VENV) $(AZ_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox
