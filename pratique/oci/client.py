@@ -129,15 +129,17 @@ class OciClient:
         """The digest of a tag, without its manifest; ``None`` when the registry has none of that name."""
         try:
             answer = await self._send(replace(_manifest_request("look up the image", reference), method="HEAD"))
+            digest = str(answer.headers.get("Docker-Content-Digest", ""))
+            if re.fullmatch(DIGEST_PATTERN, digest):
+                return digest
         except NotFound:
             return None
         except PermissionDenied:
-            # The refusal of a HEAD has no body, so only a GET tells a closed network from a missing right.
+            pass  # the refusal of a HEAD has no body, so only a GET tells a closed network from a missing right
+        try:
             return (await self.manifest(reference)).digest
-        digest = str(answer.headers.get("Docker-Content-Digest", ""))
-        if not re.fullmatch(DIGEST_PATTERN, digest):
-            return (await self.manifest(reference)).digest
-        return digest
+        except NotFound:
+            return None
 
     async def referrers(self, reference: ImageReference, artifact_type: str) -> list[Referrer]:
         """What refers to a digest, of one artifact type.

@@ -135,6 +135,13 @@ async def test_an_azure_registry(as_pipeline: OciClient, sandbox: RunningSandbox
     assert (await as_pipeline.resolve(QUARANTINED)).digest == digest
 
 
+async def test_a_refused_look_that_a_read_explains(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
+    """A HEAD that is refused once, for an image that is not there, ends as 'not there'."""
+    add_registry(sandbox, NAME)
+    sandbox.azure.faults.add(kind="status", status=403, method="HEAD")
+    assert await as_pipeline.head(QUARANTINED) is None
+
+
 async def test_one_exchange_serves_all_repositories(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
     """The Entra ID token is exchanged once a registry; each repository has a token of its own."""
     add_registry(sandbox, NAME)
