@@ -19,8 +19,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -39,6 +37,7 @@ from pratique.errors import (
     Unavailable,
     UnreadableAnswer,
 )
+from pratique.pacing import retry_after
 
 LONGEST = 900  # characters of a service's message that are kept
 _CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection")
@@ -96,22 +95,6 @@ def read_fault(error: sdk.HttpResponseError) -> ServiceFault:
         request_id=headers.get("x-ms-request-id", ""),
         retry_after=retry_after(headers),
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait (``Retry-After`` as seconds or date, ``retry-after-ms``), or ``None``."""
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        if (milliseconds := headers.get(name, "")).isdigit():
-            return int(milliseconds) / 1000
-    text = headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
 
 
 def translate(

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 
@@ -23,6 +21,7 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
+from pratique.pacing import retry_after
 
 LONGEST = 600  # characters of a registry's message that are kept
 _CLOSED = "is not allowed access"  # Azure's registries, with code DENIED
@@ -54,7 +53,7 @@ def refusal(answer: httpx.Response, attempted: str, subject: str) -> PratiqueErr
     status = answer.status_code
     if status == 429 or "TOOMANYREQUESTS" in codes:
         throttled = Throttled(attempted, subject, observed, "Wait, or give credentials for this registry.")
-        throttled.retry_after = _retry_after(answer.headers)
+        throttled.retry_after = retry_after(answer.headers)
         return throttled
     if status == 401:
         remedy = "Check that the repository exists, and give credentials for this registry if it is private."
@@ -87,15 +86,3 @@ def _told(answer: httpx.Response) -> tuple[set[str], str]:
     said = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in listed)
     words = " ".join((said or answer.reason_phrase).split())[:LONGEST]
     return {str(error.get("code")) for error in listed}, f"{answer.status_code} {words}"
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    text = headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
