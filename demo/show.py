@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -21,9 +20,7 @@ def show(console: Console, workspace: Workspace, scene: Scene, seconds: float) -
     for heading in ("operation", "how many", "from", "until", "of Azure's time, each"):
         table.add_column(heading, justify="left" if heading == "operation" else "right")
     operations = [o for o in scene.azure["operations"] if o["finished"]]
-    if not operations:
-        return
-    first = min(datetime.fromisoformat(o["started"]) for o in operations)
+    first = min((datetime.fromisoformat(o["started"]) for o in operations), default=datetime.now(UTC))
     for kind in dict.fromkeys(o["kind"] for o in operations):
         same = [o for o in operations if o["kind"] == kind]
         starts, ends = ([datetime.fromisoformat(o[at]) for o in same] for at in ("started", "finished"))
@@ -39,5 +36,5 @@ def show(console: Console, workspace: Workspace, scene: Scene, seconds: float) -
     console.print(f"Wall time of the preparation: {seconds:.1f} s")
 
 
-def _minutes(seconds: float) -> Any:
+def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -19,8 +19,9 @@ from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.images import ImageReference
 from pratique.infrastructure import find_registry, read_network
-from pratique.oci.auth import Authenticator, Login
+from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
+from pratique.registry_client import oci_client
 from pratique.secret import SecretKind, SecretSource
 
 #: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6).
@@ -79,8 +80,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
         for entry in config.catalogue.credentials
         if SecretSource.parse(entry.password).kind is not SecretKind.PREFECT
     }
-    suffix = session.cloud.acr_suffix
-    client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token, acr_suffix=suffix))
+    client = oci_client(session, http, logins)
     for image in config.catalogue.images:
         yield await _line(image.source, partial(_resolves, client, image.reference))
     yield await _line("registry", lambda: _registry(config, session, client))

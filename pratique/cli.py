@@ -110,7 +110,7 @@ def _show(result: Preparation) -> None:
     for heading in ("image", "digest", "verdict", "live reference"):
         table.add_column(heading, overflow="fold")
     for image in result.images:
-        table.add_row(image.source, image.digest, image.verdict, image.live.split("@")[0])
+        table.add_row(image.source, image.digest, image.verdict, image.place)
     _out.print(table)
     _out.print(
         f"certificate {result.certificate} in {result.vault}: thumbprint {result.thumbprint}, "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pratique.azure import access
 from pratique.azure.deployments import ensure_deployment, find_deployment, load_template, read_outputs
+from pratique.azure.firewall import firewall
 from pratique.azure.registries import Registry, get_registry
 from pratique.azure.session import AzureSession
 from pratique.config import Cluster, Network
@@ -92,8 +92,8 @@ async def _what_stays(session: AzureSession, cluster: Cluster) -> dict[str, Any]
     vault = await find_vault(session, cluster)
     if vault is not None:
         try:
-            firewall = await access.firewall(session, vault.id)
-            rules, tags = [{"value": rule} for rule in firewall.ip_rules], dict(firewall.tags)
+            standing = await firewall(session, vault.id)
+            rules, tags = [{"value": rule} for rule in standing.ip_rules], dict(standing.tags)
         except NotFound:
             pass  # deleted since: there is nothing to keep
     stays: dict[str, Any] = {}

@@ -25,6 +25,11 @@ class PreparedImage:
     verdict: str
     live: str
 
+    @property
+    def place(self) -> str:
+        """The live reference without its digest, for tables that have a column for that."""
+        return self.live.partition("@")[0]
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -68,7 +73,7 @@ class Preparation:
 
     def markdown(self) -> str:
         """The summary as Prefect shows it."""
-        rows = "\n".join(f"| {i.source} | {i.verdict} | {i.live.split('@')[0]} | `{i.digest}` |" for i in self.images)
+        rows = "\n".join(f"| {i.source} | {i.verdict} | {i.place} | `{i.digest}` |" for i in self.images)
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
         return (
             f"# Ready to bootstrap\n\n| image | verdict | live reference | digest |\n|---|---|---|---|\n{rows}\n\n"

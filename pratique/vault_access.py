@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 
-from pratique.azure import access
+from pratique.azure import firewall as firewalls
+from pratique.azure import roles
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import probe
 from pratique.errors import AccessNotRevoked, NotYetEffective, PratiqueError
@@ -46,16 +47,16 @@ async def open_access(
     caller = await session.caller()
     expires = datetime.now(UTC) + timedelta(minutes=minutes)
     lease = Lease(lease_id(owner, vault.id), owner, address, expires)
-    name = access.assignment_name(vault.id, role, caller.object_id, lease.id)
+    name = roles.assignment_name(vault.id, role, caller.object_id, lease.id)
 
     async def grant() -> None:
-        standing = await access.find_assignment(session, vault.id, role, caller.object_id)
+        standing = await roles.find_assignment(session, vault.id, role, caller.object_id)
         if standing is None or standing.endswith(name):
-            await access.grant_role(session, vault.id, role, caller, name=name, description=lease.description)
+            await roles.grant_role(session, vault.id, role, caller, name=name, description=lease.description)
 
     async def let_in() -> None:
         if address is not None:
-            await access.open_firewall(session, vault.id, address, (lease.tag_name, lease.tag_value))
+            await firewalls.open_firewall(session, vault.id, address, (lease.tag_name, lease.tag_value))
 
     # Both are awaited to their end even if one fails, so that nothing is still being opened while it is closed again.
     for outcome in await asyncio.gather(grant(), let_in(), return_exceptions=True):
@@ -123,18 +124,18 @@ async def _standing(
 ) -> list[tuple[str | None, Lease]]:
     """What is to go: role assignments (with their id) and firewall tags (without one)."""
     assignments, firewall = await asyncio.gather(
-        access.list_assignments(session, vault.id), access.firewall(session, vault.id)
+        roles.list_assignments(session, vault.id), firewalls.firewall(session, vault.id)
     )
-    roles = [(found.id, from_description(found.description)) for found in assignments]
-    rules = [(None, lease) for lease in from_tags(firewall.lease_tags)]
-    return [(found, lease) for found, lease in (*roles, *rules) if lease is not None and which(lease)]
+    granted = [(found.id, from_description(found.description)) for found in assignments]
+    opened = [(None, lease) for lease in from_tags(firewall.lease_tags)]
+    return [(found, lease) for found, lease in (*granted, *opened) if lease is not None and which(lease)]
 
 
 async def _revoke(session: AzureSession, vault: Vault, assignment_id: str | None, lease: Lease) -> None:
     if assignment_id is not None:
-        await access.revoke_role(session, assignment_id)
+        await roles.revoke_role(session, assignment_id)
     else:
-        await access.close_firewall(session, vault.id, lease.address, lease.tag_name)
+        await firewalls.close_firewall(session, vault.id, lease.address, lease.tag_name)
 
 
 def _not_revoked(vault: Vault, leases: dict[str, Lease], failure: PratiqueError | None) -> AccessNotRevoked:

@@ -18,8 +18,9 @@ from prefect import runtime as prefect_runtime
 from pratique.azure.registries import RegistryCredentials
 from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
-from pratique.oci.auth import Authenticator, Login
+from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
+from pratique.registry_client import oci_client
 from tasks.secrets import read_secret
 
 _TIMEOUT = httpx.Timeout(60, connect=10)
@@ -57,8 +58,7 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         AzureSession.open(config.subscription_id, config.cloud) as session,
         httpx.AsyncClient(timeout=_TIMEOUT) as http,
     ):
-        suffix = session.cloud.acr_suffix
-        client = OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token, acr_suffix=suffix))
+        client = oci_client(session, http, logins)
         token = _current.set(Runtime(session, http, client, credentials, asyncio.Semaphore(_IMPORTS_AT_ONCE)))
         try:
             yield _current.get()

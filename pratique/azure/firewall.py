@@ -28,8 +28,8 @@ from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import word
 from pratique.errors import Conflict, NetworkDenied, PratiqueError, Unavailable
+from pratique.lease import TAG_PREFIX
 
-LEASE_TAG_PREFIX = "pratique-lease-"
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
 ATTEMPTS = 5
 SETTLE_SECONDS = 3.0  # longer than another writer takes from its GET to the end of its PATCH
@@ -53,7 +53,7 @@ class Firewall:
     @property
     def lease_tags(self) -> dict[str, str]:
         """The tags of leases: each value is JSON with the key ``address``."""
-        return {name: value for name, value in self.tags.items() if name.startswith(LEASE_TAG_PREFIX)}
+        return {name: value for name, value in self.tags.items() if name.startswith(TAG_PREFIX)}
 
     def rule_for(self, address: IPv4Address) -> str | None:
         """The rule that lets the address in: its own one before a wider one."""
@@ -101,13 +101,13 @@ async def open_firewall(
 
     An address that is let in already, by a rule that no lease made, is left alone, and no tag is written.
 
-    :param lease_tag: name (with :data:`LEASE_TAG_PREFIX`) and value (JSON with the key ``address``)
+    :param lease_tag: name (with :data:`pratique.lease.TAG_PREFIX`) and value (JSON with the key ``address``)
     :raises NetworkDenied: when the vault takes no public traffic at all
     :raises Conflict: when other writers undid the change five times
     :raises ValueError: for a tag that is none of a lease, or too long
     """
     attempted, (name, value) = "open the vault's firewall", lease_tag
-    if not name.startswith(LEASE_TAG_PREFIX) or len(value) > LONGEST_TAG or _address(value) != str(address):
+    if not name.startswith(TAG_PREFIX) or len(value) > LONGEST_TAG or _address(value) != str(address):
         raise ValueError(f"not a lease tag for {address}: {name}")
 
     def opened(now: Firewall) -> _Change | None:

@@ -24,7 +24,6 @@ from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession, Caller
 from pratique.errors import Conflict, NotFound, Unavailable, UnreadableAnswer
 
-CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 _NAMESPACE = uuid.UUID("f5d0a8c1-3f0b-5b0e-9a53-6a5d9c2f7e41")
 _MANAGEMENT_GROUP = "/providers/microsoft.management/managementgroups/"
 

@@ -17,8 +17,8 @@ from prefect.states import Crashed
 from flows.hooks import end_leases_of_run
 from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
-from pratique.azure.access import CERTIFICATES_OFFICER
 from pratique.azure.session import AzureSession
+from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import CertificateRejected, Conflict
 from pratique.lease import TAG_PREFIX, lease_id
 from pratique.vault_access import Vault, open_access

@@ -8,8 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from pratique.azure.access import close_firewall, firewall, open_firewall
-from pratique.azure.firewall import Firewall, Opening
+from pratique.azure.firewall import Firewall, Opening, close_firewall, firewall, open_firewall
 from pratique.azure.session import AzureSession
 from pratique.errors import NetworkDenied, NotFound
 from tests.pratique.azure.vaults import make_vault

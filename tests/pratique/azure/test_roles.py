@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from pratique.azure.roles import (
-    CERTIFICATES_OFFICER,
     Grant,
     assignment_name,
     find_assignment,
@@ -15,6 +14,7 @@ from pratique.azure.roles import (
     role_exists,
 )
 from pratique.azure.session import AzureSession
+from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import PermissionDenied
 from sandbox.scenario import Identity, Scenario
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, group_id

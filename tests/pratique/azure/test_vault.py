@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pratique.azure.roles import CERTIFICATES_OFFICER
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import current_certificate, import_certificate, probe
+from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied
 from tests.conftest import RunningSandbox
 from tests.pratique.azure.vaults import NAME, make_vault
