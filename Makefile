@@ -5,6 +5,7 @@
 # make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
 # make docs      what the documentation takes from the code: the table of what the sandbox plays
 # make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
+# make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
 # make check     formatting, lint, types, import contract
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo test test-az test-clients client-tools bench-sandbox docs check format lock clean
+.PHONY: install demo test test-az test-clients client-tools bench-sandbox bench-gate docs check format lock clean
 
 install: $(READY)
 
@@ -38,6 +39,9 @@ client-tools:
 
 bench-sandbox: $(READY)
 	$(VENV)/bin/python -m benchmarks.sandbox $(ARGS)
+
+bench-gate: $(READY)
+	$(VENV)/bin/python -m benchmarks.gate $(ARGS)
 
 docs: $(READY)
 	$(VENV)/bin/python -m sandbox.support docs/sandbox.md

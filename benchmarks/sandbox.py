@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +48,12 @@ class Figure:
 
 
 class Served:
-    """A sandbox in a process of its own."""
+    """A sandbox in a process of its own.
 
-    def __init__(self, home: Path, scenario: Path) -> None:
+    :param speed: of Azure's time
+    """
+
+    def __init__(self, home: Path, scenario: Path, speed: int) -> None:
         binary = shutil.which("azure-sandbox", path=str(Path(sys.executable).parent)) or "azure-sandbox"
         arguments = [
             binary,
@@ -60,7 +63,7 @@ class Served:
             "--home",
             str(home),
             "--speed",
-            "3000",
+            str(speed),
             "--scenario",
             str(scenario),
         ]
@@ -87,10 +90,10 @@ class Served:
 
 
 @contextmanager
-def served(scenario: dict[str, Any], home: Path) -> Iterator[Served]:
+def served(scenario: dict[str, Any], home: Path, *, speed: int = 3000) -> Iterator[Served]:
     file = home / "scenario.yaml"
     file.write_text(yaml.safe_dump(scenario))
-    running = Served(home, file)
+    running = Served(home, file, speed)
     try:
         yield running
     finally:
@@ -216,15 +219,19 @@ def measure(size: int, seconds: float) -> list[Figure]:
     return figures
 
 
+def show(figures: Sequence[Figure]) -> None:
+    """Print the table."""
+    width = max(len(figure.what) for figure in figures)
+    for figure in figures:
+        sys.stdout.write(f"{figure.what:<{width}}  {figure.value:>10}  {figure.goal}\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=1000, help="size of the catalogue")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each kind of request is sent")
     options = parser.parse_args()
-    figures = measure(options.images, options.seconds)
-    width = max(len(figure.what) for figure in figures)
-    for figure in figures:
-        sys.stdout.write(f"{figure.what:<{width}}  {figure.value:>10}  {figure.goal}\n")
+    show(measure(options.images, options.seconds))
 
 
 if __name__ == "__main__":

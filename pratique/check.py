@@ -17,8 +17,10 @@ from pratique.azure.session import AzureSession
 from pratique.certificate import from_secret, read_pem
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
+from pratique.gate.exceptions import Exceptions
 from pratique.images import ImageReference
 from pratique.infrastructure import find_registry, read_network
+from pratique.notary.trust import TrustStore
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.registry_client import oci_client
@@ -52,7 +54,7 @@ class Line:
 
 async def run_checks(config: Bootstrap) -> list[Line]:
     """All checks in the order in which a reader would mend what they find."""
-    lines = [await _line("certificate", lambda: _certificate(config))]
+    lines = [await _line("certificate", lambda: _certificate(config)), await _line("gate", lambda: _gate(config))]
     try:
         async with (
             AzureSession.open(config.subscription_id, config.cloud) as session,
@@ -104,6 +106,16 @@ async def _certificate(config: Bootstrap) -> str:
     pem = from_secret(source.read(), str(source))
     bundle = read_pem(pem, subject=config.certificate.subject, now=datetime.now(UTC))
     return f"{bundle.thumbprint}, {bundle.days_left} days left"
+
+
+async def _gate(config: Bootstrap) -> str:
+    now, gate = datetime.now(UTC), config.gate
+    exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
+    for roots in (gate.trust_store, *(one.trust_store for one in gate.attestations)):
+        if roots:
+            TrustStore.load(list(roots))
+    said = [f"policy {gate.policy.digest}", f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(now)]
+    return "; ".join(said)
 
 
 async def _caller(session: AzureSession) -> str:

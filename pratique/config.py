@@ -6,7 +6,6 @@ Secrets are named here, never held here: a field that needs one says where it li
 
 from __future__ import annotations
 
-from datetime import date
 from io import StringIO
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pratique.errors import ConfigurationError
+from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.images import ImageReference
 
 CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
@@ -33,6 +33,7 @@ SecretName = Annotated[
         description="Where the secret lies: file:PATH, env:NAME or prefect-secret:BLOCK. Never the secret itself.",
     ),
 ]
+SourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", description="Name in the policy.")]
 Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?$")]
 
 
@@ -97,6 +98,7 @@ class Release(_Model):
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
     images: tuple[Image, ...] = Field(min_length=1)
+    deadline: float | None = Field(None, gt=0, description="Minutes to wait at the gate; empty takes the gate's own.")
 
 
 class SourceCredential(_Model):
@@ -128,57 +130,88 @@ class Catalogue(_Model):
         return tuple(image for release in self.releases for image in release.images)
 
 
-class Limits(_Model):
-    """How many findings of each severity an image may have; empty means any number."""
+class Attestation(_Model):
+    """Somebody else than Defender whose signed vulnerability attestations count."""
 
-    critical: int | None = Field(0, ge=0, description="Critical, and whatever has no known severity.")
-    high: int | None = Field(0, ge=0)
-    medium: int | None = Field(None, ge=0)
-    low: int | None = Field(None, ge=0)
+    name: SourceName
+    trust_store: tuple[Path, ...] = Field(min_length=1, description="PEM files with the roots of its signatures.")
 
 
-class Acceptance(_Model):
-    """An image that is promoted although Defender never assesses it: who decided so, why, and until when."""
+class Scanner(_Model):
+    """A scanner that this worker runs as a command, where it can pull from the registry."""
 
-    image: str = Field(description="The image's source reference, as in the catalogue.")
-    reason: str = Field(min_length=10)
-    owner: str = Field(min_length=2)
-    approver: str = Field(min_length=2)
-    expires: date
+    name: SourceName
+    format: Literal["trivy", "grype"] = Field(description="Form of the JSON report on its standard output.")
+    command: tuple[str, ...] = Field(
+        min_length=1, description="Program and arguments; {image} stands for the image's reference with its digest."
+    )
+    timeout: float = Field(600, gt=0, description="Seconds for one image.")
 
     @model_validator(mode="after")
-    def _two_persons(self) -> Self:
-        if self.owner.strip().lower() == self.approver.strip().lower():
-            raise ValueError(f"{self.owner} cannot approve what {self.owner} owns: name somebody else as approver")
+    def _names_the_image(self) -> Self:
+        if not any("{image}" in part for part in self.command[1:]):
+            raise ValueError("command: one of the arguments has to hold {image}")
         return self
 
 
 class Gate(_Model):
-    """What an image has to show before it is promoted."""
+    """What an image has to show before it is promoted, and how long the gate waits for it."""
 
+    policy: Policy = Policy()
     platforms: tuple[Platform, ...] = Field(
         ("linux/amd64",), min_length=1, description="Platforms of a multi-platform image that need a verdict."
     )
-    limits: Limits = Limits()
+    exceptions: tuple[Path, ...] = Field((), description="Files with accepted findings and images, kept under Git.")
+    vex: tuple[Path, ...] = Field((), description="OpenVEX documents that count.")
     deadline: float = Field(240, gt=0, description="Minutes to wait for Defender; then an image is Unverified.")
-    patience: float = Field(30, ge=0, description="Minutes to wait for an image whose acceptance is on file.")
-    interval: float = Field(30, gt=0, description="Seconds between two looks at Defender's results.")
-    acceptances: tuple[Acceptance, ...] = ()
+    patience: float = Field(30, ge=0, description="Minutes to wait for an image that is accepted unassessed.")
+    interval: float = Field(30, gt=0, description="Seconds between two looks at first; later up to ten times as long.")
+    report: Literal["fail-fast", "full"] = Field(
+        "fail-fast", description="Whether one blocked image ends its release's wait, or all are waited for."
+    )
+    answer_hours: float = Field(24, gt=0, description="Hours that a person has to answer, where the policy asks one.")
+    resource_graph: tuple[Literal["recommendations", "sub-assessments"], ...] = Field(
+        (RECOMMENDATIONS,), description="Defender's tables; sub-assessments only in clouds that still have them."
+    )
     trust_store: tuple[Path, ...] = Field(
-        (), description="PEM files with the roots whose signature on a findings artifact counts."
+        (), description="PEM files with the roots whose signature on Defender's findings artifact counts."
     )
     unsafe_accept_unsigned_artifacts: bool = Field(
         False, description="Believe findings artifacts without a signature: anybody who may push could forge one."
     )
+    attestations: tuple[Attestation, ...] = ()
+    scanners: tuple[Scanner, ...] = ()
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _stated(cls, policy: Any) -> Any:
+        if not policy:
+            raise ValueError("the policy is empty: state at least its limits, or leave the whole key out")
+        return policy
+
+    @property
+    def _others(self) -> list[str]:
+        return [*(one.name for one in self.attestations), *(one.name for one in self.scanners)]
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of everything that is asked."""
+        return frozenset({*self.resource_graph, FINDINGS_ARTIFACT, *self._others})
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        if self.limits == Limits(critical=None, high=None, medium=None, low=None):
-            raise ValueError("limits: at least one severity needs a limit, or the gate would let everything pass")
         if self.trust_store and self.unsafe_accept_unsigned_artifacts:
             raise ValueError("trust_store and unsafe_accept_unsigned_artifacts contradict each other")
         if not self.trust_store and not self.unsafe_accept_unsigned_artifacts:
             raise ValueError("trust_store: name the PEM file of the root that signs findings artifacts")
+        others = self._others
+        if twice := sorted({name for name in others if others.count(name) > 1} | (DEFENDER & {*others})):
+            raise ValueError(f"each source needs a name of its own: {', '.join(twice)}")
+        unknown = sorted({*self.policy.required, *self.policy.sufficient} - self.sources)
+        if unknown:
+            raise ValueError(
+                f"policy: {', '.join(unknown)} is no source of this gate; it has {', '.join(sorted(self.sources))}"
+            )
         return self
 
 
@@ -234,14 +267,6 @@ class Bootstrap(_Model):
     gate: Gate
     certificate: Certificate
     manifests: Manifests
-
-    @model_validator(mode="after")
-    def _acceptances_name_images(self) -> Self:
-        known = {image.source for image in self.catalogue.images}
-        for acceptance in self.gate.acceptances:
-            if acceptance.image not in known:
-                raise ValueError(f"gate.acceptances: {acceptance.image} is not an image of the catalogue")
-        return self
 
 
 def load(path: Path) -> Bootstrap:

@@ -130,9 +130,7 @@ class Git:
             settings[f"http.https://{url.netloc}/.extraHeader"] = f"Authorization: Basic {basic}"
             settings["http.followRedirects"] = "false"  # git would send the header to the new host too
             secrets = (token, basic)
-        kept = {k: v for k, v in os.environ.items() if k in _PASSED or not k.startswith(("GIT_", "SSH_ASKPASS"))}
-        environment = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | kept | _FIXED | _numbered(settings)
-        return cls(f"{remote}, branch {branch}", environment, secrets)
+        return cls(f"{remote}, branch {branch}", _environment(settings), secrets)
 
     async def output(self, *arguments: str, cwd: Path, attempted: str, extra: Mapping[str, str] | None = None) -> str:
         """Run a command that must succeed, and return what it printed.
@@ -193,6 +191,23 @@ class Git:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+async def standing(path: Path) -> str:
+    """How a file of this worker's stands under Git, for records: ``commit <sha>`` when it is as committed."""
+    # Whose files they are is no matter here: this only reads.
+    git = Git(str(path), _environment(_SETTINGS | {"safe.directory": "*"}), ())
+    if (await git.run("rev-parse", "--is-inside-work-tree", cwd=path.parent)).code != 0:
+        return "not under Git"
+    if (await git.run("status", "--porcelain", "--ignored", "--", path.name, cwd=path.parent)).output.strip():
+        return "not as committed"
+    commit = (await git.run("log", "-1", "--format=%H", "--", path.name, cwd=path.parent)).output.strip()
+    return f"commit {commit}" if commit else "not committed"
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k in _PASSED or not k.startswith(("GIT_", "SSH_ASKPASS"))}
+    return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | kept | _FIXED | _numbered(settings)
 
 
 def _numbered(settings: Mapping[str, str]) -> dict[str, str]:

@@ -103,11 +103,13 @@ class ResolvedImage:
 
     :ivar digest: of what the tag names: an index, or a manifest
     :ivar platforms: the runnable manifests below it; for a single-platform image just the one, with the same digest
+    :ivar attestations: how many of an index's manifests nobody can run
     """
 
     reference: ImageReference
     digest: str
     platforms: tuple[PlatformManifest, ...]
+    attestations: int = 0
 
     @property
     def pinned(self) -> ImageReference:

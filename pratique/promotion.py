@@ -7,14 +7,18 @@ wherever the registry's data plane can be seen.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from pratique.azure.registries import Internal, Registry, RegistryCredentials, Upstream, import_image
 from pratique.azure.session import AzureSession
-from pratique.errors import Conflict, DigestMismatch, NetworkDenied, NotFound, Unavailable
+from pratique.errors import ConfigurationError, Conflict, DigestMismatch, NetworkDenied, NotFound, Unavailable
 from pratique.images import ImageReference, ResolvedImage
 from pratique.oci.client import OciClient
+
+#: Manifests of one image that importImage takes (azure-facts §3).
+_MOST_MANIFESTS = 50
 
 Outcome = Literal["imported", "already there"]
 
@@ -33,12 +37,14 @@ class Moved:
 
     :ivar reference: where it stands, with its digest
     :ivar seen: whether the digest was read back there; ``False`` when this worker cannot see the registry
+    :ivar imported_at: when the import began, if there was one
     """
 
     image: ResolvedImage
     reference: ImageReference
     outcome: Outcome
     seen: bool
+    imported_at: datetime | None = None
 
 
 class _Unseen:
@@ -71,14 +77,29 @@ async def quarantine(
     A quarantine tag may move: what counts is the digest, and that is what is imported.
 
     :param credentials: by source registry
+    :raises ConfigurationError: when the image has more manifests than can be imported
     """
+    began = datetime.now(UTC)
+    moved = await _quarantined(session, client, registry, image, credentials)
+    return replace(moved, imported_at=began) if moved.outcome == "imported" else moved
+
+
+async def _quarantined(
+    session: AzureSession,
+    client: OciClient,
+    registry: Registry,
+    image: ResolvedImage | Unresolved,
+    credentials: Mapping[str, RegistryCredentials],
+) -> Moved:
     source = image.reference
     target = source.quarantined(registry.login_server)
     account = credentials.get(source.registry)
     if isinstance(image, Unresolved):
         upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", account)
         await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
-        return Moved(await _read_back(client, source, target), target, "imported", True)
+        resolved = await _read_back(client, source, target)
+        return Moved(resolved, target.at(resolved.digest), "imported", True)
+    _check_size(image)
     there = await _digest_at(client, target)
     if there == image.digest:
         return Moved(image, target.at(image.digest), "already there", True)
@@ -147,7 +168,17 @@ async def _read_back(client: OciClient, source: ImageReference, target: ImageRef
         ) from None
     if source.digest and found.digest != source.digest:
         raise DigestMismatch("verify what was imported", str(target), f"It is {found.digest}.", "Run again.")
-    return ResolvedImage(source, found.digest, found.platforms)
+    return replace(found, reference=source)
+
+
+def _check_size(image: ResolvedImage) -> None:
+    if (listed := len(image.platforms) + image.attestations) > _MOST_MANIFESTS:
+        raise ConfigurationError(
+            "import the image",
+            str(image.reference),
+            f"Its index lists {listed} manifests; Azure Container Registry imports at most {_MOST_MANIFESTS} at once.",
+            "Name the digest of the platform's manifest in the catalogue (…:tag@sha256:…) instead of the index.",
+        )
 
 
 def _tag_taken(place: ImageReference, wanted: str, there: str) -> Conflict:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from pratique.gate import GateReport
+from pratique.gate.assess import GateReport
+from pratique.gate.report import record
 from pratique.gitops import Publication
 from pratique.infrastructure import Infrastructure
-from pratique.policy import Decision
 from pratique.promotion import Moved
 
 
@@ -33,7 +34,10 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a run of ``prepare_cluster`` leaves behind. Holds no secret: it is the flow's result."""
+    """What a run of ``prepare_cluster`` leaves behind. Holds no secret: it is the flow's result.
+
+    :ivar gates: the record of each release's gate, for auditors
+    """
 
     images: tuple[PreparedImage, ...]
     registry: str
@@ -44,6 +48,7 @@ class Preparation:
     branch: str
     commits: tuple[tuple[str, str], ...]
     head: str
+    gates: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def of(
@@ -69,6 +74,7 @@ class Preparation:
             branch=f"{publication.remote}, branch {publication.branch}",
             commits=tuple((commit.sha, commit.message) for commit in publication.commits),
             head=publication.head,
+            gates=tuple(record(report) for report, _ in releases),
         )
 
     def markdown(self) -> str:
@@ -81,26 +87,3 @@ class Preparation:
             f"expires {self.expires_on:%Y-%m-%d}.\n\n"
             f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n"
         )
-
-
-def gate_rows(report: GateReport) -> list[dict[str, str]]:
-    """The gate's table: an image a row, the worst finding named."""
-    return [
-        {
-            "image": decision.image.reference.short,
-            "state": str(decision.state),
-            "why": decision.reason,
-            "findings": str(len(decision.findings)),
-            "worst": _worst(decision),
-            "digest": decision.image.digest,
-        }
-        for decision in report.decisions
-    ]
-
-
-def _worst(decision: Decision) -> str:
-    if not decision.findings:
-        return ""
-    worst = decision.findings[0]
-    fix = f", fixed in {worst.fixed_version}" if worst.fixed_version else ""
-    return f"{worst.vulnerability} ({worst.severity.label}) in {worst.package} {worst.version}{fix}"

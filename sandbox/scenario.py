@@ -130,6 +130,7 @@ class DefenderPlan(_Section):
     tier: Literal["Free", "Standard"] = "Standard"
     registry_assessment: bool = True
     findings_artifact: bool = True
+    signature: Literal["jws", "cose"] = Field(default="jws", description="The envelope of the artifact's signature.")
     advisories: str = Field(
         default="none", description="What scans go by: none, built-in, or the path of a file like the built-in one."
     )

@@ -1,17 +1,17 @@
-"""The gate as Prefect shows it while it waits: one table, kept up to date, and a log line a change."""
+"""The gate as Prefect shows it: while it waits, one table kept up to date and a log line a change; then a record."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import Artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from pratique.gate import GateReport
-from pratique.policy import Decision
-from pratique.report import gate_rows
+from pratique.gate.assess import GateReport
+from pratique.gate.report import markdown, record, rows
 
 
 class GateBoard:
@@ -20,18 +20,31 @@ class GateBoard:
     def __init__(self, release: str) -> None:
         self._release = release
         self._artifact: UUID | None = None
-        self._shown: tuple[Decision, ...] = ()
+        self._states: dict[tuple[str, str], str] = {}
+        self._since: dict[tuple[str, str], datetime] = {}
 
     async def show(self, report: GateReport) -> None:
         """Log what changed, and bring the table up to date."""
         for decision in report.decisions:
-            if decision not in self._shown:
-                get_run_logger().info("%s: %s (%s)", decision.image.reference.short, decision.state, decision.reason)
-        self._shown = report.decisions
-        rows = gate_rows(report)
+            name = decision.image.reference.short
+            for judgement in decision.judgements:
+                place = (name, judgement.platform)
+                if self._states.get(place) != judgement.state:
+                    self._states[place], self._since[place] = judgement.state, report.at
+                    get_run_logger().info("%s %s: %s (%s)", name, judgement.platform, judgement.state, judgement.reason)
+        table = rows(report, self._since)
         if self._artifact is None:
             about = f"Scan gate of release {self._release}"
-            self._artifact = await acreate_table_artifact(rows, key=f"gate-{self._release}", description=about)
+            self._artifact = await acreate_table_artifact(table, key=f"gate-{self._release}", description=about)
         else:
             async with get_client() as client:
-                await client.update_artifact(self._artifact, ArtifactUpdate(data=json.dumps(rows)))
+                await client.update_artifact(self._artifact, ArtifactUpdate(data=json.dumps(table)))
+
+
+async def leave_record(report: GateReport) -> None:
+    """The summary for people, and the record for machines."""
+    about = f"What the gate decided about release {report.release}, and why"
+    await acreate_markdown_artifact(markdown(report), key=f"gate-{report.release}-summary", description=about)
+    await Artifact(
+        type="json", key=f"gate-{report.release}-record", description=about, data=json.dumps(record(report))
+    ).acreate()

@@ -5,15 +5,12 @@ from __future__ import annotations
 from prefect import get_run_logger, task
 
 from pratique import promotion
-from pratique.config import Gate, Image, Release
-from pratique.gate import GateReport, assess, require_passed
+from pratique.config import Image
+from pratique.gate.assess import GateReport
 from pratique.images import ResolvedImage
 from pratique.infrastructure import Infrastructure
-from pratique.oci.notation import TrustStore
 from pratique.promotion import Moved, Unresolved
-from pratique.sources import ArtifactProof, ResourceGraphFindings
-from tasks.gate_board import GateBoard
-from tasks.policies import ALWAYS, REMEMBERED
+from tasks.policies import REMEMBERED, remembered_without
 from tasks.runtime import current
 
 
@@ -40,29 +37,8 @@ async def quarantine_image(image: Image, resolved: ResolvedImage | Unresolved, i
     return moved
 
 
-@task(name="scan gate", task_run_name="gate {release.name}", **ALWAYS)
-async def scan_gate(release: Release, images: list[Moved], infrastructure: Infrastructure, gate: Gate) -> GateReport:
-    """Wait for Defender's word on every image of the release; raises unless all may pass."""
-    now = current()
-    trust = None if gate.unsafe_accept_unsigned_artifacts else TrustStore.load(list(gate.trust_store))
-    if trust is None:
-        get_run_logger().warning("UNSAFE: unsigned findings artifacts are believed; anybody who may push can forge one")
-
-    board = GateBoard(release.name)
-    report = await assess(
-        release,
-        [moved.image for moved in images],
-        infrastructure.quarantine.login_server,
-        gate,
-        findings=ResourceGraphFindings(now.session),
-        proof=ArtifactProof(now.oci, trust),
-        progress=board.show,
-    )
-    require_passed(report)
-    return report
-
-
-@task(name="promote image", task_run_name="promote {image.reference.short}", **REMEMBERED)
+# How the gate came to its verdict has no part in whether the image was promoted already.
+@task(name="promote image", task_run_name="promote {image.reference.short}", **remembered_without("verdicts"))
 async def promote_image(
     image: Image, quarantined: Moved, infrastructure: Infrastructure, verdicts: GateReport
 ) -> Moved:

@@ -34,5 +34,11 @@ _REPEATED = TaskOptions(
 #: Without TASK_SOURCE in the key, a mended bug keeps the work that was finished before.
 REMEMBERED = TaskOptions(**_REPEATED, persist_result=True, cache_policy=INPUTS + RUN_ID)
 
+
+def remembered_without(argument: str) -> TaskOptions:
+    """Like :data:`REMEMBERED`, whatever that argument is."""
+    return TaskOptions(**{**REMEMBERED, "cache_policy": (INPUTS - argument) + RUN_ID})
+
+
 #: Work whose answer is true only now: grants, revocations, polls, the gate.
 ALWAYS = TaskOptions(**_REPEATED, persist_result=False, cache_policy=NO_CACHE)

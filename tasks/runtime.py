@@ -7,10 +7,11 @@ parameter or a result.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import httpx
 from prefect import runtime as prefect_runtime
@@ -21,20 +22,39 @@ from pratique.config import Bootstrap
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.registry_client import oci_client
+from pratique.sources.setup import GateSetup, set_up
 from tasks.secrets import read_secret
 
+T = TypeVar("T")
 _TIMEOUT = httpx.Timeout(60, connect=10)
+
+
+class Shared(Generic[T]):
+    """A value that the first who needs it makes for everybody."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._made: asyncio.Future[T] | None = None
+
+    async def __call__(self) -> T:
+        if self._made is None or (self._made.done() and (self._made.cancelled() or self._made.exception())):
+            self._made = asyncio.ensure_future(self._make())
+        return await asyncio.shield(self._made)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Open connections, and the accounts for source registries."""
+    """Open connections, and the accounts for source registries.
+
+    :ivar gate: set up when the first release comes to it, and shared by all
+    """
 
     session: AzureSession
     http: httpx.AsyncClient
     oci: OciClient
     credentials: dict[str, RegistryCredentials]
     imports: asyncio.Semaphore
+    gate: Shared[GateSetup]
 
 
 #: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (azure-facts §10.1).
@@ -59,11 +79,19 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         httpx.AsyncClient(timeout=_TIMEOUT) as http,
     ):
         client = oci_client(session, http, logins)
-        token = _current.set(Runtime(session, http, client, credentials, asyncio.Semaphore(_IMPORTS_AT_ONCE)))
-        try:
-            yield _current.get()
-        finally:
-            _current.reset(token)
+        async with AsyncExitStack() as closing:
+
+            async def gate() -> GateSetup:
+                made = await set_up(config.gate, session, client)
+                await closing.enter_async_context(made.watch)
+                return made
+
+            imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
+            token = _current.set(Runtime(session, http, client, credentials, imports, Shared(gate)))
+            try:
+                yield _current.get()
+            finally:
+                _current.reset(token)
 
 
 def current() -> Runtime:

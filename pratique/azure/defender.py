@@ -1,4 +1,4 @@
-"""What Microsoft Defender for Containers knows: its plan, and its recommendations in Azure Resource Graph.
+"""What Microsoft Defender for Containers knows: its plan, and its findings in Azure Resource Graph.
 
 ::
 
@@ -6,10 +6,12 @@
     rows = await recommendations(session, {"sha256:…", "sha256:…"})
 
 All digests of a release go into one query, because Resource Graph counts queries: 15 in 5 seconds a caller. No row for
-a digest means nothing at all: not that the image is clean.
+a digest means nothing at all: not that the image is clean. A row that mentions a digest comes along even when it is
+malformed: what to make of it is for its reader to decide.
 
 Facts: Defender for Cloud pricings REST API 2024-01-01; Resource Graph "Work with large data sets" and "Guidance for
-throttled requests"; Defender's individual recommendations (generation of 2026).
+throttled requests"; Defender's individual recommendations (generation of 2026) and sub-assessments (retired 2026-07-31,
+except in sovereign clouds that are still to be moved).
 """
 
 from __future__ import annotations
@@ -32,13 +34,26 @@ DIGESTS_A_QUERY = 1000  # of 75 characters each: the text stays below 100 kB
 PATIENCE = 5  # throttled answers in a row
 _WINDOW_SECONDS = 5.0
 _RESETS_AFTER = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_ATTEMPTED = "ask Defender for its findings"
+_SERVICE = "Azure Resource Graph"
+_RECOMMENDATIONS = """
+| where type =~ 'microsoft.security/assessments'
+| where tostring(properties.metadata) contains 'SoftwareUpdate'
+| where tostring(properties.resourceDetails) contains '.containerimage'
+| extend about = parse_json(tostring(properties.resourceAdditionalData))
+""".strip()
+# Images in Azure's registries, assessed by Microsoft's own scanner.
+_SUB_ASSESSMENTS = """
+| where type =~ 'microsoft.security/assessments/subassessments'
+| where id contains '/assessments/c0b7cfc6-3172-465a-b378-53c7ff2cc0d5/'
+| extend about = parse_json(tostring(properties.additionalData)).artifactDetails
+""".strip()
+# The row's own digest where it stands in its place, else the first one that the row mentions anywhere.
 _QUERY = """
 securityresources
-| where type =~ 'microsoft.security/assessments'
-| where tostring(properties.metadata.recommendationCategory) =~ 'SoftwareUpdate'
-| where tostring(properties.resourceDetails.ResourceType) =~ '.containerimage'
-| extend details = parse_json(tostring(properties.resourceAdditionalData))
-| extend digest = tolower(tostring(coalesce(details.Digest, details.digest)))
+{rows}
+| extend own = tostring(coalesce(about.Digest, about.digest))
+| extend digest = extract('sha256:[0-9a-f]{{64}}', 0, tolower(strcat(own, ' ', tostring(properties))))
 | where digest in ({digests})
 | project id, digest, properties
 | order by id asc
@@ -81,43 +96,57 @@ async def read_plan(session: AzureSession) -> DefenderPlan:
 
 
 async def recommendations(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
-    """Defender's recommendations for images, as ``{"id", "digest", "properties"}``.
+    """Rows about software updates in images, as ``{"id", "digest", "properties"}``.
 
     :param digests: of image manifests
+    :returns: the digest of each row is one of these; nothing else of it has been checked
     :raises ValueError: for a text that is no digest
-    :raises UnreadableAnswer: when Resource Graph cut the result short
+    :raises UnreadableAnswer: when Resource Graph cut the result short, or it is no list of such rows
     :raises Throttled: when it keeps refusing although its pace was kept
     """
+    return await _rows(session, _RECOMMENDATIONS, digests)
+
+
+async def sub_assessments(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
+    """Rows about vulnerabilities in images; everything else as with :func:`recommendations`."""
+    return await _rows(session, _SUB_ASSESSMENTS, digests)
+
+
+async def _rows(session: AzureSession, which: str, digests: Collection[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for query in _queries(digests):
-        token: str | None = None
+    for query in _queries(which, digests):
+        tokens: list[str] = []
         while True:
-            page = await _ask(session, query, token)
+            page = await _ask(session, query, tokens[-1] if tokens else None)
             rows += page.rows
-            token = page.token
-            if token is None:
+            if page.token is None:
                 break
+            if page.token in tokens:
+                raise _unreadable("Its pages go in a circle.")
+            tokens.append(page.token)
+    wanted = set(digests)
+    if not all(isinstance(digest := row.get("digest"), str) and digest in wanted for row in rows):
+        raise _unreadable("A row does not say which of the images it is about.")
     return rows
 
 
-def _queries(digests: Collection[str]) -> Iterator[str]:
+def _queries(which: str, digests: Collection[str]) -> Iterator[str]:
     wanted = sorted(set(digests))
     if wrong := [text for text in wanted if not re.fullmatch(DIGEST_PATTERN, text)]:
         raise ValueError(f"not a digest: {wrong[0]!r}")
     for start in range(0, len(wanted), DIGESTS_A_QUERY):
         some = wanted[start : start + DIGESTS_A_QUERY]
-        yield _QUERY.format(digests=", ".join(f"'{digest}'" for digest in some))
+        yield _QUERY.format(rows=which, digests=", ".join(f"'{digest}'" for digest in some))
 
 
 async def _ask(session: AzureSession, query: str, token: str | None) -> _Page:
     """One page. The turn is held while waiting: nobody else could be served meanwhile."""
     options = models.QueryRequestOptions(top=PAGE, skip_token=token, result_format="objectArray")
     request = models.QueryRequest(subscriptions=[session.subscription_id], query=query, options=options)
-    attempted = "ask Defender for its findings"
     async with session.graph_turn:
         for _ in range(PATIENCE):
             try:
-                with azure_faults(attempted, "Azure Resource Graph"):
+                with azure_faults(_ATTEMPTED, _SERVICE):
                     # With a "cls", the SDK's method returns what that makes of the answer and its headers.
                     page = cast(_Page, await session.graph.resources(request, cls=_page))
             except Throttled as refusal:
@@ -131,18 +160,21 @@ async def _ask(session: AzureSession, query: str, token: str | None) -> _Page:
 
 
 def _page(response: Any, answer: models.QueryResponse, _: Mapping[str, Any]) -> _Page:
-    if not isinstance(answer.data, list) or (str(answer.result_truncated) == "true" and not answer.skip_token):
-        raise UnreadableAnswer(
-            "ask Defender for its findings",
-            "Azure Resource Graph",
-            "The result is cut short, and there is no way to the rest.",
-            "Report this.",
-        )
+    """What an answer holds; the SDK lets any JSON pass for one."""
+    data, token = getattr(answer, "data", None), getattr(answer, "skip_token", None)
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+        raise _unreadable("The result is no list of rows.")
+    if str(answer.result_truncated) == "true" and not token:
+        raise _unreadable("The result is cut short, and there is no way to the rest.")
     headers = response.http_response.headers
     spent = headers.get("x-ms-user-quota-remaining") == "0"
-    return _Page(answer.data, answer.skip_token, _resets_after(headers) if spent else None)
+    return _Page(data, token or None, _resets_after(headers) if spent else None)
 
 
 def _resets_after(headers: Mapping[str, str]) -> float:
     match = _RESETS_AFTER.fullmatch(headers.get("x-ms-user-quota-resets-after", ""))
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else _WINDOW_SECONDS
+
+
+def _unreadable(observed: str) -> UnreadableAnswer:
+    return UnreadableAnswer(_ATTEMPTED, _SERVICE, observed, "Run again; if it persists, report this.")

@@ -124,7 +124,8 @@ def azure_faults(
 
     :param attempted: verb phrase of what is being done
     :param subject: on what
-    :raises PratiqueError: in place of every error of azure-core, azure-identity, aiohttp, and time-outs
+    :raises PratiqueError: in place of every error of azure-core, azure-identity, aiohttp, time-outs, and JSON that is
+        nested deeper than it can be read
     """
     try:
         yield
@@ -137,6 +138,7 @@ def azure_faults(
         aiohttp.ClientError,
         TimeoutError,
         OSError,
+        RecursionError,
     ) as error:
         raise translate(error, attempted, subject, remedies) from None
 
@@ -146,7 +148,7 @@ def _classify(error: Exception) -> tuple[type[PratiqueError], str, float | None]
         fault = read_fault(error)
         return _by_status(error, fault), str(fault), fault.retry_after
     told = _short(str(error)) or type(error).__name__
-    if isinstance(error, (sdk.SerializationError, sdk.DeserializationError)):
+    if isinstance(error, (sdk.SerializationError, sdk.DeserializationError, RecursionError)):
         return UnreadableAnswer, told, None
     if isinstance(error, (sdk.StreamConsumedError, sdk.StreamClosedError, sdk.ResponseNotReadError)):
         return UnreadableAnswer, told, None

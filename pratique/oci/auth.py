@@ -2,6 +2,7 @@
 
 A registry says in its 401 where tokens come from; they are kept per registry and scope until shortly before they
 expire. Credentials go only where they belong: an Entra ID token to the Azure registry itself, a password over TLS.
+Other programs, such as scanners, sign in with what :meth:`Authenticator.docker_login` gives.
 
 Facts: CNCF Distribution, "Token Authentication Specification"; Azure Container Registry, "AAD-OAuth".
 """
@@ -26,6 +27,7 @@ from pratique.oci.faults import connection_faults, refusal
 _LIFETIME_SECONDS = 60.0  # of a token that does not say, by the specification
 _MARGIN = 0.2  # of its lifetime before which a token is no longer used
 _ATTEMPTED = "get a token"
+_NULL_USER = "00000000-0000-0000-0000-000000000000"  # user name with which Azure's registries take one
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
 _SCHEME = re.compile(r"\b(bearer|basic)\s+", re.IGNORECASE)
 
@@ -124,6 +126,17 @@ class Authenticator:
             self._kept[key] = kept = await self._fetch(registry, scope, challenge)
             return kept.authorization
 
+    async def docker_login(self, registry: str) -> Login:
+        """With what another program signs in to the registry: its login, or for Azure's a refresh token of some hours.
+
+        :raises AuthenticationFailed: when there is neither
+        """
+        if (login := self._logins.get(registry)) is not None:
+            return login
+        if self._entra is None or not registry.endswith(self._acr_suffix):
+            raise AuthenticationFailed(_ATTEMPTED, registry, "There is no login.", "Give credentials for it.")
+        return Login(_NULL_USER, await self._refresh_token(registry, registry, self._entra))
+
     async def _fetch(self, registry: str, scope: str, challenge: Challenge) -> _Kept:
         login = self._logins.get(registry)
         if challenge.scheme == "basic":
@@ -153,7 +166,7 @@ class Authenticator:
 
     async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: Entra) -> dict[str, Any]:
         """Refresh token → access token."""
-        refresh = await self._refresh_token(registry, challenge, entra)
+        refresh = await self._refresh_token(registry, challenge.service, entra)
         form = {"grant_type": "refresh_token", "service": challenge.service, "scope": scope, "refresh_token": refresh}
         with connection_faults(_ATTEMPTED, registry):
             answer = await self._http.post(f"https://{registry}/oauth2/token", data=form)
@@ -161,13 +174,13 @@ class Authenticator:
             self._refresh.pop(registry, None)
         return _document(answer, registry)
 
-    async def _refresh_token(self, registry: str, challenge: Challenge, entra: Entra) -> str:
+    async def _refresh_token(self, registry: str, service: str, entra: Entra) -> str:
         """Entra ID token → refresh token, once for all scopes. The realm is not trusted with the Entra ID token."""
         async with self._turns[registry, "refresh"]:
             kept = self._refresh.get(registry)
             if kept is not None and time.monotonic() < kept.until:
                 return kept.authorization
-            form = {"grant_type": "access_token", "service": challenge.service, "access_token": await entra()}
+            form = {"grant_type": "access_token", "service": service, "access_token": await entra()}
             with connection_faults(_ATTEMPTED, registry):
                 answer = await self._http.post(f"https://{registry}/oauth2/exchange", data=form)
             refresh = _document(answer, registry).get("refresh_token")

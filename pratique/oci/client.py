@@ -24,14 +24,13 @@ import httpx
 
 from pratique.errors import DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
 from pratique.images import DIGEST_PATTERN, ImageReference, PlatformManifest, ResolvedImage
-from pratique.oci.auth import Authenticator
+from pratique.oci.auth import Authenticator, Login
 from pratique.oci.descriptor import Descriptor
-from pratique.oci.faults import connection_faults, refusal
 from pratique.oci.media_types import ACCEPT, IMAGE_CONFIGS, INDEXES, MANIFESTS, OCI_INDEX, platform_name, runnable
+from pratique.oci.transport import LARGEST_MANIFEST, Request, Transport, base_url
 
-LARGEST_MANIFEST = 4 * 1024 * 1024  # bytes; what registries must accept at least
 LARGEST_BLOB = 64 * 1024 * 1024  # bytes; configurations and findings, never layers
-_HUB = frozenset({"docker.io", "index.docker.io"})
+MOST_PAGES = 100  # of a list of referrers
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,6 @@ class Referrer:
     annotations: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Request:
-    attempted: str
-    subject: str
-    registry: str
-    url: str
-    scope: str = ""
-    accept: str = "application/json"
-    largest: int = LARGEST_MANIFEST
-    method: str = "GET"
-
-
 class OciClient:
     """Reads from any registry.
 
@@ -79,15 +66,21 @@ class OciClient:
     """
 
     def __init__(self, http: httpx.AsyncClient, auth: Authenticator) -> None:
-        self._http = http
-        self._auth = auth
+        self._transport = Transport(http, auth)
 
     async def ping(self, registry: str) -> None:
         """Check that the registry lets this worker in.
 
         :raises PratiqueError: when it does not
         """
-        await self._send(_Request("reach the registry", registry, registry, f"{_base(registry)}/v2/"))
+        await self._transport.send(Request("reach the registry", registry, registry, f"{base_url(registry)}/v2/"))
+
+    async def docker_login(self, registry: str) -> Login:
+        """With what another program signs in to the registry, for as long as a run takes; see :mod:`pratique.oci.auth`.
+
+        :raises AuthenticationFailed: when there is nothing to sign in with
+        """
+        return await self._transport.docker_login(registry)
 
     async def resolve(self, reference: ImageReference) -> ResolvedImage:
         """What a reference stands for now: its digest and the images that can be run.
@@ -97,24 +90,21 @@ class OciClient:
         :raises UnreadableAnswer: it is no image
         """
         found = await self.manifest(reference)
-        if found.media_type in INDEXES:
-            platforms = [
-                PlatformManifest(platform, entry["digest"])
-                for entry in found.document.get("manifests", ())
-                if (platform := runnable(entry)) is not None
-            ]
-        else:
-            platforms = [PlatformManifest(await self._platform(reference, found), found.digest)]
+        if found.media_type not in INDEXES:
+            only = PlatformManifest(await self._platform(reference, found), found.digest)
+            return ResolvedImage(reference, found.digest, (only,))
+        entries = _descriptors(found.document, reference)
+        platforms = tuple(filter(None, (_platform_manifest(entry, reference) for entry in entries)))
         if not platforms:
             raise _no_image(reference, "It lists nothing that can be run.")
-        return ResolvedImage(reference, found.digest, tuple(platforms))
+        return ResolvedImage(reference, found.digest, platforms, len(entries) - len(platforms))
 
     async def manifest(self, reference: ImageReference) -> Manifest:
         """The manifest or index of a tag, or of a digest where the reference has one.
 
         :raises DigestMismatch: the bytes are not what the registry, or the reference, says
         """
-        answer = await self._send(_manifest_request("read the manifest", reference))
+        answer = await self._transport.send(_manifest_request("read the manifest", reference))
         digest = _digest(answer.content)
         for claimed in (reference.digest, answer.headers.get("Docker-Content-Digest")):
             if claimed and claimed != digest:
@@ -128,7 +118,9 @@ class OciClient:
     async def head(self, reference: ImageReference) -> str | None:
         """The digest of a tag, without its manifest; ``None`` when the registry has none of that name."""
         try:
-            answer = await self._send(replace(_manifest_request("look up the image", reference), method="HEAD"))
+            answer = await self._transport.send(
+                replace(_manifest_request("look up the image", reference), method="HEAD")
+            )
             digest = str(answer.headers.get("Docker-Content-Digest", ""))
             if re.fullmatch(DIGEST_PATTERN, digest):
                 return digest
@@ -145,38 +137,56 @@ class OciClient:
         """What refers to a digest, of one artifact type.
 
         :param reference: with a digest
+        :raises UnreadableAnswer: when the registry does not come to an end, or lists what is no descriptor
         """
         path = f"referrers/{_version(reference)}"
         request = _request("list the referrers", reference, path, accept=OCI_INDEX)
-        url: str | None = str(httpx.URL(request.url, params={"artifactType": artifact_type}))
+        url = str(httpx.URL(request.url, params={"artifactType": artifact_type}))
         entries: list[dict[str, Any]] = []
-        while url is not None:
+        for _ in range(MOST_PAGES):
             try:
-                answer = await self._send(replace(request, url=url))
+                answer = await self._transport.send(replace(request, url=url))
             except NotFound:
                 # A registry without the referrers API: the same index under a tag (distribution-spec, "Referrers Tag").
                 entries += await self._tagged_referrers(reference)
                 break
-            entries += _json(answer, reference).get("manifests") or []
-            url = _next(answer, reference)
+            entries += _descriptors(_json(answer, reference), reference)
+            following = _next(answer, reference)
+            if following is None:
+                break
+            url = following
+        else:
+            raise _no_image(reference, f"Its referrers fill more than {MOST_PAGES} pages.")
         return [_referrer(entry, reference) for entry in entries if entry.get("artifactType") == artifact_type]
 
-    async def blob(self, reference: ImageReference, digest: str) -> bytes:
+    async def blob(self, reference: ImageReference, digest: str, *, largest: int = LARGEST_BLOB) -> bytes:
         """A blob of the reference's repository.
 
+        :param largest: bytes that are read at most
+        :raises UnreadableAnswer: when there are more
         :raises DigestMismatch: the bytes are something else
         """
-        request = _request("read the blob", reference, f"blobs/{digest}", accept="*/*", largest=LARGEST_BLOB)
-        content = (await self._send(request)).content
+        request = _request("read the blob", reference, f"blobs/{digest}", accept="*/*", largest=largest)
+        content = (await self._transport.send(request)).content
         if _digest(content) != digest:
             raise _mismatch(reference, digest, _digest(content))
         return content
+
+    async def attributes(self, reference: ImageReference) -> dict[str, Any]:
+        """What an Azure registry itself knows of a digest, such as its times and locks; others have no such API.
+
+        :param reference: with a digest
+        """
+        url = f"{base_url(reference.registry)}/acr/v1/{reference.repository}/_manifests/{_version(reference)}"
+        scope = f"repository:{reference.repository}:metadata_read"
+        request = Request("read the attributes", str(reference), reference.registry, url, scope)
+        return _json(await self._transport.send(request), reference)
 
     async def _tagged_referrers(self, reference: ImageReference) -> list[dict[str, Any]]:
         tag = _version(reference).replace(":", "-")
         fallback = ImageReference(reference.registry, reference.repository, tag)
         try:
-            return (await self.manifest(fallback)).document.get("manifests") or []
+            return _descriptors((await self.manifest(fallback)).document, reference)
         except NotFound:
             return []
 
@@ -186,54 +196,23 @@ class OciClient:
             raise _no_image(reference, f"Its configuration is of the type {config.get('mediaType')!r}.")
         try:
             platform = platform_name(json.loads(await self.blob(reference, str(config.get("digest")))))
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             platform = None
         if platform is None:
             raise _no_image(reference, "Its configuration names no platform.")
         return platform
 
-    async def _send(self, request: _Request) -> httpx.Response:
-        """One request, and a second one when the first is answered with a challenge."""
-        authorization = self._auth.authorization(request.registry, request.scope)
-        answer = await self._read(request, authorization)
-        if answer.status_code == 401:
-            challenge = answer.headers.get("WWW-Authenticate", "")
-            authorization = await self._auth.answer(request.registry, request.scope, challenge, authorization)
-            answer = await self._read(request, authorization)
-        if not answer.is_success:
-            raise refusal(answer, request.attempted, request.subject)
-        return answer
-
-    async def _read(self, request: _Request, authorization: str | None) -> httpx.Response:
-        """The answer with its body, which must not be too large. Blobs are redirected to storage."""
-        headers = {"Accept": request.accept, **({"Authorization": authorization} if authorization else {})}
-        content = bytearray()
-        with connection_faults(request.attempted, request.subject):
-            async with self._http.stream(request.method, request.url, headers=headers, follow_redirects=True) as answer:
-                async for chunk in answer.aiter_bytes():
-                    content += chunk
-                    if len(content) > request.largest:
-                        observed = f"It is larger than {request.largest} bytes."
-                        raise UnreadableAnswer(request.attempted, request.subject, observed, "Check the reference.")
-        return httpx.Response(
-            answer.status_code, headers=_plain(answer.headers), content=bytes(content), request=answer.request
-        )
-
 
 def _request(
     attempted: str, reference: ImageReference, path: str, *, accept: str, largest: int = LARGEST_MANIFEST
-) -> _Request:
-    url = f"{_base(reference.registry)}/v2/{reference.repository}/{path}"
+) -> Request:
+    url = f"{base_url(reference.registry)}/v2/{reference.repository}/{path}"
     scope = f"repository:{reference.repository}:pull"
-    return _Request(attempted, str(reference), reference.registry, url, scope, accept, largest)
+    return Request(attempted, str(reference), reference.registry, url, scope, accept, largest)
 
 
-def _manifest_request(attempted: str, reference: ImageReference) -> _Request:
+def _manifest_request(attempted: str, reference: ImageReference) -> Request:
     return _request(attempted, reference, f"manifests/{_version(reference)}", accept=ACCEPT)
-
-
-def _base(registry: str) -> str:
-    return f"https://{'registry-1.docker.io' if registry in _HUB else registry}"
 
 
 def _version(reference: ImageReference) -> str:
@@ -244,16 +223,10 @@ def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _plain(headers: httpx.Headers) -> httpx.Headers:
-    """Headers of the decoded body."""
-    dropped = ("content-encoding", "content-length", "transfer-encoding")
-    return httpx.Headers([(name, value) for name, value in headers.multi_items() if name.lower() not in dropped])
-
-
 def _json(answer: httpx.Response, reference: ImageReference) -> dict[str, Any]:
     try:
         document = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise _no_image(reference, "The registry did not answer with a JSON object.")
@@ -271,12 +244,38 @@ def _next(answer: httpx.Response, reference: ImageReference) -> str | None:
     return str(url)
 
 
+def _descriptors(index: Mapping[str, Any], reference: ImageReference) -> list[dict[str, Any]]:
+    entries = index.get("manifests") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _no_image(reference, "It is no list of descriptors.")
+    return entries
+
+
+def _platform_manifest(entry: Mapping[str, Any], reference: ImageReference) -> PlatformManifest | None:
+    try:
+        platform = runnable(entry)
+    except (AttributeError, TypeError):
+        raise _no_image(reference, "Its index has an entry that is no descriptor.") from None
+    if platform is None:
+        return None
+    digest = entry.get("digest")
+    if not isinstance(digest, str) or not re.fullmatch(DIGEST_PATTERN, digest):
+        raise _no_image(reference, f"Its index names {digest!r:.100} for {platform}.")
+    return PlatformManifest(platform, digest)
+
+
 def _referrer(entry: Mapping[str, Any], reference: ImageReference) -> Referrer:
     try:
         descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
-        return Referrer(descriptor, str(entry["artifactType"]), dict(entry.get("annotations") or {}))
+        return Referrer(descriptor, str(entry["artifactType"]), _annotations(entry.get("annotations")))
     except (KeyError, TypeError, ValueError):
         raise _no_image(reference, "The list of referrers has an entry that is no descriptor.") from None
+
+
+def _annotations(annotations: object) -> dict[str, str]:
+    """Those that are as the specification wants them: what one pusher wrote must not make the others unreadable."""
+    pairs = annotations.items() if isinstance(annotations, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, str)}
 
 
 def _no_image(reference: ImageReference, observed: str) -> UnreadableAnswer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from sandbox.services.defender.findings_artifact import attach_statement, statem
 from sandbox.services.defender.images import ScannedImage, platform_manifests
 from sandbox.services.defender.notation import Signer
 from tests.flows.conftest import PROMPT, MakeWorld
-from tests.flows.world import FALCO, KURED, World
+from tests.flows.world import FALCO, KURED, World, acceptance
 
 KURED_NAME = ImageReference.parse(KURED).repository
 OPENSSL = Finding(cve="CVE-2024-6119", severity="High", package="openssl", version="3.1.4-r5", fixed_version="3.1.7-r1")
@@ -25,17 +25,6 @@ NEVER = {KURED_NAME: Scan(outcome="never")}
 #: Minutes; a scan and its artifact take 0.4 s in these tests.
 SOON = 0.02
 AT_ONCE = 0.001
-
-
-def _acceptance(days: int) -> dict[str, str]:
-    expires = datetime.now(UTC).date() + timedelta(days=days)
-    return {
-        "image": KURED,
-        "reason": "Not assessed by Defender.",
-        "owner": "platform-team",
-        "approver": "security-office",
-        "expires": expires.isoformat(),
-    }
 
 
 async def _blocked(cluster: World) -> GateBlocked:
@@ -63,11 +52,11 @@ async def test_release_is_promoted_together_or_not_at_all(world: MakeWorld) -> N
     cluster = world(((KURED, FALCO),), Scenario(scans=VULNERABLE, timings=PROMPT))
     await _blocked(cluster)
     assert cluster.live == {}
-    tolerant = cluster.with_gate(limits={"critical": 0, "high": 1})
+    tolerant = cluster.with_gate(policy={"limits": {"critical": 0, "high": 1}})
     told = await tolerant.prepare()
     assert cluster.live == cluster.upstream()
     assert {image.source: image.verdict for image in told.images} == {
-        KURED: "Unhealthy, within limits",
+        KURED: "Unhealthy, within policy",
         FALCO: "Healthy",
     }
 
@@ -75,33 +64,58 @@ async def test_release_is_promoted_together_or_not_at_all(world: MakeWorld) -> N
 async def test_never_scanned(world: MakeWorld) -> None:
     """What nobody scanned does not pass, nor on an expired acceptance; a valid one lets it in, by name."""
     cluster = world(scenario=Scenario(scans=NEVER, timings=PROMPT)).with_gate(deadline=AT_ONCE)
-    assert "Unverified: neither findings nor proof of a scan" in str(await _blocked(cluster))
-    assert "acceptance expired" in str(await _blocked(cluster.with_gate(acceptances=[_acceptance(-1)])))
-    told = await cluster.with_gate(acceptances=[_acceptance(30)]).prepare()
+    assert "findings-artifact has no proof of a scan" in str(await _blocked(cluster))
+    assert "acceptance expired" in str(await _blocked(cluster.excepting(acceptances=[acceptance(KURED, -1)])))
+    told = await cluster.excepting(acceptances=[acceptance(KURED)]).prepare()
     assert cluster.live == cluster.upstream()
-    assert [image.verdict for image in told.images] == ["Unverified, accepted"]
+    assert [image.verdict for image in told.images] == ["Unassessed, accepted"]
 
 
 async def test_findings_beat_an_acceptance(world: MakeWorld) -> None:
     """An acceptance stands in for a scan that does not come, never for one that found something."""
     cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
-    accepted = cluster.with_gate(acceptances=[_acceptance(30)], patience=0.5)
+    accepted = cluster.excepting(acceptances=[acceptance(KURED)]).with_gate(patience=0.5)
     assert "CVE-2024-6119" in str(await _blocked(accepted))
 
 
 @pytest.mark.parametrize(
-    "plan",
+    ("plan", "named"),
     [
-        DefenderPlan(tier="Free"),
-        DefenderPlan(registry_assessment=False),
-        DefenderPlan(findings_artifact=False),
+        (DefenderPlan(tier="Free"), "no image would ever be assessed"),
+        (DefenderPlan(registry_assessment=False), "no image would ever be assessed"),
+        (DefenderPlan(findings_artifact=False), "Unverified"),
     ],
     ids=["plan off", "registry access off", "findings artifact off"],
 )
-async def test_defender_is_off(world: MakeWorld, plan: DefenderPlan) -> None:
+async def test_defender_is_off(world: MakeWorld, plan: DefenderPlan, named: str) -> None:
     """Without Defender, or without its proof, there are no findings; that is no pass."""
     cluster = world(scenario=Scenario(defender=plan, timings=PROMPT)).with_gate(deadline=SOON)
-    assert "Unverified" in str(await _blocked(cluster))
+    assert named in str(await _blocked(cluster))
+
+
+async def test_defender_is_off_and_skipped(world: MakeWorld) -> None:
+    """Only a policy that says so lets images pass unscanned, and the record says that they were not."""
+    cluster = world(scenario=Scenario(defender=DefenderPlan(tier="Free"), timings=PROMPT))
+    told = await cluster.with_gate(policy={"defender_off": "skip"}).prepare()
+    assert [image.verdict for image in told.images] == ["Skipped"]
+    assert told.gates[0]["outcome"] == "Passed without a scan: Defender is off"
+
+
+async def test_record(world: MakeWorld) -> None:
+    """What an auditor finds in the result: the policy and its digest, the file of exceptions, each source's word."""
+    cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
+    excused = {**acceptance(KURED), "vulnerability": "CVE-2024-6119"}
+    told = await cluster.excepting(exceptions=[excused]).prepare()
+    (gate,) = told.gates
+    assert gate["policyDigest"] == cluster.config.gate.policy.digest
+    assert gate["exceptionsFiles"][0]["git"] == "not under Git"
+    (platform,) = gate["images"][0]["platforms"]
+    assert platform["state"] == "Unhealthy, within policy"
+    assert platform["findings"] == []
+    assert platform["excused"][0]["finding"]["vulnerability"] == "CVE-2024-6119"
+    assert platform["excused"][0]["excuse"]["approver"] == "security-office"
+    # Defender's rows may come after its artifact.
+    assert [one["answer"] for one in platform["evidence"] if one["source"] == "findings-artifact"] == ["assessed"]
 
 
 Forge = Callable[[World, Path], None]
@@ -152,9 +166,9 @@ async def test_worker_without_private_link(world: MakeWorld) -> None:
     cluster = world(scenario=blind).with_gate(deadline=SOON)
     error = await _blocked(cluster)
     assert "cannot see the registry" in str(error)
-    told = await cluster.with_gate(acceptances=[_acceptance(30)]).prepare()
+    told = await cluster.excepting(acceptances=[acceptance(KURED)]).prepare()
     assert cluster.live == cluster.upstream()
-    assert [image.verdict for image in told.images] == ["Unverified, accepted"]
+    assert [image.verdict for image in told.images] == ["Unassessed, accepted"]
 
 
 async def test_worker_without_private_link_learns_of_findings(world: MakeWorld) -> None:

@@ -34,7 +34,7 @@ async def test_seven_images(world: MakeWorld) -> None:
     }
     assert all(image.digest in cluster.manifests for image in told.images)
     verdicts = {image.source: image.verdict for image in told.images}
-    assert verdicts.pop(BUSYBOX) == "Unverified, accepted"
+    assert verdicts.pop(BUSYBOX) == "Unassessed, accepted"
     assert set(verdicts.values()) == {"Healthy"}
 
 

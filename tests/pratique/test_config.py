@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from ruamel.yaml import YAML
 
 from pratique.config import Bootstrap, load, parse
 from pratique.errors import ConfigurationError
+from pratique.gate.exceptions import Exceptions
+from pratique.images import ResolvedImage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bootstrap.yaml"
+WHEN_WRITTEN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def document() -> dict[str, Any]:
@@ -24,16 +28,19 @@ def test_the_example_is_valid_and_holds_the_walkthroughs_images() -> None:
     """The file that a user copies works, and brings all seven images."""
     config = load(EXAMPLE)
     assert len(config.catalogue.images) == 7
-    assert config.gate.acceptances[0].image == "docker.io/library/busybox:1.37.0"
+    (exceptions,) = config.gate.exceptions
+    accepted = Exceptions.load([EXAMPLE.parents[1] / exceptions], [], policy=config.gate.policy, now=WHEN_WRITTEN)
+    (busybox,) = [image for image in config.catalogue.images if "busybox" in image.source]
+    image = ResolvedImage(busybox.reference, "sha256:" + "0" * 64, ())
+    assert accepted.acceptance(image, "unverified", WHEN_WRITTEN) is not None
 
 
 def edit_gate(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda d: d["gate"].update(changes)
 
 
-def same_owner(d: dict[str, Any]) -> None:
-    acceptance = d["gate"]["acceptances"][0]
-    acceptance["approver"] = acceptance["owner"].upper()
+def edit_policy(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["gate"]["policy"].update(changes)
 
 
 WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
@@ -43,19 +50,41 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         "images.0.source",
     ),
     ("unknown field", lambda d: d["gate"].update(patients=3), "gate.patients"),
-    ("negative limit", edit_gate(limits={"critical": -1}), "gate.limits.critical"),
-    ("no limit at all", edit_gate(limits={"critical": None, "high": None}), "at least one severity"),
+    ("negative limit", edit_policy(limits={"critical": -1}), "gate.policy.limits.critical"),
+    ("no limit at all", edit_policy(limits={"critical": None, "high": None}), "at least one severity"),
+    ("laxer for what is worse", edit_policy(limits={"critical": 5, "high": 0}), "worse severity has a higher limit"),
+    ("empty policy", edit_gate(policy={}), "the policy is empty"),
+    ("no policy", edit_gate(policy=None), "the policy is empty"),
+    ("unverified wholesale", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
+    ("not applicable wholesale", edit_policy(not_applicable="allow"), "accept single images"),
+    ("nothing proves", edit_policy(sufficient=[], required=[]), "nothing could prove a scan"),
+    ("evidence of no age", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
+    ("source that is not there", edit_policy(required=["trivy"]), "trivy is no source of this gate"),
+    ("table that is not asked", edit_policy(sufficient=["sub-assessments"]), "sub-assessments is no source"),
+    (
+        "scanner in Defender's name",
+        edit_gate(scanners=[{"name": "recommendations", "format": "trivy", "command": ["trivy", "{image}"]}]),
+        "a name of its own",
+    ),
+    (
+        "scanner without an image",
+        edit_gate(scanners=[{"name": "trivy", "format": "trivy", "command": ["trivy", "image"]}]),
+        "{image}",
+    ),
+    (
+        "two of a name",
+        edit_gate(attestations=[{"name": "contoso", "trust_store": ["a.pem"]}] * 2),
+        "a name of its own: contoso",
+    ),
     ("nobody trusted", edit_gate(trust_store=[]), "trust_store"),
     ("no platform", edit_gate(platforms=[]), "gate.platforms"),
     ("bad platform", edit_gate(platforms=["linux"]), "gate.platforms.0"),
-    ("approved by its owner", same_owner, "cannot approve"),
     ("secret in place of its name", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),
     (
         "credentials in the remote",
         lambda d: d["manifests"].update(remote="https://me:pw@git.test/x.git"),
         "credentials",
     ),
-    ("acceptance of a stranger", lambda d: d["gate"]["acceptances"][0].update(image="docker.io/a/b:1"), "not an image"),
     ("missing section", lambda d: d.pop("network"), "network"),
     (
         "one repository twice",

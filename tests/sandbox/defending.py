@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import cbor2
 from azure.identity.aio import DefaultAzureCredential
 from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry.models import ImportImageParameters, ImportSource
@@ -128,15 +131,16 @@ def signed_under(root: x509.Certificate, sandbox: RunningSandbox, artifact: dict
     """Whether an artifact's one signature is about it and leads to a root; errors are for what is no signature."""
     (signature,) = content(sandbox, NAME).referrers(REPOSITORY, artifact["digest"])
     assert signature["artifactType"] == SIGNATURE
-    envelope = json.loads(layer(sandbox, signature["digest"]))
-    leaf, _ = (x509.load_der_x509_certificate(base64.b64decode(text)) for text in envelope["header"]["x5c"])
+    (entry,) = content(sandbox, NAME).manifest(REPOSITORY, signature["digest"]).manifest.body["layers"]
+    opened = {"application/jose+json": from_jws, "application/cose": from_cose}[entry["mediaType"]]
+    chain, signed, payload, value = opened(layer(sandbox, signature["digest"]))
+    leaf = x509.load_der_x509_certificate(chain[0])
     thumbprints = json.loads(signature["annotations"]["io.cncf.notary.x509chain.thumbprint#S256"])
-    assert thumbprints[0] == leaf.fingerprint(SHA256()).hex()
+    assert thumbprints == [hashlib.sha256(der).hexdigest() for der in chain]
     key = leaf.public_key()
     assert isinstance(key, rsa.RSAPublicKey)
-    signed = f"{envelope['protected']}.{envelope['payload']}".encode()
-    key.verify(decoded(envelope["signature"]), signed, padding.PSS(padding.MGF1(SHA256()), 32), SHA256())
-    target = json.loads(decoded(envelope["payload"]))["targetArtifact"]
+    key.verify(value, signed, padding.PSS(padding.MGF1(SHA256()), 32), SHA256())
+    target = json.loads(payload)["targetArtifact"]
     assert target == {key: artifact[key] for key in ("mediaType", "digest", "size")}
     assert leaf.issuer == root.subject
     try:
@@ -144,6 +148,27 @@ def signed_under(root: x509.Certificate, sandbox: RunningSandbox, artifact: dict
     except InvalidSignature:
         return False
     return True
+
+
+def from_jws(envelope: bytes) -> tuple[list[bytes], bytes, bytes, bytes]:
+    """Certificates, signed bytes, payload and signature of a JWS."""
+    parts = json.loads(envelope)
+    signed = f"{parts['protected']}.{parts['payload']}".encode()
+    chain = [base64.b64decode(text) for text in parts["header"]["x5c"]]
+    return chain, signed, decoded(parts["payload"]), decoded(parts["signature"])
+
+
+def from_cose(envelope: bytes) -> tuple[list[bytes], bytes, bytes, bytes]:
+    """The same of a COSE_Sign1, whose Sig_structure is put together by hand."""
+    message = cbor2.loads(envelope)
+    assert message.tag == 18
+    protected, unprotected, payload, signature = message.value
+    header = cbor2.loads(protected)
+    assert (header[1], header[3]) == (-37, "application/vnd.cncf.notary.payload.v1+json")
+    assert header[2] == ["io.cncf.notary.signingScheme"]
+    assert isinstance(header["io.cncf.notary.signingTime"], datetime)
+    signed = b"\x84\x6aSignature1" + cbor2.dumps(protected) + b"\x40" + cbor2.dumps(payload)
+    return unprotected[33], signed, payload, signature
 
 
 def defender_root(sandbox: RunningSandbox) -> x509.Certificate:

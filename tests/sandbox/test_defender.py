@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from azure.core.exceptions import HttpResponseError
@@ -69,8 +69,10 @@ async def test_clean_image(sandbox: RunningSandbox) -> None:
         assert results(sandbox, artifact) == {}
 
 
-async def test_signature(sandbox: RunningSandbox) -> None:
-    """The statement's signature holds under the root that lies in the sandbox's home."""
+@pytest.mark.parametrize("form", ["jws", "cose"])
+async def test_signature(start_sandbox: StartSandbox, form: Literal["jws", "cose"]) -> None:
+    """The statement's signature holds under the root that lies in the sandbox's home, in the scenario's envelope."""
+    sandbox = start_sandbox(Scenario(defender=DefenderPlan(signature=form)))
     add_registry(sandbox, NAME)
     digest = (await brought(sandbox))[0]
     (artifact,) = artifacts(sandbox, digest)

@@ -1,30 +1,27 @@
-"""Signatures as the Notary Project specifies them: a JWS envelope, attached to what it signs as an OCI referrer.
+"""Signatures as the Notary Project specifies them: an envelope, attached to what it signs as an OCI referrer.
 
 The chain is a root, exported into the sandbox's home for whoever wants to trust it, and a signing certificate.
-Source: Notary Project signature specification and its JWS envelope.
+Source: Notary Project signature specification, "OCI Signatures" and "Certificate Requirements".
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sandbox.home import Home
+from sandbox.services.defender.envelopes import MEDIA_TYPES, Form, Identity, sealed
 from sandbox.services.defender.findings_artifact import described, put_blob, put_referrer
 from sandbox.services.oci.manifests import OCI_MANIFEST, Manifest, encoded
 from sandbox.services.oci.store import RegistryStore
 
 _SIGNATURE = "application/vnd.cncf.notary.signature"
-_ENVELOPE = "application/jose+json"
-_PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
-_SCHEME = "io.cncf.notary.signingScheme"
 _ROOT = "Defender for Containers root (local only)"
 _YEAR = timedelta(days=365)
 
@@ -39,12 +36,17 @@ class Signer:
         self._root_key = home.rsa_key(f"{owner}-root-key")
         self._key = home.rsa_key(f"{owner}-signing-key")
         root = home.text(f"{owner}-root.pem", lambda: self._root().public_bytes(Encoding.PEM).decode())
-        self._chain = [self._leaf(), x509.load_pem_x509_certificate(root.encode())]
+        self._identity = Identity(self._key, (self._leaf(), x509.load_pem_x509_certificate(root.encode())))
 
-    def attach_signature(self, store: RegistryStore, repository: str, artifact: Manifest, signed: datetime) -> Manifest:
-        """Sign an artifact and put the signature beside it."""
-        envelope = self.envelope(artifact, signed)
-        thumbprints = [certificate.fingerprint(hashes.SHA256()).hex() for certificate in self._chain]
+    def attach_signature(
+        self, store: RegistryStore, repository: str, artifact: Manifest, signed: datetime, form: Form = "jws"
+    ) -> Manifest:
+        """Sign an artifact's descriptor and put the signature beside it.
+
+        :param signed: the signing time that it carries
+        """
+        envelope = sealed(form, encoded({"targetArtifact": described(artifact)}), self._identity, signed)
+        thumbprints = [certificate.fingerprint(hashes.SHA256()).hex() for certificate in self._identity.chain]
         return put_referrer(
             store,
             repository,
@@ -52,33 +54,10 @@ class Signer:
                 "schemaVersion": 2,
                 "mediaType": OCI_MANIFEST,
                 "config": put_blob(store, repository, _SIGNATURE, b"{}"),
-                "layers": [put_blob(store, repository, _ENVELOPE, envelope)],
+                "layers": [put_blob(store, repository, MEDIA_TYPES[form], envelope)],
                 "subject": described(artifact),
                 "annotations": {"io.cncf.notary.x509chain.thumbprint#S256": json.dumps(thumbprints)},
             },
-        )
-
-    def envelope(self, artifact: Manifest, signed: datetime) -> bytes:
-        """A flattened JWS over the artifact's descriptor.
-
-        :param signed: the signing time that it carries
-        """
-        protected = {
-            "alg": "PS256",
-            "cty": _PAYLOAD,
-            _SCHEME: "notary.x509",
-            "io.cncf.notary.signingTime": signed.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "crit": [_SCHEME],
-        }
-        header, payload = _base64url(encoded(protected)), _base64url(encoded({"targetArtifact": described(artifact)}))
-        digest = hashes.SHA256()
-        signature = self._key.sign(
-            f"{header}.{payload}".encode(), padding.PSS(padding.MGF1(digest), digest.digest_size), digest
-        )
-        chain = [base64.b64encode(certificate.public_bytes(Encoding.DER)).decode() for certificate in self._chain]
-        unprotected = {"x5c": chain, "io.cncf.notary.signingAgent": "azure-sandbox"}
-        return encoded(
-            {"payload": payload, "protected": header, "header": unprotected, "signature": _base64url(signature)}
         )
 
     def _root(self) -> x509.Certificate:
@@ -130,7 +109,3 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _base64url(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

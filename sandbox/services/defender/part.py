@@ -198,7 +198,8 @@ class Defender:
         store = self._store(image.registry_id)
         artifact = attach_statement(store, image.repository, stored.manifest, proof.statement, now)
         if proof.signer is not None:
-            proof.signer.attach_signature(store, image.repository, artifact, now)
+            form = self._azure.scenario.defender.signature
+            proof.signer.attach_signature(store, image.repository, artifact, now, form)
 
     def _manifest(self, image: ScannedImage) -> StoredManifest | None:
         store = self._store(image.registry_id)

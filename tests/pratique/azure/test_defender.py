@@ -6,13 +6,15 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.responses import Response
 
 from pratique.azure import defender
-from pratique.azure.defender import DefenderPlan, read_plan, recommendations
+from pratique.azure.defender import DefenderPlan, read_plan, recommendations, sub_assessments
 from pratique.azure.session import AzureSession
-from pratique.errors import PermissionDenied
+from pratique.errors import PermissionDenied, UnreadableAnswer
 from sandbox import scenario
 from sandbox.scenario import Identity, Scan, Scenario
+from sandbox.services.resourcegraph import quota, routes
 from tests.sandbox.defending import FALCO, NAME, UNHEALTHY, bring, platforms, scans_end
 from tests.sandbox.registries import add_registry
 
@@ -70,6 +72,67 @@ async def test_findings_of_the_digests_asked_for(
         assert len({row["id"] for row in rows}) == 4
         assert queries(sandbox) == -(-4 // page)
         assert await recommendations(session, [digest(1)]) == []
+
+
+async def test_sub_assessments_of_the_digests_asked_for(start_sandbox: StartSandbox) -> None:
+    """Those of Microsoft's own scanner, and neither Qualys' nor the recommendations that stand beside them."""
+    plan = scenario.DefenderPlan(generations=("individual", "sub-assessments", "qualys"))
+    sandbox = start_sandbox(Scenario(scans={FALCO: UNHEALTHY}, defender=plan))
+    add_registry(sandbox, NAME)
+    first, _ = platforms(sandbox, await bring(sandbox))
+    await scans_end(sandbox)
+    async with AzureSession.open() as session:
+        rows = await sub_assessments(session, [first])
+    assert [row["digest"] for row in rows] == [first] * 3
+    kinds = {row["properties"]["additionalData"]["assessedResourceType"] for row in rows}
+    assert kinds == {"AzureContainerRegistryVulnerability"}
+
+
+BODIES = [
+    b'{"data": [',
+    b"",
+    b"<html>",
+    b"\xff\xfe",
+    b"null",
+    b"5",
+    b"[]",
+    b"{}",
+    b'{"data": 5}',
+    b'{"data": [5]}',
+    b'{"data": [{}]}',
+    b'{"data": [{"digest": []}]}',
+    b'{"data": [{"digest": "sha256:\\u0000"}]}',
+    b'{"data": [], "totalRecords": "many"}',
+    b'{"data": [], "resultTruncated": "true"}',
+    b'{"data": [], "facets": 7}',
+    b'{"data": ' + b"[" * 100_000,
+]
+
+
+async def test_answers_that_make_no_sense(
+    session: AzureSession, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truncated, of wrong types or nested without end: each ends as our error, and none as an answer without rows."""
+    monkeypatch.setattr(quota, "WINDOW", 0.0)
+    for body in BODIES:
+        nonsense = Response(body, media_type="application/json")
+        monkeypatch.setattr(routes, "answer", lambda *_, nonsense=nonsense, **__: nonsense)
+        with pytest.raises(UnreadableAnswer):
+            await recommendations(session, [digest(1)])
+
+
+async def test_pages_without_end(
+    session: AzureSession, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that leads back to itself is no way to the rest."""
+
+    def page(*_: object) -> dict[str, Any]:
+        return {"data": [], "count": 0, "totalRecords": 9, "resultTruncated": "true", "$skipToken": "again"}
+
+    monkeypatch.setattr(routes, "_page", page)
+    monkeypatch.setattr(routes, "_read_token", lambda *_: 0)
+    with pytest.raises(UnreadableAnswer, match="circle"):
+        await recommendations(session, [digest(1)])
 
 
 async def test_many_digests_are_asked_for_in_few_queries(session: AzureSession, sandbox: RunningSandbox) -> None:

@@ -14,13 +14,11 @@ from pratique.errors import AuthenticationFailed, NetworkDenied, NotFound, Permi
 from pratique.images import ImageReference
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
-from pratique.oci.findings_artifact import fetch_findings
-from pratique.oci.notation import TrustStore, verify
 from sandbox.scenario import Client, Credentials, Identity, Scenario
 from sandbox.services.oci.catalogue import WALKTHROUGH
 from sandbox.services.oci.images import build
 from sandbox.services.public_registries.part import PublicRegistries
-from tests.sandbox.defending import FALCO, NAME, bring, platforms, scans_end
+from tests.sandbox.defending import FALCO, NAME, bring
 from tests.sandbox.registries import add_registry
 
 if TYPE_CHECKING:
@@ -178,20 +176,6 @@ async def test_a_host_that_the_proxy_refuses(anonymous: OciClient) -> None:
     """A registry that this network does not let through is told as such."""
     with pytest.raises(NetworkDenied, match="proxy"):
         await anonymous.resolve(ImageReference.parse("quay.example/a/b:1"))
-
-
-async def test_the_signed_findings(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
-    """Statement, artifact and signature fit together; an image that was not scanned has none."""
-    add_registry(sandbox, NAME)
-    index = await bring(sandbox)
-    digest = platforms(sandbox, index)[0]
-    assert await fetch_findings(as_pipeline, QUARANTINED.at(index)) == []
-    await scans_end(sandbox)
-    (signed,) = await fetch_findings(as_pipeline, QUARANTINED.at(digest))
-    assert digest.removeprefix("sha256:").encode() in signed.statement
-    (envelope,) = signed.signatures
-    trust = TrustStore.load([sandbox.azure.home.directory / "defender-root.pem"])
-    verify(envelope, artifact=signed.artifact, trust=trust)
 
 
 async def test_public_registries_have_no_referrers(anonymous: OciClient) -> None:

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pratique import errors
 from pratique.images import ImageReference
 from pratique.oci.auth import Authenticator, Challenge, Login
-from pratique.oci.client import LARGEST_MANIFEST, OciClient
-from pratique.oci.findings_artifact import IN_TOTO, fetch_findings
+from pratique.oci.client import MOST_PAGES, OciClient
+from pratique.oci.findings_artifact import IN_TOTO, Unusable, fetch_findings
 from pratique.oci.media_types import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from pratique.oci.transport import LARGEST_MANIFEST
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
 Answer = Callable[[web.Request], web.Response]
@@ -225,21 +226,79 @@ async def test_referrers_under_a_tag(registry: Played) -> None:
         await client.referrers(subject, "x/y")
 
 
-async def test_findings_about_something_else_are_refused(registry: Played) -> None:
-    """An artifact is about its subject, whatever lists it."""
+async def test_referrers_without_end(registry: Played) -> None:
+    """A list whose next page is itself, or that goes on for as long as somebody likes."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
-    document = {"subject": {"digest": "sha256:" + "b" * 64}, "layers": []}
-    content = json.dumps(document).encode()
-    entry = {
-        **referrer(1, IN_TOTO),
-        "digest": digest_of(content),
-        "annotations": {"in-toto.io/predicate-type": "https://in-toto.io/attestation/vulns/v0.2"},
-    }
-    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": [entry]}, OCI_INDEX)
-    played.answers[f"/v2/a/b/manifests/{digest_of(content)}"] = manifest(document)
-    with pytest.raises(errors.UnreadableAnswer, match="is about sha256:bbb"):
-        await fetch_findings(OciClient(http, Authenticator(http)), subject)
+    path = f"/v2/a/b/referrers/{subject.digest}"
+    played.answers[path] = manifest({"manifests": []}, OCI_INDEX, Link=f'<{path}>; rel="next"')
+    with pytest.raises(errors.UnreadableAnswer, match="pages"):
+        await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+    assert len(played.seen) == MOST_PAGES
+
+
+@pytest.mark.parametrize("annotations", [None, [], ["ab"], "ab", 7, {"a": 7, "b": "text"}], ids=str)
+async def test_annotations_of_any_kind(registry: Played, annotations: Any) -> None:
+    """What somebody wrote into one manifest leaves the list readable."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    entries = [{**referrer(1), "annotations": annotations}, referrer(2)]
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": entries}, OCI_INDEX)
+    first, _ = await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+    assert first.annotations == ({"b": "text"} if isinstance(annotations, dict) else {})
+
+
+ABOUT_A = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + "a" * 64, "size": 1}
+LAYER = {"mediaType": IN_TOTO, "digest": "sha256:" + "c" * 64, "size": 1}
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"subject": {**ABOUT_A, "digest": "sha256:" + "b" * 64}, "layers": [LAYER]}, "another image"),
+        ({"layers": [LAYER]}, "another image"),
+        ({"subject": "a", "layers": [LAYER]}, "another image"),
+        ({"subject": ABOUT_A}, "one layer"),
+        ({"subject": ABOUT_A, "layers": {"0": LAYER}}, "one layer"),
+        ({"subject": ABOUT_A, "layers": [7]}, "one layer"),
+        ({"subject": ABOUT_A, "layers": [{**LAYER, "size": "1"}]}, "one layer"),
+        ({"subject": ABOUT_A, "layers": [{**LAYER, "digest": "sha256:../../../c/d/blobs/x"}]}, "one layer"),
+        ({"subject": ABOUT_A, "layers": [LAYER]}, "404"),
+        ([], "JSON object"),
+    ],
+    ids=str,
+)
+async def test_findings_that_are_none(registry: Played, document: Any, says: str) -> None:
+    """An artifact is about its subject, whatever lists it, and has one layer; what is not like that is left out."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    digest = digest_of(json.dumps(document).encode())
+    entries = [findings_entry(digest), findings_entry("sha256:../x"), findings_entry("sha256:" + "d" * 64)]
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": entries}, OCI_INDEX)
+    played.answers[f"/v2/a/b/manifests/{digest}"] = manifest(document)
+    played.answers["/v2/a/b/manifests/sha256:" + "d" * 64] = manifest({})
+    found = await fetch_findings(OciClient(http, Authenticator(http)), subject)
+    reasons = {one.digest: one.reason for one in found if isinstance(one, Unusable)}
+    assert len(reasons) == len(found) == 3
+    assert says in reasons[digest]
+    assert "no SHA-256 digest" in reasons["sha256:../x"]
+    assert not any(".." in path for _, path, _ in played.seen)
+
+
+async def test_findings_of_a_list_that_is_none(registry: Played) -> None:
+    """A list that cannot be read does not say that there is nothing."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    for manifests in (7, "x", {"a": 1}, [7], [{"artifactType": IN_TOTO}]):
+        played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": manifests}, OCI_INDEX)
+        with pytest.raises(errors.UnreadableAnswer):
+            await fetch_findings(OciClient(http, Authenticator(http)), subject)
+
+
+def findings_entry(digest: str) -> dict[str, Any]:
+    """How a list of referrers names a findings artifact."""
+    annotations = {"in-toto.io/predicate-type": "https://in-toto.io/attestation/vulns/v0.2"}
+    return {**referrer(1, IN_TOTO), "digest": digest, "annotations": annotations}
 
 
 async def test_a_basic_challenge_is_answered_with_the_login(registry: Played) -> None:

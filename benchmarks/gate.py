@@ -1,0 +1,114 @@
+"""How the scan gate fares with a large release: requests, memory, and the time from the last scan to the decision.
+
+    make bench-gate
+
+Runs ``azure-sandbox serve`` as a process and a worker as another (:mod:`benchmarks.gate_worker`), which brings the
+images in and waits for them at the gate while their scans end one after another. Prints a table; asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sandbox import ARM, CONTROL, GROUP, REGISTRY, Figure, Served, arm_token, catalogue, served, show
+
+#: Slow enough that nothing is scanned for a second day while the gate waits.
+SPEED = 300
+#: Every third image has that many findings within the limits: each a row of Resource Graph.
+FINDINGS = 3
+
+
+def scenario(images: list[dict[str, Any]], scan: float) -> dict[str, Any]:
+    """Images of one platform, most of them clean.
+
+    :param scan: seconds of the wall's clock from the import to the end of its scan
+    """
+    minor = [
+        {"cve": f"CVE-2026-{number:04}", "severity": "Medium", "package": f"package-{number}", "version": "1.0"}
+        for number in range(FINDINGS)
+    ]
+    found = {"outcome": "unhealthy", "findings": minor}
+    names = [image["reference"].removeprefix("docker.io/").partition(":")[0] for image in images]
+    return {
+        "images": [image | {"platforms": ["linux/amd64"]} for image in images],
+        "scans": dict.fromkeys(names[::3], found),
+        "timings": {"scan": scan * SPEED},
+    }
+
+
+async def make_registry(sandbox: Served) -> None:
+    subscription = sandbox.variables["AZURE_SUBSCRIPTION_ID"]
+    path = f"resourceGroups/{GROUP}/providers/Microsoft.ContainerRegistry/registries/{REGISTRY}"
+    async with sandbox.client() as client:
+        body = {"location": "centralus", "sku": {"name": "Premium"}}
+        headers = await arm_token(client, sandbox.variables)
+        answer = await client.put(f"{ARM}/subscriptions/{subscription}/{path}", headers=headers, json=body)
+        answer.raise_for_status()
+
+
+def work(sandbox: Served, home: Path, images: list[dict[str, Any]], interval: float) -> dict[str, Any]:
+    """Let a worker judge the images; what it tells about itself."""
+    arguments = [sys.executable, "-m", "benchmarks.gate_worker", "--interval", str(interval)]
+    arguments += ["--registry", REGISTRY, "--group", GROUP, "--root", str(home / "defender-root.pem")]
+    references = "\n".join(image["reference"] for image in images)
+    environment = os.environ | sandbox.variables
+    told = subprocess.run(arguments, input=references, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    worker: dict[str, Any] = json.loads(told.stdout)
+    return worker
+
+
+async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
+    """What the worker says, beside what the sandbox's log and operations say."""
+    async with sandbox.client() as client:
+        log = (await client.get(f"{CONTROL}/requests")).json()["requests"]
+        operations = (await client.get(f"{CONTROL}/state")).json()["operations"]
+    began, decided = datetime.fromisoformat(worker["began"]), datetime.fromisoformat(worker["decided"])
+    scanned = max(datetime.fromisoformat(one["finished"]) for one in operations if one["kind"] == "scan")
+    gate = [entry for entry in log if began <= datetime.fromisoformat(entry["at"]) <= decided]
+    queries = sum(entry["path"].endswith("ResourceGraph/resources") for entry in gate)
+    lookups = sum("/referrers/" in entry["path"] and "in-toto" in entry["query"] for entry in gate)
+    throttled = sum(entry["status"] == 429 for entry in log)
+    return [
+        Figure("images brought into quarantine within", f"{worker['imported']:.1f} s"),
+        Figure("the gate waited", f"{(decided - began).total_seconds():.1f} s"),
+        Figure("from the last scan to the decision", f"{(decided - scanned).total_seconds():.1f} s"),
+        Figure("reports of a change", str(worker["reports"])),
+        Figure("queries to Resource Graph", str(queries)),
+        Figure("artifact lookups", str(lookups)),
+        Figure("requests of the gate in all", str(len(gate))),
+        Figure("of all requests, throttled", str(throttled), "0"),
+        Figure("memory of the worker before the gate", f"{worker['memory_before']} MiB"),
+        Figure("memory of the worker at its peak", f"{worker['memory']} MiB"),
+        *(Figure(f"decided as {state}", str(count)) for state, count in sorted(worker["states"].items())),
+    ]
+
+
+def measure(size: int, interval: float, scan: float) -> list[Figure]:
+    images = catalogue(size)
+    with tempfile.TemporaryDirectory(prefix="pratique-bench-") as folder:
+        home = Path(folder)
+        with served(scenario(images, scan), home, speed=SPEED) as sandbox:
+            asyncio.run(make_registry(sandbox))
+            return asyncio.run(figures(sandbox, work(sandbox, home, images, interval)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=1000, help="size of the release")
+    parser.add_argument("--interval", type=float, default=30.0, help="the gate's own, in seconds")
+    parser.add_argument("--scan", type=float, default=60.0, help="seconds from an import to the end of its scan")
+    options = parser.parse_args()
+    show(measure(options.images, options.interval, options.scan))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The worker that :mod:`benchmarks.gate` watches: brings images in, waits at the gate, and tells about itself as JSON.
+
+References come on standard input, one a line; where Azure is, the environment says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pratique.azure.registries import Registry, get_registry
+from pratique.azure.session import AzureSession
+from pratique.config import Gate
+from pratique.gate.assess import GateReport, Pace, assess
+from pratique.gate.watch import SystemClock
+from pratique.images import ImageReference
+from pratique.oci.client import OciClient
+from pratique.promotion import Moved, quarantine, resolve
+from pratique.registry_client import oci_client
+from pratique.sources.candidates import candidates
+from pratique.sources.setup import set_up
+
+IMPORTS_AT_ONCE = 50
+
+
+def memory() -> int:
+    """MiB of resident memory at its peak so far; Linux counts in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+async def bring(
+    session: AzureSession, client: OciClient, registry: Registry, references: Collection[str]
+) -> list[Moved]:
+    limit = asyncio.Semaphore(IMPORTS_AT_ONCE)
+
+    async def one(reference: str) -> Moved:
+        async with limit:
+            resolved = await resolve(client, ImageReference.parse(reference))
+            return await quarantine(session, client, registry, resolved, {})
+
+    return list(await asyncio.gather(*(one(reference) for reference in references)))
+
+
+async def work(options: argparse.Namespace, references: Sequence[str]) -> Mapping[str, Any]:
+    gate = Gate(trust_store=(options.root,), interval=options.interval, report="full")
+    reports: list[GateReport] = []
+
+    async def told(report: GateReport) -> None:
+        reports.append(report)
+
+    async with AzureSession.open() as session, httpx.AsyncClient(timeout=60) as http:
+        client = oci_client(session, http, {})
+        registry = await get_registry(session, options.registry, options.group)
+        started = time.perf_counter()
+        moved = await bring(session, client, registry, references)
+        imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
+        waiting = await candidates(client, registry.login_server, moved, gate.platforms)
+        pace = Pace(gate.interval, gate.patience, gate.deadline, fail_fast=False)
+        ready = await set_up(gate, session, client, SystemClock())
+        async with ready.watch:
+            report = await assess("benchmark", waiting, ready.rules, pace, watch=ready.watch, progress=told)
+    return {
+        "imported": imported,
+        "began": began.isoformat(),
+        "decided": report.at.isoformat(),
+        "reports": len(reports),
+        "memory_before": before,
+        "memory": memory(),
+        "states": Counter(str(decision.state) for decision in report.decisions),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--registry", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--interval", type=float, required=True)
+    options = parser.parse_args()
+    print(json.dumps(asyncio.run(work(options, sys.stdin.read().split()))))
+
+
+if __name__ == "__main__":
+    main()

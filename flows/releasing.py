@@ -1,0 +1,83 @@
+"""The way of a release through quarantine and gate, as flows put it together from tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from flows.asking import ask
+from flows.settling import settled
+from pratique.config import Gate, Image, Release
+from pratique.gate.asking import Question
+from pratique.gate.assess import GateReport
+from pratique.infrastructure import Infrastructure
+from pratique.promotion import Moved
+from tasks.gate import give_verdict, scan_gate
+from tasks.images import promote_image, quarantine_image, resolve_image
+
+Deployed = asyncio.Future[Infrastructure]
+
+
+@dataclass(frozen=True)
+class Released:
+    """A release, as far as it came.
+
+    :ivar images: in quarantine, or once it is promoted in ``live/``
+    """
+
+    release: Release
+    report: GateReport
+    images: list[Moved]
+    promoted: bool = False
+
+
+async def release_images(release: Release, gate: Gate, deployed: Deployed) -> Released:
+    """Quarantine, judge and promote a release, unless its gate has to ask a person first.
+
+    Images of one release pass together or not at all; releases do not wait for one another.
+
+    :raises GateBlocked: when the gate says no
+    """
+    quarantined = await settled(*[_quarantine(image, deployed) for image in release.images])
+    infrastructure = await deployed
+    report = await scan_gate(release, quarantined, infrastructure, gate)
+    released = Released(release, report, quarantined)
+    return released if report.asking and not report.blocked else await _promote(released, infrastructure)
+
+
+async def after_asking(released: Sequence[Released], gate: Gate, deployed: Deployed) -> list[Released]:
+    """Ask a person about the releases that need one, and promote what is let in.
+
+    Called when nothing else of the run is under way: a deployed run ends here, and begins again with the answer.
+
+    :raises GateBlocked: when the answer is no, or does not come in time
+    """
+    answered = [one if one.promoted else await _answered(one, gate) for one in released]
+    infrastructure = await deployed
+    return await settled(*[_promoted(one, infrastructure) for one in answered])
+
+
+async def _quarantine(image: Image, deployed: Deployed) -> Moved:
+    resolved = await resolve_image(image)
+    return await quarantine_image(image, resolved, await deployed)
+
+
+async def _answered(released: Released, gate: Gate) -> Released:
+    answer = await ask(Question.about(released.report), hours=gate.answer_hours)
+    return replace(released, report=released.report.answered(answer))
+
+
+async def _promoted(released: Released, infrastructure: Infrastructure) -> Released:
+    return released if released.promoted else await _promote(released, infrastructure)
+
+
+async def _promote(released: Released, infrastructure: Infrastructure) -> Released:
+    verdict = await give_verdict(released.report)
+    images = await settled(
+        *[
+            promote_image(image, moved, infrastructure, verdict)
+            for image, moved in zip(released.release.images, released.images, strict=True)
+        ]
+    )
+    return replace(released, report=verdict, images=images, promoted=True)

@@ -1,0 +1,191 @@
+"""What a person is asked about images that nothing proves to be scanned, and what may be answered.
+
+>>> Question("web", (Item("nginx:1.27", "linux/amd64", "sha256:…", "no proof of a scan"),), 30).key
+'3eb872aa9bbea132'
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from pratique.errors import UnreadableAnswer
+from pratique.findings import Severity
+from pratique.gate.decision import Judgement, State
+from pratique.markdown import literal, plain, table
+
+if TYPE_CHECKING:
+    from pratique.gate.assess import GateReport
+
+Choice = Literal["approve", "reject"]
+
+#: Characters that a reason and a name need, and what a record has room for.
+REASON = (10, 1000)
+NAME = (2, 100)
+
+#: How long an approval lasts if nobody says otherwise, in days.
+USUAL_DAYS = 30
+
+#: Rows of the form's table: what a person would still read.
+_MOST_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person said about a release.
+
+    :ivar name: who says to have answered; nothing proves it
+    :ivar expires: the last day (UTC) on which an approval counts; of a rejection its own day
+    """
+
+    approved: bool
+    reason: str
+    name: str
+    expires: date
+
+    @property
+    def words(self) -> str:
+        """For logs and reports."""
+        said = f"approved until {self.expires}" if self.approved else "rejected"
+        return f"{said} by {self.name} (self-asserted): {self.reason}"
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"expires": self.expires.isoformat()}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One platform of an image that only a person can let in.
+
+    :ivar said: what each source says of it
+    :ivar findings: severity and name of what was found so far, within the limits
+    """
+
+    image: str
+    platform: str
+    digest: str
+    reason: str
+    said: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+
+    @classmethod
+    def about(cls, image: str, judgement: Judgement) -> Item:
+        said = sorted(f"{one.source}: {one.answer}" for one in judgement.observations)
+        findings = sorted(f"{finding.severity.label} {finding.vulnerability}" for finding in judgement.counted)
+        return cls(image, judgement.platform, judgement.digest, judgement.reason, tuple(said), tuple(findings))
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        severities = Counter(Severity.parse(finding.partition(" ")[0]) for finding in self.findings)
+        found = [f"{severities[severity]} {severity.label}" for severity in sorted(severities, reverse=True)]
+        said = ", ".join(self.said) or "nothing"
+        return self.image, self.platform, self.digest, self.reason, said, ", ".join(found) or "none known"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person decides about one release.
+
+    :ivar policy_days: the longest that an approval may reach into the future
+    """
+
+    release: str
+    items: tuple[Item, ...]
+    policy_days: int
+
+    @classmethod
+    def about(cls, report: GateReport) -> Question:
+        """The question that a gate's report leaves open."""
+        items = (
+            Item.about(decision.image.reference.short, judgement)
+            for decision in report.decisions
+            for judgement in decision.judgements
+            if judgement.state is State.ASKING
+        )
+        return cls(report.release, tuple(items), report.rules.policy.exception_days)
+
+    @property
+    def key(self) -> str:
+        """The same for the same digests and evidence, however the reason is worded: what changed is asked anew."""
+        facts = sorted([item.image, item.platform, item.digest, item.said, item.findings] for item in self.items)
+        return hashlib.sha256(json.dumps([self.release, facts]).encode()).hexdigest()[:16]
+
+    def usual_expiry(self, today: date) -> date:
+        """What the form proposes."""
+        return today + timedelta(days=min(USUAL_DAYS, self.policy_days))
+
+    def answered(self, choice: str, reason: str, name: str, expires: str, today: date) -> Answer:
+        """A filled form as an answer.
+
+        :param expires: a date, ``YYYY-MM-DD``
+        :param today: the present day in UTC
+        :raises UnreadableAnswer: naming every field that is wrong
+        """
+        if choice not in ("approve", "reject"):
+            raise self.unreadable("The decision is neither 'approve' nor 'reject'.")
+        reason, name = plain(reason), plain(name)
+        problems = [_length("reason", reason, *REASON), _length("name", name, *NAME)]
+        until = _date(expires) if choice == "approve" else today
+        problems.append(self._expiry_problem(until, today))
+        if until is None or any(problems):
+            raise self.unreadable(" ".join(filter(None, problems)))
+        return Answer(choice == "approve", reason, name, until)
+
+    def unreadable(self, observed: str) -> UnreadableAnswer:
+        """The error for an answer that decides nothing."""
+        return UnreadableAnswer("take the answer", f"release {self.release}", observed, "Answer again.")
+
+    def markdown(self, hours: float, problem: str = "") -> str:
+        """The form's description.
+
+        :param hours: how long there is to answer
+        :param problem: what was wrong with the last answer
+        """
+        rows = [item.row for item in self.items[:_MOST_ROWS]]
+        more = len(self.items) - len(rows)
+        parts = [
+            f"**The last answer did not count.** {literal(problem)}" if problem else "",
+            f"# May release {literal(self.release)} go to `live/` without proof of a scan?",
+            table(("image", "platform", "digest", "why", "sources say", "findings"), rows),
+            f"… and {more} more, in the table artifact `gate-{self.release}`." if more > 0 else "",
+            _ADVICE,
+            f"An approval lasts at most {self.policy_days} days. Without an answer within {hours:g} hours the run "
+            "fails, and nothing of this release is promoted.",
+        ]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+    def _expiry_problem(self, until: date | None, today: date) -> str:
+        if until is None:
+            return "The expiry is no date: write it as 2027-01-31."
+        if until < today:
+            return f"The expiry {until} has passed: today is {today} (UTC)."
+        if (until - today).days > self.policy_days:
+            return f"The expiry {until} is more than the {self.policy_days} days ahead that the policy allows."
+        return ""
+
+
+_ADVICE = """
+**Approve** only what you have looked up in the Azure portal: Microsoft Defender for Cloud has to show *this digest* as
+assessed and healthy. An image that is merely absent from the list of vulnerable ones may never have been scanned, and
+one that is listed as unverified or not applicable was not. **Reject** keeps the release out, and the run fails.
+
+Your name and reason become part of the run's record. The name is self-asserted: Prefect does not tell who answers.
+""".strip()
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _length(field: str, text: str, least: int, most: int) -> str:
+    if least <= len(text) <= most:
+        return ""
+    return f"The {field} has {len(text)} characters; it needs {least} to {most}."

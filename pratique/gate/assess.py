@@ -1,0 +1,196 @@
+"""The wait for a release's verdict.
+
+It has no memory of its own: whatever it needs it asks for again, and it counts the time from each image's arrival in
+quarantine, so a run that is repeated takes up where the evidence stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from pratique.errors import GateBlocked
+from pratique.gate.asking import Answer as PersonsAnswer
+from pratique.gate.decision import Decision, Judgement, Rules, State, Wait, decide, required_manifests
+from pratique.gate.evidence import Answer, Subject
+from pratique.gate.watch import Clock, Evidence, Watch
+from pratique.images import ResolvedImage
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image in quarantine.
+
+    :ivar repository: where it stands there
+    :ivar since: from when its wait counts; ``None`` for the gate's beginning
+    :ivar arrivals: digests, and when they came to the repository, where that is known
+    """
+
+    image: ResolvedImage
+    registry: str
+    repository: str
+    since: datetime | None = None
+    arrivals: tuple[tuple[str, datetime], ...] = ()
+
+    def subjects(self, platforms: Sequence[str]) -> list[Subject]:
+        """The digests that need a verdict."""
+        required, _ = required_manifests(self.image, platforms)
+        digests = dict.fromkeys(manifest.digest for manifest in required)
+        arrived = dict(self.arrivals)
+        return [Subject(self.registry, self.repository, digest, arrived.get(digest)) for digest in digests]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the gate waits.
+
+    :ivar interval: seconds between two looks at first; a tenth of the time without news, up to ten times as long
+    :ivar patience: minutes for an image that is accepted unassessed
+    :ivar deadline: minutes for all others
+    :ivar fail_fast: whether one blocked image ends the wait
+    """
+
+    interval: float
+    patience: float
+    deadline: float
+    fail_fast: bool = True
+
+    def next_look(self, now: datetime, quiet_since: datetime) -> datetime:
+        quiet = (now - quiet_since).total_seconds()
+        return now + timedelta(seconds=min(max(self.interval, quiet / 10), 10 * self.interval))
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """The decisions about one release, in the catalogue's order.
+
+    :ivar at: when the gate last looked
+    :ivar answer: what a person said, where one was asked
+    """
+
+    release: str
+    decisions: tuple[Decision, ...]
+    rules: Rules
+    at: datetime
+    answer: PersonsAnswer | None = None
+
+    @property
+    def passed(self) -> bool:
+        return all(decision.state.passes for decision in self.decisions)
+
+    @property
+    def blocked(self) -> tuple[Decision, ...]:
+        """The images that keep the release out."""
+        return tuple(decision for decision in self.decisions if decision.state.blocks)
+
+    @property
+    def asking(self) -> tuple[Decision, ...]:
+        """The images that only a person can let in."""
+        return tuple(decision for decision in self.decisions if decision.state is State.ASKING)
+
+    def answered(self, answer: PersonsAnswer) -> GateReport:
+        """The report after a person's word on all that was asked."""
+        decisions = tuple(
+            replace(one, judgements=tuple(_answered(judgement, answer) for judgement in one.judgements))
+            for one in self.decisions
+        )
+        return replace(self, decisions=decisions, answer=answer)
+
+    def require(self, image: ResolvedImage) -> None:
+        """:raises GateBlocked: unless this report lets the release pass and judged this very digest"""
+        if not (self.passed and any(d.image.digest == image.digest for d in self.decisions)):
+            raise GateBlocked(
+                "promote the image",
+                str(image.pinned),
+                f"Release {self.release} has no passing verdict for this digest.",
+                "Run the flow again, so that the gate judges it.",
+            )
+
+
+Progress = Callable[[GateReport], Awaitable[None]]
+
+
+async def assess(
+    release: str, candidates: Sequence[Candidate], rules: Rules, pace: Pace, *, watch: Watch, progress: Progress
+) -> GateReport:
+    """Wait until the release is decided.
+
+    :param progress: told whenever a decision changes
+    :raises PratiqueError: when a source cannot be asked at all
+    """
+    file = _File(release, candidates, rules, pace, watch.clock.now())
+    due = quiet_since = file.started
+    before: GateReport | None = None
+    while True:
+        if rules.asked:
+            file.add(await watch.look(file.subjects, partial(file.undecided, watch.clock), due))
+        report = file.report(watch.clock.now())
+        if before is None or report.decisions != before.decisions:
+            quiet_since = report.at
+            await progress(report)
+        before = report
+        if all(one.state.final for one in report.decisions) or (pace.fail_fast and report.blocked):
+            return report
+        due = min([pace.next_look(report.at, quiet_since), *file.ends(report)])
+
+
+class _File:
+    """What is known of a release's images, and what it means."""
+
+    def __init__(
+        self, release: str, candidates: Sequence[Candidate], rules: Rules, pace: Pace, started: datetime
+    ) -> None:
+        self._release = release
+        self._subjects = [(candidate, candidate.subjects(rules.platforms)) for candidate in candidates]
+        self._rules = rules
+        self._pace = pace
+        self.started = started
+        self.subjects = list(dict.fromkeys(subject for _, some in self._subjects for subject in some))
+        self._known: Evidence = {subject: {} for subject in self.subjects}
+
+    def add(self, looked: Evidence) -> None:
+        """A source that cannot be asked now proves nothing, but what it found before still counts."""
+        for subject, observations in looked.items():
+            before = self._known[subject]
+            for name, one in observations.items():
+                lasting = one.answer is Answer.FAILED and name in before
+                before[name] = replace(one, findings=before[name].findings) if lasting else one
+
+    def report(self, now: datetime, found: Evidence | None = None) -> GateReport:
+        """The decisions on what is known, and on what was found besides."""
+        decisions = []
+        for candidate, some in self._subjects:
+            evidence = {one.digest: tuple((self._known[one] | (found[one] if found else {})).values()) for one in some}
+            wait = Wait(now, self._since(candidate), self.started, self._pace.patience, self._pace.deadline)
+            decisions.append(decide(candidate.image, evidence, self._rules, wait))
+        return GateReport(self._release, tuple(decisions), self._rules, now)
+
+    def undecided(self, clock: Clock, found: Evidence) -> Collection[Subject]:
+        """Where a narrow source may still make a difference: not for what blocks, nor for what it has proven."""
+        so_far = self.report(clock.now(), found)
+        return [
+            subject
+            for (_, some), decision in zip(self._subjects, so_far.decisions, strict=True)
+            if decision.state not in (State.UNHEALTHY, State.HEALTHY, State.TOLERATED)
+            for subject in some
+        ]
+
+    def ends(self, report: GateReport) -> Iterator[datetime]:
+        """When somebody's time to wait is over."""
+        for (candidate, _), decision in zip(self._subjects, report.decisions, strict=True):
+            for since in (self._since(candidate), self.started) if not decision.state.final else ():
+                for minutes in (self._pace.patience, self._pace.deadline):
+                    if (end := since + timedelta(minutes=minutes)) > report.at:
+                        yield end
+
+    def _since(self, candidate: Candidate) -> datetime:
+        return candidate.since or self.started
+
+
+def _answered(judgement: Judgement, answer: PersonsAnswer) -> Judgement:
+    if judgement.state is not State.ASKING:
+        return judgement
+    state = State.APPROVED if answer.approved else State.UNVERIFIED
+    return replace(judgement, state=state, reason=f"{judgement.reason}; {answer.words}")

@@ -1,0 +1,215 @@
+"""Files of exceptions and acceptances: their form, and what their entries mean."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeAlias, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    model_validator,
+)
+from ruamel.yaml import YAML
+
+from pratique.errors import ConfigurationError
+from pratique.findings import Finding
+from pratique.gate.excuses import Excuse, later, moment, names_all_of, plain, unreadable, validated
+from pratique.gate.policy import Policy
+from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
+
+Unassessed: TypeAlias = Literal["unverified", "not-applicable"]
+
+
+@dataclass(frozen=True)
+class ImagePattern:
+    """``registry/repository[:tag]`` with ``*``, ``?`` and ``[…]`` in any part; without a tag it means every tag.
+
+    Letter case counts. Each part is compared for itself and as a whole, so that no pattern reaches into another
+    registry, nor a repository whose name merely begins alike. A ``*`` in the repository spans ``/``.
+    """
+
+    text: str
+    parts: tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]
+
+    @classmethod
+    def parse(cls, text: str) -> ImagePattern:
+        """Read a pattern.
+
+        :raises ValueError: when it is none
+        """
+        registry, _, rest = text.partition("/")
+        repository, colon, tag = rest.partition(":")
+        if not registry or not repository or (colon and not tag) or set("@ \n") & set(text):
+            raise ValueError(
+                "an image pattern is registry/repository:tag or registry/repository; 'digest' takes digests"
+            )
+        expressions = [re.compile(fnmatch.translate(part)) for part in (registry, repository, tag or "*")]
+        return cls(text, (expressions[0], expressions[1], expressions[2]))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def matches(self, reference: ImageReference) -> bool:
+        """Whether a reference is of this form."""
+        actual = (reference.registry, reference.repository, reference.tag or "")
+        return all(expression.match(part) for expression, part in zip(self.parts, actual, strict=True))
+
+
+def _end(value: object, info: ValidationInfo) -> datetime:
+    """The first moment after the validity; a date is valid through its last second in UTC."""
+    if isinstance(value, str):
+        value = date.fromisoformat(value) if len(value) <= len("2027-01-31") else moment(value)
+    if isinstance(value, datetime):
+        end = moment(value.isoformat())
+    elif isinstance(value, date):
+        end = later(datetime(value.year, value.month, value.day, tzinfo=UTC), 1)
+    else:
+        raise ValueError("write a date, for example 2027-01-31, or a time with an offset")
+    limit: datetime = info.context["limit"] if info.context else end
+    if end > limit:
+        raise ValueError(f"the policy's exception_days allow nothing after {limit:%Y-%m-%d %H:%M} UTC")
+    return end
+
+
+def _pattern(value: object) -> ImagePattern:
+    if not isinstance(value, str):
+        raise ValueError("an image pattern is text")
+    return ImagePattern.parse(value)
+
+
+def _reference(value: object) -> ImageReference:
+    try:
+        reference = ImageReference.parse(value if isinstance(value, str) else "")
+    except ConfigurationError as error:
+        raise ValueError(f"{error.observed} {error.remedy}") from None
+    if reference.tag is None:
+        raise ValueError("name the image with its tag, or use 'digest'")
+    return reference
+
+
+Line = Annotated[str, BeforeValidator(lambda value: plain(value) if isinstance(value, str) else value)]
+Pattern = Annotated[InstanceOf[ImagePattern], BeforeValidator(_pattern), PlainSerializer(str)]
+Reference = Annotated[InstanceOf[ImageReference], BeforeValidator(_reference), PlainSerializer(str)]
+Image = TypeVar("Image")
+
+
+class _Entry(BaseModel, Generic[Image]):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: Image | None = None
+    digest: str | None = Field(None, pattern=rf"^{DIGEST_PATTERN}$")
+    reason: Line = Field(min_length=10)
+    owner: Line = Field(min_length=1)
+    approver: Line = Field(min_length=1)
+    expires: Annotated[datetime, BeforeValidator(_end)]
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if "".join(self.owner.casefold().split()) == "".join(self.approver.casefold().split()):
+            raise ValueError("owner and approver are the same: nobody can approve their own exception")
+        if (self.image is None) == (self.digest is None):
+            raise ValueError("name either 'image' or 'digest'")
+        return self
+
+    def _excuse(self, origin: str, kind: str, subject: str) -> Excuse:
+        return Excuse(origin, kind, subject, self.reason, self.owner, self.approver, self.expires)
+
+
+class Exemption(_Entry[Pattern]):
+    """An entry of ``exceptions``: a vulnerability that does not count."""
+
+    vulnerability: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$")
+    package: Line | None = Field(None, min_length=1)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What no other entry may share."""
+        place = str(self.image or self.digest)
+        return "exception", self.vulnerability.upper(), (self.package or "").lower(), place
+
+    def excuse(self, origin: str) -> Excuse:
+        return self._excuse(origin, "exception", self.vulnerability)
+
+    def covers(self, finding: Finding, image: ResolvedImage) -> bool:
+        """Whether a finding of this vulnerability is meant."""
+        if self.package and self.package.lower() != finding.package.lower():
+            return False
+        if self.image is not None:
+            return self.image.matches(image.reference)
+        return self.digest is not None and names_all_of(self.digest, image)
+
+
+class Acceptance(_Entry[Reference]):
+    """An entry of ``acceptances``: an image that passes although nobody assessed it."""
+
+    states: tuple[Unassessed, ...] = Field(("unverified",), min_length=1)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What no other entry may share."""
+        return "acceptance", str(self.image or self.digest)
+
+    def excuse(self, origin: str) -> Excuse:
+        return self._excuse(origin, "acceptance", str(self.image or self.digest))
+
+    def covers(self, image: ResolvedImage, state: Unassessed) -> bool:
+        """Whether the image is meant."""
+        if state not in self.states:
+            return False
+        if self.image is not None:
+            return self.image.at(image.digest) == image.pinned and self.image.digest in (None, image.digest)
+        return self.digest is not None and names_all_of(self.digest, image)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    exceptions: tuple[Exemption, ...] = ()
+    acceptances: tuple[Acceptance, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("it holds neither 'exceptions' nor 'acceptances'")
+        return self
+
+
+def entries(
+    files: Iterable[tuple[str, bytes]], policy: Policy, now: datetime
+) -> tuple[list[tuple[str, Exemption]], list[tuple[str, Acceptance]]]:
+    """What files hold, each entry with the name of its file.
+
+    :param files: their names, as errors call them, and contents
+    :raises ConfigurationError: names each wrong entry and field
+    """
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    limit = later(midnight, policy.exception_days + 1)  # dates count to the end of their day
+    exemptions: list[tuple[str, Exemption]] = []
+    acceptances: list[tuple[str, Acceptance]] = []
+    seen: dict[tuple[str, ...], str] = {}
+    for name, content in files:
+        file = validated(_File, _yaml(content, name), name, limit=limit)
+        exemptions += ((name, one) for one in file.exceptions)
+        acceptances += ((name, one) for one in file.acceptances)
+        for key in (*(one.key for one in file.exceptions), *(one.key for one in file.acceptances)):
+            if key in seen:
+                raise unreadable(name, f"A second {' '.join(filter(None, key))}; the first is in {seen[key]}.")
+            seen[key] = name
+    return exemptions, acceptances
+
+
+def _yaml(content: bytes, name: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(content.decode("utf-8"))
+    except Exception as error:  # not only YAMLError: its constructors stumble, over !!int '' with an IndexError
+        raise unreadable(name, f"It is not YAML: {plain(str(error))}.") from None

@@ -1,0 +1,246 @@
+"""OpenVEX documents: what suppliers say about vulnerabilities in images of theirs.
+
+``not_affected`` and ``fixed`` excuse a finding; ``affected`` and ``under_investigation`` never do, and take back what
+was said before them. Both directions are read with suspicion: a statement that excuses has to name the image without
+doubt, one that takes back counts for every image that it may be about.
+
+Form: OpenVEX specification v0.2.0 and its JSON schema; products of the package URL type ``oci``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+
+from pratique.findings import Finding
+from pratique.gate.evidence import CLOCKS_DIFFER
+from pratique.gate.excuses import Excuse, later, moment, plain, unreadable, validated
+from pratique.gate.policy import Policy
+from pratique.gate.products import Product
+from pratique.images import ResolvedImage
+
+
+def _past(value: object, info: ValidationInfo) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("a timestamp is text as in RFC 3339")
+    stamp = moment(value)
+    if info.context and stamp > info.context["now"] + CLOCKS_DIFFER:
+        raise ValueError("it is dated in the future")
+    return stamp
+
+
+Past = Annotated[datetime, BeforeValidator(_past)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Identifiers(_Model):
+    purl: str | None = None
+    cpe22: str | None = None
+    cpe23: str | None = None
+
+
+class _Component(_Model):
+    id: Text | None = Field(None, alias="@id")
+    identifiers: _Identifiers = _Identifiers()
+    hashes: dict[str, str] = {}
+    supplier: str | None = None
+
+    @property
+    def locators(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.id, self.identifiers.purl)))
+
+
+class _Product(_Component):
+    subcomponents: tuple[_Component, ...] = ()
+
+    def meaning(self, *, some_versions: bool) -> Product:
+        packages = [one.locators for one in self.subcomponents]
+        return Product.of(self.locators, self.hashes.get("sha-256"), packages, some_versions=some_versions)
+
+
+class _Vulnerability(_Model):
+    id: str | None = Field(None, alias="@id")
+    name: Text
+    description: str | None = None
+    aliases: tuple[Text, ...] = ()
+
+
+class _Statement(_Model):
+    id: str | None = Field(None, alias="@id")
+    version: int | None = None
+    vulnerability: _Vulnerability
+    timestamp: Past | None = None
+    last_updated: Past | None = None
+    products: tuple[_Product, ...] = Field(min_length=1)
+    status: Literal["not_affected", "affected", "fixed", "under_investigation"]
+    supplier: str | None = None
+    status_notes: str | None = None
+    justification: (
+        Literal[
+            "component_not_present",
+            "vulnerable_code_not_present",
+            "vulnerable_code_not_in_execute_path",
+            "vulnerable_code_cannot_be_controlled_by_adversary",
+            "inline_mitigations_already_exist",
+        ]
+        | None
+    ) = None
+    impact_statement: str | None = None
+    action_statement: str | None = None
+    action_statement_timestamp: str | None = None
+
+    @model_validator(mode="after")
+    def _justified(self) -> Self:
+        if self.status == "not_affected" and not (self.justification or (self.impact_statement or "").strip()):
+            raise ValueError("not_affected needs a justification or an impact_statement")
+        return self
+
+    @property
+    def reason(self) -> str:
+        words = filter(None, (self.justification, self.impact_statement, self.status_notes))
+        return plain(": ".join((self.status, *words)))
+
+
+class Document(_Model):
+    """A document in the form of the specification."""
+
+    context: str = Field(alias="@context", pattern=r"^https://openvex\.dev/ns/v0\.2\.\d+$")
+    id: Text = Field(alias="@id")
+    author: Text
+    role: str | None = None
+    timestamp: Past
+    last_updated: Past | None = None
+    version: int = Field(strict=True, ge=0)
+    tooling: str | None = None
+    supplier: str | None = None
+    statements: tuple[_Statement, ...] = Field(min_length=1)
+
+    @property
+    def canonical(self) -> Any:
+        """Its content as JSON data, in one order of statements."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        return data | {"statements": sorted(data["statements"], key=lambda one: json.dumps(one, sort_keys=True))}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What was said of one vulnerability.
+
+    :ivar names: all names of the vulnerability, in capitals
+    :ivar at: when it was said
+    :ivar excuse: ``None`` when it excuses nothing
+    """
+
+    names: frozenset[str]
+    at: datetime
+    products: tuple[Product, ...]
+    excuse: Excuse | None
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Everything that was said, found by vulnerability."""
+
+    all: tuple[Statement, ...] = ()
+
+    def excuses(self, finding: Finding, image: ResolvedImage) -> Iterator[Excuse]:
+        """What excuses a finding, expired or not, and was not taken back."""
+        for one in self._by_name.get(finding.vulnerability.upper(), ()):
+            if one.excuse and any(product.surely(finding, image) for product in one.products):
+                rivals = (rival for name in one.names for rival in self._by_name[name])
+                worse = (rival for rival in rivals if rival.excuse is None and rival.at >= one.at)
+                if not any(product.perhaps(finding, image) for rival in worse for product in rival.products):
+                    yield one.excuse
+
+    @property
+    def standing(self) -> list[Excuse]:
+        """The excuses that count or once did, without those that a later statement about the same renews or ends."""
+        last: dict[tuple[frozenset[str], tuple[Product, ...]], Excuse | None] = {}
+        for one in sorted(self.all, key=lambda said: (said.at, said.excuse is None, str(said.excuse))):
+            last[one.names, one.products] = one.excuse if any(product.certain for product in one.products) else None
+        return [excuse for excuse in last.values() if excuse]
+
+    @property
+    def vague(self) -> set[str]:
+        """Files that would excuse something, had they said for which image."""
+        excusing = [
+            (one.excuse.origin, any(product.certain for product in one.products)) for one in self.all if one.excuse
+        ]
+        return {origin for origin, _ in excusing} - {origin for origin, certain in excusing if certain}
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[Statement]]:
+        found: dict[str, list[Statement]] = {}
+        for statement in self.all:
+            for name in statement.names:
+                found.setdefault(name, []).append(statement)
+        return found
+
+
+def parse(content: bytes, name: str, *, now: datetime) -> Document:
+    """Read one document.
+
+    :param name: what errors call it
+    :raises ConfigurationError: names each wrong statement and field
+    """
+    try:
+        data = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")  # fails for half of a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise unreadable(name, f"It is not JSON: {plain(str(error))}.") from None
+    return validated(Document, data, name, now=now)
+
+
+def newest(documents: Iterable[tuple[str, Document]]) -> tuple[tuple[str, Document], ...]:
+    """The last version of each document, which replaces those before it.
+
+    :param documents: each with the name of its file
+    :raises ConfigurationError: when two claim to be the same version of one
+    """
+    found: dict[str, tuple[str, Document]] = {}
+    seen: dict[tuple[str, int], str] = {}
+    for origin, document in documents:
+        if other := seen.get((document.id, document.version)):
+            raise unreadable(origin, f"It has the same @id and version as {other}.")
+        seen[document.id, document.version] = origin
+        if document.id not in found or document.version > found[document.id][1].version:
+            found[document.id] = (origin, document)
+    return tuple(found.values())
+
+
+def statements(origin: str, document: Document, policy: Policy) -> Iterator[Statement]:
+    """What a document says; an excuse counts for the policy's ``exception_days`` from when it was given."""
+    for one in document.statements:
+        at = one.last_updated or one.timestamp or document.last_updated or document.timestamp
+        excuse = None
+        if one.status in ("not_affected", "fixed"):
+            excuse = Excuse(
+                origin=origin,
+                kind="vex",
+                subject=plain(one.vulnerability.name),
+                reason=one.reason,
+                owner=plain(document.author),
+                approver="",
+                expires=later(at, policy.exception_days),
+            )
+        names = frozenset(name.upper() for name in (one.vulnerability.name, *one.vulnerability.aliases))
+        products = tuple(product.meaning(some_versions=one.status == "fixed") for product in one.products)
+        yield Statement(names, at, products, excuse)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one key, parsers differ on which they take."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return found

@@ -1,0 +1,54 @@
+"""Package URLs, in so far as a gate has to tell one package or image from another.
+
+>>> purl = Purl.parse("pkg:oci/busybox@sha256%3Aabc?repository_url=docker.io/library/busybox&tag=1.37.0")
+>>> purl.name, purl.version, purl.qualifiers["tag"]
+('busybox', 'sha256:abc', '1.37.0')
+
+Grammar: ECMA-427 (Package-URL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+#: Types whose namespace names a distribution, which scanners leave out of a package's name.
+_OF_A_DISTRIBUTION = frozenset({"alpm", "apk", "deb", "rpm"})
+
+
+@dataclass(frozen=True)
+class Purl:
+    """``pkg:type/namespace/name@version?qualifiers#subpath``; what is missing is empty."""
+
+    type: str
+    namespace: str
+    name: str
+    version: str
+    qualifiers: Mapping[str, str] = field(hash=False)
+    subpath: str
+
+    @classmethod
+    def parse(cls, text: str) -> Purl:
+        """Read a package URL.
+
+        :raises ValueError: when it is none
+        """
+        scheme, _, rest = text.partition(":")
+        rest, _, subpath = rest.partition("#")
+        rest, _, query = rest.partition("?")
+        kind, _, path = rest.strip("/").partition("/")
+        namespace, _, last = path.strip("/").rpartition("/")
+        name, _, version = last.partition("@")
+        pairs = [pair.partition("=") for pair in query.split("&") if pair]
+        qualifiers = {key.lower(): unquote(value) for key, _, value in pairs}
+        if scheme.lower() != "pkg" or not kind or not name or len(qualifiers) != len(pairs):
+            raise ValueError(f"{text!r} is no package URL")
+        return cls(kind.lower(), unquote(namespace), unquote(name), unquote(version), qualifiers, subpath)
+
+    @property
+    def package_names(self) -> frozenset[str]:
+        """What scanners call the package, in lower case."""
+        if not self.namespace or self.type in _OF_A_DISTRIBUTION:
+            return frozenset({self.name.lower()})
+        return frozenset(f"{self.namespace}{separator}{self.name}".lower() for separator in "/:")

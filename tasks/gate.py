@@ -1,0 +1,36 @@
+"""The scan gate of a release: the wait for its verdict, and the verdict itself."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+
+from pratique.config import Gate, Release
+from pratique.gate.assess import GateReport, Pace, assess
+from pratique.gate.report import require_passed
+from pratique.infrastructure import Infrastructure
+from pratique.promotion import Moved
+from pratique.sources.candidates import candidates
+from tasks.gate_board import GateBoard, leave_record
+from tasks.policies import ALWAYS
+from tasks.runtime import current
+
+
+@task(name="scan gate", task_run_name="gate {release.name}", **ALWAYS)
+async def scan_gate(release: Release, images: list[Moved], infrastructure: Infrastructure, gate: Gate) -> GateReport:
+    """Wait for the sources' word on every image of the release."""
+    now, registry = current(), infrastructure.quarantine.login_server
+    ready = await now.gate()
+    for warning in ready.warnings:
+        get_run_logger().warning(warning)
+    waiting = await candidates(now.oci, registry, images, gate.platforms)
+    pace = Pace(gate.interval, gate.patience, release.deadline or gate.deadline, gate.report == "fail-fast")
+    board = GateBoard(release.name)
+    return await assess(release.name, waiting, ready.rules, pace, watch=ready.watch, progress=board.show)
+
+
+@task(name="verdict", task_run_name="verdict on {report.release}", **ALWAYS)
+async def give_verdict(report: GateReport) -> GateReport:
+    """Leave the record of how the gate decided; raises unless the release may pass."""
+    await leave_record(report)
+    require_passed(report)
+    return report

@@ -1,0 +1,296 @@
+"""Releases at the gate, from import to decision, with the product's own clients against the local Azure."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pratique.azure import defender
+from pratique.errors import GateBlocked
+from pratique.gate.assess import GateReport
+from pratique.gate.decision import State
+from pratique.gate.report import markdown, require_passed
+from pratique.gate.watch import Watch
+from pratique.images import ImageReference
+from sandbox.scenario import Finding, PublicImage, Scan, Scenario
+from sandbox.services.defender.part import Defender
+from tests.pratique.gate.conftest import Open
+from tests.pratique.gate.kit import acceptance, exception
+from tests.pratique.gate.quarantine import Hurried, noting, only, states, wait, written
+from tests.sandbox.defending import NAME, scans_end
+from tests.sandbox.registries import content
+
+HEALTHY, UNHEALTHY, LATE, NEVER, EXEMPT, TOLERABLE, FORGED = SEVEN = (
+    "docker.io/falcosecurity/falco-no-driver:0.39.2",
+    "docker.io/falcosecurity/falco-driver-loader:0.39.2",
+    "docker.io/falcosecurity/falcoctl:0.10.1",
+    "docker.io/library/busybox:1.37.0",
+    "ghcr.io/kubereboot/kured:1.14.0",
+    "registry.k8s.io/ingress-nginx/controller:v1.11.3",
+    "registry.k8s.io/ingress-nginx/kube-webhook-certgen:v1.4.4",
+)
+HIGH = Finding(cve="CVE-2024-6119", severity="High", package="openssl", version="3.1.4-r5", fixed_version="3.1.7-r1")
+MEDIUM = Finding(cve="CVE-2024-13176", severity="Medium", package="libssl3", version="3.3.2-r1")
+CLEAN = Scan(outcome="healthy", delay=0)
+#: What scans are late: so far there is none.
+NOT_YET = Scan(outcome="never", delay=0)
+VULNERABLE = Scan(outcome="unhealthy", findings=(HIGH,))
+PATIENCE, DEADLINE = 30, 240  # minutes, the gate's own
+
+
+def repository(reference: str) -> str:
+    return ImageReference.parse(reference).repository
+
+
+MIXED = Scenario(
+    scans={
+        repository(HEALTHY): CLEAN,
+        repository(UNHEALTHY): VULNERABLE,
+        repository(LATE): NOT_YET,
+        repository(NEVER): Scan(outcome="never"),
+        repository(EXEMPT): Scan(outcome="not-applicable"),
+        repository(TOLERABLE): Scan(outcome="unhealthy", findings=(MEDIUM,)),
+        repository(FORGED): Scan(outcome="never", artifact="forged-root"),
+    }
+)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """When anybody looked."""
+    found: list[datetime] = []
+    look = Watch.look
+
+    async def counted(self: Watch, *arguments: object) -> object:
+        found.append(self.clock.now())
+        return await look(self, *arguments)  # type: ignore[arg-type]  # whatever the gate gives
+
+    monkeypatch.setattr(Watch, "look", counted)
+    return found
+
+
+# Seven images
+
+
+async def test_a_release_of_seven_images(quarantine: Open, tmp_path: Path) -> None:
+    """Each image is decided by what there is about it, at its time; one that is blocked keeps all of them out."""
+    place, clock = await quarantine(MIXED), Hurried()
+    images = await place.bring(*SEVEN)
+    steps: list[list[State]] = []
+
+    async def told(report: GateReport) -> None:
+        steps.append(states(report))
+        decided = dict(zip(SEVEN, states(report), strict=True))
+        if decided[LATE] is State.PENDING and len(steps) == 1:
+            await place.arrive_again(LATE, CLEAN)
+        elif decided[NEVER] is State.PENDING:
+            clock.jump(minutes=PATIENCE)
+        else:
+            clock.jump(minutes=DEADLINE)
+
+    gate = place.gate(exceptions=[written(tmp_path, acceptances=[acceptance(image=NEVER)])])
+    report = await place.judge(images, gate, clock, told)
+    first = [State.HEALTHY, State.UNHEALTHY, *[State.PENDING] * 3, State.TOLERATED, State.PENDING]
+    patient = [State.ACCEPTED, State.NOT_APPLICABLE]
+    assert steps == [
+        first,
+        [*first[:2], State.HEALTHY, *first[3:]],
+        [*first[:2], State.HEALTHY, *patient, *first[5:]],
+        [*first[:2], State.HEALTHY, *patient, State.TOLERATED, State.UNVERIFIED],
+    ]
+    reasons = {image: decision.reason for image, decision in zip(SEVEN, report.decisions, strict=True)}
+    assert reasons[HEALTHY] == reasons[LATE] == "assessed, nothing found"
+    assert reasons[UNHEALTHY] == "1 finding beyond the limits"
+    assert "accepted by security@contoso.com until" in reasons[NEVER]
+    assert reasons[EXEMPT] == "recommendations: Exempt"
+    assert reasons[TOLERABLE] == "assessed, 1 finding within the limits"
+    assert "findings-artifact has no proof of a scan" in reasons[FORGED]
+    (note,) = report.decisions[-1].judgements[0].notes
+    assert "does not count" in note
+    _kept_out(report, UNHEALTHY, EXEMPT, FORGED)
+    for part in (HIGH.cve, "High", "openssl 3.1.4-r5", "fixed in 3.1.7-r1"):
+        assert part in markdown(report)
+
+
+async def test_the_first_blocked_image_ends_the_wait(quarantine: Open) -> None:
+    """Where nobody asked for the full report, nothing is waited for that cannot change the release's fate."""
+    place = await quarantine(MIXED)
+    report = await place.judge(await place.bring(*SEVEN), place.gate(report="fail-fast"))
+    assert states(report).count(State.PENDING) == 4
+    assert place.queries() == 1
+    _kept_out(report, UNHEALTHY)
+
+
+def _kept_out(report: GateReport, *because_of: str) -> None:
+    """Nothing of the release may be promoted, and the error names what is in the way."""
+    with pytest.raises(GateBlocked) as blocked:
+        require_passed(report)
+    assert [str(one.image.reference) for one in report.blocked] == [*because_of]
+    assert all(reference in str(blocked.value) for reference in because_of)
+    for decision in report.decisions:
+        with pytest.raises(GateBlocked):
+            report.require(decision.image)
+
+
+# A thousand
+
+BAD, UNSEEN, TARDY, MINOR, GOOD = "bulk/bad", "bulk/unseen", "bulk/tardy", "bulk/minor", "bulk/good"
+KINDS = {BAD: 5, UNSEEN: 3, TARDY: 2, MINOR: 200, GOOD: 790}
+#: Each in a package of its own, which makes a row each: together more than one page.
+MINORS = tuple(MEDIUM.model_copy(update={"package": f"package-{number}"}) for number in range(6))
+BULK = {
+    BAD: Scan(outcome="unhealthy", findings=(HIGH,), delay=0),
+    UNSEEN: NOT_YET,
+    TARDY: NOT_YET,
+    MINOR: Scan(outcome="unhealthy", findings=MINORS, delay=0),
+    GOOD: CLEAN,
+}
+
+
+async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> None:
+    """Every decision is right, with one paged query a look, and artifacts looked up only where something is open."""
+    references = [f"docker.io/{name}:1.{number}" for name, count in KINDS.items() for number in range(count)]
+    small = [
+        PublicImage(reference=one, base="distroless:12", packages={"app": one}, platforms=("linux/amd64",))
+        for one in references
+    ]
+    # Slow enough that nothing is scanned for a second day.
+    place, clock = await quarantine(Scenario(scans=BULK, images=tuple(small)), speed=600), Hurried()
+    images = await place.stock(*references)
+    pending: list[int] = []
+
+    async def told(report: GateReport) -> None:
+        pending.append(states(report).count(State.PENDING))
+        if len(pending) == 1:
+            for reference in references:
+                if repository(reference) == TARDY:
+                    await place.arrive_again(reference, CLEAN)
+        elif pending[-1] == KINDS[UNSEEN]:
+            clock.jump(minutes=DEADLINE)
+
+    report = await place.judge(images, clock=clock, told=told)
+    assert {(one.image.reference.repository, one.state) for one in report.decisions} == {
+        (BAD, State.UNHEALTHY),
+        (UNSEEN, State.UNVERIFIED),
+        (TARDY, State.HEALTHY),
+        (MINOR, State.TOLERATED),
+        (GOOD, State.HEALTHY),
+    }
+    assert (pending[0], pending[-2:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0])
+    pages = -(-len(list(place.sandbox.azure.part(Defender).rows())) // defender.PAGE)
+    assert pages == 2
+    assert place.queries() <= len(looks) * pages
+    assert not [entry for entry in place.sandbox.azure.requests.since(0) if entry.status == 429]
+    asked = place.lookups(images)
+    assert (asked[BAD], asked[MINOR], asked[GOOD]) == ({0}, {1}, {1})
+    assert asked[UNSEEN] == {len(looks)}
+    assert max(asked[TARDY]) <= len(looks)
+
+
+# What changes meanwhile
+
+
+@pytest.mark.parametrize(("before", "after"), [(CLEAN, VULNERABLE), (VULNERABLE, CLEAN)], ids=["to worse", "to better"])
+async def test_a_tag_that_moves(quarantine: Open, before: Scan, after: Scan) -> None:
+    """Upstream and in quarantine: the decision is about the digest that was resolved, and about nothing else."""
+    place = await quarantine(Scenario(scans={repository(LATE): NOT_YET}))
+    (image,) = await place.bring(LATE)
+    moved = {"reference": LATE, "base": "debian:12"}
+    await asyncio.to_thread(place.sandbox.control, "POST", "/upstream", json=moved)
+    await place.arrive_again(LATE, after)
+    await scans_end(place.sandbox)
+    now = await place.resolve(LATE)
+    tagged = content(place.sandbox, NAME).manifest(image.repository, image.image.reference.tag or "").manifest
+    assert now.digest == tagged.digest != image.image.digest
+
+    by_digest = replace(image.image.reference, tag=None, digest=image.image.digest)
+
+    async def told(report: GateReport) -> None:
+        if only(report).state is State.PENDING:
+            await place.arrive_again(str(by_digest), before)
+
+    report = await place.judge([image], told=told)
+    assert only(report).digest == image.image.platforms[0].digest
+    assert only(report).state is (State.HEALTHY if before is CLEAN else State.UNHEALTHY)
+    assert report.passed is (before is CLEAN)
+    with pytest.raises(GateBlocked):
+        report.require(now)
+    (other,) = await place.bring(LATE)
+    assert only(await place.judge([other])).state is (State.HEALTHY if after is CLEAN else State.UNHEALTHY)
+
+
+async def test_an_exception_that_expires_meanwhile(quarantine: Open, tmp_path: Path) -> None:
+    """It excuses as long as it lasts; then its finding blocks, and the report says whose exception ended when."""
+    place, clock = await quarantine(MIXED), Hurried()
+    images = await place.bring(UNHEALTHY, LATE)
+    ends = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    excused = exception(HIGH.cve, ends.isoformat(), image=UNHEALTHY)
+    reports: list[GateReport] = []
+
+    async def told(report: GateReport) -> None:
+        reports.append(report)
+        clock.jump(minutes=61)
+
+    gate = place.gate(report="fail-fast", exceptions=[written(tmp_path, exceptions=[excused])])
+    report = await place.judge(images, gate, clock, told)
+    assert [states(one) for one in reports] == [
+        [State.TOLERATED, State.PENDING],
+        [State.UNHEALTHY, State.PENDING],
+    ]
+    (first,), (last,) = (one.decisions[0].judgements for one in reports)
+    assert [str(one.finding.vulnerability) for one in first.excused] == [HIGH.cve]
+    assert "1 exception of theirs expired" in last.reason
+    assert [one.expires for one in last.lapsed] == [ends]
+    with pytest.raises(GateBlocked, match=f"Expired: {HIGH.cve}.* {ends:%Y-%m-%d %H:%M}"):
+        require_passed(report)
+    assert "exception expired" in markdown(report)
+
+
+async def test_a_run_that_is_killed_and_repeated(quarantine: Open, looks: list[datetime]) -> None:
+    """The gate remembers nothing and loses nothing: whatever there is to know, the next one sees at its first look."""
+    place, waiting = await quarantine(MIXED), asyncio.Event()
+    images = await place.bring(HEALTHY, LATE)
+    killed = asyncio.create_task(place.judge(images, told=noting(waiting)))
+    await waiting.wait()
+    killed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killed
+    await place.arrive_again(LATE, CLEAN)
+    await scans_end(place.sandbox)
+    for _ in range(2):
+        looks.clear()
+        again = await place.bring(HEALTHY, LATE)
+        assert again == images
+        assert (await place.judge(again)).passed
+        assert len(looks) == 1
+
+
+async def test_time_counts_from_the_arrival(quarantine: Open, looks: list[datetime]) -> None:
+    """Hours later, a run that is repeated does not wait for what should have come by then."""
+    place, clock = await quarantine(MIXED), Hurried()
+    images = await place.bring(NEVER)
+    clock.jump(minutes=DEADLINE)
+    assert states(await place.judge(images, clock=clock)) == [State.UNVERIFIED]
+    assert len(looks) == 1
+
+
+async def test_two_releases_share_their_rounds(quarantine: Open, looks: list[datetime]) -> None:
+    """Both learn from the same queries, and the one that is decided does not wait for the other."""
+    place, clock = await quarantine(MIXED), Hurried()
+    (late,), (never,) = await place.bring(LATE), await place.bring(NEVER)
+    gate = place.gate()
+    async with place.ready(gate, clock) as ready:
+        seen = [asyncio.Event(), asyncio.Event()]
+        slower = asyncio.create_task(wait("never", [never], gate, ready, noting(seen[0])))
+        faster = asyncio.create_task(wait("late", [late], gate, ready, noting(seen[1])))
+        await asyncio.gather(*(event.wait() for event in seen))
+        await place.arrive_again(LATE, CLEAN)
+        assert (states(await faster), slower.done()) == ([State.HEALTHY], False)
+        assert len(looks) >= 4
+        assert place.queries() <= len(looks) // 2 + 1
+        clock.jump(minutes=DEADLINE)
+        assert states(await slower) == [State.UNVERIFIED]

@@ -1,0 +1,168 @@
+"""What a person is asked, which answers count, and that nobody's words break the form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.errors import UnreadableAnswer
+from pratique.findings import Severity
+from pratique.gate.asking import Answer, Item, Question
+from pratique.gate.assess import GateReport
+from pratique.gate.decision import Decision, Judgement, Rules, State
+from pratique.gate.policy import Policy
+from tests.pratique.gate.kit import AMD64, ARM64, LOW, NGINX, NOW, flaw, rows
+
+TODAY = date(2026, 11, 23)
+ITEM = Item(
+    "nginx:1.27", "linux/amd64", "sha256:aa", "no proof of a scan", ("recommendations: nothing",), ("Low CVE-1",)
+)
+OTHER = Item("redis:7", "linux/amd64", "sha256:bb", "Defender was told not to assess it")
+QUESTION = Question("web", (ITEM, OTHER), 30)
+
+
+def answered(choice: str = "approve", **fields: str) -> Answer:
+    filled = {"reason": "Clean in the portal.", "name": "Ada", "expires": "2026-12-01"} | fields
+    return QUESTION.answered(choice, today=TODAY, **filled)
+
+
+def test_an_approval_says_who_why_and_until_when() -> None:
+    """It goes into the record as JSON and into logs as words that do not claim more than is known."""
+    answer = answered()
+    assert answer == Answer(True, "Clean in the portal.", "Ada", date(2026, 12, 1))
+    assert answer.words == "approved until 2026-12-01 by Ada (self-asserted): Clean in the portal."
+    assert json.loads(json.dumps(answer.record()))["expires"] == "2026-12-01"
+
+
+def test_a_rejection_needs_no_expiry() -> None:
+    """Whatever the date says, no stays no."""
+    for expires in ("", "banana", "2001-01-01"):
+        assert not answered("reject", expires=expires).approved
+
+
+@pytest.mark.parametrize("choice", ["", "Approve", "approve ", "yes", "rejected"])
+def test_only_the_two_choices_decide(choice: str) -> None:
+    """Nothing that merely resembles an approval is one."""
+    with pytest.raises(UnreadableAnswer):
+        answered(choice)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"expires": "2026-11-22"}, "has passed"),
+        ({"expires": "2026-12-24"}, "more than the 30 days"),
+        ({"expires": "9999-12-31"}, "more than the 30 days"),
+        ({"expires": "banana"}, "no date"),
+        ({"expires": "2026-02-30"}, "no date"),
+        ({"expires": ""}, "no date"),
+        ({"reason": "looks ok"}, "reason has 8 characters"),
+        ({"reason": " " * 40}, "reason has 0 characters"),
+        ({"reason": "x" * 1001}, "reason has 1001 characters"),
+        ({"name": "A"}, "name has 1 characters"),
+        ({"name": "\n\t  "}, "name has 0 characters"),
+    ],
+)
+def test_an_answer_that_decides_nothing_says_why(fields: dict[str, str], problem: str) -> None:
+    """Each wrong field is named, so that the next answer can be right."""
+    with pytest.raises(UnreadableAnswer, match=problem):
+        answered(**fields)
+
+
+@pytest.mark.parametrize("expires", [TODAY, TODAY + timedelta(days=30)])
+def test_both_ends_of_the_time_that_the_policy_allows_count(expires: date) -> None:
+    """An approval may end today, and on the last day that the policy allows."""
+    assert answered(expires=expires.isoformat()).expires == expires
+
+
+def test_the_proposed_expiry_is_one_that_the_policy_allows() -> None:
+    """Also where the policy is stricter than usual, or has no end."""
+    for days in (1, 30, 10**12):
+        question = replace(QUESTION, policy_days=days)
+        proposed = question.usual_expiry(TODAY).isoformat()
+        assert question.answered("approve", "Clean in the portal.", "Ada", proposed, TODAY).approved
+
+
+@given(fields=st.fixed_dictionaries({"reason": st.text(), "name": st.text(), "expires": st.text()}), choice=st.text())
+def test_no_answer_passes_by_accident(fields: dict[str, str], choice: str) -> None:
+    """Whatever is written into the form: a readable answer or our error."""
+    try:
+        answer = answered(choice, **fields)
+    except UnreadableAnswer:
+        return
+    assert choice in ("approve", "reject")
+    assert (answer.reason + answer.name).isprintable()
+
+
+def test_only_what_nobody_else_can_decide_is_asked() -> None:
+    """A platform that passes already is not part of the question; what sources say of the other one is."""
+    high = flaw(Severity.HIGH, "CVE-2026-3")
+    asking = Judgement("linux/arm64", ARM64, State.ASKING, "no proof", counted=(LOW, high), observations=(rows(LOW),))
+    decision = Decision(NGINX, (Judgement("linux/amd64", AMD64, State.HEALTHY, "clean"), asking))
+    rules = Rules(Policy(exception_days=7), ("linux/amd64", "linux/arm64"), frozenset({"recommendations"}))
+    question = Question.about(GateReport("web", (decision,), rules, NOW))
+    (item,) = question.items
+    assert (question.release, question.policy_days) == ("web", 7)
+    assert (item.digest, item.said) == (ARM64, ("recommendations: assessed",))
+    assert item.row[-1] == "1 High, 1 Low"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(QUESTION, release="api"),
+        replace(QUESTION, items=(ITEM,)),
+        replace(QUESTION, items=(replace(ITEM, digest="sha256:cc"), OTHER)),
+        replace(QUESTION, items=(replace(ITEM, said=("recommendations: failed",)), OTHER)),
+        replace(QUESTION, items=(replace(ITEM, findings=("Low CVE-1", "Low CVE-2")), OTHER)),
+    ],
+)
+def test_a_changed_question_is_asked_anew(changed: Question) -> None:
+    """An approval is for what was shown: these digests, with this evidence."""
+    assert changed.key != QUESTION.key
+
+
+def test_the_same_question_is_asked_once() -> None:
+    """The order of images and the wording of reasons, which may hold a time, do not matter."""
+    reworded = replace(QUESTION, items=(OTHER, replace(ITEM, reason="no proof of a scan at 10:41")))
+    assert reworded.key == QUESTION.key
+
+
+def test_the_form_shows_what_is_decided() -> None:
+    """Every image with digest and reason, what a look into the portal has to show, and what silence means."""
+    text = QUESTION.markdown(24)
+    assert "| nginx:1.27 | linux/amd64 | sha256:aa | no proof of a scan | recommendations: nothing | 1 Low |" in text
+    for words in (
+        "sha256:bb",
+        "told not to assess",
+        "as\nassessed and healthy",
+        "self-asserted",
+        "24 hours",
+        "30 days",
+    ):
+        assert words in text
+
+
+def test_the_form_repeats_what_was_wrong() -> None:
+    """A second try starts with the first one's problem."""
+    assert QUESTION.markdown(24, "The expiry has passed.").startswith("**The last answer did not count.** The expiry")
+
+
+@given(words=st.text())
+def test_nobodys_words_break_the_table(words: str) -> None:
+    """A scanner's message stays in its cell: no further column, no further line, no heading, no link."""
+    hostile = Question("web", (replace(ITEM, image=words, reason=words),), 30)
+    (row,) = [line for line in hostile.markdown(24).splitlines() if "linux/amd64" in line]
+    assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
+    assert len(hostile.markdown(24).splitlines()) == len(replace(hostile, items=(ITEM,)).markdown(24).splitlines())
+
+
+def test_a_form_stays_readable_however_many_images_there_are() -> None:
+    """Further rows are counted, and the table artifact named that has them."""
+    many = Question("web", tuple(replace(ITEM, digest=f"sha256:{n}") for n in range(1000)), 30)
+    assert "and 800 more, in the table artifact `gate-web`" in many.markdown(24)

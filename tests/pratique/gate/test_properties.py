@@ -1,0 +1,313 @@
+"""What holds for every decision: it gets no better by anything bad, nor by leaving something out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pratique.findings import Finding, Fix, Severity
+from pratique.gate.decision import Decision, Rules, State, Wait, decide
+from pratique.gate.evidence import Answer, Observation
+from pratique.gate.exceptions import Exceptions, Excuse
+from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.images import ResolvedImage
+from tests.pratique.gate.kit import AMD64, ARM64, NGINX, NOW, acceptance, exception, on_file, vex
+
+T = TypeVar("T")
+
+SOURCES = (RECOMMENDATIONS, FINDINGS_ARTIFACT, "trivy")
+PLATFORMS = {"linux/amd64": AMD64, "linux/arm64": ARM64}
+PATIENCE, DEADLINE = 30.0, 240.0
+EXPIRED = "2026-11-22"
+
+with tempfile.TemporaryDirectory() as folder:
+    FILES = on_file(
+        Path(folder),
+        [exception("CVE-1", package="openssl"), exception("CVE-1", digest=AMD64), exception("CVE-2", expires=EXPIRED)],
+        [
+            acceptance("unverified", "not-applicable"),
+            acceptance("unverified", digest=AMD64),
+            acceptance("not-applicable", digest=ARM64, expires=EXPIRED),
+        ],
+        [vex("not_affected", "CVE-3", package="pkg:deb/debian/openssl@1")],
+    )
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that a decision is made from."""
+
+    said: dict[str, tuple[Observation, ...]]
+    policy: Policy
+    platforms: tuple[str, ...]
+    exceptions: Exceptions
+    waited: float
+    running: float
+    image: ResolvedImage = NGINX
+
+    def decided(self) -> Decision:
+        since, started = (NOW - timedelta(minutes=minutes) for minutes in (self.waited, self.running))
+        rules = Rules(self.policy, self.platforms, frozenset(SOURCES), self.exceptions)
+        return decide(self.image, self.said, rules, Wait(NOW, since, started, PATIENCE, DEADLINE))
+
+    @property
+    def passes(self) -> bool:
+        return self.decided().state.passes
+
+    def saying(self, digest: str, observations: Iterable[Observation]) -> Situation:
+        return replace(self, said={**self.said, digest: tuple(observations)})
+
+
+def policies(
+    critical: int, more: list[int | None], named: tuple[set[str], set[str]], rest: dict[str, object]
+) -> Policy:
+    """A valid policy: its limits rise, and it names a source."""
+    limits: dict[str, int | None] = {"critical": critical}
+    most: int | None = critical
+    for severity, step in zip(("high", "medium", "low"), more, strict=True):
+        most = None if most is None or step is None else most + step
+        limits[severity] = most
+    required, sufficient = named
+    return Policy.model_validate(
+        {"limits": limits, "required": sorted(required), "sufficient": sorted(sufficient or SOURCES[1:2]), **rest}
+    )
+
+
+findings = st.builds(
+    Finding,
+    st.sampled_from(["CVE-1", "cve-1", "CVE-2", "CVE-3", "CVE-4"]),
+    st.sampled_from(Severity),
+    st.sampled_from(["openssl", "OpenSSL", "libssl", ""]),
+    st.sampled_from(["", "1", "2", "1, 2"]),
+    st.sampled_from(["", "3"]),
+    st.sampled_from(Fix),
+)
+few = st.frozensets(findings, max_size=2)
+#: Mostly as it has to be for an image to pass: otherwise hardly any example would.
+answers = st.sampled_from([Answer.ASSESSED] * 6 + [Answer.NOTHING] * 3 + [*Answer])
+moments = st.sampled_from([None, *(NOW - timedelta(hours=hours) for hours in (1, 1, 1, 30, -3, -0.05))])
+observations = st.tuples(
+    *(st.builds(Observation, st.just(source), answers, st.just(frozenset()) | few, moments) for source in SOURCES)
+)
+step = st.sampled_from([0, 1, None])
+some_sources = st.sets(st.sampled_from(SOURCES), max_size=2)
+rest = st.fixed_dictionaries(
+    {
+        "ignore_unfixed": st.booleans(),
+        "minimum_age": st.sampled_from([0, 90]),
+        "maximum_age": st.sampled_from([24, 168]),
+        "unverified": st.sampled_from(["block", "ask"]),
+        "not_applicable": st.sampled_from(["block", "ask"]),
+    }
+)
+files = st.builds(
+    lambda exemptions, acceptances, statements: replace(
+        FILES, exemptions=tuple(exemptions), acceptances=tuple(acceptances), statements=statements
+    ),
+    st.lists(st.sampled_from(FILES.exemptions), unique=True),
+    st.lists(st.sampled_from(FILES.acceptances), unique=True),
+    st.sampled_from([FILES.statements, Exceptions().statements]),
+)
+situations = st.builds(
+    Situation,
+    st.fixed_dictionaries({AMD64: observations, ARM64: observations}),
+    st.builds(
+        policies, st.integers(0, 1), st.lists(step, min_size=3, max_size=3), st.tuples(some_sources, some_sources), rest
+    ),
+    st.sampled_from([("linux/amd64",), ("linux/arm64", "linux/amd64"), ("linux/amd64", "linux/s390x")]),
+    files,
+    st.sampled_from([0.0, PATIENCE, DEADLINE]),
+    st.sampled_from([0.0, PATIENCE]),
+)
+digests = st.sampled_from([AMD64, ARM64])
+places = st.integers(0, len(SOURCES) - 1)
+
+
+@settings(max_examples=300)
+@given(situations, digests, places, findings)
+def test_adding_a_finding_never_helps(situation: Situation, digest: str, place: int, finding: Finding) -> None:
+    """Whoever reports it, of whatever severity, whether it is excused or not: what did not pass still does not."""
+    said = list(situation.said[digest])
+    said[place] = replace(said[place], findings=said[place].findings | {finding})
+    assert situation.passes or not situation.saying(digest, said).passes
+
+
+@settings(max_examples=300)
+@given(situations, digests, places, st.sampled_from(Severity))
+def test_a_worse_severity_never_helps(situation: Situation, digest: str, place: int, severity: Severity) -> None:
+    """Also where the policy has room for one that bad."""
+    said = list(situation.said[digest])
+    worse = frozenset(replace(one, severity=max(one.severity, severity)) for one in said[place].findings)
+    said[place] = replace(said[place], findings=worse)
+    assert situation.passes or not situation.saying(digest, said).passes
+
+
+@settings(max_examples=300)
+@given(situations, digests, places)
+def test_an_observation_that_is_missing_never_helps(situation: Situation, digest: str, place: int) -> None:
+    """Not even one with bad findings: a source that did not answer is no source that found nothing."""
+    said = [one for number, one in enumerate(situation.said[digest]) if number != place]
+    assert situation.passes or not situation.saying(digest, said).passes
+
+
+@given(situations, digests, places, st.sampled_from([Answer.FAILED, Answer.UNREADABLE]), st.booleans())
+def test_a_source_that_fails_never_helps(
+    situation: Situation, digest: str, place: int, answer: Answer, forgets: bool
+) -> None:
+    """Whether or not its findings are still known."""
+    said = list(situation.said[digest])
+    said[place] = Observation(said[place].source, answer, frozenset() if forgets else said[place].findings)
+    assert situation.passes or not situation.saying(digest, said).passes
+
+
+@given(situations, digests, places)
+def test_an_assessment_that_is_taken_back_never_helps(situation: Situation, digest: str, place: int) -> None:
+    """The findings stay, the proof goes."""
+    said = list(situation.said[digest])
+    if said[place].answer is Answer.ASSESSED:
+        said[place] = replace(said[place], answer=Answer.NOTHING)
+    assert situation.passes or not situation.saying(digest, said).passes
+
+
+@given(situations, st.integers(0, 5))
+def test_what_is_struck_from_the_files_never_helps(situation: Situation, which: int) -> None:
+    """An exception, an acceptance or all of OpenVEX."""
+    held = situation.exceptions
+    fewer = replace(
+        held,
+        exemptions=tuple(one for number, one in enumerate(held.exemptions) if number != which),
+        acceptances=tuple(one for number, one in enumerate(held.acceptances) if number != which),
+        statements=held.statements if which else Exceptions().statements,
+    )
+    assert situation.passes or not replace(situation, exceptions=fewer).passes
+
+
+@given(situations, st.integers(0, 2))
+def test_what_expires_never_helps(situation: Situation, which: int) -> None:
+    """At the moment at which it ends it is as if it were not there."""
+    held = situation.exceptions
+    expired = replace(
+        held,
+        exemptions=tuple((_ended(one, number == which), entry) for number, (one, entry) in enumerate(held.exemptions)),
+        acceptances=tuple(
+            (_ended(one, number == which), entry) for number, (one, entry) in enumerate(held.acceptances)
+        ),
+    )
+    assert situation.passes or not replace(situation, exceptions=expired).passes
+
+
+@given(situations, st.randoms(use_true_random=False))
+def test_order_never_matters(situation: Situation, random: Random) -> None:
+    """Neither of observations, nor of entries in files, nor of platforms, nor of manifests in the index."""
+
+    def shuffled(items: Sequence[T]) -> tuple[T, ...]:
+        return tuple(random.sample(items, len(items)))
+
+    held = situation.exceptions
+    mixed = replace(
+        situation,
+        said={digest: shuffled(said) for digest, said in situation.said.items()},
+        platforms=shuffled(situation.platforms),
+        exceptions=replace(held, exemptions=shuffled(held.exemptions), acceptances=shuffled(held.acceptances)),
+        image=replace(NGINX, platforms=shuffled(NGINX.platforms)),
+    )
+    one, other = situation.decided(), mixed.decided()
+    assert one.state is other.state
+    assert set(one.judgements) == set(other.judgements)
+    assert one.findings == other.findings
+
+
+@settings(max_examples=500)
+@given(situations)
+def test_nothing_passes_without_proof_or_somebody_who_answers_for_it(situation: Situation) -> None:
+    """For each required manifest: an answer of every source, findings within the limits, and proof or acceptance."""
+    decision = situation.decided()
+    if not decision.state.passes:
+        return
+    judged = {one.platform: one for one in decision.judgements}
+    assert judged.keys() == set(situation.platforms)
+    for platform, judgement in judged.items():
+        digest = PLATFORMS[platform]
+        assert judgement.digest == digest
+        said = {one.source: one for one in situation.said[digest]}
+        assert all(said[source].answer not in (Answer.FAILED, Answer.UNREADABLE) for source in SOURCES)
+        counting = _counting(situation, digest)
+        assert _within(counting, situation.policy)
+        if judgement.state is State.ACCEPTED:
+            assert not counting
+            assert situation.waited >= PATIENCE
+            assert judgement.acceptance is not None
+            assert judgement.acceptance.expires > NOW
+            assert judgement.acceptance in {excuse for excuse, _ in situation.exceptions.acceptances}
+        else:
+            proving = {source for source in SOURCES if _proves(said[source], situation.policy)}
+            assert proving >= set(situation.policy.required)
+            assert not situation.policy.sufficient or proving & set(situation.policy.sufficient)
+
+
+@given(situations)
+def test_nobody_waits_for_ever(situation: Situation) -> None:
+    """When the deadline is over, and sources in doubt have had their time, every image is decided."""
+    late = replace(situation, waited=DEADLINE, running=PATIENCE)
+    assert late.decided().state.final
+
+
+@given(situations)
+def test_a_person_is_asked_only_where_the_policy_says_so(situation: Situation) -> None:
+    """And never about findings beyond the limits."""
+    for judgement in situation.decided().judgements:
+        if judgement.state is State.ASKING:
+            assert "ask" in (situation.policy.unverified, situation.policy.not_applicable)
+            assert _within(_counting(situation, judgement.digest), situation.policy)
+
+
+def _ended(excuse: Excuse, over: bool) -> Excuse:
+    return replace(excuse, expires=NOW) if over else excuse
+
+
+def _proves(said: Observation, policy: Policy) -> bool:
+    if said.answer is not Answer.ASSESSED or said.at is None:
+        return False
+    minutes = (NOW - said.at).total_seconds() / 60
+    return minutes >= -5 and policy.minimum_age <= max(minutes, 0) <= policy.maximum_age * 60
+
+
+def _counting(situation: Situation, digest: str) -> dict[tuple[str, str], Severity]:
+    """The worst severity of what is not excused, by vulnerability and package; as the files of this module say it."""
+    reports: dict[tuple[str, str], list[Finding]] = {}
+    for said in situation.said[digest]:
+        for one in said.findings:
+            reports.setdefault((one.vulnerability.upper(), one.package.lower()), []).append(one)
+    entries = {(entry.vulnerability, entry.package, entry.digest) for _, entry in situation.exceptions.exemptions}
+    worst: dict[tuple[str, str], Severity] = {}
+    for (vulnerability, package), some in reports.items():
+        versions = {version for one in some for version in one.version.split(", ")} - {""}
+        excused = (
+            (("CVE-1", "openssl", None) in entries and (vulnerability, package) == ("CVE-1", "openssl"))
+            or (("CVE-1", None, AMD64) in entries and (vulnerability, digest) == ("CVE-1", AMD64))
+            or (
+                bool(situation.exceptions.statements.all)
+                and (vulnerability, package) == ("CVE-3", "openssl")
+                and versions <= {"1"}
+            )
+            or (situation.policy.ignore_unfixed and all(one.fix is Fix.NONE for one in some))
+        )
+        if not excused:
+            worst[vulnerability, package] = max(one.severity for one in some)
+    return worst
+
+
+def _within(counting: dict[tuple[str, str], Severity], policy: Policy) -> bool:
+    limits = policy.limits
+    return all(
+        most is None or sum(severity >= least for severity in counting.values()) <= most
+        for least, most in enumerate((limits.low, limits.medium, limits.high, limits.critical), start=1)
+    )

@@ -1,0 +1,365 @@
+"""What people and auditors read: complete, true to the decision, and proof against what others write."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.errors import GateBlocked
+from pratique.gate import report as pages
+from pratique.gate.asking import Answer as Word
+from pratique.gate.assess import GateReport
+from pratique.gate.decision import Rules, Wait, decide
+from pratique.gate.evidence import Observation
+from pratique.gate.exceptions import Exceptions
+from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.images import ImageReference, PlatformManifest, ResolvedImage
+from tests.pratique.gate.kit import (
+    AMD64,
+    CLEAN,
+    CRITICAL,
+    HIGH,
+    INDEX,
+    LOW,
+    MEDIUM,
+    NGINX,
+    NO_ARTIFACT,
+    NO_ROWS,
+    NOW,
+    UNRATED,
+    acceptance,
+    artifact,
+    exception,
+    failed,
+    fixable,
+    flaw,
+    many,
+    nothing,
+    on_file,
+    rows,
+    unfixed,
+    vex,
+)
+
+HOSTILE = "a|b\n\r\n# c <script>alert(1)</script> `d` [e](http://f) **g** \0 \x1b[31m \u2028 \\ z"
+REDIS = ResolvedImage(
+    ImageReference.parse("docker.io/library/redis:7"), AMD64, (PlatformManifest("linux/amd64", AMD64),)
+)
+ASKED = frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT})
+WORD = Word(True, "the portal shows it as healthy", "Ada Lovelace", date(2026, 12, 1))
+
+
+def reported(
+    *says: Sequence[Observation],
+    images: Sequence[ResolvedImage] = (NGINX, REDIS),
+    policy: Policy | None = None,
+    exceptions: Exceptions | None = None,
+    asked: frozenset[str] = ASKED,
+    platforms: tuple[str, ...] = ("linux/amd64",),
+    waited: float = 0,
+) -> GateReport:
+    """The report on a release of one or two images, by what is said of each one's manifest for linux/amd64."""
+    held = exceptions or Exceptions()
+    provenance = tuple((path, "commit c0ffee") for path, _ in held.files)
+    rules = Rules(policy or Policy(), platforms, asked, held, provenance)
+    since = NOW - timedelta(minutes=waited)
+    wait = Wait(NOW, since, since, 30, 240)
+    decisions = tuple(decide(image, {AMD64: said}, rules, wait) for image, said in zip(images, says, strict=False))
+    return GateReport("web", decisions, rules, NOW)
+
+
+def blocked(report: GateReport) -> str:
+    with pytest.raises(GateBlocked) as caught:
+        pages.require_passed(report)
+    return str(caught.value)
+
+
+def cells(markdown: str) -> list[list[str]]:
+    """The rows of all tables."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+# Why it said no
+
+
+def test_a_release_that_passes_is_no_error() -> None:
+    """Whatever was tolerated on the way."""
+    pages.require_passed(reported((NO_ROWS, artifact(MEDIUM, LOW))))
+
+
+def test_the_developer_of_the_image_learns_what_to_upgrade() -> None:
+    """Image, vulnerability, severity, package, version and the version with the fix; and the images that are clean are
+    not mentioned."""
+    bad = flaw(CRITICAL.severity, "CVE-2026-77", "libxml2", "2.9.1", "2.9.14")
+    text = blocked(reported((rows(bad), NO_ARTIFACT), (NO_ROWS, CLEAN)))
+    for word in ("docker.io/library/nginx:1.27", "CVE-2026-77", "Critical", "libxml2", "2.9.1", "fixed in 2.9.14"):
+        assert word in text
+    assert "Nothing of this release was promoted" in text
+    assert "redis" not in text
+
+
+def test_the_worst_findings_are_named_first_and_the_rest_counted() -> None:
+    """A message is read by people: ten findings are enough to begin with."""
+    text = blocked(reported((rows(*many(LOW, 30), *many(HIGH, 3), UNRATED), NO_ARTIFACT)))
+    named = re.findall(r"CVE-[0-9-]+", text)
+    assert named[0] == UNRATED.vulnerability
+    assert sorted(named[1:4]) == sorted(one.vulnerability for one in many(HIGH, 3))
+    assert len(named) == 10
+    assert "and 24 more" in text
+
+
+def test_a_finding_without_a_fix_says_so() -> None:
+    """Nobody looks for an upgrade that there is not."""
+    assert "no fix" in blocked(reported((rows(unfixed(HIGH)), NO_ARTIFACT)))
+
+
+def test_expired_exceptions_are_named(tmp_path: Path) -> None:
+    """With their file, their owner and their end: somebody has to renew or remove them."""
+    held = on_file(tmp_path, [exception(HIGH.vulnerability, "2026-11-20")])
+    report = reported((NO_ROWS, artifact(HIGH)), exceptions=held)
+    for text in (blocked(report), pages.markdown(report)):
+        for word in (HIGH.vulnerability, "accepted.yaml", "platform@contoso.com", "2026-11-21 00:00"):
+            assert word in text.replace("\\", "")
+    (recorded,) = pages.record(report)["images"][0]["platforms"][0]["expired"]
+    assert (recorded["subject"], recorded["expires"]) == (HIGH.vulnerability, "2026-11-21T00:00:00+00:00")
+
+
+def test_what_is_unverified_says_why() -> None:
+    """And where to read on."""
+    text = blocked(reported((NO_ROWS, nothing(FINDINGS_ARTIFACT, "run from a private endpoint")), waited=240))
+    for word in ("Unverified", "private endpoint", "docs/gate.md"):
+        assert word in text
+
+
+def test_every_image_in_the_way_is_named() -> None:
+    """Those that are pending, too."""
+    text = blocked(reported((rows(HIGH), NO_ARTIFACT), (NO_ROWS, NO_ARTIFACT)))
+    assert "nginx:1.27 is Unhealthy" in text
+    assert "redis:7 is Pending" in text
+
+
+def test_the_message_is_one_line_of_printable_text() -> None:
+    """Whatever a scanner wrote: a terminal and a log take it."""
+    hostile = flaw(CRITICAL.severity, f"CVE {HOSTILE}", HOSTILE, HOSTILE, HOSTILE)
+    for report in (
+        reported((rows(hostile), NO_ARTIFACT)),
+        reported((failed(RECOMMENDATIONS), replace(NO_ARTIFACT, detail=HOSTILE)), waited=240),
+        reported((NO_ROWS, replace(NO_ARTIFACT, detail=HOSTILE)), waited=240),
+    ):
+        assert blocked(report).isprintable()
+
+
+# The table while it waits
+
+
+def test_the_table_has_a_row_for_each_platform() -> None:
+    """Image, platform, state, since when, findings by severity, the worst of them, the reason."""
+    found = (fixable(CRITICAL), HIGH, *many(LOW, 3))
+    (first, second), since = (
+        pages.rows(
+            reported((rows(*found), NO_ARTIFACT), (NO_ROWS, NO_ARTIFACT)),
+            {("library/nginx:1.27", "linux/amd64"): NOW - timedelta(hours=1)},
+        ),
+        "2026-11-23",
+    )
+    assert first | {"why": ""} == {
+        "image": "library/nginx:1.27",
+        "platform": "linux/amd64",
+        "state": "Unhealthy",
+        "since": f"{since} 11:00:00",
+        "findings": "1 Critical, 1 High, 3 Low",
+        "worst": "CVE-2026-4 (Critical) in openssl 3.0.1, fixed in 3.0.2",
+        "why": "",
+        "digest": AMD64,
+    }
+    assert "2 findings beyond the limits" in first["why"]
+    assert (second["state"], second["since"], second["worst"]) == ("Pending", f"{since} 12:00:00", "")
+
+
+def test_the_table_is_printable() -> None:
+    """Whatever a scanner wrote."""
+    hostile = flaw(CRITICAL.severity, f"CVE {HOSTILE}", HOSTILE, HOSTILE)
+    (row,) = pages.rows(reported((rows(hostile), replace(NO_ARTIFACT, detail=HOSTILE))), {})
+    assert all(cell.isprintable() for cell in row.values())
+
+
+# The summary
+
+
+def everything(folder: Path) -> GateReport:
+    """A release with one of each: findings, exceptions of all kinds, contradictions, notes, other platforms."""
+    held = on_file(
+        folder,
+        [exception("CVE-2026-10", image="docker.io/library/*"), exception("CVE-2026-11", "2026-11-01")],
+        [acceptance(image="docker.io/library/redis:7")],
+        [vex("not_affected", "CVE-2026-12")],
+    )
+    found = [flaw(HIGH.severity, f"CVE-2026-1{number}", f"package-{number}") for number in range(3)]
+    artifacts = replace(
+        artifact(*found, unfixed(LOW)), detail="MDVM 1.0, signed by Defender", notes=("one was forged",)
+    )
+    return reported(
+        (rows(found[0]), artifacts),
+        (NO_ROWS, NO_ARTIFACT),
+        policy=Policy(ignore_unfixed=True),
+        exceptions=held,
+        waited=30,
+    )
+
+
+def test_the_summary_has_everything(tmp_path: Path) -> None:
+    """Each finding and who reported it, each exception and who answers for it, each source and what it said."""
+    report = everything(tmp_path)
+    text = pages.markdown(report).replace("\\", "")
+    for word in (
+        "release web",
+        "Blocked",
+        *("CVE-2026-10", "CVE-2026-11", "CVE-2026-12", "package-0", "package-1", "package-2", LOW.vulnerability),
+        *("excused by security@contoso.com until 2026-12-31", "it was looked into", "nginx maintainers"),
+        *("the policy ignores what has no fix", "exception expired: CVE-2026-11", "accepted by security@contoso.com"),
+        *("findings-artifact", "recommendations", "MDVM 1.0, signed by Defender", "2026-11-23 11:00", "no row yet"),
+        *("one was forged", "findings-artifact reports", "linux/arm64", "2 attestation manifests"),
+        *(AMD64, report.rules.policy.digest, "accepted.yaml", "vex-0.json", "commit c0ffee"),
+    ):
+        assert word in text
+    assert ["CVE-2026-11 (High) in package-1 3.0.1, unknown", "findings-artifact"] in cells(text)
+
+
+def test_the_summary_says_how_it_ended(tmp_path: Path) -> None:
+    """Passed, blocked, waiting for a person, or passed because nobody was asked: never one for the other."""
+    asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
+    for report, outcome in (
+        (reported((NO_ROWS, CLEAN)), "**Passed**"),
+        (reported((rows(HIGH), CLEAN)), "**Blocked**"),
+        (reported((NO_ROWS, NO_ARTIFACT)), "**Blocked**"),
+        (asking, "**Waits for a person**"),
+        (asking.answered(WORD), "**Passed**"),
+        (asking.answered(replace(WORD, approved=False)), "**Blocked**"),
+        (reported((), asked=frozenset()), "**Passed without a scan: Defender is off**"),
+        (reported((), asked=frozenset(), platforms=("linux/s390x",)), "**Blocked**"),
+    ):
+        assert outcome in pages.markdown(report)
+        assert pages.record(report)["outcome"] == outcome.strip("*")
+
+
+def test_the_summary_names_who_answered() -> None:
+    """As somebody who says so: nothing proves the name."""
+    asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
+    text = pages.markdown(asking.answered(WORD))
+    for word in ("Ada Lovelace", "self-asserted", "the portal shows it as healthy", "2026-12-01"):
+        assert word in text
+
+
+def test_what_is_about_to_expire_is_announced(tmp_path: Path) -> None:
+    """A week before, whether it was used or not."""
+    held = on_file(tmp_path, [exception("CVE-2026-9", "2026-11-28")])
+    assert "CVE-2026-9" in pages.markdown(reported((NO_ROWS, CLEAN), exceptions=held))
+
+
+def test_the_summary_ends_somewhere() -> None:
+    """Prefect's page shows so much and no more; the rest is in the record, and the summary says so."""
+    report = reported((rows(*many(HIGH, 1500)), NO_ARTIFACT), (rows(*many(HIGH, 1500)), NO_ARTIFACT))
+    text = pages.markdown(report)
+    assert sum("CVE-2026-3" in line for line in text.splitlines()) == 2000
+    assert "and 1000 more, in the record" in text
+    assert sum(len(one["platforms"][0]["findings"]) for one in pages.record(report)["images"]) == 3000
+
+
+def test_the_cap_counts_all_platforms() -> None:
+    """An image with two platforms has no more room than one with one."""
+    index = replace(NGINX, platforms=(PlatformManifest("linux/amd64", AMD64), PlatformManifest("linux/arm64", AMD64)))
+    report = reported((rows(*many(HIGH, 1500)), NO_ARTIFACT), images=[index], platforms=("linux/amd64", "linux/arm64"))
+    assert sum("CVE-2026-3" in line for line in pages.markdown(report).splitlines()) == 2000
+
+
+@given(st.text() | st.just(HOSTILE))
+def test_nobody_elses_words_format_the_summary(text: str) -> None:
+    """Pipes, newlines, HTML, headings, links and control characters stay what they are: text in a cell."""
+    finding = flaw(MEDIUM.severity, f"CVE {text}", text, text, text, sources=(text,))
+    source = replace(rows(finding), detail=text, notes=(text,))
+    image = replace(
+        REDIS,
+        platforms=(PlatformManifest(f"linux/{text}", AMD64), PlatformManifest("linux/amd64", AMD64)),
+        digest=INDEX,
+    )
+    single = replace(REDIS, platforms=(PlatformManifest(text, AMD64),))
+    hostile = pages.markdown(reported((source, CLEAN), (source, CLEAN), images=[image, single]))
+    tame = replace(source, findings=frozenset({flaw(MEDIUM.severity)}), detail="", notes=("x",))
+    tame_image = replace(image, platforms=(PlatformManifest("linux/x", AMD64), PlatformManifest("linux/amd64", AMD64)))
+    harmless = pages.markdown(reported((tame, CLEAN), (tame, CLEAN), images=[tame_image, REDIS]))
+    assert all(line.isprintable() for line in hostile.split("\n"))
+    assert [line[:2] for line in hostile.split("\n")] == [line[:2] for line in harmless.split("\n")]
+    assert [len(row) for row in cells(hostile)] == [len(row) for row in cells(harmless)]
+    assert not re.search(r"(?<!\\)<", hostile)
+
+
+# The record
+
+
+def test_the_record_is_complete_json(tmp_path: Path) -> None:
+    """It survives the way through JSON, and holds policy, files, sources, evidence and who answers for what."""
+    report = everything(tmp_path)
+    recorded = json.loads(json.dumps(pages.record(report)))
+    assert recorded == pages.record(report)
+    assert recorded["policyDigest"] == report.rules.policy.digest
+    assert Policy.model_validate(recorded["policy"]) == report.rules.policy
+    assert recorded["sources"] == sorted(ASKED)
+    assert [(Path(one["path"]).name, one["git"]) for one in recorded["exceptionsFiles"]] == [
+        ("accepted.yaml", "commit c0ffee"),
+        ("vex-0.json", "commit c0ffee"),
+    ]
+    nginx, redis = recorded["images"]
+    assert (nginx["state"], nginx["digest"], nginx["platformsNotAsked"]) == ("Unhealthy", INDEX, ["linux/arm64"])
+    assert nginx["attestationManifests"] == 2
+    (platform,) = nginx["platforms"]
+    assert [one["vulnerability"] for one in platform["findings"]] == ["CVE-2026-11"]
+    assert platform["findings"][0] | {"sources": 0} == {
+        "vulnerability": "CVE-2026-11",
+        "severity": "High",
+        "package": "package-1",
+        "version": "3.0.1",
+        "fixed_version": "",
+        "fix": "unknown",
+        "sources": 0,
+    }
+    assert {
+        one["finding"]["vulnerability"]: one["excuse"] and one["excuse"]["kind"] for one in platform["excused"]
+    } == {
+        "CVE-2026-10": "exception",
+        "CVE-2026-12": "vex",
+        LOW.vulnerability: None,
+    }
+    assert {one["source"]: (one["answer"], one["findings"], one["at"]) for one in platform["evidence"]} == {
+        FINDINGS_ARTIFACT: ("assessed", 4, "2026-11-23T11:00:00+00:00"),
+        RECOMMENDATIONS: ("assessed", 1, "2026-11-23T11:00:00+00:00"),
+    }
+    assert "one was forged" in platform["notes"]
+    accepted = redis["platforms"][0]["acceptance"]
+    assert (accepted["owner"], accepted["approver"]) == ("platform@contoso.com", "security@contoso.com")
+    assert accepted["expires"] == "2027-01-01T00:00:00+00:00"
+
+
+def test_the_record_has_the_persons_answer() -> None:
+    """In JSON, like everything."""
+    asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
+    answer = json.loads(json.dumps(pages.record(asking.answered(WORD))))["answer"]
+    assert (answer["approved"], answer["name"], answer["expires"]) == (True, "Ada Lovelace", "2026-12-01")
+    assert pages.record(asking)["answer"] is None
+
+
+@given(st.text())
+def test_any_text_can_be_recorded(text: str) -> None:
+    """As it is."""
+    report = reported((rows(flaw(HIGH.severity, text, text, text)), replace(NO_ARTIFACT, detail=text)))
+    (platform,) = json.loads(json.dumps(pages.record(report)))["images"][0]["platforms"]
+    assert platform["findings"][0]["package"] == text
+    assert platform["evidence"][0]["detail"] == text

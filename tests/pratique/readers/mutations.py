@@ -1,0 +1,83 @@
+"""Documents with one thing wrong, for tests that nothing in them gets lost silently."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import strategies as st
+
+DIGEST = "sha256:" + "0f" * 32
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+DEEP = "[" * 100_000
+
+
+@st.composite
+def mutated(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
+    """The document with one node dropped, replaced, doubled, put into text or made unprintable."""
+    changed = copy.deepcopy(document)
+    parent, key = draw(st.sampled_from(list(_places(changed))))
+    value = parent[key]
+    change = draw(st.sampled_from(["drop", "replace", "wrap", "text", "cut", "deep", "unprintable", "twice"]))
+    if change == "drop":
+        del parent[key]
+    elif change == "replace":
+        parent[key] = draw(JSON)
+    elif change == "wrap":
+        parent[key] = draw(st.sampled_from([[value], {"value": value}, [], {}, "", 0, False]))
+    elif change == "text":
+        parent[key] = json.dumps(value)
+    elif change == "cut":
+        text = json.dumps(value)
+        parent[key] = text[: draw(st.integers(0, len(text)))]
+    elif change == "deep":
+        parent[key] = DEEP
+    elif change == "unprintable":
+        parent[key] = f"{value}{draw(st.sampled_from([chr(0), chr(0xD800), chr(0x202E), chr(10)]))}"
+    elif isinstance(parent, dict):
+        parent[key.swapcase()] = draw(JSON)
+    return changed
+
+
+@st.composite
+def encoded(draw: st.DrawFn, document: dict[str, Any]) -> bytes:
+    """A mutated document's bytes, some of them cut or dirtied."""
+    content = json.dumps(draw(mutated(document))).encode()
+    at = draw(st.integers(0, len(content)))
+    spoilt = [content[:at], content[:at] + b"\0" + content[at:], content[:at] + b"\xff\xfe"]
+    return draw(st.sampled_from([content] * 9 + spoilt))
+
+
+def listed(value: Any, *keys: str) -> list[Any]:
+    """What stands in a list, itself or below the keys, also when there is JSON text on the way.
+
+    Nothing is there only when nothing is there: something that is no list counts as one thing that got lost.
+    """
+    for key in keys:
+        value = _plain(value)
+        if not isinstance(value, dict):
+            return [value]
+        value = value.get(key)
+    value = [] if value is None else _plain(value)
+    return value if isinstance(value, list) else [value]
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every key of an object and index of an array."""
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from _places(value[key])
