@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from pratique.errors import TransientError
+from pratique.errors import TransientError, UnreadableAnswer
 from pratique.gate.evidence import Answer, EvidenceSource, Observation, Subject
 
 #: Observations by subject and source.
@@ -158,10 +158,10 @@ async def _ask_all(sources: Sequence[EvidenceSource], subjects: Collection[Subje
 
 
 async def _ask(source: EvidenceSource, subjects: Collection[Subject]) -> Evidence:
-    """One source; its failure, when another attempt may succeed, is an observation like any other."""
+    """One source; a failure that another attempt may mend is an observation like any other."""
     try:
         answer: Mapping[Subject, Sequence[Observation]] = await source(subjects)
-    except TransientError as error:
+    except (TransientError, UnreadableAnswer) as error:
         detail = f"could not be asked: {error.observed}"
         return {s: {name: Observation(name, Answer.FAILED, detail=detail) for name in source.names} for s in subjects}
     return {

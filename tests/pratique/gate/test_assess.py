@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pratique.errors import GateBlocked, PratiqueError, Throttled, UnreadableAnswer
+from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
 from pratique.gate.asking import Answer as Word
 from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Rules, State
@@ -364,12 +364,24 @@ async def test_findings_survive_the_failure_of_their_source() -> None:
 
 
 @pytest.mark.parametrize("broad", [False, True])
-async def test_an_answer_that_means_nothing_ends_as_our_error(broad: bool) -> None:
-    """Never as a pass."""
+async def test_an_answer_that_means_nothing(broad: bool) -> None:
+    """It ends no wait of hours, and is no pass; the next one may be better."""
     broken = UnreadableAnswer("read a row", "row", "It is truncated.", "Report it.")
-    run = Run(told_by(broken)) if broad else Run(narrow=proven_by(broken))
-    with pytest.raises(PratiqueError, match="truncated"):
-        await run.of("a")
+    proven = {"a": CLEAN}
+    lasting = Run(told_by(broken), proven_by(proven)) if broad else Run(narrow=proven_by(broken))
+    (decision,) = (await lasting.of("a")).decisions
+    assert decision.state is State.UNVERIFIED
+    assert "truncated" in decision.reason
+    passing = Run(told_by(broken, {}), proven_by(proven)) if broad else Run(narrow=proven_by(broken, proven))
+    assert states(await passing.of("a")) == [State.HEALTHY]
+
+
+@pytest.mark.parametrize("broad", [False, True])
+async def test_a_refusal_for_good_ends_the_wait(broad: bool) -> None:
+    """Whoever may not ask at all learns so at once, as an error of ours."""
+    denied = PermissionDenied("query", "Resource Graph", "403.", "Grant the role.")
+    with pytest.raises(PratiqueError, match="403"):
+        await (Run(told_by(denied)) if broad else Run(narrow=proven_by(denied))).of("a")
 
 
 # Again

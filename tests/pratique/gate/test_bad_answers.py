@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from pratique.errors import GateBlocked, UnreadableAnswer
+from pratique.errors import GateBlocked
+from pratique.findings import Severity
 from pratique.gate.assess import Candidate, GateReport
-from pratique.gate.decision import State
-from pratique.gate.policy import RECOMMENDATIONS
+from pratique.gate.decision import Rules, State, Wait, decide
+from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.report import markdown, record, require_passed, rows
 from pratique.oci.findings_artifact import LARGEST_STATEMENT
 from sandbox.scenario import PublicImage, Scan, Scenario
@@ -25,7 +27,8 @@ from sandbox.services.defender.notation import Signer
 from sandbox.services.defender.reports import Row
 from sandbox.services.resourcegraph import quota, routes
 from tests.pratique.gate.conftest import Open
-from tests.pratique.gate.kit import acceptance
+from tests.pratique.gate.kit import AMD64, CRITICAL, HIGH, NGINX, NOW, acceptance, artifact, many
+from tests.pratique.gate.kit import rows as told_in_rows
 from tests.pratique.gate.quarantine import PLATFORMS, Hurried, Quarantine, only, written
 from tests.pratique.sources.conftest import Scanned
 from tests.pratique.sources.rows import spoil
@@ -122,8 +125,9 @@ async def test_answers_that_are_none(quarantine: Open, monkeypatch: pytest.Monke
         for body in BODIES:
             bad = Response(body, media_type="application/json")
             patched.setattr(routes, "answer", lambda *_, bad=bad, **__: bad)
-            with pytest.raises(UnreadableAnswer):
-                await judged(place, image)
+            decision = only(await judged(place, image))
+            assert decision.state is State.UNVERIFIED
+            assert decision.reason.startswith("recommendations: could not be asked")
     assert only(await judged(place, image)).state is State.HEALTHY
 
 
@@ -265,3 +269,35 @@ async def test_an_attestation_without_end(quarantine: Open) -> None:
     report = await judged(place, image)
     assert only(report).state is State.UNVERIFIED
     assert "larger than" in shown(report, at_most=10_000)
+
+
+# Very many of them
+
+
+def test_a_thousand_blocked_images() -> None:
+    """The error names some, those with findings first, and counts the rest."""
+    rules, wait = Rules(Policy(), PLATFORMS, frozenset({FINDINGS_ARTIFACT})), Wait(NOW, NOW, NOW, 0, 0)
+    images = [replace(NGINX, reference=replace(NGINX.reference, tag=f"1.{number}")) for number in range(1000)]
+    evidence = {str(images[-1].reference): {AMD64: (artifact(CRITICAL),)}}
+    decisions = tuple(decide(image, evidence.get(str(image.reference), {}), rules, wait) for image in images)
+    report = GateReport("one", decisions, rules, NOW)
+    with pytest.raises(GateBlocked) as blocked:
+        require_passed(report)
+    assert str(images[-1].reference) in str(blocked.value)
+    assert "and 990 more" in str(blocked.value)
+    assert len(str(blocked.value)) < 5_000
+
+
+def test_a_thousand_contradictions() -> None:
+    """The summary lists some and counts the rest; the record has all."""
+    policy = Policy(limits=Limits(critical=2000, high=2000))
+    rules, wait = Rules(policy, PLATFORMS, frozenset({FINDINGS_ARTIFACT, RECOMMENDATIONS})), Wait(NOW, NOW, NOW, 0, 0)
+    milder = many(HIGH, 1000)
+    worse = [replace(finding, severity=Severity.CRITICAL) for finding in milder]
+    decision = decide(NGINX, {AMD64: (artifact(*milder), told_in_rows(*worse))}, rules, wait)
+    report = GateReport("one", (decision,), rules, NOW)
+    assert report.passed
+    assert markdown(report).count("the worse counts") == 100
+    assert "and 900 more" in markdown(report)
+    (recorded,) = record(report)["images"][0]["platforms"]
+    assert len(recorded["notes"]) == 1000
