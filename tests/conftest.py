@@ -12,12 +12,17 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from sandbox.azure import Azure
 from sandbox.home import Home
 from sandbox.scenario import Scenario
 from sandbox.server import Sandbox
 from sandbox.tls import CertificateAuthority
+
+# No test asserts how fast anything is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 T = TypeVar("T")
 SPEED = 3000.0

@@ -17,6 +17,8 @@ from pratique.markdown import literal, plain, table
 
 #: Images that an error's message names, and findings of each; the summary has them all.
 _NAMED = 10
+#: Sentences about an image that is not assessed, in an error's message.
+_NOTES = 4
 #: Notes on one platform in the summary; the record has them all.
 _MOST_NOTES = 100
 #: Rows of findings in one summary: what Prefect's page still shows.
@@ -209,7 +211,9 @@ def _basis(report: GateReport) -> str:
 def _explain(decision: Decision) -> str:
     image = decision.image.reference
     if decision.state is not State.UNHEALTHY:
-        return f"{image} is {decision.state}: {plain(decision.reason)}."
+        notes = dict.fromkeys(note for judgement in decision.judgements for note in judgement.notes)
+        said = _some([plain(text).rstrip(".") for text in (decision.reason, *notes)], "; ", _NOTES)
+        return f"{image} is {decision.state}: {said}."
     named = _some([plain(str(finding)) for finding in decision.findings], "; ", _NAMED)
     expired = {excuse for judgement in decision.judgements for excuse in judgement.lapsed}
     words = "".join(f" Expired: {_lapsed(excuse)}." for excuse in sorted(expired, key=lambda e: e.subject))
@@ -222,4 +226,4 @@ def _some(parts: Sequence[str], between: str, most: int) -> str:
 
 
 def _lapsed(excuse: Excuse) -> str:
-    return f"{excuse.subject} in {excuse.origin} (owner {excuse.owner}) at {excuse.expires:%Y-%m-%d %H:%M} UTC"
+    return f"{excuse.subject} in {excuse.origin} (owner {excuse.owner}), which counted until {excuse.until}"

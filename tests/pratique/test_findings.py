@@ -94,7 +94,7 @@ def test_merged_takes_the_worst() -> None:
         ({Fix.NONE, Fix.AVAILABLE}, Fix.AVAILABLE),
         ({Fix.UNKNOWN, Fix.AVAILABLE}, Fix.AVAILABLE),
     ],
-    ids=str,
+    ids=["none", "none and unknown", "none and available", "unknown and available"],
 )
 def test_merged_fixes(fixes: set[Fix], together: Fix) -> None:
     """A finding is unfixed only when nobody says otherwise."""

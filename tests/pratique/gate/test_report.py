@@ -127,7 +127,7 @@ def test_expired_exceptions_are_named(tmp_path: Path) -> None:
     held = on_file(tmp_path, [exception(HIGH.vulnerability, "2026-11-20")])
     report = reported((NO_ROWS, artifact(HIGH)), exceptions=held)
     for text in (blocked(report), pages.markdown(report)):
-        for word in (HIGH.vulnerability, "accepted.yaml", "platform@contoso.com", "2026-11-21 00:00"):
+        for word in (HIGH.vulnerability, "accepted.yaml", "platform@contoso.com", "counted until 2026-11-20"):
             assert word in text.replace("\\", "")
     (recorded,) = pages.record(report)["images"][0]["platforms"][0]["expired"]
     assert (recorded["subject"], recorded["expires"]) == (HIGH.vulnerability, "2026-11-21T00:00:00+00:00")
