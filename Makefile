@@ -3,12 +3,16 @@
 # make test      the test suite
 # make test-az   the walkthrough's own commands, with the real az
 # make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
+# make test-postgres  a Prefect server on PostgreSQL and Redis, both from Debian's packages
+# make image     the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
+# make compose-test   docker-compose.yml on the local Docker engine, with the demo in it
 # make docs      what the documentation takes from the code: the table of what the sandbox plays
 # make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
 # make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
 # make check     formatting, lint, types, import contract
 PYTHON ?= python3
 VENV := .venv
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 READY := $(VENV)/.installed
 # az pins hundreds of packages: it lives apart.
 AZ_VENV := .venv-az
@@ -16,7 +20,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo test test-az test-clients client-tools bench-sandbox bench-gate docs check format lock clean
+.PHONY: install demo test test-az test-clients test-postgres image compose-test client-tools bench-sandbox bench-gate docs check format lock clean
 
 install: $(READY)
 
@@ -31,6 +35,16 @@ test-az: $(READY) $(AZ_READY)
 
 test-clients: client-tools $(READY) $(NODE_READY)
 	$(VENV)/bin/pytest tests/clients $(ARGS)
+
+test-postgres: $(READY)
+	$(VENV)/bin/pytest tests/postgres $(ARGS)
+
+image:
+	docker build $(IMAGE_ARGS) --target worker --tag pratique:$(VERSION) --file deployments/Dockerfile .
+	docker build $(IMAGE_ARGS) --target sandbox --tag pratique-sandbox:$(VERSION) --file deployments/Dockerfile .
+
+compose-test: $(READY) image
+	$(VENV)/bin/pytest tests/compose $(ARGS)
 
 client-tools:
 	@command -v skopeo >/dev/null || { echo 'skopeo is missing: apt-get install skopeo' >&2; exit 1; }
@@ -74,6 +88,7 @@ $(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 # Resolved for every supported Python at once; needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --constraint requirements.lock --extra server pyproject.toml --output-file deployments/requirements.lock
 	echo azure-cli==2.91.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file tests/az/requirements.lock
 
 clean:

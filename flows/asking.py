@@ -8,7 +8,8 @@ not repeated, and the same call returns the answer. Prefect lets other runs of t
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from prefect import get_run_logger
@@ -38,7 +39,7 @@ class AnswerForm(RunInput):
     reason: str = Field(
         min_length=REASON[0],
         max_length=REASON[1],
-        description="What you have seen, and where.",
+        description=f"What you have seen, and where: at least {REASON[0]} characters.",
         json_schema_extra={"position": 1},
     )
     name: str = Field(
@@ -65,28 +66,33 @@ async def ask(question: Question, *, hours: float) -> Answer:
             "Run the deployment, or set PREFECT_API_URL to your server's, or accept the images in the exceptions file.",
         )
     run, problem = context.flow_run, ""
-    where = url_for(run) or f"flow run {run.name} in Prefect's UI"
-    get_run_logger().info("Release %s needs a person's answer within %g hours: %s", question.release, hours, where)
+    until = f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%d %H:%M} UTC"
     for attempt in range(1, _MOST_TRIES + 1):
+        key = f"{question.key}-{run.run_count}-{attempt}"
+        if key not in (run.empirical_policy.pause_keys or ()):  # else this run resumes, with the answer
+            where = url_for(run) or f"flow run {run.name} in Prefect's UI"
+            get_run_logger().info(
+                "Release %s needs a person's answer until %s: press Resume at %s", question.release, until, where
+            )
         try:
-            form = await _filled(question, run, f"{run.run_count}-{attempt}", hours, _form(question, hours, problem))
+            form = await _filled(question, run, key, hours, _form(question, until, problem))
             answer = question.answered(form.decision, form.reason, form.name, form.expires, _today())
         except UnreadableAnswer as error:
             problem = error.observed
             get_run_logger().warning("Release %s: %s", question.release, problem)
         else:
             get_run_logger().info("Release %s: %s", question.release, answer.words)
-            return answer
+            return replace(answer, read_at=datetime.now(UTC))
     raise _blocked(question, f"{_MOST_TRIES} answers decided nothing; the last one: {problem}", "Run it again.")
 
 
-async def _filled(question: Question, run: FlowRun, turn: str, hours: float, form: type[AnswerForm]) -> AnswerForm:
+async def _filled(question: Question, run: FlowRun, key: str, hours: float, form: type[AnswerForm]) -> AnswerForm:
     """The form as somebody filled it.
 
-    :param turn: Prefect's key of a question has to be the same when the run resumes, which is no new attempt of the
-        run, and a new one when the run is retried: it keeps the old answer, and refuses a second one with HTTP 409
+    :param key: Prefect's for a question has to be the same when the run resumes, which is no new attempt of the run,
+        and a new one when the run is retried: it keeps the old answer, and refuses a second one with HTTP 409
     """
-    key, seconds = f"{question.key}-{turn}", max(1, round(hours * 3600))
+    seconds = max(1, round(hours * 3600))
     try:
         if run.deployment_id is not None and run.parent_task_run_id is None:
             return await asuspend_flow_run(wait_for_input=form, timeout=seconds, key=key)
@@ -99,13 +105,14 @@ async def _filled(question: Question, run: FlowRun, turn: str, hours: float, for
         raise question.unreadable("The run was resumed without a filled form.") from None
 
 
-def _form(question: Question, hours: float, problem: str) -> type[AnswerForm]:
+def _form(question: Question, until: str, problem: str) -> type[AnswerForm]:
     fields: dict[str, Any] = {
         "expires": (
             Annotated[
                 str,
                 Field(
-                    description=f"Last day of the approval, at most {question.policy_days} days from now.",
+                    description=f"Last day of an approval, at most {question.policy_days} days from now; "
+                    "of no account for a rejection.",
                     pattern=r"^\d{4}-\d{2}-\d{2}$",
                     json_schema_extra={"position": 3, "format": "date"},
                 ),
@@ -114,7 +121,7 @@ def _form(question: Question, hours: float, problem: str) -> type[AnswerForm]:
         )
     }
     described = create_model("Answer", __base__=AnswerForm, **fields)
-    return described.with_initial_data(description=question.markdown(hours, problem))
+    return described.with_initial_data(description=question.markdown(until, problem))
 
 
 def _today() -> date:

@@ -7,6 +7,7 @@ wherever the registry's data plane can be seen.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -126,10 +127,26 @@ async def promote(
     try:
         await import_image(session, target, source=internal, targets=[_path(place)], force=False)
     except Conflict:
+        there = await _digest_at(client, place)
+        if isinstance(there, _Unseen):
+            return await _promoted_unseen(session, image, internal, target, place)
         # Another attempt of ours may have finished meanwhile; a tag for something else is a conflict indeed.
-        if await _digest_at(client, place) != image.digest:
+        if there != image.digest:
             raise
     return await _moved(client, image, place)
+
+
+async def _promoted_unseen(
+    session: AzureSession, image: ResolvedImage, source: Internal, target: Registry, place: ImageReference
+) -> Moved:
+    """The tag is taken, and what it stands for cannot be seen from here: it is not moved.
+
+    A tag that only this digest can have makes sure that the digest is there, and stays when untagged ones are deleted.
+    """
+    own = replace(place, tag=f"{place.tag}-{image.digest.removeprefix('sha256:')[:12]}")
+    with suppress(Conflict):  # then it was made by an earlier run
+        await import_image(session, target, source=source, targets=[_path(own)], force=False)
+    return Moved(image, place.at(image.digest), "already there", False)
 
 
 async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference) -> Moved:

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
-from prefect.artifacts import Artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from pratique.gate.assess import GateReport
@@ -45,6 +45,8 @@ async def leave_record(report: GateReport) -> None:
     """The summary for people, and the record for machines."""
     about = f"What the gate decided about release {report.release}, and why"
     await acreate_markdown_artifact(markdown(report), key=f"gate-{report.release}-summary", description=about)
-    await Artifact(
-        type="json", key=f"gate-{report.release}-record", description=about, data=json.dumps(record(report))
-    ).acreate()
+    recorded = f"```json\n{json.dumps(record(report), indent=1)}\n```"
+    about = f"The same as JSON, with nothing left out: release {report.release}"
+    await acreate_markdown_artifact(recorded, key=f"gate-{report.release}-record", description=about)
+    if report.answer is not None:
+        await GateBoard(report.release).show(report)

@@ -68,7 +68,7 @@ class RunningSandbox:
 
     def control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Ask the control host."""
-        with httpx.Client() as client:
+        with httpx.Client(timeout=60) as client:
             answer = client.request(method, f"https://sandbox.localhost{path}", **options)
         answer.raise_for_status()
         document: dict[str, Any] = answer.json()

@@ -1,6 +1,6 @@
 """Whether a web address answers with success: the health check of containers that have no curl.
 
-    python deployments/compose/healthy.py http://127.0.0.1:4200/api/ready
+python deployments/compose/healthy.py http://127.0.0.1:4200/api/ready
 """
 
 from __future__ import annotations

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
 from pratique.gate.decision import Judgement, State
-from pratique.markdown import literal, plain, table
+from pratique.markdown import literal, plain
 
 if TYPE_CHECKING:
     from pratique.gate.assess import GateReport
@@ -30,8 +31,8 @@ NAME = (2, 100)
 #: How long an approval lasts if nobody says otherwise, in days.
 USUAL_DAYS = 30
 
-#: Rows of the form's table: what a person would still read.
-_MOST_ROWS = 200
+#: Images in the form: what a person would still read.
+_MOST_ITEMS = 200
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Answer:
 
     :ivar name: who says to have answered; nothing proves it
     :ivar expires: the last day (UTC) on which an approval counts; of a rejection its own day
+    :ivar read_at: when the run read it
     """
 
     approved: bool
     reason: str
     name: str
     expires: date
+    read_at: datetime | None = field(default=None, compare=False)
 
     @property
     def words(self) -> str:
@@ -55,7 +58,8 @@ class Answer:
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self) | {"expires": self.expires.isoformat()}
+        read = {"read_at": self.read_at.isoformat() if self.read_at else None}
+        return asdict(self) | {"expires": self.expires.isoformat()} | read
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,16 @@ class Item:
         findings = sorted(f"{finding.severity.label} {finding.vulnerability}" for finding in judgement.counted)
         return cls(image, judgement.platform, judgement.digest, judgement.reason, tuple(said), tuple(findings))
 
-    @property
-    def row(self) -> tuple[str, ...]:
+    def line(self, *, alone: bool) -> str:
+        """An entry of the form's list.
+
+        :param alone: whether it has a reason of its own
+        """
         severities = Counter(Severity.parse(finding.partition(" ")[0]) for finding in self.findings)
         found = [f"{severities[severity]} {severity.label}" for severity in sorted(severities, reverse=True)]
-        said = ", ".join(self.said) or "nothing"
-        return self.image, self.platform, self.digest, self.reason, said, ", ".join(found) or "none known"
+        about = f"findings so far: {', '.join(found) or 'none known'}"
+        why = f" {_why(self.reason, self.said)}" if alone else ""
+        return f"- **{literal(self.image)}** {literal(self.platform)}, {about}, `{plain(self.digest)}`{why}"
 
 
 @dataclass(frozen=True)
@@ -140,22 +148,23 @@ class Question:
         """The error for an answer that decides nothing."""
         return UnreadableAnswer("take the answer", f"release {self.release}", observed, "Answer again.")
 
-    def markdown(self, hours: float, problem: str = "") -> str:
-        """The form's description.
+    def markdown(self, until: str, problem: str = "") -> str:
+        """The form's description: narrow, because Prefect shows it in a small window, and what to look up first.
 
-        :param hours: how long there is to answer
+        :param until: when the time to answer is over
         :param problem: what was wrong with the last answer
         """
-        rows = [item.row for item in self.items[:_MOST_ROWS]]
-        more = len(self.items) - len(rows)
+        more = len(self.items) - _MOST_ITEMS
+        shared = {(item.reason, item.said) for item in self.items}
         parts = [
             f"**The last answer did not count.** {literal(problem)}" if problem else "",
-            f"# May release {literal(self.release)} go to `live/` without proof of a scan?",
-            table(("image", "platform", "digest", "why", "sources say", "findings"), rows),
-            f"… and {more} more, in the table artifact `gate-{self.release}`." if more > 0 else "",
+            f"### May release {literal(self.release)} go to `live/` without proof of a scan?",
             _ADVICE,
-            f"An approval lasts at most {self.policy_days} days. Without an answer within {hours:g} hours the run "
-            "fails, and nothing of this release is promoted.",
+            f"An approval lasts at most {self.policy_days} days. Without an answer until {until} the run fails, and "
+            "nothing of this release is promoted.",
+            *([_why(*shared.pop())] if len(shared) == 1 else []),
+            "\n".join(item.line(alone=bool(shared)) for item in self.items[:_MOST_ITEMS]),
+            f"… and {more} more, in the table artifact `gate-{self.release}`." if more > 0 else "",
         ]
         return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -169,13 +178,19 @@ class Question:
         return ""
 
 
-_ADVICE = """
-**Approve** only what you have looked up in the Azure portal: Microsoft Defender for Cloud has to show *this digest* as
-assessed and healthy. An image that is merely absent from the list of vulnerable ones may never have been scanned, and
-one that is listed as unverified or not applicable was not. **Reject** keeps the release out, and the run fails.
+#: A line break inside a paragraph would show as a gap.
+_ADVICE = (
+    "**Approve** only what you have looked up in the Azure portal: Microsoft Defender for Cloud has to show "
+    "*this digest* as assessed and healthy. An image that is merely absent from the list of vulnerable ones may never "
+    "have been scanned, and one that is listed as unverified or not applicable was not. **Reject** keeps the release "
+    "out, and the run fails.\n\n"
+    "Your name and reason become part of the run's record. The name is self-asserted: Prefect does not tell who "
+    "answers."
+)
 
-Your name and reason become part of the run's record. The name is self-asserted: Prefect does not tell who answers.
-""".strip()
+
+def _why(reason: str, said: Sequence[str]) -> str:
+    return f"Why: {literal(reason)}. What the sources say: {literal(', '.join(said) or 'nothing')}."
 
 
 def _date(text: str) -> date | None:

@@ -29,6 +29,13 @@ def require_passed(report: GateReport) -> None:
     """:raises GateBlocked: naming each image that is in the way and, for findings, what to upgrade"""
     if report.passed:
         return
+    if report.answer is not None and not report.answer.approved:
+        raise GateBlocked(
+            "let the release through the scan gate",
+            report.release,
+            f"It was {report.answer.words}",
+            "Nothing of this release was promoted. When the objection is settled, retry the run: it asks again.",
+        )
     worst_first = sorted(report.decisions, key=lambda decision: -decision.state.rank)
     raise GateBlocked(
         "let the release through the scan gate",

@@ -15,6 +15,7 @@ from sandbox.scenario import Client, DefenderPlan, Finding, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage, platform_manifests
 from sandbox.services.defender.notation import Signer
+from sandbox.services.oci.store import Repository
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import FALCO, KURED, World, acceptance
 
@@ -170,6 +171,28 @@ async def test_worker_without_private_link(world: MakeWorld) -> None:
     told = await cluster.excepting(acceptances=[acceptance(KURED)]).prepare()
     assert cluster.live == cluster.upstream()
     assert [image.verdict for image in told.images] == ["Unassessed, accepted"]
+    again = await cluster.excepting(acceptances=[acceptance(KURED)]).prepare()
+    assert [image.live for image in again.images] == [image.live for image in told.images]
+    assert again.commits == ()
+
+
+async def _retag(found: Repository, tag: str) -> None:
+    """Let the tag stand for another manifest of the repository."""
+    found.tags[tag].digest = next(digest for digest in found.manifests if digest != found.tags[tag].digest)
+
+
+async def test_taken_tag_is_not_moved_unseen(world: MakeWorld) -> None:
+    """A worker that cannot see live/ leaves a taken tag alone; the judged digest gets a tag of its own beside it."""
+    blind = Scenario(client=Client(private_links=frozenset()), timings=PROMPT)
+    cluster = world(scenario=blind).with_gate(deadline=SOON).excepting(acceptances=[acceptance(KURED)])
+    told = await cluster.prepare()
+    (digest,) = cluster.live.values()
+    cluster.sandbox.run(_retag(cluster.registry.repository(f"live/{KURED_NAME}"), "1.14.0"))
+    assert cluster.live != cluster.upstream()
+    again = await cluster.prepare()
+    assert [image.digest for image in again.images] == [image.digest for image in told.images]
+    assert cluster.live[f"{KURED_NAME}:1.14.0"] != digest
+    assert cluster.live[f"{KURED_NAME}:1.14.0-{digest.removeprefix('sha256:')[:12]}"] == digest
 
 
 async def test_worker_without_private_link_learns_of_findings(world: MakeWorld) -> None:

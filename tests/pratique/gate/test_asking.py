@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -24,6 +25,7 @@ ITEM = Item(
 )
 OTHER = Item("redis:7", "linux/amd64", "sha256:bb", "Defender was told not to assess it")
 QUESTION = Question("web", (ITEM, OTHER), 30)
+UNTIL = "2026-11-24 09:00 UTC"
 
 
 def answered(choice: str = "approve", **fields: str) -> Answer:
@@ -109,7 +111,7 @@ def test_only_what_nobody_else_can_decide_is_asked() -> None:
     (item,) = question.items
     assert (question.release, question.policy_days) == ("web", 7)
     assert (item.digest, item.said) == (ARM64, ("recommendations: assessed",))
-    assert item.row[-1] == "1 High, 1 Low"
+    assert "findings so far: 1 High, 1 Low," in item.line(alone=False)
 
 
 @pytest.mark.parametrize(
@@ -135,34 +137,51 @@ def test_the_same_question_is_asked_once() -> None:
 
 def test_the_form_shows_what_is_decided() -> None:
     """Every image with digest and reason, what a look into the portal has to show, and what silence means."""
-    text = QUESTION.markdown(24)
-    assert "| nginx:1.27 | linux/amd64 | sha256:aa | no proof of a scan | recommendations: nothing | 1 Low |" in text
+    text = QUESTION.markdown(UNTIL)
+    assert "- **nginx:1.27** linux/amd64, findings so far: 1 Low, `sha256:aa`" in text
     for words in (
+        "no proof of a scan",
+        "recommendations: nothing",
         "sha256:bb",
         "told not to assess",
-        "as\nassessed and healthy",
+        "as assessed and healthy",
         "self-asserted",
-        "24 hours",
+        UNTIL,
         "30 days",
     ):
         assert words in text
 
 
+def test_the_form_says_once_what_all_images_share() -> None:
+    """A hundred images without proof have one reason, not a hundred."""
+    same = replace(QUESTION, items=(ITEM, replace(ITEM, image="redis:7")))
+    assert same.markdown(UNTIL).count("no proof of a scan") == 1
+
+
+def test_paragraphs_of_the_form_are_single_lines() -> None:
+    """Prefect shows a line break inside a paragraph as a gap."""
+    for paragraph in QUESTION.markdown(UNTIL).split("\n\n"):
+        assert all(line.startswith("- ") for line in paragraph.strip().splitlines()[1:])
+
+
 def test_the_form_repeats_what_was_wrong() -> None:
     """A second try starts with the first one's problem."""
-    assert QUESTION.markdown(24, "The expiry has passed.").startswith("**The last answer did not count.** The expiry")
+    assert QUESTION.markdown(UNTIL, "The expiry has passed.").startswith(
+        "**The last answer did not count.** The expiry"
+    )
 
 
 @given(words=st.text())
-def test_nobodys_words_break_the_table(words: str) -> None:
-    """A scanner's message stays in its cell: no further column, no further line, no heading, no link."""
-    hostile = Question("web", (replace(ITEM, image=words, reason=words),), 30)
-    (row,) = [line for line in hostile.markdown(24).splitlines() if "linux/amd64" in line]
-    assert row.replace("\\\\", "").replace("\\|", "").count("|") == 7
-    assert len(hostile.markdown(24).splitlines()) == len(replace(hostile, items=(ITEM,)).markdown(24).splitlines())
+def test_nobodys_words_break_the_list(words: str) -> None:
+    """A scanner's message stays in its line: no further line, no heading, no formatting of its own."""
+    hostile = replace(ITEM, image=words, reason=words)
+    text, usual = (replace(QUESTION, items=(item, OTHER)).markdown(UNTIL) for item in (hostile, ITEM))
+    assert len(text.splitlines()) == len(usual.splitlines())
+    (line,) = [line for line in text.splitlines() if "sha256:aa" in line]
+    assert re.sub(r"\\.", "", line).count("**") == 2
 
 
 def test_a_form_stays_readable_however_many_images_there_are() -> None:
     """Further rows are counted, and the table artifact named that has them."""
     many = Question("web", tuple(replace(ITEM, digest=f"sha256:{n}") for n in range(1000)), 30)
-    assert "and 800 more, in the table artifact `gate-web`" in many.markdown(24)
+    assert "and 800 more, in the table artifact `gate-web`" in many.markdown(UNTIL)
