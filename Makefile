@@ -9,6 +9,7 @@
 # make docs      what the documentation takes from the code: the table of what the sandbox plays
 # make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
 # make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
+# make faults   the campaign of faults: kills and faults at every request (ARGS="--part kills"), half an hour or more
 # make check     formatting, lint, types, import contract
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +21,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo test test-az test-clients test-postgres image compose-test client-tools bench-sandbox bench-gate docs check format lock clean
+.PHONY: install demo test test-az test-clients test-postgres image compose-test client-tools bench-sandbox bench-gate faults docs check format lock clean
 
 install: $(READY)
 
@@ -56,6 +57,9 @@ bench-sandbox: $(READY)
 
 bench-gate: $(READY)
 	$(VENV)/bin/python -m benchmarks.gate $(ARGS)
+
+faults: $(READY)
+	$(VENV)/bin/python -m benchmarks.faults $(ARGS)
 
 docs: $(READY)
 	$(VENV)/bin/python -m sandbox.support docs/sandbox.md

@@ -13,8 +13,7 @@ from pratique.azure.vault import StoredCertificate
 from pratique.config import Bootstrap
 from pratique.infrastructure import Infrastructure
 from pratique.report import Preparation
-from tasks.access import open_vault_access, revoke_vault_access
-from tasks.certificate import check_certificate, import_certificate
+from tasks.certificate import bring_certificate, check_certificate
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests
 from tasks.report import show_summary
@@ -35,18 +34,19 @@ async def prepare_cluster(config: Bootstrap) -> Preparation:
         config: Everything that the cluster needs; see examples/bootstrap.yaml.
     """
     async with azure_runtime(config):
-        deployed = asyncio.ensure_future(_infrastructure(config))
+        checked = asyncio.ensure_future(check_certificate(config.certificate))
+        deployed = asyncio.ensure_future(_infrastructure(config, checked))
         try:
-            return await _prepare(config, deployed)
+            return await _prepare(config, checked, deployed)
         finally:
             deployed.cancel()
 
 
-async def _prepare(config: Bootstrap, deployed: Deployed) -> Preparation:
+async def _prepare(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> Preparation:
     released = asyncio.ensure_future(
         settled(*[release_images(one, config.gate, deployed) for one in config.catalogue.releases])
     )
-    imported = asyncio.ensure_future(_certificate(config, deployed))
+    imported = asyncio.ensure_future(_certificate(config, checked, deployed))
     await settled(released, imported)
     # A person may take hours: only now does nothing of this run stand open, and no other release wait for the answer.
     releases = await after_asking(released.result(), config.gate, deployed)
@@ -58,18 +58,11 @@ async def _prepare(config: Bootstrap, deployed: Deployed) -> Preparation:
     return await show_summary(Preparation.of(infrastructure, told, stored, published))
 
 
-async def _infrastructure(config: Bootstrap) -> Infrastructure:
-    public_certificate, network_id = await settled(
-        check_certificate(config.certificate), read_spoke_network(config.network)
-    )
+async def _infrastructure(config: Bootstrap, checked: asyncio.Future[str]) -> Infrastructure:
+    public_certificate, network_id = await settled(checked, read_spoke_network(config.network))
     return await deploy_infrastructure(config.cluster, config.network, network_id, public_certificate)
 
 
-async def _certificate(config: Bootstrap, deployed: Deployed) -> StoredCertificate:
-    """The import, inside access that ends in every case."""
+async def _certificate(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> StoredCertificate:
     vault = (await deployed).vault
-    try:
-        await open_vault_access(vault, config.certificate)
-        return await import_certificate(vault, config.certificate)
-    finally:
-        await revoke_vault_access(vault)
+    return await bring_certificate(vault, config.certificate, config.access, await checked)

@@ -6,18 +6,17 @@ from prefect import flow
 
 from pratique.config import Bootstrap
 from tasks.access import sweep_vault
-from tasks.runtime import azure_runtime
 
 
 @flow(name="sweep_access", flow_run_name="sweep {config.cluster.resource_group}")
-async def sweep_access(config: Bootstrap) -> list[str]:
+async def sweep_access(config: Bootstrap, everything: bool = False) -> list[str]:
     """End expired leases on the cluster's vault. Safe to run beside any other run.
 
     Args:
         config: The same configuration that prepare_cluster runs with.
+        everything: End leases that have not expired as well. Runs that hold one open their access again.
 
     Returns:
         The ids of the leases that were ended.
     """
-    async with azure_runtime(config):
-        return await sweep_vault(config.cluster)
+    return await sweep_vault(config, everything=everything)

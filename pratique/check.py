@@ -14,19 +14,20 @@ from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
-from pratique.certificate import from_secret, read_pem
+from pratique.certificate.bundle import read_certificate
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.gate.exceptions import Exceptions
 from pratique.images import ImageReference
-from pratique.infrastructure import find_registry, read_network
+from pratique.infrastructure import find_registry, find_vault, read_network
 from pratique.notary.trust import TrustStore
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.registry_client import oci_client
-from pratique.secret import SecretKind, SecretSource
+from pratique.secret import SecretKind, SecretSource, text_of
+from pratique.vault_access import address_to_let_in
 
-#: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6).
+#: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6); infra/pipeline-role.json has more.
 CLUSTER_ACTIONS = (
     "Microsoft.Resources/deployments/validate/action",
     "Microsoft.Resources/deployments/write",
@@ -35,8 +36,11 @@ CLUSTER_ACTIONS = (
     "Microsoft.ContainerRegistry/registries/pull/read",
     "Microsoft.KeyVault/vaults/write",
     "Microsoft.Authorization/roleAssignments/write",
-    "Microsoft.Authorization/roleAssignments/delete",
+    # Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.
+    "Microsoft.Security/assessments/read",
 )
+#: What takes the import's role back; the template's own assignments stay.
+REVOKE_ACTIONS = ("Microsoft.Authorization/roleAssignments/delete",)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     for image in config.catalogue.images:
         yield await _line(image.source, partial(_resolves, client, image.reference))
     yield await _line("registry", lambda: _registry(config, session, client))
+    yield await _line("vault", lambda: _vault(config, session, http))
 
 
 async def _line(name: str, check: Callable[[], Awaitable[str]]) -> Line:
@@ -100,12 +105,15 @@ def _failed(name: str, error: PratiqueError) -> Line:
 
 
 async def _certificate(config: Bootstrap) -> str:
-    source = SecretSource.parse(config.certificate.pem)
-    if source.kind is SecretKind.PREFECT:
-        return f"{source} is read by flow runs only; not checked here"
-    pem = from_secret(source.read(), str(source))
-    bundle = read_pem(pem, subject=config.certificate.subject, now=datetime.now(UTC))
-    return f"{bundle.thumbprint}, {bundle.days_left} days left"
+    names = (config.certificate.pem, config.certificate.password)
+    sources = [SecretSource.parse(name) for name in names if name is not None]
+    if of_prefect := [str(source) for source in sources if source.kind is SecretKind.PREFECT]:
+        return f"{' and '.join(of_prefect)}: read by flow runs only; not checked here"
+    secret, password = sources[0].read(), text_of(sources[1].read(), str(sources[1])) if sources[1:] else None
+    now = datetime.now(UTC)
+    bundle = read_certificate(secret, password, subject=config.certificate.subject)
+    bundle.require_valid(now)
+    return f"{bundle.thumbprint}, {bundle.days_left(now)} days left"
 
 
 async def _gate(config: Bootstrap) -> str:
@@ -124,8 +132,18 @@ async def _caller(session: AzureSession) -> str:
 
 
 async def _permissions(config: Bootstrap, session: AzureSession) -> str:
-    await require_actions(session, config.cluster.resource_group, CLUSTER_ACTIONS)
-    return f"{len(CLUSTER_ACTIONS)} actions on {config.cluster.resource_group}, all there"
+    revokes = config.access.role == "auto" and config.access.method == "assignment"
+    actions = CLUSTER_ACTIONS + (REVOKE_ACTIONS if revokes else ())
+    await require_actions(session, config.cluster.resource_group, actions)
+    return f"{len(actions)} actions on {config.cluster.resource_group}, all there"
+
+
+async def _vault(config: Bootstrap, session: AzureSession, http: httpx.AsyncClient) -> str:
+    vault = await find_vault(session, config.cluster)
+    if vault is None:
+        return "not deployed yet: nothing to enter"
+    address = await address_to_let_in(session, http, vault, config.access)
+    return f"{vault.name} {f'is to be opened for {address}' if address else 'is reachable from here'}"
 
 
 async def _defender(session: AzureSession) -> AsyncIterator[Line]:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,10 +19,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pratique import revocation
+from pratique.azure.session import AzureSession
 from pratique.check import run_checks
 from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, PratiqueError
+from pratique.infrastructure import find_vault
 from pratique.report import Preparation
+from pratique.revocation import Swept
 
 FAILED, MISUSED, BLOCKED = 1, 2, 3
 
@@ -50,6 +55,45 @@ def prepare(
     _show(result)
     if output is not None:
         output.write_text(json.dumps(dataclasses.asdict(result), default=str, indent=1))
+
+
+@app.command()
+def renew(config: ConfigArgument) -> None:
+    """Import the certificate when the vault's is missing, about to expire, or older than the one at hand."""
+    from flows.renew_certificate import renew_certificate
+
+    loaded = _load(config)
+    _without_tracebacks()
+    try:
+        done = asyncio.run(renew_certificate(loaded))
+    except PratiqueError as error:
+        _fail(error)
+    _out.print(f"{'imported' if done.imported else 'nothing to do'}: {done.reason}", markup=False, highlight=False)
+    _show_certificate(done.certificate, done.vault, done.thumbprint, done.expires_on)
+
+
+@app.command()
+def sweep(
+    config: ConfigArgument,
+    everything: Annotated[bool, typer.Option("--all", help="End leases that have not expired as well.")] = False,
+) -> None:
+    """End temporary access to the vault that outlived its lease. Needs Azure and no Prefect server."""
+    loaded = _load(config)
+    try:
+        swept = asyncio.run(_sweep(loaded, everything))
+    except PratiqueError as error:
+        _fail(error)
+    for outcome, leases in (("ended", swept.ended), ("left ", swept.left)):
+        for lease in leases:
+            _out.print(f"{outcome} {lease}", markup=False, highlight=False)
+    found = len(swept.ended) + len(swept.left)
+    _out.print(f"{found} found, {len(swept.ended)} ended, {len(swept.left)} left", highlight=False)
+
+
+async def _sweep(config: Bootstrap, everything: bool) -> Swept:
+    async with AzureSession.open(config.subscription_id, config.cloud) as session:
+        vault = await find_vault(session, config.cluster)
+        return await revocation.sweep(session, vault.id, everything=everything) if vault else Swept((), ())
 
 
 @app.command()
@@ -112,12 +156,14 @@ def _show(result: Preparation) -> None:
     for image in result.images:
         table.add_row(image.source, image.digest, image.verdict, image.place)
     _out.print(table)
-    _out.print(
-        f"certificate {result.certificate} in {result.vault}: thumbprint {result.thumbprint}, "
-        f"expires {result.expires_on:%Y-%m-%d}",
-        highlight=False,
-    )
+    _show_certificate(result.certificate, result.vault, result.thumbprint, result.expires_on)
     for sha, message in result.commits:
         _out.print(f"commit {sha[:12]} {message}", highlight=False)
     if not result.commits:
         _out.print(f"manifests unchanged at {result.head[:12]}", highlight=False)
+
+
+def _show_certificate(name: str, vault: str, thumbprint: str, expires_on: datetime | None) -> None:
+    _out.print(
+        f"certificate {name} in {vault}: thumbprint {thumbprint}, expires {expires_on:%Y-%m-%d}", highlight=False
+    )

@@ -111,6 +111,22 @@ async def find_vault(session: AzureSession, cluster: Cluster) -> Vault | None:
     return _vault(session, cluster, name) if name else None
 
 
+async def get_vault(session: AzureSession, cluster: Cluster) -> Vault:
+    """The same where there has to be one.
+
+    :raises NotFound: when nothing was deployed yet
+    """
+    vault = await find_vault(session, cluster)
+    if vault is None:
+        raise NotFound(
+            "find the vault",
+            f"{cluster.resource_group}/{cluster.deployment}",
+            "There is no finished deployment of that name that gives the output keyVaultName.",
+            "Run 'pratique prepare' first.",
+        )
+    return vault
+
+
 async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | None:
     """The registry of an earlier deployment, if there was one."""
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)

@@ -1,9 +1,11 @@
 """The record of temporary access, kept in Azure beside what it opens.
 
-The role assignment carries it as its description, the vault as a tag, so that anybody can end the access with no
-state but Azure's own::
+The vault carries it as a tag, the role assignment in its description, so that anybody can end the access with no state
+but Azure's own::
 
-    pratique-lease-3f2a9c81d0b4 = {"owner": "flow-run/…", "address": "203.0.113.10", "expires": "2026-…"}
+    pratique-lease-3f2a9c81d0b4 = {"owner": "flow-run/…", "address": "203.0.113.10", "assignment": "…", "expires": "…"}
+
+A rule and an assignment may serve several leases at once: they go with the last tag that names them.
 """
 
 from __future__ import annotations
@@ -26,14 +28,17 @@ class Lease:
 
     :ivar id: 12 hexadecimal digits, the same for every attempt of one run at one vault
     :ivar owner: the run that took it
-    :ivar address: for which the firewall was opened; ``None`` when only the role is temporary
     :ivar expires: after this a sweep ends what the owner could not (UTC)
+    :ivar address: for which leases opened the firewall; ``None`` when the lease has no rule of theirs
+    :ivar assignment: what gives the role: the GUID of a role assignment, or the activation that :mod:`.azure.pim`
+        names so; empty when the role is not temporary
     """
 
     id: str
     owner: str
-    address: IPv4Address | None
     expires: datetime
+    address: IPv4Address | None = None
+    assignment: str = ""
 
     @property
     def tag_name(self) -> str:
@@ -52,11 +57,16 @@ class Lease:
     def expired(self, now: datetime) -> bool:
         return self.expires <= now
 
+    def __str__(self) -> str:
+        opened = f"rule for {self.address}" if self.address else "no rule"
+        return f"{self.id} of {self.owner}: {opened}, until {self.expires.isoformat(timespec='seconds')}"
+
     def _text(self, more: Mapping[str, str]) -> str:
         record = {
             **more,
             "owner": self.owner,
             "address": str(self.address) if self.address else "",
+            "assignment": self.assignment,
             "expires": self.expires.astimezone(UTC).isoformat(timespec="seconds"),
         }
         return json.dumps(record, separators=(",", ":"))
@@ -88,6 +98,7 @@ def _read(name: str, value: str) -> Lease:
     try:
         record = json.loads(value)
         address = IPv4Address(record["address"]) if record["address"] else None
-        return Lease(name, str(record["owner"]), address, datetime.fromisoformat(record["expires"]).astimezone(UTC))
+        expires = datetime.fromisoformat(record["expires"]).astimezone(UTC)
+        return Lease(name, str(record["owner"]), expires, address, str(record["assignment"]))
     except (ValueError, KeyError, TypeError):
-        return Lease(name, "unreadable", None, datetime.min.replace(tzinfo=UTC))
+        return Lease(name, "unreadable", datetime.min.replace(tzinfo=UTC))

@@ -58,7 +58,7 @@ class SecretSource:
             if self.kind is SecretKind.FILE:
                 return Path(self.name).read_bytes()
             if self.kind is SecretKind.ENV:
-                return os.environ[self.name].encode()
+                return os.fsencode(os.environ[self.name])  # whatever bytes it holds
         except FileNotFoundError:
             raise NotFound(attempted, str(self), "There is no such file.", "Correct the path.") from None
         except KeyError:
@@ -68,3 +68,17 @@ class SecretSource:
         raise ConfigurationError(
             attempted, str(self), "Only a flow run can read it.", "Use file:PATH or env:NAME here."
         )
+
+
+def text_of(secret: bytes, source: str) -> str:
+    """A secret that is a text, such as a password, without the line break that editors and ``echo`` end it with.
+
+    :param source: what to call the secret in an error
+    :raises ConfigurationError: when it is no text. The bytes are not repeated
+    """
+    try:
+        return secret.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            "read the secret", source, "It is no text in UTF-8.", "Check that it is the right secret, and store a text."
+        ) from None

@@ -72,6 +72,10 @@ class Proxy:
         """The name that the client on this connection gave to the proxy; empty without one."""
         return self._users.get(peer, "")
 
+    def users(self) -> set[str]:
+        """The names of all clients that are connected."""
+        return set(self._users.values())
+
     def abort(self, peer: tuple[str, int]) -> None:
         """Reset the client's connection (TCP RST): whatever it waits for does not come."""
         if (tunnel := self._tunnels.get(peer)) is not None:

@@ -39,6 +39,7 @@ class Timings(_Section):
     artifact: float = Field(default=180, description="From the findings to the signed artifact in the registry.")
     role_assignment: float = Field(default=120, description="Until a role assignment, or its removal, takes effect.")
     firewall_rule: float = Field(default=45, description="Until a vault's firewall rule, or its removal, takes effect.")
+    vault_object: float = Field(default=5, description="A certificate's deletion or recovery in a vault.")
     log_ingestion: float = Field(default=300, description="From an event to its row in Log Analytics.")
     graph: float = Field(default=60, description="Until a change of a resource shows in Resource Graph.")
     poll: float = Field(default=10, description="What Retry-After asks a client to wait between polls.")

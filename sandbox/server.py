@@ -54,6 +54,10 @@ class Sandbox:
         self.azure = self._fresh(self._scenario)
         await before.close()
 
+    def connected(self) -> set[str]:
+        """The names that the connected clients gave to the proxy."""
+        return self._proxy.users()
+
     def environment(self) -> dict[str, str]:
         """The variables that point any Azure client at this sandbox."""
         return client_environment(self._home)

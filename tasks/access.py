@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from prefect import get_run_logger, task
 
-from pratique import vault_access
-from pratique.azure.directory import egress_address
-from pratique.config import Certificate, Cluster
+from pratique import revocation, vault_access
+from pratique.azure.session import AzureSession
+from pratique.config import Access, Bootstrap
 from pratique.infrastructure import find_vault
+from pratique.lease import Lease
 from pratique.vault_access import Vault
 from tasks.policies import ALWAYS
 from tasks.runtime import current, lease_owner
 
+T = TypeVar("T")
+
 
 @task(name="open access", task_run_name="open access to {vault.name}", **ALWAYS)
-async def open_vault_access(vault: Vault, certificate: Certificate) -> None:
-    """Grant the role, open the firewall if it is closed, and wait until the vault lets us in."""
+async def open_vault_access(vault: Vault, access: Access) -> Lease:
+    """Grant the role and open the firewall, as far as needed, and wait until the vault lets us in."""
     now = current()
-    address = None
-    if await vault_access.needs_rule(now.session, vault):
-        address = certificate.address or await egress_address(now.http, certificate.address_services)
-    lease = await vault_access.open_access(
-        now.session,
-        vault,
-        role=certificate.role,
-        owner=lease_owner(),
-        address=address,
-        minutes=certificate.lease_minutes,
-    )
-    get_run_logger().info(
-        "Lease %s until %s: role%s",
-        lease.id,
-        lease.expires,
-        f" and firewall rule for {address}" if address else " only",
-    )
-    await vault_access.wait_until_open(now.session, vault)
+    lease = await vault_access.open_access(now.session, now.http, vault, access, owner=lease_owner())
+    get_run_logger().info("Lease %s", lease)
+    return await vault_access.wait_until_open(now.session, now.http, vault, access, lease)
+
+
+async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work of a task, and open the vault again when others have closed it meanwhile."""
+    now = current()
+    return await vault_access.keep_open(now.session, now.http, vault, access, lease, work)
 
 
 @task(name="revoke access", task_run_name="revoke access to {vault.name}", **ALWAYS)
@@ -48,15 +43,19 @@ async def revoke_vault_access(vault: Vault) -> None:
     )
 
 
-@task(name="sweep vault", task_run_name="sweep the vault of {cluster.deployment}", **ALWAYS)
-async def sweep_vault(cluster: Cluster) -> list[str]:
-    """End what Azure itself records as expired; needs no state of ours."""
-    session = current().session
-    vault = await find_vault(session, cluster)
-    if vault is None:
-        return []
-    now = datetime.now(UTC)
-    ended = await vault_access.end_leases(session, vault, which=lambda lease: lease.expired(now))
-    for lease in ended:
-        get_run_logger().warning("Ended lease %s of %s, expired at %s", lease.id, lease.owner, lease.expires)
-    return [lease.id for lease in ended]
+@task(name="sweep vault", task_run_name="sweep the vault of {config.cluster.deployment}", **ALWAYS)
+async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[str]:
+    """End what Azure itself records as expired, or everything; needs no state of ours, and no secret."""
+    log = get_run_logger()
+    async with AzureSession.open(config.subscription_id, config.cloud) as session:
+        vault = await find_vault(session, config.cluster)
+        if vault is None:
+            log.info("Nothing is deployed yet: there is no vault to sweep")
+            return []
+        swept = await revocation.sweep(session, vault.id, everything=everything)
+    for lease in swept.ended:
+        log.warning("Ended lease %s", lease)
+    for lease in swept.left:
+        log.info("Left lease %s", lease)
+    log.info("Vault %s: %d leases ended, %d left", vault.name, len(swept.ended), len(swept.left))
+    return [lease.id for lease in swept.ended]

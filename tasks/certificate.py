@@ -6,40 +6,98 @@ from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 
-from pratique import certificate as certificates
+from pratique import renewal
 from pratique.azure import vault as vaults
 from pratique.azure.vault import StoredCertificate
-from pratique.certificate import CertificateBundle
-from pratique.config import Certificate
+from pratique.certificate import bundle as certificates
+from pratique.certificate.bundle import CertificateBundle
+from pratique.config import Access, Certificate
+from pratique.lease import Lease
+from pratique.renewal import Renewal
+from pratique.uninterrupted import uninterrupted
 from pratique.vault_access import Vault
-from tasks.policies import ALWAYS
+from tasks.access import open_vault_access, revoke_vault_access, with_access
+from tasks.policies import ALWAYS, FINISHED
 from tasks.runtime import current
-from tasks.secrets import read_secret
+from tasks.secrets import read_secret, read_text_secret
 
 
 async def read_certificate(certificate: Certificate) -> CertificateBundle:
-    """The certificate from where its configuration says it lies, checked."""
-    pem = certificates.from_secret(await read_secret(certificate.pem), certificate.pem)
-    return certificates.read_pem(pem, subject=certificate.subject, now=datetime.now(UTC))
+    """The certificate from where its configuration says it lies; all but its dates is checked."""
+    password = await read_text_secret(certificate.password)
+    return certificates.read_certificate(await read_secret(certificate.pem), password, subject=certificate.subject)
 
 
 @task(name="check certificate", task_run_name="check certificate {certificate.name}", **ALWAYS)
-async def check_certificate(certificate: Certificate) -> str:
-    """The public half of the ingress certificate, after everything about the file has been checked."""
+async def check_certificate(certificate: Certificate, *, dates: bool = True) -> str:
+    """The public half of the ingress certificate, after everything about the file has been checked.
+
+    :param dates: whether one that is not valid now is refused
+    """
     bundle = await read_certificate(certificate)
+    if dates:
+        bundle.require_valid(datetime.now(UTC))
     get_run_logger().info("Certificate %s is good until %s", bundle.thumbprint, bundle.not_after.date())
-    return certificates.public_base64(bundle)
+    return bundle.public_base64
 
 
 @task(name="import certificate", task_run_name="import certificate {certificate.name}", **ALWAYS)
-async def import_certificate(vault: Vault, certificate: Certificate) -> StoredCertificate:
+async def import_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> StoredCertificate:
     """Import the certificate unless the vault holds that very one already."""
     bundle = await read_certificate(certificate)
-    session = current().session
-    stored = await vaults.current_certificate(session, vault.name, certificate.name, fresh_access=True)
-    if stored is not None and stored.thumbprint == bundle.thumbprint and stored.enabled:
-        get_run_logger().info("Certificate %s is in the vault already", stored.thumbprint)
-        return stored
-    stored = await vaults.import_certificate(session, vault.name, certificate.name, bundle.pem, fresh_access=True)
-    get_run_logger().info("Certificate %s imported as version %s", stored.thumbprint, stored.version)
+    bundle.require_valid(datetime.now(UTC))
+    stored, _ = await with_access(vault, access, lease, lambda: _imported(vault, certificate, bundle))
     return stored
+
+
+@task(name="certificate", task_run_name="bring certificate {certificate.name}", **FINISHED)
+async def bring_certificate(
+    vault: Vault, certificate: Certificate, access: Access, public_certificate: str
+) -> StoredCertificate:
+    """Import the certificate inside access that ends in every case.
+
+    A retry of the run, or its resumption, opens the vault no second time for a certificate that was imported.
+
+    :param public_certificate: base64 of its public half: another certificate is another import
+    """
+    try:
+        lease = await open_vault_access(vault, access)
+        return await import_certificate(vault, certificate, access, lease)
+    finally:
+        await uninterrupted(revoke_vault_access(vault))
+
+
+@task(name="renew certificate", task_run_name="renew certificate {certificate.name}", **ALWAYS)
+async def renew_stored_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
+    """Import the certificate if the vault's is missing, due, or older."""
+    bundle = await read_certificate(certificate)
+    return await with_access(vault, access, lease, lambda: _renewed(vault, certificate, bundle))
+
+
+async def _renewed(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Renewal:
+    stored = await vaults.current_certificate(current().session, vault.name, certificate.name, fresh_access=True)
+    decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, now=datetime.now(UTC))
+    tell = get_run_logger().warning if decision.odd else get_run_logger().info
+    tell("%s: %s", "Importing" if decision.imports else "Nothing to do", decision.reason)
+    imported = False
+    if decision.imports or stored is None:
+        stored, imported = await _imported(vault, certificate, bundle)
+    return Renewal(
+        vault=vault.name,
+        certificate=certificate.name,
+        imported=imported,
+        reason=decision.reason,
+        thumbprint=stored.thumbprint,
+        expires_on=stored.expires_on,
+        version=stored.version,
+    )
+
+
+async def _imported(
+    vault: Vault, certificate: Certificate, bundle: CertificateBundle
+) -> tuple[StoredCertificate, bool]:
+    session = current().session
+    stored, new = await vaults.import_certificate(session, vault.name, certificate.name, bundle, fresh_access=True)
+    told = "imported as version %s" if new else "is in the vault already, as version %s"
+    get_run_logger().info(f"Certificate %s {told}", stored.thumbprint, stored.version)
+    return stored, new

@@ -7,7 +7,8 @@ from prefect import get_run_logger, task
 from pratique import infrastructure
 from pratique.config import Cluster, Network
 from pratique.infrastructure import Infrastructure
-from tasks.policies import REMEMBERED
+from pratique.vault_access import Vault
+from tasks.policies import ALWAYS, REMEMBERED
 from tasks.runtime import current
 
 
@@ -29,3 +30,9 @@ async def deploy_infrastructure(
         "Infrastructure %s: registry %s, vault %s", made.outcome, made.registry.login_server, made.vault.name
     )
     return made
+
+
+@task(name="find vault", task_run_name="find the vault of {cluster.deployment}", **ALWAYS)
+async def find_cluster_vault(cluster: Cluster) -> Vault:
+    """The vault of an earlier deployment."""
+    return await infrastructure.get_vault(current().session, cluster)

@@ -34,6 +34,9 @@ _REPEATED = TaskOptions(
 #: Without TASK_SOURCE in the key, a mended bug keeps the work that was finished before.
 REMEMBERED = TaskOptions(**_REPEATED, persist_result=True, cache_policy=INPUTS + RUN_ID)
 
+#: The same for a task that is made of tasks, which are repeated for themselves.
+FINISHED = TaskOptions(persist_result=True, cache_policy=INPUTS + RUN_ID)
+
 
 def remembered_without(argument: str) -> TaskOptions:
     """Like :data:`REMEMBERED`, whatever that argument is."""

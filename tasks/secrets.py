@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect.blocks.system import Secret
 
 from pratique.errors import NotFound
-from pratique.secret import SecretKind, SecretSource
+from pratique.secret import SecretKind, SecretSource, text_of
 
 
 async def read_secret(text: str) -> bytes:
@@ -22,3 +22,11 @@ async def read_secret(text: str) -> bytes:
         remedy = f"Create the Secret block {source.name!r} in Prefect's UI."
         raise NotFound("load the secret", text, str(error), remedy) from None
     return str(block.get()).encode()
+
+
+async def read_text_secret(text: str | None) -> str | None:
+    """The same for a password or a token; ``None`` when there is no such secret to read.
+
+    :raises ConfigurationError: when it is no text
+    """
+    return None if text is None else text_of(await read_secret(text), text)

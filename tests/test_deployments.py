@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
@@ -31,3 +32,16 @@ def test_every_entrypoint_is_a_flow_that_exists() -> None:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         assert getattr(module, function).name == function
+
+
+def test_schedules_wait_for_somebody_to_switch_them_on() -> None:
+    """They need parameters first, and say in whose time they are meant."""
+    schedules = {
+        deployment["entrypoint"].rpartition(":")[2]: schedule
+        for deployment in yaml.safe_load(FILE.read_text())["deployments"]
+        for schedule in deployment.get("schedules", [])
+    }
+    assert "renew_certificate" in schedules
+    for schedule in schedules.values():
+        assert schedule["active"] is False
+        assert ZoneInfo(schedule["timezone"])

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 import httpx
 
 from pratique.errors import ConfigurationError, PratiqueError, Unavailable, UnreadableAnswer
 
-SERVICES = ("https://ifconfig.io/ip",)
 _ATTEMPTED = "find out the worker's public address"
-_REMEDY = "Name the address in the configuration, or run the worker inside the network."
+_REMEDY = "Set access.address, or other access.address_services, or run the worker inside the network."
 # Addresses that no firewall rule of Azure's accepts (RFC 1918, RFC 6598, RFC 3927, RFC 1122, RFC 5771).
 _NOT_PUBLIC = tuple(
     IPv4Network(network)
@@ -29,10 +28,11 @@ _NOT_PUBLIC = tuple(
 )
 
 
-async def egress_address(http: httpx.AsyncClient, services: Sequence[str] = SERVICES) -> IPv4Address:
+async def egress_address(http: httpx.AsyncClient, services: Sequence[str]) -> IPv4Address:
     """Ask echo services for the worker's public IPv4 address.
 
-    Those that do not answer are passed over; those that answer must agree.
+    Those that do not answer are passed over, and those that see an IPv6 address where others see an IPv4 one: a service
+    may be reached both ways, a vault's firewall knows IPv4 only. All others must agree.
 
     :param services: URLs that answer with the address as plain text
     :raises Unavailable: when none answers
@@ -41,18 +41,23 @@ async def egress_address(http: httpx.AsyncClient, services: Sequence[str] = SERV
     """
     answers = await asyncio.gather(*(_ask(http, url) for url in services), return_exceptions=True)
     addresses = {answer for answer in answers if isinstance(answer, IPv4Address)}
+    others = {answer for answer in answers if isinstance(answer, IPv6Address)}
     refusals = [answer for answer in answers if isinstance(answer, BaseException)]
     if wrong := [error for error in refusals if not isinstance(error, Unavailable)]:
         raise wrong[0]
-    if not addresses:
-        raise refusals[0] if refusals else _wrong(", ".join(services), "No service is named.")
+    subject = ", ".join(services)
     if len(addresses) > 1:
         told = " and ".join(sorted(map(str, addresses)))
-        raise _wrong(", ".join(services), f"The services see different addresses: {told}.")
-    return addresses.pop()
+        raise _wrong(subject, f"The services see different addresses: {told}.")
+    if addresses:
+        return addresses.pop()
+    if others:
+        told = " and ".join(sorted(map(str, others)))
+        raise _wrong(subject, f"The services see {told}: a vault's firewall takes IPv4 addresses only.")
+    raise _none_answered(subject, refusals)
 
 
-async def _ask(http: httpx.AsyncClient, url: str) -> IPv4Address:
+async def _ask(http: httpx.AsyncClient, url: str) -> IPv4Address | IPv6Address:
     try:
         answer = await http.get(url, headers={"Accept": "text/plain"})
         answer.raise_for_status()
@@ -64,11 +69,16 @@ async def _ask(http: httpx.AsyncClient, url: str) -> IPv4Address:
         address = ip_address(text)
     except ValueError:
         raise UnreadableAnswer(_ATTEMPTED, url, f"It answered {text[:60]!r}.", _REMEDY) from None
-    if not isinstance(address, IPv4Address):
-        raise _wrong(url, f"It sees {address}: a vault's firewall takes IPv4 addresses only.")
-    if any(address in network for network in _NOT_PUBLIC):
+    if isinstance(address, IPv4Address) and any(address in network for network in _NOT_PUBLIC):
         raise _wrong(url, f"It sees {address}, which is not a public address.")
     return address
+
+
+def _none_answered(subject: str, refusals: Sequence[BaseException]) -> PratiqueError:
+    if not refusals:
+        return _wrong(subject, "No service is named.")
+    told = " ".join(refusal.observed for refusal in refusals if isinstance(refusal, PratiqueError))
+    return Unavailable(_ATTEMPTED, subject, f"None of the services answers: {told}", _REMEDY)
 
 
 def _wrong(subject: str, observed: str) -> PratiqueError:

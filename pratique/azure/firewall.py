@@ -1,13 +1,14 @@
-"""A vault's firewall, opened for one address under a lease and closed again.
+"""A vault's firewall and its leases: opened for one address under a lease, and closed again.
 
 ::
 
-    await open_firewall(session, vault_id, address, ("pratique-lease-7f3a", '{"address": "203.0.113.10", …}'))
+    recorded = await record_lease(session, vault_id, lease, address)
     ...
-    await close_firewall(session, vault_id, address, "pratique-lease-7f3a")
+    await erase_leases(session, vault_id, {lease.tag_name})
 
 The rule and the tag that says whose it is travel in one PATCH. A PATCH replaces whole lists and all tags, and knows no
-ETag, so of two writers at once the slower wins: every change is read back, and made again when it is gone.
+ETag, so of two writers at once the slower wins: every change is read back, and made again when it is gone. What cannot
+be helped: a rule that somebody else adds in the moment between our GET and our PATCH is lost, as between any two.
 
 Facts: Microsoft.KeyVault/vaults REST API; Key Vault network security.
 """
@@ -15,9 +16,9 @@ Facts: Microsoft.KeyVault/vaults REST API; Key Vault network security.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -27,11 +28,12 @@ from pratique.azure.faults import azure_faults
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import word
-from pratique.errors import Conflict, NetworkDenied, PratiqueError, Unavailable
-from pratique.lease import TAG_PREFIX
+from pratique.errors import Conflict, NetworkDenied, PratiqueError, Throttled, Unavailable
+from pratique.lease import TAG_PREFIX, Lease, from_tags
 
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
-ATTEMPTS = 5
+ATTEMPTS = 20  # to have a change stay, among as many writers
+REFUSALS = 3  # in a row, after which Azure is taken at its word
 SETTLE_SECONDS = 3.0  # longer than another writer takes from its GET to the end of its PATCH
 
 
@@ -53,7 +55,7 @@ class Firewall:
     @property
     def lease_tags(self) -> dict[str, str]:
         """The tags of leases: each value is JSON with the key ``address``."""
-        return {name: value for name, value in self.tags.items() if name.startswith(TAG_PREFIX)}
+        return {name: value for name, value in self.tags.items() if _is_lease(name)}
 
     def rule_for(self, address: IPv4Address) -> str | None:
         """The rule that lets the address in: its own one before a wider one."""
@@ -62,23 +64,11 @@ class Firewall:
 
     def leased(self, address: IPv4Address) -> frozenset[str]:
         """Names of the lease tags that name the address."""
-        return frozenset(name for name, value in self.lease_tags.items() if _address(value) == str(address))
+        return frozenset(name for name, value in self.lease_tags.items() if _address(value) == address)
 
     def owned(self, address: IPv4Address) -> bool:
         """Whether leases made the address's own rule."""
         return bool(self.leased(address)) and IPv4Network(address) in map(_network, self.ip_rules)
-
-
-@dataclass(frozen=True)
-class Opening:
-    """How the address is let in.
-
-    :ivar rule: the rule, or an empty string when the firewall lets everybody in
-    :ivar created_by_us: whether leases made the rule, so that it must be closed
-    """
-
-    rule: str
-    created_by_us: bool
 
 
 @dataclass(frozen=True)
@@ -94,87 +84,106 @@ async def firewall(session: AzureSession, vault_id: str) -> Firewall:
     return _firewall(await _get(session, vault_id))
 
 
-async def open_firewall(
-    session: AzureSession, vault_id: str, address: IPv4Address, lease_tag: tuple[str, str]
-) -> Opening:
-    """Let one address in under a lease.
+async def record_lease(session: AzureSession, vault_id: str, lease: Lease, address: IPv4Address | None) -> Lease:
+    """Write the lease's tag, and in the same PATCH the rule that lets an address in.
 
-    An address that is let in already, by a rule that no lease made, is left alone, and no tag is written.
+    An address that is let in already, by a rule that no lease made, needs no rule of the lease's. Another writer may
+    undo the record later than it is read back here: whoever relies on it looks again (:func:`recorded`).
 
-    :param lease_tag: name (with :data:`pratique.lease.TAG_PREFIX`) and value (JSON with the key ``address``)
+    :param address: to be let in; ``None`` for a lease without a rule
+    :returns: the lease as recorded: with the address if the rule is the leases'
     :raises NetworkDenied: when the vault takes no public traffic at all
-    :raises Conflict: when other writers undid the change five times
-    :raises ValueError: for a tag that is none of a lease, or too long
+    :raises Conflict: when other writers undid the change again and again
     """
-    attempted, (name, value) = "open the vault's firewall", lease_tag
-    if not name.startswith(TAG_PREFIX) or len(value) > LONGEST_TAG or _address(value) != str(address):
-        raise ValueError(f"not a lease tag for {address}: {name}")
+    attempted = "record the lease on the vault"
 
-    def opened(now: Firewall) -> _Change | None:
-        if now.public_network_access == "Disabled":
+    def plan(now: Firewall) -> _Change | None:
+        if address is not None and now.public_network_access == "Disabled":
             raise NetworkDenied(
                 attempted,
                 vault_id,
                 "Public network access is disabled, so no rule lets anybody in.",
                 "Run the worker inside the network, with a private link to the vault.",
             )
-        rule = now.rule_for(address)
-        if now.default_action == "Allow" or (rule and (not now.owned(address) or now.tags.get(name) == value)):
+        mine = _as_recorded(now, lease, address)
+        if recorded(now, mine):
             return None
-        return _Change(now.ip_rules if rule else (*now.ip_rules, f"{address}/32"), {**now.tags, name: value})
+        if len(mine.tag_value) > LONGEST_TAG:
+            raise ValueError(f"the lease's record is too long for a tag: {len(mine.tag_value)} characters")
+        rule = (f"{mine.address}/32",) if mine.address and now.rule_for(mine.address) is None else ()
+        return _Change((*now.ip_rules, *rule), {**now.tags, lease.tag_name: mine.tag_value})
 
-    after = await _converge(session, vault_id, attempted, name, opened)
-    if after.default_action == "Allow":
-        return Opening("", False)
-    return Opening(after.rule_for(address) or "", after.owned(address))
+    return _as_recorded(await _converge(session, vault_id, attempted, plan), lease, address)
 
 
-async def close_firewall(
-    session: AzureSession, vault_id: str, address: IPv4Address | None, lease_tag_name: str
-) -> None:
-    """End a lease's opening: its tag goes, and with the last tag that names the address, the rule.
+def recorded(now: Firewall, lease: Lease) -> bool:
+    """Whether the lease's record stands, and its rule if it has one."""
+    lets_in = lease.address is None or now.default_action == "Allow" or now.rule_for(lease.address) is not None
+    return lets_in and now.tags.get(lease.tag_name) == lease.tag_value
 
-    Without the tag nothing is removed: the rule is then not the lease's.
 
-    :param address: that the lease let in; ``None`` for a lease without a rule, or one that nobody can read
-    :raises Conflict: when other writers undid the change five times
+async def erase_leases(session: AzureSession, vault_id: str, tag_names: Collection[str]) -> None:
+    """End records of leases: the tags go, and with the last tag that names an address, its rule.
+
+    Without the tag nothing is removed: whatever stands there is then not the lease's. A writer that had read the vault
+    before writes the tags back with what it changes: the good news counts only when it lasts.
+
+    :raises Conflict: when other writers undid the change again and again
     """
 
-    def closed(now: Firewall) -> _Change | None:
-        if lease_tag_name not in now.tags:
+    def plan(now: Firewall) -> _Change | None:
+        gone = {name: value for name, value in now.lease_tags.items() if name in tag_names}
+        if not gone:
             return None
-        rules = now.ip_rules
-        if address is not None and not now.leased(address) - {lease_tag_name}:
-            rules = tuple(rule for rule in rules if _network(rule) != IPv4Network(address))
-        return _Change(rules, {name: value for name, value in now.tags.items() if name != lease_tag_name})
+        kept = {name: value for name, value in now.tags.items() if name not in gone}
+        needed = {_address(value) for name, value in kept.items() if _is_lease(name)}
+        closed = {_address(value) for value in gone.values()} - needed
+        rules = {IPv4Network(address) for address in closed if address is not None}
+        return _Change(tuple(rule for rule in now.ip_rules if _network(rule) not in rules), kept)
 
-    await _converge(session, vault_id, "close the vault's firewall", lease_tag_name, closed)
+    await _converge(session, vault_id, "erase the lease from the vault", plan, lasting=True)
+
+
+def _as_recorded(now: Firewall, lease: Lease, address: IPv4Address | None) -> Lease:
+    """With the address only if its rule is, or has to be, made by leases."""
+    if address is None or now.default_action == "Allow":
+        return replace(lease, address=None)
+    made_by_leases = now.rule_for(address) is None or now.owned(address) or lease.address == address
+    return replace(lease, address=address if made_by_leases else None)
 
 
 async def _converge(
-    session: AzureSession, vault_id: str, attempted: str, tag: str, plan: Callable[[Firewall], _Change | None]
+    session: AzureSession,
+    vault_id: str,
+    attempted: str,
+    plan: Callable[[Firewall], _Change | None],
+    *,
+    lasting: bool = False,
 ) -> Firewall:
     """Write what the plan asks for until it asks for nothing more.
 
-    Where other leases are about, their writers may have read before this write and write after it: then the good news
-    counts only when it lasts.
+    :param lasting: whether that must still be so a while after the last writing
     """
-    written, crowded, lasted = 0, False, False
+    written, refused, settling = 0, 0, False
     while True:
         vault = await _get(session, vault_id)
         now = _firewall(vault)
-        crowded = crowded or bool(now.lease_tags.keys() - {tag})
         change = plan(now)
         if change is None:
-            if lasted or not (written and crowded):
+            if settling or not (written and lasting):
                 return now
-            lasted = True
+            settling = True
             await asyncio.sleep(SETTLE_SECONDS)
             continue
         if written == ATTEMPTS:
             raise _undone(attempted, vault_id)
-        await _patch(session, vault_id, vault, change)
-        written, lasted = written + 1, False
+        refusal = await _patch(session, vault_id, vault, change)
+        refused = refused + 1 if refusal is not None else 0
+        if refusal is not None and refused == REFUSALS:
+            raise refusal
+        written, settling = written + 1, False
+        if written > 1:  # undone or refused already: the writers are given different moments to come first
+            await asyncio.sleep(random.uniform(0, SETTLE_SECONDS / 3))  # noqa: S311  # no secret
 
 
 async def _get(session: AzureSession, vault_id: str) -> models.Vault:
@@ -183,18 +192,26 @@ async def _get(session: AzureSession, vault_id: str) -> models.Vault:
         return await session.vaults.vaults.get(at.group, at.name)
 
 
-async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, change: _Change) -> None:
-    """Write the complete lists; a lost answer is no error, since the caller reads back."""
+async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, change: _Change) -> PratiqueError | None:
+    """Write the complete lists, once: a repetition by the SDK would write what was read too long ago.
+
+    :returns: a refusal that may be none: the answer was lost, or another writer was in the way
+    """
     at = ResourceId.parse(vault_id)
-    present = vault.properties.network_acls
-    acls: dict[str, Any] = present.as_dict() if present else {"bypass": "AzureServices", "defaultAction": "Deny"}
-    acls["ipRules"] = [{"value": rule} for rule in change.rules]
-    body = models.VaultPatchParameters({"tags": change.tags, "properties": {"networkAcls": acls}})
+    body: dict[str, Any] = {"tags": change.tags}
+    if (acls := vault.properties.network_acls) is not None:
+        # Always both: tags alone, read too long ago, would part a rule from the tag that says whose it is.
+        rules = [{"value": rule} for rule in change.rules]
+        body["properties"] = {"networkAcls": {**acls.as_dict(), "ipRules": rules}}
     try:
         with azure_faults("change the vault's firewall", vault_id):
-            await session.vaults.vaults.update(at.group, at.name, body)
-    except Unavailable:
-        return
+            await session.vaults.vaults.update(at.group, at.name, models.VaultPatchParameters(body), retry_total=0)
+    except Throttled as throttled:
+        await asyncio.sleep(1 if throttled.retry_after is None else throttled.retry_after)
+        return throttled
+    except (Unavailable, Conflict) as refusal:
+        return refusal
+    return None
 
 
 def _firewall(vault: models.Vault) -> Firewall:
@@ -211,12 +228,13 @@ def _network(rule: str) -> IPv4Network | IPv6Network:
     return ip_network(rule, strict=False)
 
 
-def _address(value: str) -> str | None:
-    try:
-        document = json.loads(value)
-    except ValueError:
-        return None
-    return document.get("address") if isinstance(document, dict) else None
+def _is_lease(tag_name: str) -> bool:
+    return tag_name.startswith(TAG_PREFIX)
+
+
+def _address(value: str) -> IPv4Address | None:
+    (lease,) = from_tags({TAG_PREFIX: value})
+    return lease.address
 
 
 def _undone(attempted: str, vault_id: str) -> PratiqueError:

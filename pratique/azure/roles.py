@@ -2,13 +2,14 @@
 
 ::
 
-    name = assignment_name(vault_id, CERTIFICATES_OFFICER, me.object_id, lease.key)
-    grant = await grant_role(session, vault_id, CERTIFICATES_OFFICER, me, name=name, description=lease.text)
+    name = assignment_name(vault_id, CERTIFICATES_OFFICER, me.object_id)
+    grant = await grant_role(session, vault_id, CERTIFICATES_OFFICER, me, name=name, description=lease.description)
     ...
     if grant.created_by_us:
         await revoke_role(session, grant.assignment_id)
 
-What existed before is never taken for ours: a grant says whether it made the assignment.
+Azure allows one assignment a principal, role and scope, so all our runs share the one with our name. What existed
+before has another name, and is never taken for ours.
 
 Facts: Microsoft.Authorization/roleAssignments REST API; Azure RBAC troubleshooting.
 """
@@ -56,12 +57,14 @@ class Grant:
     created_by_us: bool
 
 
-def assignment_name(scope: str, role_guid: str, principal_id: str, key: str) -> str:
-    """The GUID under which a role is granted: the same for the same arguments, so that asking twice grants once.
+def assignment_name(scope: str, role_guid: str, principal_id: str) -> str:
+    """The GUID under which a role is granted: the same for the same arguments, so that asking twice grants once."""
+    return str(uuid.uuid5(_NAMESPACE, "\n".join((scope.lower(), role_guid.lower(), principal_id.lower()))))
 
-    :param key: tells apart assignments that must be revoked apart
-    """
-    return str(uuid.uuid5(_NAMESPACE, "\n".join((scope.lower(), role_guid.lower(), principal_id.lower(), key))))
+
+def assignment_id(scope: str, name: str) -> str:
+    """The ARM id of an assignment."""
+    return f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
 
 
 async def find_assignment(session: AzureSession, scope: str, role_guid: str, principal_id: str) -> str | None:
@@ -101,7 +104,7 @@ async def grant_role(
             made = await session.authorization.role_assignments.create(scope, name, request)
         return Grant(_assignment(made).id, True)
     except Conflict as conflict:
-        ours = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
+        ours = assignment_id(scope, name)
         if await role_exists(session, ours):
             return Grant(ours, True)
         held = await _list(session, scope, f"principalId eq '{principal.object_id}'")

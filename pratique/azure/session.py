@@ -31,6 +31,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity import CredentialUnavailableError
 from azure.identity.aio import DefaultAzureCredential
 from azure.keyvault.certificates.aio import CertificateClient
+from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
 from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
 from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
@@ -180,6 +181,11 @@ class AzureSession:
     @cached_property
     def authorization(self) -> AuthorizationManagementClient:
         return AuthorizationManagementClient(self._credential, self.subscription_id, **self._arm)
+
+    @cached_property
+    def schedules(self) -> ScheduleClient:
+        """Role assignments for a time: the newest version of the API that has them."""
+        return ScheduleClient(self._credential, **self._arm)
 
     @cached_property
     def graph(self) -> ResourceGraphClient:

@@ -4,7 +4,7 @@
 
     reach = await probe(session, "kv-aks-abc")
     if reach.state == "open":
-        stored = await import_certificate(session, "kv-aks-abc", "appgw-ingress", pem)
+        stored, new = await import_certificate(session, "kv-aks-abc", "appgw-ingress", bundle)
 
 Both 403s of the data plane pass by themselves after access was opened: the firewall rule or the role has not arrived
 yet. ``fresh_access=True`` says that it was, and makes them :class:`~pratique.errors.NotYetEffective`.
@@ -14,6 +14,7 @@ Facts: Key Vault certificates REST API; Key Vault REST API error codes.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +22,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from azure.core.exceptions import ResourceExistsError
 from azure.keyvault.certificates import CertificateContentType, CertificatePolicy, KeyVaultCertificate
+from cryptography import x509
 
-from pratique.azure.faults import azure_faults
+from pratique.azure.faults import azure_faults, read_fault
 from pratique.azure.session import AzureSession
-from pratique.errors import Conflict, NetworkDenied, NotFound, NotYetEffective, PermissionDenied, UnreadableAnswer
+from pratique.certificate.bundle import CertificateBundle, dns_names, thumbprint
+from pratique.errors import (
+    Conflict,
+    NetworkDenied,
+    NotFound,
+    NotYetEffective,
+    PermissionDenied,
+    PratiqueError,
+    Unavailable,
+    UnreadableAnswer,
+)
 
+#: How long a recovery may take. Key Vault's documentation names no figure.
+_RECOVERY_SECONDS = 120.0
+#: Conflicts that end by themselves: a certificate is deleted or recovered within seconds, but not at once.
+_PASSING_CONFLICTS = ("ObjectIsBeingDeleted", "ObjectIsBeingRecovered")
 _CLIENT_ADDRESS = re.compile(r"[Cc]lient address:\s*'?([0-9a-fA-F.:]+)")
 
 
@@ -49,12 +66,21 @@ class StoredCertificate:
     """The current version of a certificate.
 
     :ivar thumbprint: SHA-1 of the certificate, upper-case hexadecimal
+    :ivar issued_on: from when on it is valid
+    :ivar names: DNS names, then common names
+    :ivar enabled: whether those who need it get it
     """
 
     thumbprint: str
-    expires_on: datetime | None
+    issued_on: datetime
+    expires_on: datetime
+    names: tuple[str, ...]
     enabled: bool
     version: str
+
+    def holds(self, bundle: CertificateBundle) -> bool:
+        """Whether it is this very certificate, for everybody to use."""
+        return self.enabled and self.thumbprint == bundle.thumbprint
 
 
 async def probe(session: AzureSession, vault: str) -> Reach:
@@ -91,47 +117,122 @@ async def current_certificate(
 
 
 async def import_certificate(
-    session: AzureSession, vault: str, name: str, pem: bytes, *, fresh_access: bool = False
-) -> StoredCertificate:
-    """Import a PEM with certificate and private key, as a new version of the certificate.
+    session: AzureSession, vault: str, name: str, bundle: CertificateBundle, *, fresh_access: bool = False
+) -> tuple[StoredCertificate, bool]:
+    """Make sure that this certificate is the current version, and say whether a version was made for it.
 
-    Asking twice makes two versions, so nothing is repeated here: after :class:`~pratique.errors.Unavailable`,
-    compare thumbprints first.
+    The vault is asked first, and again when the answer to an import was lost: each import makes one more version. A
+    deleted certificate of the name is recovered, and keeps its versions.
 
     :param fresh_access: see :func:`current_certificate`
     :raises NotYetEffective: refused, with fresh access
-    :raises Conflict: a deleted certificate of that name waits to be recovered or purged
-    :raises Unavailable: the answer was lost
+    :raises Conflict: a deleted certificate has the name, and this worker may not recover it
+    :raises Unavailable: the vault is deleting or recovering the name, or the answer was lost and nothing was imported
     """
-    recover = f"Recover it: az keyvault certificate recover --vault-name {vault} --name {name}"
-    with (
-        _passing(fresh_access),
-        azure_faults("import the certificate", f"{vault}/{name}", remedies={Conflict: recover}),
-    ):
-        imported = await session.certificates(vault).import_certificate(
-            name, pem, policy=CertificatePolicy(content_type=CertificateContentType.pem), retry_total=0
-        )
-        return _stored(imported)
+    stored = await current_certificate(session, vault, name, fresh_access=fresh_access)
+    if stored is not None and stored.holds(bundle):
+        return stored, False
+    try:
+        imported = await _import(session, vault, name, bundle, fresh_access)
+        if imported is None:
+            await _recover(session, vault, name, fresh_access)
+            stored = await current_certificate(session, vault, name, fresh_access=fresh_access)
+            if stored is not None and stored.holds(bundle):
+                return stored, False
+            imported = await _import(session, vault, name, bundle, fresh_access)
+    except Unavailable:
+        stored = await current_certificate(session, vault, name, fresh_access=fresh_access)
+        if stored is None or not stored.holds(bundle):
+            raise
+        return stored, True
+    if imported is None:
+        raise _name_taken(vault, name, "It is deleted again right after it was recovered.")
+    return imported, True
+
+
+async def _import(
+    session: AzureSession, vault: str, name: str, bundle: CertificateBundle, fresh_access: bool
+) -> StoredCertificate | None:
+    """One attempt, never repeated here; ``None`` when a deleted certificate has the name."""
+    policy = CertificatePolicy(content_type=CertificateContentType(bundle.content_type))
+    with _passing(fresh_access), azure_faults("import the certificate", f"{vault}/{name}"):
+        try:
+            return _stored(
+                await session.certificates(vault).import_certificate(
+                    name, bundle.content, password=bundle.password, policy=policy, retry_total=0
+                )
+            )
+        except ResourceExistsError as error:
+            _raise_if_passing(error, vault, name)
+            if read_fault(error).inner_code != "ObjectIsDeletedButRecoverable":
+                raise
+            return None
+
+
+async def _recover(session: AzureSession, vault: str, name: str, fresh_access: bool) -> None:
+    """Bring a deleted certificate back, and wait until it can be read."""
+    try:
+        with _passing(fresh_access, but=PermissionDenied), azure_faults("recover the certificate", f"{vault}/{name}"):
+            try:
+                async with asyncio.timeout(_RECOVERY_SECONDS):
+                    await session.certificates(vault).recover_deleted_certificate(name)
+            except ResourceExistsError as error:
+                _raise_if_passing(error, vault, name)
+                raise
+    except NotFound:
+        return  # recovered or purged meanwhile: the name is free either way
+    except PermissionDenied as denied:
+        raise _name_taken(vault, name, f"This worker may not recover it: {denied.observed}") from None
+
+
+def _raise_if_passing(error: ResourceExistsError, vault: str, name: str) -> None:
+    """:raises Unavailable: when the conflict ends by itself"""
+    fault = read_fault(error)
+    if fault.inner_code in _PASSING_CONFLICTS:
+        raise Unavailable("import the certificate", f"{vault}/{name}", str(fault), "Wait a minute, then run again.")
+
+
+def _name_taken(vault: str, name: str, observed: str) -> Conflict:
+    return Conflict(
+        "import the certificate",
+        f"{vault}/{name}",
+        f"A deleted certificate has the name. {observed}",
+        f"Have it recovered: az keyvault certificate recover --vault-name {vault} --name {name}",
+    )
 
 
 @contextmanager
-def _passing(fresh_access: bool) -> Iterator[None]:
+def _passing(fresh_access: bool, *, but: type[PratiqueError] | None = None) -> Iterator[None]:
+    """Refusals that pass by themselves become transient.
+
+    :param but: one that does not pass
+    """
     try:
         yield
     except (NetworkDenied, PermissionDenied) as denied:
-        if not fresh_access:
+        if not fresh_access or (but and isinstance(denied, but)):
             raise
         remedy = "Wait: a rule takes about a minute, a role up to ten."
         raise NotYetEffective(denied.attempted, denied.subject, denied.observed, remedy) from None
 
 
 def _stored(found: KeyVaultCertificate) -> StoredCertificate:
+    """:raises UnreadableAnswer: when it lacks what makes a certificate"""
     properties = found.properties
-    if properties is None or not properties.x509_thumbprint or not properties.version:
-        raise UnreadableAnswer("read the certificate", str(found.name), "It has no thumbprint.", "Run again.")
+    try:
+        certificate = x509.load_der_x509_certificate(bytes(found.cer or b""))
+        names = dns_names(certificate)
+    except ValueError:
+        certificate = None
+    if certificate is None or properties is None or not properties.version:
+        raise UnreadableAnswer(
+            "read the certificate", str(found.name), "It has no content or no version.", "Run again."
+        )
     return StoredCertificate(
-        bytes(properties.x509_thumbprint).hex().upper(),
-        properties.expires_on,
-        bool(properties.enabled),
-        properties.version,
+        thumbprint=thumbprint(certificate),
+        issued_on=certificate.not_valid_before_utc,
+        expires_on=certificate.not_valid_after_utc,
+        names=names,
+        enabled=bool(properties.enabled),
+        version=properties.version,
     )

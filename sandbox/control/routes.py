@@ -31,6 +31,7 @@ def control_service(restart: Restart) -> Service:
     """
     control = Service("control", (HOST,))
     control.get("/requests")(get_requests)
+    control.get("/checks")(get_checks)
     control.get("/state")(get_state)
     control.get("/invariants")(get_invariants)
     control.put("/scans/{repository:path}")(put_scan)
@@ -60,6 +61,11 @@ async def get_requests(call: Call) -> Response:
     """The log, or what is newer than ``?since=``."""
     page = check(Page, call.query)
     return answer({"requests": [entry.document() for entry in call.azure.requests.since(page.since)]})
+
+
+async def get_checks(call: Call) -> Response:
+    """Who was allowed what, and who was not."""
+    return answer({"checks": call.azure.access.checks.document()})
 
 
 async def get_state(call: Call) -> Response:

@@ -45,6 +45,8 @@ def _vault(azure: Azure, document: dict[str, Any]) -> dict[str, Any]:
             certificate.name: {
                 "thumbprint": certificate.newest.imported.sha1,
                 "expires": certificate.newest.imported.certificate.not_valid_after_utc.isoformat(),
+                "enabled": certificate.newest.enabled,
+                "contentType": certificate.newest.imported.content_type,
                 "versions": len(certificate.versions),
             }
             for certificate in certificates

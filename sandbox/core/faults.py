@@ -11,6 +11,7 @@ A fault is counted per match, and forgotten by a reset.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RequestFault = Literal["status", "reset-before", "reset-after", "timeout", "slow"]
+RequestFault = Literal["status", "reset-before", "reset-after", "timeout", "timeout-after", "slow"]
 OperationFault = Literal["operation-fails", "operation-hangs"]
 
 
@@ -33,6 +34,7 @@ class Fault(BaseModel):
     path: str = Field(
         default="*", description="Pattern of the request's path without its query, or of the operation's subject."
     )
+    client: str = Field(default="*", description="Pattern of the user name that the client gave to the proxy.")
     operation: str = Field(default="*", description="Pattern of the operation's kind: deployment, import, scan, ….")
     nth: int = Field(default=1, ge=1, description="The first match that is hit.")
     times: int | None = Field(default=1, ge=1, description="How many matches from there on; null for all.")
@@ -55,12 +57,15 @@ class StandingFault:
 
     :ivar matched: requests or operations that fitted it so far, whether they were hit or not
     :ivar hits: those that were
+    :ivar caught: set when the answer to one is withheld, and whatever is to be applied has been: the moment to kill
+        its client
     """
 
     id: int
     fault: Fault
     matched: int = 0
     hits: int = 0
+    caught: asyncio.Event = field(default_factory=asyncio.Event)
 
     def meet(self, *pairs: tuple[str, str]) -> bool:
         """Count something that may fit, and tell whether it is hit.
@@ -77,7 +82,8 @@ class StandingFault:
 
     def document(self) -> dict[str, Any]:
         asked = self.fault.model_dump(exclude_unset=True)
-        return {"id": self.id, **asked, "matched": self.matched, "hits": self.hits}
+        history = {"matched": self.matched, "hits": self.hits, "caught": self.caught.is_set()}
+        return {"id": self.id, **asked, **history}
 
 
 @dataclass
@@ -102,14 +108,14 @@ class Faults:
     def clear(self) -> None:
         self._standing.clear()
 
-    def of_request(self, method: str, host: str, path: str) -> Fault | None:
+    def of_request(self, method: str, host: str, path: str, client: str) -> StandingFault | None:
         """What this request meets. Every fault that it fits counts it."""
-        hit = [
-            standing.fault
-            for standing in self._standing
-            if not standing.fault.of_operations
-            and standing.meet((method, standing.fault.method), (host, standing.fault.host), (path, standing.fault.path))
-        ]
+        hit = []
+        for standing in self._standing:
+            fault = standing.fault
+            pairs = ((method, fault.method), (host, fault.host), (path, fault.path), (client, fault.client))
+            if not fault.of_operations and standing.meet(*pairs):
+                hit.append(standing)
         return hit[0] if hit else None
 
     def of_operation(self, kind: str, subject: str) -> Fault | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
+from sandbox.core.checks import Check, Checks
 from sandbox.core.clock import Clock
 from sandbox.core.errors import arm_fault
 
@@ -97,6 +98,7 @@ class Access:
     delay: float
     principals: dict[str, Principal] = field(default_factory=dict)
     roles: dict[str, RoleDefinition] = field(default_factory=dict)
+    checks: Checks = field(default_factory=Checks)
     _assignments: dict[str, RoleAssignment] = field(default_factory=dict)
     _leaving: list[RoleAssignment] = field(default_factory=list)
 
@@ -168,9 +170,9 @@ class Access:
         return [a for a in self._leaving if a.effective <= now]
 
     def allowed(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
-        """Whether the principal may do ``action`` at ``scope`` at this moment."""
+        """Whether the principal may do ``action`` at ``scope`` at this moment; the answer goes on record."""
         now, wanted = self.clock.elapsed(), principal_id.lower()
-        return any(
+        granted = any(
             assignment.principal_id.lower() == wanted
             and assignment.effective <= now
             and contains(assignment.scope, scope)
@@ -178,6 +180,8 @@ class Access:
             and role.allows(action, data=data)
             for assignment in (*self._assignments.values(), *self.fading())
         )
+        self.checks.note(Check(principal_id, action, scope, data, granted))
+        return granted
 
     def roles_at(self, principal_id: str, scope: str) -> list[RoleDefinition]:
         """The roles that count for the principal at the scope at this moment."""

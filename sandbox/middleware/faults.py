@@ -33,24 +33,25 @@ async def faults(call: Call, inner: Handler) -> Response:
     """Let the call meet the fault that stands in its way.
 
     :raises HttpFault: for a status
-    :raises Cut: for a reset or a timeout
+    :raises Cut: for a reset or a timeout, whose effect is there by then
     """
-    fault = None if call.host == HOST else call.azure.faults.of_request(call.method, call.host, call.path)
-    if fault is None:
+    faults = call.azure.faults
+    standing = None if call.host == HOST else faults.of_request(call.method, call.host, call.path, call.entry.client)
+    if standing is None:
         return await inner(call)
+    fault = standing.fault
     call.entry.fault = fault.kind
     match fault.kind:
         case "status":
             raise _status(call, fault)
-        case "timeout":
-            raise Cut(reset=False)
         case "slow":
             await call.azure.clock.sleep(fault.seconds)
             return await inner(call)
-        case "reset-after":
+        case "reset-after" | "timeout-after":
             with contextlib.suppress(HttpFault):
                 await inner(call)
-    raise Cut(reset=True)
+    standing.caught.set()
+    raise Cut(reset=fault.kind.startswith("reset"))
 
 
 def _status(call: Call, fault: Fault) -> HttpFault:

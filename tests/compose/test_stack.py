@@ -190,7 +190,7 @@ def test_no_password_is_an_argument(stack: Stack) -> None:
     """Processes of the machine can read each other's arguments."""
     passwords = [stack.settings[name] for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")]
     passwords.append(stack.settings["PREFECT_AUTH"].partition(":")[2])
-    shown = "".join(_output("docker", "top", stack.container(service)["Id"], "-eo", "args") for service in SERVICES)
+    shown = "".join(_output("docker", "top", stack.container(service)["Id"], "-eo", "pid,args") for service in SERVICES)
     assert "redis-server" in shown
     assert not [password for password in passwords if password in shown]
 

@@ -14,7 +14,7 @@ from sandbox.scenario import Scenario, Timings
 from tests.conftest import SPEED, StartSandbox
 from tests.flows.world import KURED, World, make_world
 
-#: Access that counts at once: the product looks every two seconds whether it does, whatever Azure's speed.
+#: Access that counts at once: the product waits between two looks whether it does, whatever Azure's speed.
 PROMPT = Timings(role_assignment=0, firewall_rule=0)
 
 
@@ -35,6 +35,13 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     settings = {PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
     with temporary_settings(settings), prefect_test_harness(server_startup_timeout=60):
         yield home
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that Azure needs and the local one does not."""
+    monkeypatch.setattr("pratique.vault_access.PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from uuid import uuid4
@@ -17,11 +18,13 @@ from prefect.states import Crashed
 from flows.hooks import end_leases_of_run
 from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
+from pratique.azure.firewall import record_lease
+from pratique.azure.roles import assignment_name, grant_role
 from pratique.azure.session import AzureSession
 from pratique.config import CERTIFICATES_OFFICER
-from pratique.errors import CertificateRejected, Conflict
-from pratique.lease import TAG_PREFIX, lease_id
-from pratique.vault_access import Vault, open_access
+from pratique.errors import CertificateRejected
+from pratique.lease import TAG_PREFIX, Lease, lease_id
+from pratique.vault_access import Vault
 from sandbox.scenario import Scenario, Timings
 from sandbox.services.keyvault.part import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
@@ -64,15 +67,16 @@ async def test_certificate_goes_wrong_meanwhile(world: MakeWorld) -> None:
 
 
 async def test_deleted_certificate_has_the_name(world: MakeWorld) -> None:
-    """A soft-deleted certificate of the name is a conflict that says how to recover it; nothing stays open."""
+    """A soft-deleted certificate of the name is recovered, and is the current version as it is; nothing stays open."""
     cluster = world()
     told = await cluster.prepare()
     _change(
         cluster, lambda vaults: vaults.contents(told.vault).delete(told.certificate, cluster.sandbox.azure.clock.now())
     )
-    error = await cluster.fail()
-    assert isinstance(error, Conflict)
-    assert "az keyvault certificate recover" in error.remedy
+    cluster.sandbox.control("POST", "/clock", json={"jump": cluster.sandbox.azure.scenario.timings.vault_object})
+    again = await cluster.prepare()
+    assert again.thumbprint == told.thumbprint
+    assert cluster.vault["certificates"][told.certificate]["versions"] == 1
     assert cluster.access == []
 
 
@@ -104,6 +108,20 @@ async def test_cancelled_with_access_open(world: MakeWorld) -> None:
     assert not ended.is_completed()
 
 
+async def test_cancelled_again_while_revoking(world: MakeWorld) -> None:
+    """A second cancellation finds the revocation under way, and waits for it."""
+    cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9)))
+    run = asyncio.create_task(prepare_cluster(cluster.config))
+    await cluster.until(lambda: len(cluster.access) == 3)
+    held = cluster.sandbox.azure.faults.add(kind="slow", seconds=1500, method="PATCH", path="*/vaults/*")
+    run.cancel()
+    await cluster.until(lambda: held.hits > 0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert cluster.access == []
+
+
 async def test_hook_of_a_killed_run(world: MakeWorld) -> None:
     """What a killed process left open, the hook closes in another one; other runs' access is not its business."""
     cluster = world()
@@ -112,11 +130,12 @@ async def test_hook_of_a_killed_run(world: MakeWorld) -> None:
     async with AzureSession.open() as session:
         vault = Vault(cluster.vault_name, cluster.vault_id)
         for run, address in ((killed, ADDRESS), (other, IPv4Address("198.51.100.7"))):
-            await open_access(
-                session, vault, role=CERTIFICATES_OFFICER, owner=lease_owner(run), address=address, minutes=30
-            )
+            await _record(session, vault, lease_owner(run), address, timedelta(minutes=30))
     assert f"rule {ADDRESS}/32" in cluster.access
-    parameters = {"config": cluster.config.model_dump(mode="json")}
+    config = cluster.config.model_dump(mode="json")
+    # Nothing that the hook does not need must stop it.
+    config["catalogue"]["credentials"] = [{"registry": "docker.io", "username": "x", "password": "env:NOT_THERE"}]
+    parameters = {"config": config}
     await end_leases_of_run(prepare_cluster, FlowRun(id=killed, flow_id=uuid4(), parameters=parameters), Crashed())
     assert [trace for trace in cluster.access if trace.startswith("rule")] == ["rule 198.51.100.7/32"]
     assert len([trace for trace in cluster.access if trace.startswith("tag")]) == 1
@@ -142,14 +161,46 @@ async def test_sweep(world: MakeWorld) -> None:
     theirs = IPv4Address("198.51.100.7")
     async with AzureSession.open() as session:
         for address, minutes in ((ADDRESS, -1), (theirs, 30)):
-            await open_access(
-                session, vault, role=CERTIFICATES_OFFICER, owner=f"run of {address}", address=address, minutes=minutes
-            )
-    assert "role Key Vault Certificates Officer" in cluster.access
+            await _record(session, vault, f"run of {address}", address, timedelta(minutes=minutes))
+    shared = "role Key Vault Certificates Officer"
     swept = await sweep_access(cluster.config)
     assert swept == [lease_id(f"run of {ADDRESS}", vault.id)]
-    assert cluster.access == [f"rule {theirs}/32", f"tag {TAG_PREFIX}{lease_id(f'run of {theirs}', vault.id)}"]
+    left = f"tag {TAG_PREFIX}{lease_id(f'run of {theirs}', vault.id)}"
+    assert cluster.access == [shared, f"rule {theirs}/32", left]
     assert await sweep_access(cluster.config) == []
+    assert await sweep_access(cluster.config, everything=True) == [lease_id(f"run of {theirs}", vault.id)]
+    assert cluster.access == []
+
+
+async def test_sweep_everything(world: MakeWorld) -> None:
+    """On demand the living are ended as well: the run opens its access again, and ends as if nothing had happened."""
+    # A jump that the gate still takes for clocks that differ.
+    late = Scenario(timings=Timings(role_assignment=240, firewall_rule=0))
+    cluster = world(scenario=late, speed=60).with_gate(deadline=2)
+    run = asyncio.create_task(cluster.prepare())
+    await cluster.until(lambda: len(cluster.access) == 3)
+    granted = cluster.last_request()
+    assert len(await sweep_access(cluster.config, everything=True)) == 1
+    await cluster.until(lambda: _granted(cluster, since=granted) and len(cluster.access) == 3)
+    await asyncio.to_thread(cluster.sandbox.control, "POST", "/clock", json={"jump": 240})
+    told = await run
+    assert cluster.vault["certificates"][told.certificate]["thumbprint"] == told.thumbprint
+    assert cluster.access == []
+
+
+async def test_nothing_to_sweep(world: MakeWorld) -> None:
+    """Before the first deployment there is no vault, and that is no error."""
+    assert await sweep_access(world().config) == []
+
+
+async def _record(session: AzureSession, vault: Vault, owner: str, address: IPv4Address, life: timedelta) -> None:
+    """What a run leaves behind that dies with its access open."""
+    caller = await session.caller()
+    name = assignment_name(vault.id, CERTIFICATES_OFFICER, caller.object_id)
+    lease = Lease(lease_id(owner, vault.id), owner, datetime.now(UTC) + life, None, name)
+    description = lease.description
+    await grant_role(session, vault.id, CERTIFICATES_OFFICER, caller, name=name, description=description)
+    await record_lease(session, vault.id, lease, address)
 
 
 async def _newest_run() -> FlowRun:
@@ -158,8 +209,8 @@ async def _newest_run() -> FlowRun:
     return newest
 
 
-def _granted(cluster: World) -> bool:
-    return any("/roleAssignments/" in entry["path"] and entry["method"] == "PUT" for entry in cluster.requests())
+def _granted(cluster: World, since: int = 0) -> bool:
+    return any("/roleAssignments/" in asked["path"] and asked["method"] == "PUT" for asked in cluster.requests(since))
 
 
 def _change(cluster: World, change: Callable[[Vaults], object]) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pratique.cli import app
+from pratique.lease import Lease
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
+from sandbox.services.keyvault.vaults import VAULT_TYPE
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, PROJECT, World
 
@@ -65,7 +70,7 @@ def test_prepare_failed(world: MakeWorld) -> None:
     assert failed.stderr.splitlines()[-1].startswith("pratique: NotFound: Could not read the secret (file:")
 
 
-@pytest.mark.parametrize("command", ["prepare", "check"])
+@pytest.mark.parametrize("command", ["prepare", "check", "sweep"])
 def test_wrong_configuration(command: str, tmp_path: Path) -> None:
     """Exit code 2: the file is missing, or some of its fields are wrong; each is named."""
     missing = CliRunner().invoke(app, [command, str(tmp_path / "absent.yaml")])
@@ -92,6 +97,38 @@ def test_check(world: MakeWorld) -> None:
     assert cluster.state()["operations"] == []
 
 
+def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lease is told with what became of it; exit code 1 when one could not be ended, with the commands."""
+    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0,) * 5)
+    cluster = world()
+    config = cluster.written()
+    assert CliRunner().invoke(app, ["sweep", config]).output == "0 found, 0 ended, 0 left\n"
+    asyncio.run(cluster.prepare())
+    now = datetime.now(UTC).replace(microsecond=0)
+    dead, alive = (Lease(name, "run", now + timedelta(minutes=life)) for name, life in (("dead", -1), ("alive", 30)))
+    azure, tags = cluster.sandbox.azure, {lease.tag_name: lease.tag_value for lease in (dead, alive)}
+    vault = azure.resources.named(VAULT_TYPE, cluster.vault_name)
+    assert vault is not None
+
+    async def tag() -> None:
+        azure.resources.put({**vault, "tags": tags})
+
+    cluster.sandbox.run(tag())
+    # In a process of its own, which finds no Prefect server.
+    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    command = [sys.executable, "-m", "pratique", "sweep", config]
+    output = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True).stdout
+    assert output.splitlines() == [f"ended {dead}", f"left  {alive}", "2 found, 1 ended, 1 left"]
+    cluster.sandbox.azure.faults.add(kind="status", status=409, code="ScopeLocked", method="PATCH", times=None)
+    failed = CliRunner().invoke(app, ["sweep", config, "--all"])
+    assert failed.exit_code == 1
+    assert f"--remove tags.{alive.tag_name}" in failed.stderr.splitlines()[-1]
+    cluster.sandbox.azure.faults.clear()
+    everything = CliRunner().invoke(app, ["sweep", config, "--all"])
+    assert (everything.exit_code, everything.output) == (0, f"ended {alive}\n1 found, 1 ended, 0 left\n")
+    assert cluster.access == []
+
+
 def test_check_names_what_is_missing(world: MakeWorld) -> None:
     """Each obstacle is a line of its own with the next step: an action, Defender's plan, the certificate."""
     roles = ("Contributor", "Container Registry Data Importer and Data Reader")
@@ -109,7 +146,7 @@ def test_check_names_what_is_missing(world: MakeWorld) -> None:
     assert f"pass {KURED}" in output
 
 
-@pytest.mark.parametrize("command", [[], ["prepare"], ["check"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["prepare"], ["check"], ["sweep"], ["demo"]])
 def test_help(command: list[str]) -> None:
     """Every command explains itself."""
     # A process of its own: the demo takes the place of the one that starts it.

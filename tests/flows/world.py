@@ -68,6 +68,12 @@ class World:
         document["gate"].update(changes)
         return replace(self, config=Bootstrap.model_validate(document))
 
+    def with_certificate(self, **changes: Any) -> World:
+        """The same world with another certificate, or one that lies elsewhere."""
+        document = self.config.model_dump(mode="json")
+        document["certificate"].update(changes)
+        return replace(self, config=Bootstrap.model_validate(document))
+
     async def prepare(self) -> Preparation:
         """Run the flow."""
         return await prepare_cluster(self.config)
@@ -78,8 +84,8 @@ class World:
             await prepare_cluster(self.config)
         return failed.value
 
-    def start(self, prefect: Path, *options: str) -> subprocess.Popen[str]:
-        """Start ``pratique prepare`` as a process of its own, against the tests' Prefect server.
+    def start(self, prefect: Path, *options: str, command: str = "prepare") -> subprocess.Popen[str]:
+        """Start ``pratique prepare`` or another command as a process of its own, against the tests' Prefect server.
 
         :param prefect: its home
         """
@@ -87,9 +93,9 @@ class World:
             "PREFECT_API_URL": str(PREFECT_API_URL.value()),
             "PREFECT_HOME": str(prefect / "process"),
         }
-        command = [sys.executable, "-m", "pratique", "prepare", self.written(), *options]
+        words = [sys.executable, "-m", "pratique", command, self.written(), *options]
         output = subprocess.PIPE
-        return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=output, stderr=output, text=True)
+        return subprocess.Popen(words, cwd=PROJECT, env=environment, stdout=output, stderr=output, text=True)
 
     def written(self) -> str:
         """Path of the configuration as a file."""

@@ -98,10 +98,10 @@ def prefect(folder: Path, database_url: str, redis_port: int) -> Iterator[Prefec
 
 
 def prefect_command(*arguments: str, environment: Mapping[str, str]) -> None:
-    """Run ``prefect`` to its end; a failure shows what it printed."""
+    """Run ``prefect`` to its end; a failure shows the end of what it printed."""
     command = [str(SCRIPTS / "prefect"), *arguments]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def deployment(server: PrefectServer, api: Api, world: World) -> Iterator[str]:
     written = {
         "name": pool,
         "entrypoint": "flows/prepare_cluster.py:prepare_cluster",
-        "parameters": {"config": world.config.model_dump(mode="json", exclude_none=True)},
+        "parameters": {"config": world.config.model_dump(mode="json", exclude_unset=True)},
         "enforce_parameter_schema": True,
         "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
         "work_pool": {"name": pool},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pratique.errors import ConfigurationError, NotFound
-from pratique.secret import SecretKind, SecretSource
+from pratique.secret import SecretKind, SecretSource, text_of
 
 
 def test_sources_name_a_place() -> None:
@@ -26,6 +27,20 @@ def test_files_and_variables_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SOME_TOKEN", "s3cret")
     assert SecretSource.parse(f"file:{tmp_path / 'token'}").read() == b"s3cret"
     assert SecretSource.parse("env:SOME_TOKEN").read() == b"s3cret"
+
+
+def test_a_variable_may_hold_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A binary file in a variable comes out as it went in."""
+    monkeypatch.setitem(os.environb, b"SOME_PFX", b"0\x82\xff")
+    assert SecretSource.parse("env:SOME_PFX").read() == b"0\x82\xff"
+
+
+def test_a_password_is_a_text() -> None:
+    """Without its line break, but with its spaces; what is no text is not repeated."""
+    assert text_of(b" pass word \r\n", "file:x") == " pass word "
+    with pytest.raises(ConfigurationError) as caught:
+        text_of(b"hunter2\xff", "file:x")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_what_cannot_be_read_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,14 @@ async def test_providers_are_registered(client: ResourceManagementClient, sandbo
         await client.providers.register("Microsoft.KeyVault")
 
 
-@pytest.mark.parametrize(("host", "text"), [("ifconfig.io", "203.0.113.10\n"), ("api.ipify.org", "203.0.113.10")])
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("ifconfig.io", "203.0.113.10\n"),
+        ("api.ipify.org", "203.0.113.10"),
+        ("checkip.amazonaws.com", "203.0.113.10\n"),
+    ],
+)
 def test_the_client_learns_its_public_address(sandbox: RunningSandbox, host: str, text: str) -> None:
     """The address is the scenario's, the one that firewalls see."""
     with httpx.Client() as client:

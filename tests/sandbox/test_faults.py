@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -140,6 +141,22 @@ def test_a_timeout_lasts_until_the_client_gives_up(sandbox: RunningSandbox) -> N
         with pytest.raises(httpx.ReadTimeout):
             client.delete(f"{group(sandbox)}/{ASSIGNMENT}", timeout=0.2)
         assert client.get(group(sandbox)).status_code == 200
+
+
+def test_an_answer_that_never_comes_although_it_was_done(sandbox: RunningSandbox) -> None:
+    """Only the named client meets it; whoever watches is told once the effect is there."""
+    standing = sandbox.azure.faults.add(kind="timeout-after", method="PUT", client="victim")
+    definition = f"/subscriptions/{sandbox.azure.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/"
+    body = {"properties": {"roleDefinitionId": definition + READER, "principalId": pipeline(sandbox).object_id}}
+    target = f"https://management.azure.com{group(sandbox)}/{ASSIGNMENT}"
+    options: Any = {"json": body, "headers": {"Authorization": f"Bearer {token(sandbox)}"}}
+    with httpx.Client(proxy=sandbox.proxy.replace("//", "//victim@")) as victim, pytest.raises(httpx.ReadTimeout):
+        victim.put(target, timeout=0.5, **options)
+    sandbox.run(asyncio.wait_for(standing.caught.wait(), 20))
+    assert ASSIGNMENT.rsplit("/", 1)[-1] in [made.name for made in sandbox.azure.access.assignments()]
+    with httpx.Client() as other:
+        assert other.put(target, **options).status_code == 200
+    assert (standing.matched, sandbox.control("GET", "/faults")["faults"][0]["caught"]) == (1, True)
 
 
 def test_a_slow_answer_comes_in_azures_time(sandbox: RunningSandbox) -> None:

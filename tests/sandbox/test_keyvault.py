@@ -15,7 +15,8 @@ from azure.keyvault.certificates import CertificateContentType, CertificatePolic
 from azure.keyvault.certificates.aio import CertificateClient
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Client, Scenario
@@ -102,10 +103,10 @@ async def certificates(sandbox: RunningSandbox) -> AsyncIterator[CertificateClie
         yield certificates
 
 
-async def _inner_code(work: Callable[[], Awaitable[object]]) -> str:
+async def _inner_code(work: Callable[[], Awaitable[object]], status: int = 403) -> str:
     with pytest.raises(HttpResponseError) as refused:
         await work()
-    assert refused.value.status_code == 403
+    assert refused.value.status_code == status
     assert refused.value.error is not None
     inner: Any = refused.value.error.innererror
     return str(inner["code"])
@@ -194,9 +195,9 @@ def test_a_request_without_a_token_is_challenged(sandbox: RunningSandbox) -> Non
     assert answer.headers["x-ms-keyvault-region"] == "centralus"
 
 
-async def _put_directly(sandbox: RunningSandbox) -> None:
+async def _put_directly(sandbox: RunningSandbox, *addresses: str) -> None:
     """A vault as a deployment puts it."""
-    properties = {**_properties(sandbox), "softDeleteRetentionInDays": 7, "vaultUri": f"https://{HOST}/"}
+    properties = {**_properties(sandbox, *addresses), "softDeleteRetentionInDays": 7, "vaultUri": f"https://{HOST}/"}
     sandbox.azure.resources.put(
         {
             "id": _vault_id(sandbox),
@@ -335,6 +336,63 @@ async def test_a_deleted_certificate_holds_its_name(certificates: CertificateCli
     assert inner["code"] == "ObjectIsDeletedButRecoverable"
     recovered = await certificates.recover_deleted_certificate("ingress")
     assert recovered.id == imported.id
+
+
+async def test_deleting_and_recovering_take_their_time(start_sandbox: StartSandbox) -> None:
+    """Meanwhile the certificate is neither here nor there, and each import is told what is going on."""
+    sandbox = start_sandbox(speed=0.001)
+    sandbox.run(_put_directly(sandbox, ADDRESS))
+    _pass(sandbox, sandbox.azure.scenario.timings.firewall_rule)
+    _grant(sandbox)
+    contents = sandbox.azure.part(Vaults).contents(NAME)
+    async with _clients(sandbox) as (_, certificates):
+
+        async def attempt() -> object:
+            return await certificates.import_certificate("ingress", PEM, policy=PEM_POLICY)
+
+        await attempt()
+        contents.delete("ingress", sandbox.azure.clock.now())
+        assert await _inner_code(attempt, 409) == "ObjectIsBeingDeleted"
+        with pytest.raises(ResourceNotFoundError):
+            await certificates.get_deleted_certificate("ingress")
+        _pass(sandbox, sandbox.azure.scenario.timings.vault_object)
+        assert await _inner_code(attempt, 409) == "ObjectIsDeletedButRecoverable"
+        contents.recover("ingress")
+        assert await _inner_code(attempt, 409) == "ObjectIsBeingRecovered"
+        with pytest.raises(ResourceNotFoundError):
+            await certificates.get_certificate("ingress")
+        _pass(sandbox, sandbox.azure.scenario.timings.vault_object)
+        await attempt()
+        assert len(contents.certificate("ingress").versions) == 2
+
+
+async def test_a_pfx_with_its_chain(certificates: CertificateClient, sandbox: RunningSandbox) -> None:
+    """A PFX opens with ``pwd`` only, without a policy; the secret behind it has the whole chain, the leaf first."""
+    root, other = self_signed(KEY, "root.example"), rsa.generate_private_key(65537, 2048)
+    leaf = self_signed(other)
+    pfx = pkcs12.serialize_key_and_certificates(b"x", other, leaf, [root], BestAvailableEncryption(b"word"))
+    for wrong in (None, "other"):
+        with pytest.raises(HttpResponseError, match="PKCS#12"):
+            await certificates.import_certificate("ingress", pfx, password=wrong)
+    imported = await certificates.import_certificate("ingress", pfx, password="word")
+    assert imported.policy is not None
+    assert imported.policy.content_type == CertificateContentType.pkcs12
+    secret = sandbox.azure.part(Vaults).contents(NAME).secret("ingress", None)
+    key, stored, others = pkcs12.load_key_and_certificates(base64.b64decode(secret.value), None)
+    assert (stored, others) == (leaf, [root])
+    assert key is not None
+    assert secret.content_type == "application/x-pkcs12"
+
+
+async def test_a_disabled_version_gives_no_secret(certificates: CertificateClient, sandbox: RunningSandbox) -> None:
+    """The certificate can still be read; what it is for cannot be had."""
+    await certificates.import_certificate("ingress", PEM, policy=PEM_POLICY)
+    await certificates.update_certificate_properties("ingress", enabled=False)
+    assert (await certificates.get_certificate("ingress")).properties
+    token = _token(sandbox, "https://vault.azure.net")
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+        refused = await client.get(f"https://{HOST}/secrets/ingress")
+    assert (refused.status_code, refused.json()["error"]["innererror"]["code"]) == (403, "SecretDisabled")
 
 
 async def test_a_bad_certificate_is_refused(certificates: CertificateClient) -> None:

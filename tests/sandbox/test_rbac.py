@@ -14,8 +14,9 @@ from azure.mgmt.authorization import AuthorizationManagementClient
 from sandbox.core.rbac import Principal
 from sandbox.core.routing import Route
 from sandbox.services import all_services
+from sandbox.services.authorization.schedules import Holding, Schedules
 from sandbox.tenant import SPOKE_GROUP, group_id
-from tests.conftest import RunningSandbox
+from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.callers import add_vault, arm, group, jump, owner, somebody, token, vault_id
 from tests.sandbox.registries import acr_token, add_identity, add_registry
 
@@ -158,8 +159,9 @@ async def _settled(sandbox: RunningSandbox) -> None:
             await operation.task
 
 
-def test_who_is_eligible_activates_alone(sandbox: RunningSandbox) -> None:
+def test_who_is_eligible_activates_alone(start_sandbox: StartSandbox) -> None:
     """SelfActivate takes eligibility and no right to assign; AdminRemove and SelfDeactivate end it early."""
+    sandbox = start_sandbox(speed=1)
     guest, scope = somebody(sandbox), group(sandbox)
     active = f"{scope}/providers/Microsoft.Authorization/roleAssignmentScheduleRequests"
     eligible = f"{scope}/providers/Microsoft.Authorization/roleEligibilityScheduleRequests"
@@ -173,9 +175,44 @@ def test_who_is_eligible_activates_alone(sandbox: RunningSandbox) -> None:
         assert ask(client, eligible, "AdminAssign") == 201
         assert ask(as_guest, active, "SelfActivate") == 201
         assert _held(sandbox, guest) == [scope]
+        assert ask(as_guest, active, "SelfDeactivate") == 400  # not in the first five minutes
+        jump(sandbox, 300)
         assert ask(as_guest, active, "SelfDeactivate") == 201
         assert _held(sandbox, guest) == []
         assert ask(client, active, "AdminAssign") == 201
         assert ask(client, active, "AdminRemove") == 201
         assert ask(client, active, "AdminRemove") == 400
     assert _held(sandbox, guest) == []
+
+
+def test_an_activation_waits_for_approval(sandbox: RunningSandbox) -> None:
+    """It assigns nothing while it is pending; whoever asked for it withdraws it, once."""
+    guest, scope = somebody(sandbox), group(sandbox)
+    schedules = sandbox.azure.part(Schedules)
+    schedules.eligible.add(Holding(guest.object_id, CERTIFICATES_OFFICER, scope))
+    schedules.approved.add(CERTIFICATES_OFFICER)
+    one = f"{scope}/providers/Microsoft.Authorization/roleAssignmentScheduleRequests/{uuid.uuid4()}"
+    with arm(sandbox, guest) as as_guest:
+        asked = as_guest.put(one, json=_request(sandbox, guest, "SelfActivate"))
+        assert asked.json()["properties"]["status"] == "PendingApproval"
+        assert _held(sandbox, guest) == []
+        assert [as_guest.post(f"{one}/cancel").status_code for _ in range(2)] == [200, 400]
+    with arm(sandbox, owner(sandbox)) as client:
+        assert client.get(one).json()["properties"]["status"] == "Canceled"
+
+
+def test_every_check_is_on_record(sandbox: RunningSandbox) -> None:
+    """Not only what a request is about: what a list leaves out as well, once, with the answer and how often."""
+    vault, guest = add_vault(sandbox), somebody(sandbox, "AcrPull")
+    with arm(sandbox, guest) as client:
+        assert client.get(f"{group(sandbox)}/resources").json()["value"] == []
+        assert [client.get(vault).status_code for _ in range(2)] == [403, 403]
+    (check,) = [c for c in sandbox.control("GET", "/checks")["checks"] if c["principal"] == guest.object_id]
+    assert check == {
+        "principal": guest.object_id,
+        "action": "Microsoft.KeyVault/vaults/read",
+        "scope": vault,
+        "data": False,
+        "granted": False,
+        "times": 3,
+    }

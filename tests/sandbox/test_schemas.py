@@ -228,6 +228,7 @@ async def test_certificates(wire: Wire) -> None:
     async def data(name: str, method: str, path: str, body: object = None) -> None:
         url = f"https://kv-contract.vault.azure.net{path}?api-version=2026-04-01"
         await wire.ask(name, method, url, body, audience=VAULT_AUDIENCE)
+        azure.clock.jump(azure.scenario.timings.vault_object)
 
     key = ec.generate_private_key(ec.SECP256R1())
     pem = (certificate_pem(self_signed(key)) + key_pem(key)).encode()

@@ -1,8 +1,10 @@
 """Privileged Identity Management: role assignments that end by themselves.
 
-Source: REST API, Microsoft.Authorization/roleAssignmentScheduleRequests 2020-10-01. What is played: AdminAssign,
-AdminRemove, SelfActivate and SelfDeactivate; eligibility by AdminAssign and AdminRemove of
-roleEligibilityScheduleRequests. Approval, policies and later starts are not. The codes of refusals are UNVERIFIED.
+Source: REST API, Microsoft.Authorization/roleAssignmentScheduleRequests 2020-10-01; Microsoft Learn, "Activate Azure
+resource roles in PIM": nobody ends an activation of his own in its first five minutes. What is played: AdminAssign,
+AdminRemove, SelfActivate and SelfDeactivate; that an activation waits for approval, and is withdrawn; eligibility by
+AdminAssign and AdminRemove of roleEligibilityScheduleRequests. Approving, policies and later starts are not. The codes
+of refusals are UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -42,14 +44,31 @@ class Holding:
     scope: str
 
 
+@dataclass(frozen=True)
+class _Active:
+    """An assignment that a request has made.
+
+    :ivar since: Azure seconds
+    :ivar operation: what ends it, if it has an end
+    """
+
+    assignment_id: str
+    since: float
+    operation: Operation | None
+
+
 class Schedules:
-    """Requests so far, who is eligible, and the assignments that requests have made."""
+    """Requests so far, who is eligible, and the assignments that requests have made.
+
+    :ivar approved: GUIDs of the roles whose activation somebody has to approve
+    """
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
         self.requests: dict[str, dict[str, Any]] = {}
         self.eligible: set[Holding] = set()
-        self._active: dict[Holding, tuple[str, Operation | None]] = {}
+        self.approved: set[str] = set()
+        self._active: dict[Holding, _Active] = {}
 
     def is_eligible(self, wanted: Holding) -> bool:
         return any(
@@ -69,14 +88,21 @@ class Schedules:
                 self._azure.access.unassign(assignment_id)
 
             operation = self._azure.operations.start("role-schedule", assignment_id, end)
-        self._active[holding] = assignment_id, operation
+        self._active[holding] = _Active(assignment_id, self._azure.clock.elapsed(), operation)
 
     def end(self, holding: Holding) -> bool:
         """End an assignment before its time; False when there is none."""
-        assignment_id, operation = self._active.pop(holding, ("", None))
-        if operation is not None:
-            self._azure.operations.cancel(operation)
-        return self._azure.access.unassign(assignment_id) is not None
+        active = self._active.pop(holding, None)
+        if active is None:
+            return False
+        if active.operation is not None:
+            self._azure.operations.cancel(active.operation)
+        return self._azure.access.unassign(active.assignment_id) is not None
+
+    def is_fresh(self, holding: Holding) -> bool:
+        """Whether an assignment is too young to be deactivated."""
+        active = self._active.get(holding)
+        return active is not None and self._azure.clock.elapsed() - active.since < SHORTEST.total_seconds()
 
 
 @schedules.put(
@@ -89,11 +115,16 @@ async def request_assignment(call: Call) -> Response:
         case "AdminAssign" | "SelfActivate":
             seconds = _seconds(call, asked)
             _admit(call, kind, holding)
+            if kind == "SelfActivate" and holding.role_guid in part.approved:
+                return _kept(call, ACTIVE, holding, "PendingApproval")
             wanted = Wanted(holding.role_guid, holding.principal_id, None, asked.get("justification"))
             assignment, _ = grant(call.azure, holding.scope, call.params["name"], wanted, call.principal)
             part.began(holding, assignment.id, seconds)
         case "AdminRemove" | "SelfDeactivate":
             _admit(call, kind, holding)
+            if kind == "SelfDeactivate" and part.is_fresh(holding):
+                message = "The active duration is too short. Minimum required is 5 minutes."
+                raise arm_fault(400, "ActiveDurationTooShort", message)
             if not part.end(holding):
                 raise arm_fault(400, "RoleAssignmentDoesNotExist", "The Role assignment does not exist.")
         case _:
@@ -113,6 +144,20 @@ async def request_eligibility(call: Call) -> Response:
         case _:
             raise NotPlayed(f"The sandbox does not play the request type '{kind}' of eligibility.")
     return _kept(call, ELIGIBLE, holding, "Provisioned" if kind == "AdminAssign" else "Revoked")
+
+
+@schedules.post(
+    f"/{{scope:path}}/providers/{ACTIVE}/{{name}}/cancel", unchecked="everybody may withdraw what he has asked for"
+)
+async def cancel_request(call: Call) -> Response:
+    """Withdraw a request that waits for approval."""
+    found = call.azure.part(Schedules).requests.get(call.path.lower().removesuffix("/cancel"))
+    if found is None or found["properties"]["requestorId"] != call.principal.object_id:
+        raise arm_fault(404, "RoleAssignmentRequestNotFound", f"There is no request '{call.params['name']}'.")
+    if found["properties"]["status"] != "PendingApproval":
+        raise arm_fault(400, "RoleAssignmentRequestCannotBeCancelled", "Only a pending request can be cancelled.")
+    found["properties"]["status"] = "Canceled"
+    return Response(status_code=200)
 
 
 @schedules.get(f"/{{scope:path}}/providers/{ACTIVE}/{{name}}", action=f"{ACTIVE}/read")

@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from sandbox.core.routing import Call, Service
 
-echo = Service("echo", ("ifconfig.io", "api.ipify.org"))
+echo = Service("echo", ("ifconfig.io", "api.ipify.org", "checkip.amazonaws.com"))
 
 
 @echo.get("/")
@@ -14,4 +14,4 @@ echo = Service("echo", ("ifconfig.io", "api.ipify.org"))
 @echo.get("/ip")
 async def address(call: Call) -> Response:
     """The address, on a line of its own where the real service does so."""
-    return PlainTextResponse(call.client.address + ("\n" if call.host == "ifconfig.io" else ""))
+    return PlainTextResponse(call.client.address + ("" if call.host == "api.ipify.org" else "\n"))

@@ -1,9 +1,14 @@
-"""What a vault holds that ARM does not show: certificates in versions, deleted ones, and secrets."""
+"""What a vault holds that ARM does not show: certificates in versions, deleted ones, and secrets.
+
+A deletion or recovery takes a while. Meanwhile the certificate is neither here nor there, and every change of it is
+refused as ``ObjectIsBeingDeleted`` or ``ObjectIsBeingRecovered``: recorded for keys, taken to be the same here.
+"""
 
 from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -36,11 +41,13 @@ class Certificate:
     """A name with its versions, the newest last.
 
     :ivar deleted: when it was deleted, if it was
+    :ivar settles: when its deletion or recovery is complete, in Azure seconds since the start
     """
 
     name: str
     versions: tuple[Version, ...]
     deleted: datetime | None = None
+    settles: float = 0
 
     @property
     def newest(self) -> Version:
@@ -61,21 +68,27 @@ class Secret:
 class Contents:
     """The objects of one vault; names match in any letter case."""
 
-    def __init__(self) -> None:
+    def __init__(self, elapsed: Callable[[], float], delay: float = 0) -> None:
+        """
+        :param elapsed: Azure seconds since the start
+        :param delay: of them that a deletion or recovery takes
+        """
+        self._elapsed = elapsed
+        self._delay = delay
         self._certificates: dict[str, Certificate] = {}
         self._deleted: dict[str, Certificate] = {}
         self._secrets: dict[str, Secret] = {}
 
     def certificates(self) -> list[Certificate]:
-        return list(self._certificates.values())
+        return [found for found in self._certificates.values() if self._settled(found)]
 
     def deleted_certificates(self) -> list[Certificate]:
-        return list(self._deleted.values())
+        return [found for found in self._deleted.values() if self._settled(found)]
 
     def certificate(self, name: str) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound"""
         found = self._certificates.get(name.lower())
-        if found is None:
+        if found is None or not self._settled(found):
             raise not_found("certificate", name)
         return found
 
@@ -89,7 +102,7 @@ class Contents:
     def add(self, name: str, version: Version) -> Certificate:
         """A new version, of a new certificate if need be.
 
-        :raises HttpFault: 409 while a deleted certificate has the name, 400 for a name that cannot be one
+        :raises HttpFault: 409 while a deleted certificate has the name or is on its way, 400 for what cannot be a name
         """
         if not _NAME.fullmatch(name):
             raise vault_fault(
@@ -97,6 +110,7 @@ class Contents:
                 "BadParameter",
                 f"The certificate name '{name}' must match ^[0-9a-zA-Z-]+$ and be at most 127 long.",
             )
+        self._require_settled(name)
         if name.lower() in self._deleted:
             message = (
                 f"Certificate {name} is currently in a deleted but recoverable state, and its name cannot be reused; "
@@ -115,8 +129,9 @@ class Contents:
         self._certificates[name.lower()] = replace(before, versions=versions)
 
     def delete(self, name: str, now: datetime) -> Certificate:
-        """:raises HttpFault: 404 CertificateNotFound"""
-        found = replace(self.certificate(name), deleted=now)
+        """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
+        self._require_settled(name)
+        found = replace(self.certificate(name), deleted=now, settles=self._elapsed() + self._delay)
         del self._certificates[name.lower()]
         self._deleted[name.lower()] = found
         return found
@@ -124,21 +139,33 @@ class Contents:
     def deleted(self, name: str) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound"""
         found = self._deleted.get(name.lower())
-        if found is None:
+        if found is None or not self._settled(found):
             raise vault_fault(404, "CertificateNotFound", f"Deleted Certificate not found: {name}")
         return found
 
     def recover(self, name: str) -> Certificate:
-        """:raises HttpFault: 404 CertificateNotFound"""
-        found = replace(self.deleted(name), deleted=None)
-        self.purge(name)
+        """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
+        self._require_settled(name)
+        found = replace(self.deleted(name), deleted=None, settles=self._elapsed() + self._delay)
+        del self._deleted[name.lower()]
         self._certificates[name.lower()] = found
         return found
 
     def purge(self, name: str) -> None:
-        """:raises HttpFault: 404 CertificateNotFound"""
+        """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
+        self._require_settled(name)
         self.deleted(name)
         del self._deleted[name.lower()]
+
+    def _settled(self, certificate: Certificate) -> bool:
+        return certificate.settles <= self._elapsed()
+
+    def _require_settled(self, name: str) -> None:
+        for known, doing in ((self._deleted, "Deleted"), (self._certificates, "Recovered")):
+            found = known.get(name.lower())
+            if found is not None and not self._settled(found):
+                message = f"Certificate is currently being {doing.lower()}."
+                raise vault_fault(409, "Conflict", message, f"ObjectIsBeing{doing}")
 
     def set_secret(self, name: str, value: str, content_type: str | None, now: datetime) -> Secret:
         secret = Secret(name, uuid.uuid4().hex, value, content_type, now)
@@ -149,13 +176,16 @@ class Contents:
         """A plain secret, or the one behind a certificate.
 
         :param version: ``None`` for the newest
-        :raises HttpFault: 404 SecretNotFound
+        :raises HttpFault: 404 SecretNotFound, 403 SecretDisabled
         """
-        if name.lower() in self._certificates:
+        if self.is_managed(name):
             try:
                 known = self.version(name, version) if version else self.certificate(name).newest
             except HttpFault:
                 raise not_found("secret", f"{name}/{version}") from None
+            if not known.enabled:
+                message = "Operation get is not allowed on a disabled secret."
+                raise vault_fault(403, "Forbidden", message, "SecretDisabled")
             return Secret(name, known.id, known.imported.secret, known.imported.content_type, known.created)
         found = self._secrets.get(name.lower())
         if found is None or version not in (None, found.version):

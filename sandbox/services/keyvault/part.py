@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sandbox.azure import Azure
 from sandbox.core.rbac import contains
@@ -35,7 +36,9 @@ class Vaults:
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
         self._firewalls: defaultdict[str, Firewall] = defaultdict(Firewall)
-        self._contents: defaultdict[str, Contents] = defaultdict(Contents)
+        self._contents: defaultdict[str, Contents] = defaultdict(
+            partial(Contents, azure.clock.elapsed, azure.scenario.timings.vault_object)
+        )
         self.deleted: dict[str, DeletedVault] = {}
         azure.events.on(ResourceChanged, self._follow)
 

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from pratique.azure.directory import egress_address
+from pratique.config import Access
 from pratique.errors import ConfigurationError, PratiqueError, Unavailable, UnreadableAnswer
 from tests.conftest import RunningSandbox
 
@@ -33,10 +34,14 @@ async def services(*texts: str) -> AsyncIterator[list[str]]:
     await runner.cleanup()
 
 
-async def test_the_default_service(sandbox: RunningSandbox) -> None:
-    """The walkthrough's own."""
+async def test_the_default_services(sandbox: RunningSandbox) -> None:
+    """The walkthrough's own and two more, over TLS: all are asked, and they agree."""
+    services = Access().address_services
+    assert len(services) == 3
     async with httpx.AsyncClient() as http:
-        assert await egress_address(http) == IPv4Address("203.0.113.10")
+        assert await egress_address(http, services) == IPv4Address("203.0.113.10")
+        for service in services:
+            assert await egress_address(http, [service]) == IPv4Address("203.0.113.10")
 
 
 async def test_those_that_fail_are_passed_over() -> None:
@@ -45,10 +50,19 @@ async def test_those_that_fail_are_passed_over() -> None:
         assert await egress_address(http, urls) == IPv4Address("203.0.113.7")
 
 
+async def test_a_service_that_is_reached_by_ipv6_has_no_say() -> None:
+    """A worker with both kinds of addresses is told apart from one that has no other."""
+    async with services("2001:db8::1", "203.0.113.7") as urls, httpx.AsyncClient() as http:
+        assert await egress_address(http, urls) == IPv4Address("203.0.113.7")
+
+
 @pytest.mark.parametrize(
     ("texts", "expected", "says"),
     [
-        (("", ""), Unavailable, "503"),
+        (("", ""), Unavailable, "None of the services answers: "),
+        (("203.0.113.7", "203.0.113.7", "203.0.113.8"), ConfigurationError, "203.0.113.7 and 203.0.113.8"),
+        (("10.1.2.3", "203.0.113.7"), ConfigurationError, "not a public address"),
+        (("2001:db8::1", ""), ConfigurationError, "IPv4"),
         (("203.0.113.7", "203.0.113.8"), ConfigurationError, "203.0.113.7 and 203.0.113.8"),
         (("10.1.2.3",), ConfigurationError, "not a public address"),
         (("100.64.0.1",), ConfigurationError, "not a public address"),

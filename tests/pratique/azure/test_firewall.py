@@ -1,109 +1,276 @@
-"""One address is let in under a lease, and what was there before stays."""
+"""A lease is recorded on the vault with its rule, and what was there before stays."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
-from pratique.azure.firewall import Firewall, Opening, close_firewall, firewall, open_firewall
+from pratique.azure.firewall import Firewall, erase_leases, firewall, record_lease, recorded
 from pratique.azure.session import AzureSession
-from pratique.errors import NetworkDenied, NotFound
-from tests.pratique.azure.vaults import make_vault
+from pratique.errors import Conflict, NetworkDenied, NotFound, PermissionDenied, Unavailable
+from pratique.lease import Lease
+from sandbox.core.faults import StandingFault
+from sandbox.scenario import Identity, Scenario, Timings
+from sandbox.tenant import CLUSTER_GROUP
+from tests.conftest import RunningSandbox, StartSandbox
+from tests.pratique.azure.vaults import NAME, make_vault
 
 HOME = IPv4Address("203.0.113.10")
 RULE = f"{HOME}/32"
+PATCH: dict[str, Any] = {"method": "PATCH", "path": "*/vaults/*"}
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 
-def lease(name: str, address: IPv4Address = HOME) -> tuple[str, str]:
-    return f"pratique-lease-{name}", json.dumps({"address": str(address), "owner": name})
+def lease(name: str, address: IPv4Address | None = None) -> Lease:
+    return Lease(name, f"run {name}", datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30), address)
 
 
-async def test_opened_and_closed_again(session: AzureSession) -> None:
+async def test_recorded_and_erased(session: AzureSession) -> None:
     """Rule and tag come together and go together; other rules and tags are as before."""
     vault = await make_vault(session, "198.51.100.0/24")
     before = await firewall(session, vault)
-    assert await open_firewall(session, vault, HOME, lease("a")) == Opening(RULE, True)
+    mine = await record_lease(session, vault, lease("a"), HOME)
+    assert mine.address == HOME
     during = await firewall(session, vault)
     assert set(during.ip_rules) == {"198.51.100.0/24", RULE}
-    assert during.lease_tags == dict([lease("a")])
+    assert during.lease_tags == {mine.tag_name: mine.tag_value}
     assert during.tags["team"] == "platform"
-    await close_firewall(session, vault, HOME, "pratique-lease-a")
+    assert recorded(during, mine)
+    await erase_leases(session, vault, {mine.tag_name})
     assert await firewall(session, vault) == before
 
 
-async def test_opening_and_closing_twice_is_like_once(session: AzureSession) -> None:
-    """A second attempt after a lost answer changes nothing."""
+async def test_twice_is_like_once(session: AzureSession) -> None:
+    """A second attempt changes nothing, and a renewed lease only its record."""
     vault = await make_vault(session)
+    first = await record_lease(session, vault, lease("a"), HOME)
+    assert await record_lease(session, vault, first, HOME) == first
+    renewed = await record_lease(session, vault, replace(first, expires=first.expires + timedelta(minutes=5)), HOME)
+    wall = await firewall(session, vault)
+    assert (wall.ip_rules, wall.lease_tags) == ((RULE,), {first.tag_name: renewed.tag_value})
     for _ in range(2):
-        assert await open_firewall(session, vault, HOME, lease("a")) == Opening(RULE, True)
-    assert (await firewall(session, vault)).ip_rules == (RULE,)
-    for _ in range(2):
-        await close_firewall(session, vault, HOME, "pratique-lease-a")
+        await erase_leases(session, vault, {first.tag_name})
     assert (await firewall(session, vault)).ip_rules == ()
 
 
 @pytest.mark.parametrize("rule", [RULE, "203.0.113.0/24"])
 async def test_a_rule_that_was_there_is_left_alone(session: AzureSession, rule: str) -> None:
-    """It is not ours, whether it is as narrow or wider: no tag is written, and closing removes nothing."""
+    """It is not ours, whether it is as narrow or wider: the record names no address, and its end removes no rule."""
     vault = await make_vault(session, rule)
-    assert await open_firewall(session, vault, HOME, lease("a")) == Opening(rule, False)
-    assert (await firewall(session, vault)).lease_tags == {}
-    await close_firewall(session, vault, HOME, "pratique-lease-a")
-    assert (await firewall(session, vault)).ip_rules == (rule,)
+    mine = await record_lease(session, vault, lease("a"), HOME)
+    assert mine.address is None
+    assert recorded(await firewall(session, vault), mine)
+    await erase_leases(session, vault, {mine.tag_name})
+    after = await firewall(session, vault)
+    assert (after.ip_rules, after.lease_tags) == ((rule,), {})
 
 
-async def test_two_leases_share_an_address(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule goes with the last of them."""
-    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0)
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_two_leases_share_an_address(session: AzureSession, order: str) -> None:
+    """The rule goes with the last of them, whichever that is."""
     vault = await make_vault(session)
-    for name in ("a", "b"):
-        assert await open_firewall(session, vault, HOME, lease(name)) == Opening(RULE, True)
-    await close_firewall(session, vault, HOME, "pratique-lease-a")
+    tags = {name: (await record_lease(session, vault, lease(name), HOME)).tag_name for name in "ab"}
+    await erase_leases(session, vault, {tags[order[0]]})
     assert (await firewall(session, vault)).ip_rules == (RULE,)
-    await close_firewall(session, vault, HOME, "pratique-lease-b")
+    await erase_leases(session, vault, {tags[order[1]]})
     assert (await firewall(session, vault)).ip_rules == ()
 
 
-async def test_a_lease_without_an_address_takes_no_rule_along(session: AzureSession) -> None:
-    """Its tag goes and every rule stays."""
+async def test_leases_erased_together(session: AzureSession) -> None:
+    """One PATCH ends several, with the rules that none but them needed."""
     vault = await make_vault(session)
-    await open_firewall(session, vault, HOME, lease("a"))
-    await close_firewall(session, vault, None, "pratique-lease-a")
+    addresses = {"a": HOME, "b": HOME, "c": IPv4Address("198.51.100.7"), "d": IPv4Address("198.51.100.7")}
+    tags = {name: (await record_lease(session, vault, lease(name), a)).tag_name for name, a in addresses.items()}
+    await erase_leases(session, vault, {tags["a"], tags["b"], tags["c"]})
+    after = await firewall(session, vault)
+    assert (after.ip_rules, set(after.lease_tags)) == (("198.51.100.7/32",), {tags["d"]})
+
+
+async def test_a_lease_without_a_rule(session: AzureSession) -> None:
+    """Its tag comes and goes; no rule does."""
+    vault = await make_vault(session, RULE)
+    mine = await record_lease(session, vault, lease("a"), None)
+    assert set((await firewall(session, vault)).lease_tags) == {mine.tag_name}
+    await erase_leases(session, vault, {mine.tag_name})
     after = await firewall(session, vault)
     assert (after.ip_rules, after.lease_tags) == ((RULE,), {})
 
 
-async def test_writers_at_once_lose_nothing(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each reads back what it wrote, and writes again when another one's PATCH has undone it."""
-    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.3)
+async def test_only_what_was_named_is_erased(session: AzureSession) -> None:
+    """A tag that is no lease's stays, even when somebody asks for it."""
     vault = await make_vault(session)
-    addresses = [IPv4Address(f"198.51.100.{number}") for number in range(3)]
-    opened = [
-        open_firewall(session, vault, address, lease(str(number), address)) for number, address in enumerate(addresses)
-    ]
-    await asyncio.gather(*opened)
-    assert set((await firewall(session, vault)).ip_rules) == {f"{address}/32" for address in addresses}
-    closed = [close_firewall(session, vault, a, f"pratique-lease-{number}") for number, a in enumerate(addresses)]
-    await asyncio.gather(*closed)
+    await erase_leases(session, vault, {"team", "pratique-lease-absent"})
+    assert (await firewall(session, vault)).tags == {"team": "platform"}
+
+
+async def test_writers_at_once_lose_nothing(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each erasure reads back what it wrote, and writes again when another one's PATCH has undone it."""
+    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.5)
+    vault = await make_vault(session, "192.0.2.1/32")
+    addresses = [IPv4Address(f"198.51.100.{number}") for number in range(4)]
+    leases = [await record_lease(session, vault, lease(str(number)), a) for number, a in enumerate(addresses)]
+    await asyncio.gather(*[erase_leases(session, vault, {one.tag_name}) for one in leases])
     after = await firewall(session, vault)
-    assert (after.ip_rules, after.lease_tags) == ((), {})
+    assert (after.ip_rules, after.tags) == (("192.0.2.1/32",), {"team": "platform"})
+
+
+class Interleaved:
+    """A first writer whose PATCH is held up between its GET and its effect, until the clock jumps."""
+
+    def __init__(self, start_sandbox: StartSandbox) -> None:
+        self.sandbox: RunningSandbox = start_sandbox(speed=60)
+
+    def hold(self) -> StandingFault:
+        return self.sandbox.azure.faults.add(kind="slow", seconds=3600, **PATCH)
+
+    async def until(self, fault: StandingFault, matches: int) -> None:
+        async with asyncio.timeout(20):
+            while fault.matched < matches:  # noqa: ASYNC110  # it happens in the sandbox's thread
+                await asyncio.sleep(0.005)
+
+    async def release(self) -> None:
+        await asyncio.to_thread(self.sandbox.control, "POST", "/clock", json={"jump": 3600})
+
+
+async def test_a_record_that_was_overwritten_is_seen(start_sandbox: StartSandbox) -> None:
+    """A writer that read before and writes after takes the record away, rule and tag together; it can be told."""
+    between = Interleaved(start_sandbox)
+    async with AzureSession.open() as session:
+        vault = await make_vault(session)
+        held = between.hold()
+        slow = asyncio.create_task(record_lease(session, vault, lease("slow"), IPv4Address("198.51.100.7")))
+        await between.until(held, 1)
+        mine = await record_lease(session, vault, lease("quick"), HOME)
+        await between.release()
+        theirs = await slow
+        wall = await firewall(session, vault)
+        assert recorded(wall, theirs)
+        assert not recorded(wall, mine)
+        assert RULE not in wall.ip_rules
+        assert await record_lease(session, vault, mine, HOME) == mine
+        wall = await firewall(session, vault)
+        assert recorded(wall, mine)
+        assert recorded(wall, theirs)
+
+
+async def test_a_lease_that_comes_back_is_erased_again(
+    start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow writer writes an erased tag back with its own: the erasure waits for that, and repeats itself."""
+    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.5)
+    between = Interleaved(start_sandbox)
+    async with AzureSession.open() as session:
+        vault = await make_vault(session)
+        mine = await record_lease(session, vault, lease("quick"), HOME)
+        held = between.hold()
+        slow = asyncio.create_task(record_lease(session, vault, lease("slow"), IPv4Address("198.51.100.7")))
+        await between.until(held, 1)
+        erased = asyncio.create_task(erase_leases(session, vault, {mine.tag_name}))
+        await between.until(held, 2)
+        await between.release()
+        theirs = await slow
+        await erased
+        after = await firewall(session, vault)
+        assert (after.ip_rules, set(after.lease_tags)) == (("198.51.100.7/32",), {theirs.tag_name})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "reset-after"},
+        {"kind": "reset-before"},
+        {"kind": "status", "status": 503, "times": 2},
+        {"kind": "status", "status": 409},
+        {"kind": "status", "status": 429, "retry_after": 0},
+    ],
+    ids=lambda fault: str(fault.get("status", fault["kind"])),
+)
+async def test_a_patch_that_fails_is_made_again(
+    session: AzureSession, sandbox: RunningSandbox, fault: dict[str, Any]
+) -> None:
+    """From a fresh reading, never by repeating the old request; an answer that is lost is no failure."""
+    vault = await make_vault(session)
+    standing = sandbox.azure.faults.add(**fault, **PATCH)
+    mine = await record_lease(session, vault, lease("a"), HOME)
+    assert standing.hits
+    assert recorded(await firewall(session, vault), mine)
+
+
+async def test_a_vault_that_keeps_refusing(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """After a few refusals in a row Azure's own words are the error."""
+    vault = await make_vault(session)
+    sandbox.azure.faults.add(kind="status", status=503, times=None, **PATCH)
+    with pytest.raises(Unavailable, match="503"):
+        await record_lease(session, vault, lease("a"), HOME)
+
+
+async def test_somebody_who_keeps_undoing(
+    session: AzureSession, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that never stays is a conflict, which says where to look for the other writer."""
+    monkeypatch.setattr("pratique.azure.firewall.ATTEMPTS", 2)
+    vault = await make_vault(session)
+    change = sandbox.azure.resources.put
+
+    def undo(document: dict[str, Any]) -> dict[str, Any]:
+        return change({**document, "tags": {"team": "platform"}})
+
+    monkeypatch.setattr(sandbox.azure.resources, "put", undo)
+    with pytest.raises(Conflict, match="az monitor activity-log"):
+        await record_lease(session, vault, lease("a"), HOME)
+
+
+async def test_without_the_right_to_write(start_sandbox: StartSandbox) -> None:
+    """The remedy names the action."""
+    sandbox = start_sandbox(
+        Scenario(identity=Identity(roles=("Contributor", "Reader")), timings=Timings(role_assignment=0))
+    )
+    async with AzureSession.open() as session:
+        vault = await make_vault(session)
+        contributor = sandbox.azure.access.role("Contributor")
+        for held in sandbox.azure.access.assignments():
+            if contributor is not None and held.role_guid == contributor.guid:
+                sandbox.azure.access.unassign(held.id)
+        with pytest.raises(PermissionDenied) as refused:
+            await record_lease(session, vault, lease("a"), HOME)
+    assert "Microsoft.KeyVault/vaults/write" in refused.value.remedy
 
 
 async def test_a_private_vault_is_not_opened(session: AzureSession) -> None:
-    """No rule helps where public access is off, and the message says what does."""
+    """No rule helps where public access is off, and the message says what does; a lease without a rule is recorded."""
     vault = await make_vault(session, publicNetworkAccess="Disabled")
     with pytest.raises(NetworkDenied, match="private link"):
-        await open_firewall(session, vault, HOME, lease("a"))
+        await record_lease(session, vault, lease("a"), HOME)
+    await record_lease(session, vault, lease("a"), None)
+    assert len((await firewall(session, vault)).lease_tags) == 1
 
 
-async def test_an_open_vault_needs_no_rule(session: AzureSession) -> None:
-    """Nothing is written where everybody is let in."""
-    vault = await make_vault(session, networkAcls={"bypass": "AzureServices", "defaultAction": "Allow"})
-    assert await open_firewall(session, vault, HOME, lease("a")) == Opening("", False)
-    assert (await firewall(session, vault)).lease_tags == {}
+@pytest.mark.parametrize("acls", [{"bypass": "AzureServices", "defaultAction": "Allow"}, None])
+async def test_an_open_vault_stays_open(session: AzureSession, acls: dict[str, str] | None) -> None:
+    """Where everybody is let in there is no rule, and the record closes nothing."""
+    vault = await make_vault(session, networkAcls=acls)
+    mine = await record_lease(session, vault, lease("a"), HOME)
+    wall = await firewall(session, vault)
+    assert (mine.address, wall.ip_rules, wall.default_action) == (None, (), "Allow")
+    assert set(wall.lease_tags) == {mine.tag_name}
+
+
+async def test_networks_and_bypass_stay(session: AzureSession) -> None:
+    """The PATCH carries along what else stands in the vault's network rules."""
+    subnet = f"/subscriptions/{session.subscription_id}/resourceGroups/g/providers/x/subnets/y"
+    acls = {"bypass": "None", "defaultAction": "Deny", "virtualNetworkRules": [{"id": subnet}]}
+    vault = await make_vault(session, networkAcls=acls)
+    await record_lease(session, vault, lease("a"), HOME)
+    found = (await session.vaults.vaults.get(CLUSTER_GROUP, NAME)).properties.network_acls
+    assert found is not None
+    assert found.bypass == "None"
+    assert [rule.id for rule in found.virtual_network_rules or ()] == [subnet]
 
 
 async def test_no_vault(session: AzureSession) -> None:
@@ -113,19 +280,11 @@ async def test_no_vault(session: AzureSession) -> None:
         await firewall(session, f"{vault}-gone")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("mine", json.dumps({"address": str(HOME)})),
-        ("pratique-lease-a", json.dumps({"address": "198.51.100.1"})),
-        ("pratique-lease-a", json.dumps({"address": str(HOME), "owner": "x" * 256})),
-        ("pratique-lease-a", "no JSON"),
-    ],
-)
-async def test_what_is_no_lease_tag(session: AzureSession, name: str, value: str) -> None:
-    """A tag that nobody could read back as the lease of this address is not written."""
-    with pytest.raises(ValueError, match="not a lease tag"):
-        await open_firewall(session, "/irrelevant", HOME, (name, value))
+async def test_a_record_too_long_for_a_tag(session: AzureSession) -> None:
+    """Azure would refuse it: nothing is written."""
+    vault = await make_vault(session)
+    with pytest.raises(ValueError, match="too long"):
+        await record_lease(session, vault, replace(lease("a"), owner="x" * 256), HOME)
 
 
 def test_the_narrowest_rule_answers_for_an_address() -> None:

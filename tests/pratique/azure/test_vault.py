@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import current_certificate, import_certificate, probe
+from pratique.certificate.bundle import CertificateBundle, read_certificate
 from pratique.config import CERTIFICATES_OFFICER
-from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied
-from tests.conftest import RunningSandbox
+from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied, Unavailable
+from sandbox.scenario import Scenario, Timings
+from sandbox.services.keyvault.contents import Version
+from sandbox.services.keyvault.part import Vaults
+from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.azure.vaults import NAME, make_vault
-from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+from tests.pratique.certificate.issuing import NAME as SUBJECT
+from tests.pratique.certificate.issuing import issue
 
 HOME = "203.0.113.10"
-KEY = rsa.generate_private_key(65537, 2048)
-CERTIFICATE = self_signed(KEY)
-PEM = (certificate_pem(CERTIFICATE) + key_pem(KEY)).encode()
+LEAF = issue(start=datetime.now(UTC) - timedelta(days=1))
+OTHER = issue(start=datetime.now(UTC) - timedelta(days=1))
+
+
+def bundle(secret: bytes = LEAF.pem, password: str | None = None) -> CertificateBundle:
+    return read_certificate(secret, password, subject=SUBJECT)
 
 
 def grant(sandbox: RunningSandbox, vault_id: str) -> None:
@@ -44,17 +52,56 @@ async def test_behind_the_firewall_a_role_is_needed(session: AzureSession, sandb
     assert (await probe(session, NAME)).state == "open"
 
 
-async def test_a_certificate_is_imported_and_found(session: AzureSession, sandbox: RunningSandbox) -> None:
-    """Its thumbprint is the one to compare with before importing again; a second import is a second version."""
+@pytest.mark.parametrize(
+    ("secret", "password", "content_type"),
+    [
+        (LEAF.pem, None, "application/x-pem-file"),
+        (LEAF.pfx(), None, "application/x-pkcs12"),
+        (LEAF.pfx(password="open sesame"), "open sesame", "application/x-pkcs12"),
+    ],
+    ids=["PEM", "PFX", "PFX with password"],
+)
+async def test_a_certificate_is_imported_once(
+    session: AzureSession, sandbox: RunningSandbox, secret: bytes, password: str | None, content_type: str
+) -> None:
+    """What is read back is what was given, in its form; the vault that holds it gets no second version of it."""
     grant(sandbox, await make_vault(session, HOME))
     assert await current_certificate(session, NAME, "ingress") is None
-    stored = await import_certificate(session, NAME, "ingress", PEM)
-    assert stored.thumbprint == CERTIFICATE.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303  # Azure's x5t
-    assert stored.enabled
-    assert stored.expires_on == CERTIFICATE.not_valid_after_utc
+    stored, new = await import_certificate(session, NAME, "ingress", bundle(secret, password))
+    assert new
+    assert (stored.thumbprint, stored.names, stored.enabled) == (LEAF.thumbprint, (SUBJECT,), True)
+    assert stored.issued_on == LEAF.certificate.not_valid_before_utc
+    assert stored.expires_on == LEAF.certificate.not_valid_after_utc
     assert await current_certificate(session, NAME, "ingress") == stored
-    second = await import_certificate(session, NAME, "ingress", PEM)
-    assert second.version != stored.version
+    assert await import_certificate(session, NAME, "ingress", bundle(secret, password)) == (stored, False)
+    (version,) = versions(sandbox)
+    assert version.imported.content_type == content_type
+
+
+async def test_another_or_a_disabled_certificate_gets_a_new_version(
+    session: AzureSession, sandbox: RunningSandbox
+) -> None:
+    """Nobody can use a disabled version, so the same certificate is imported again."""
+    grant(sandbox, await make_vault(session, HOME))
+    first, _ = await import_certificate(session, NAME, "ingress", bundle())
+    second, new = await import_certificate(session, NAME, "ingress", bundle(OTHER.pem))
+    assert (new, second.thumbprint) == (True, OTHER.thumbprint)
+    await session.certificates(NAME).update_certificate_properties("ingress", enabled=False)
+    third, new = await import_certificate(session, NAME, "ingress", bundle(OTHER.pem))
+    assert (new, third.thumbprint, third.enabled) == (True, OTHER.thumbprint, True)
+    assert len({first.version, second.version, third.version}) == 3
+
+
+async def test_a_lost_answer_is_looked_for(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """An import that arrived although its answer did not is found; one that did not arrive may be tried again."""
+    grant(sandbox, await make_vault(session, HOME))
+    sandbox.azure.faults.add(kind="reset-after", method="POST", path="*/import")
+    stored, new = await import_certificate(session, NAME, "ingress", bundle())
+    assert (new, stored.thumbprint) == (True, LEAF.thumbprint)
+    sandbox.azure.faults.add(kind="reset-before", method="POST", path="*/import")
+    with pytest.raises(Unavailable):
+        await import_certificate(session, NAME, "ingress", bundle(OTHER.pem))
+    assert [version.imported.sha1 for version in versions(sandbox)] == [LEAF.thumbprint]
 
 
 @pytest.mark.parametrize(("rules", "expected"), [((), NetworkDenied), ((HOME,), PermissionDenied)])
@@ -64,19 +111,72 @@ async def test_a_refusal_may_pass_when_access_is_fresh(
     """Permanent for whoever did not open access just now, transient for whoever did; the key is in neither."""
     await make_vault(session, *rules)
     with pytest.raises(expected) as denied:
-        await import_certificate(session, NAME, "ingress", PEM)
+        await import_certificate(session, NAME, "ingress", bundle())
     with pytest.raises(NotYetEffective) as early:
-        await import_certificate(session, NAME, "ingress", PEM, fresh_access=True)
+        await import_certificate(session, NAME, "ingress", bundle(), fresh_access=True)
     with pytest.raises(NotYetEffective):
         await current_certificate(session, NAME, "ingress", fresh_access=True)
     assert all("PRIVATE KEY" not in str(error.value) for error in (denied, early))
 
 
-async def test_a_deleted_certificate_is_in_the_way(session: AzureSession, sandbox: RunningSandbox) -> None:
-    """The remedy is the command that recovers it."""
+async def test_a_deleted_certificate_is_recovered(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """With its versions; the same certificate needs no new one, another one does."""
     grant(sandbox, await make_vault(session, HOME))
-    await import_certificate(session, NAME, "ingress", PEM)
-    await session.certificates(NAME).delete_certificate("ingress")
+    first, _ = await import_certificate(session, NAME, "ingress", bundle())
+    delete(sandbox)
     assert await current_certificate(session, NAME, "ingress") is None
-    with pytest.raises(Conflict, match=f"az keyvault certificate recover --vault-name {NAME} --name ingress"):
-        await import_certificate(session, NAME, "ingress", PEM)
+    assert await import_certificate(session, NAME, "ingress", bundle()) == (first, False)
+    delete(sandbox)
+    _, new = await import_certificate(session, NAME, "ingress", bundle(OTHER.pem))
+    assert new
+    assert [version.imported.sha1 for version in versions(sandbox)] == [LEAF.thumbprint, OTHER.thumbprint]
+
+
+async def test_an_answer_to_the_recovery_is_lost(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """Whoever tries again finds the certificate recovered."""
+    grant(sandbox, await make_vault(session, HOME))
+    await import_certificate(session, NAME, "ingress", bundle())
+    delete(sandbox)
+    sandbox.azure.faults.add(kind="reset-after", method="POST", path="*/recover", times=None)
+    with pytest.raises(Unavailable):
+        await import_certificate(session, NAME, "ingress", bundle(OTHER.pem))
+    stored, _ = await import_certificate(session, NAME, "ingress", bundle(OTHER.pem))
+    assert stored.thumbprint == OTHER.thumbprint
+
+
+async def test_recovery_is_not_permitted(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """A conflict with the command for somebody who may, even when access is fresh: waiting would not help."""
+    vault = await make_vault(session, HOME)
+    grant(sandbox, vault)
+    await import_certificate(session, NAME, "ingress", bundle())
+    delete(sandbox)
+    sandbox.azure.faults.add(kind="status", status=403, code="Forbidden", method="POST", path="*/recover", times=None)
+    remedy = f"az keyvault certificate recover --vault-name {NAME} --name ingress"
+    with pytest.raises(Conflict, match=remedy):
+        await import_certificate(session, NAME, "ingress", bundle(), fresh_access=True)
+
+
+@pytest.mark.parametrize("doing", ["Deleted", "Recovered"])
+async def test_a_certificate_on_its_way_is_no_conflict(start_sandbox: StartSandbox, doing: str) -> None:
+    """A deletion or a recovery that is under way ends by itself."""
+    long = 10**7
+    sandbox = start_sandbox(Scenario(timings=Timings(vault_object=long)))
+    contents = sandbox.azure.part(Vaults).contents(NAME)
+    async with AzureSession.open(poll_seconds=0.05) as session:
+        grant(sandbox, await make_vault(session, HOME))
+        await import_certificate(session, NAME, "ingress", bundle())
+        contents.delete("ingress", sandbox.azure.clock.now())
+        if doing == "Recovered":
+            sandbox.control("POST", "/clock", json={"jump": long})
+            contents.recover("ingress")
+        with pytest.raises(Unavailable, match=f"ObjectIsBeing{doing}"):
+            await import_certificate(session, NAME, "ingress", bundle())
+
+
+def versions(sandbox: RunningSandbox) -> tuple[Version, ...]:
+    return sandbox.azure.part(Vaults).contents(NAME).certificate("ingress").versions
+
+
+def delete(sandbox: RunningSandbox) -> None:
+    sandbox.azure.part(Vaults).contents(NAME).delete("ingress", sandbox.azure.clock.now())
+    sandbox.control("POST", "/clock", json={"jump": sandbox.azure.scenario.timings.vault_object})

@@ -15,3 +15,11 @@ async def session(sandbox: RunningSandbox) -> AsyncIterator[AzureSession]:
     """Opened from the environment alone, as in production; only its own polling is quick."""
     async with AzureSession.open(poll_seconds=0.05) as opened:
         yield opened
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that Azure needs and the local one does not."""
+    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("pratique.vault_access.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0,) * 5)

@@ -1,0 +1,237 @@
+"""A closed vault, what stands on it before, and processes that come and go: the campaign's side of the local Azure."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from benchmarks.faults.worker import CERTIFICATE, SUBJECT, Ended, Job, Verb, Worker
+from pratique.config import CERTIFICATES_OFFICER, Access
+from pratique.vault_access import Vault
+from sandbox.azure import Azure
+from sandbox.control.invariants import invariants_document
+from sandbox.core.faults import StandingFault
+from sandbox.scenario import Identity, Scenario, Timings
+from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.vaults import VAULT_TYPE, put_vault
+from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
+from tests.conftest import RunningSandbox
+from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+
+NAME = "kv-ingress"
+ADDRESS = "203.0.113.10"
+#: The run that meets its end, and the one that goes on beside it.
+VICTIM, OTHER = "victim", "other"
+#: Longer than the victim's lease, shorter than the other's: when the sweep comes.
+LATER = 90 * 60.0
+_LEASES = {VICTIM: 60, OTHER: 240}  # minutes
+_SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
+_ORDINARY, _PIM = Access(), Access(method="pim")
+#: What activating a role takes besides: Microsoft.Authorization/roleAssignmentScheduleRequests/write.
+_IDENTITY = Identity(roles=(*Identity().roles, "User Access Administrator"))
+_AT_ONCE = Timings(role_assignment=0, firewall_rule=0)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a run finds.
+
+    :ivar rules: that somebody made for the run's address
+    :ivar role: where somebody gave the run's identity the role for ever
+    :ivar other: when another run takes a lease for the same address and identity, which goes on
+    :ivar sweep: an hour and a half later, of what has expired; or at once, of everything
+    """
+
+    name: str
+    access: Access = _ORDINARY
+    timings: Timings = _AT_ONCE
+    rules: tuple[str, ...] = ()
+    role: Literal["", "vault", "group"] = ""
+    other: Literal["", "before", "after"] = ""
+    sweep: Verb = "sweep"
+
+
+SITUATIONS = (
+    Situation("nothing"),
+    Situation("nothing, access is late", timings=Timings(role_assignment=15, firewall_rule=8)),
+    Situation("nothing, PIM", _PIM),
+    Situation("the same rule", rules=(ADDRESS,), sweep="sweep everything"),
+    Situation("a wider rule", rules=("203.0.113.0/24",)),
+    Situation("the role", role="vault"),
+    Situation("the role above, and the rule", rules=(f"{ADDRESS}/32",), role="group", sweep="sweep everything"),
+    Situation("a live lease", other="before"),
+    Situation("a live lease, PIM", _PIM, other="before"),
+    Situation("a live lease that joins", other="after"),
+)
+
+Snapshot = dict[str, Any]
+
+
+class Scene:
+    """One sandbox, set up anew for every point of the campaign.
+
+    :cvar SPEED: that it runs at: slow enough for PIM's minutes to outlast a run
+    """
+
+    SPEED = 60.0
+
+    def __init__(self, sandbox: RunningSandbox) -> None:
+        self._sandbox = sandbox
+        self._situation = SITUATIONS[0]
+        self.vault = Vault(NAME, "")
+
+    @property
+    def azure(self) -> Azure:
+        return self._sandbox.azure
+
+    @cached_property
+    def pem(self) -> bytes:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return (certificate_pem(self_signed(key, SUBJECT)) + key_pem(key)).encode()
+
+    def set(self, situation: Situation) -> None:
+        """Start again, with what the situation has."""
+        self._situation = situation
+
+        async def make() -> str:
+            await self._sandbox.sandbox.reset(Scenario(timings=situation.timings, identity=_IDENTITY))
+            return _furnish(self.azure, situation)
+
+        self.vault = replace(self.vault, id=self._sandbox.run(make()))
+        self.pass_time(LATER)  # what stands, counts
+
+    def pass_time(self, seconds: float) -> None:
+        async def jump() -> None:
+            self.azure.clock.jump(seconds)
+
+        self._sandbox.run(jump())
+
+    def snapshot(self) -> Snapshot:
+        """Everything that may let somebody in: the vault as ARM shows it, who holds what on it, what its wall does."""
+
+        async def look() -> Snapshot:
+            found: Snapshot = invariants_document(self.azure)["vaults"][NAME]
+            del found["id"]
+            return found | {"properties": (self.azure.resources.get(self.vault.id) or {}).get("properties")}
+
+        found = self._sandbox.run(look())
+        for counted in ("assignments", "ipRules"):
+            # What was taken away counts a little longer, by Azure's own doing; what was not, counts.
+            found[counted] = [one for one in found[counted] if one["state"] != "fading"]
+        return found
+
+    @property
+    def versions(self) -> int:
+        """How often the certificate was imported."""
+
+        async def look() -> int:
+            held = self.azure.part(Vaults).contents(NAME).certificates()
+            return sum(len(one.versions) for one in held if one.name == CERTIFICATE)
+
+        return self._sandbox.run(look())
+
+    def start(self, verb: Verb, owner: str, *, ahead: float = 0) -> Worker:
+        """Let a process begin; it gives its owner's name to the proxy."""
+        proxy = self._sandbox.proxy.replace("//", f"//{owner}@")
+        environment = self._sandbox.environment | {"HTTPS_PROXY": proxy, "https_proxy": proxy}
+        access = self._situation.access.model_copy(update={"lease_minutes": _LEASES.get(owner, 30)})
+        return Worker(Job(verb, environment, self.vault, access, owner, self.pem, ahead))
+
+    def do(self, verb: Verb, owner: str, *, ahead: float = 0) -> Ended:
+        """Let a process do something to its end."""
+        return self.start(verb, owner, ahead=ahead).ended() or Ended("it died", ours=False)
+
+    def sweep(self) -> Ended:
+        """One sweep, as the situation has it."""
+        if self._situation.sweep == "sweep everything":
+            return self.do("sweep everything", "sweeper")
+        self.pass_time(LATER)
+        return self.do("sweep", "sweeper", ahead=LATER)
+
+    @contextmanager
+    def fault(self, **fields: Any) -> Iterator[StandingFault]:
+        """A fault in the victim's way."""
+        faults = self.azure.faults
+
+        async def add() -> StandingFault:
+            return faults.add(client=VICTIM, **fields)
+
+        async def clear() -> None:
+            faults.clear()
+
+        yield self._sandbox.run(add())
+        self._sandbox.run(clear())
+
+    def kill(self, victim: Worker, caught: asyncio.Event) -> bool:
+        """Kill a process at the moment when it is caught, and wait until Azure has done all that it was asked for.
+
+        :returns: False when it ended without being caught
+        """
+
+        async def watch() -> None:
+            loop, gone = asyncio.get_running_loop(), asyncio.Event()
+            loop.add_reader(victim.process.sentinel, gone.set)
+            waits = {asyncio.ensure_future(event.wait()) for event in (caught, gone)}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if caught.is_set():
+                victim.process.kill()
+                await gone.wait()
+            loop.remove_reader(victim.process.sentinel)
+            for wait in waits:
+                wait.cancel()
+            while VICTIM in self._sandbox.sandbox.connected() or _asked(self.azure):  # noqa: ASYNC110  # of the kernel
+                await asyncio.sleep(0.001)
+
+        self._sandbox.run(watch())
+        return caught.is_set()
+
+    @property
+    def hit(self) -> str:
+        """The victim's request that met the fault; empty when none did."""
+        asked = [one for one in self.azure.requests.since() if one.client == VICTIM and one.fault]
+        return short(asked[0].document()) if asked else ""
+
+
+def short(request: dict[str, Any]) -> str:
+    """A request in the log, for people."""
+    path = str(request["path"]).rpartition("/providers/")[2]
+    named = re.sub("[0-9a-f]{8}-[0-9a-f-]{27}", "*", path.strip("/"))
+    return f"{request['method']} {str(request['host']).split('.')[0]}: {named}"
+
+
+def _asked(azure: Azure) -> bool:
+    """Whether something that the victim asked for is still being done."""
+    return any(one.client == VICTIM and not one.status and not one.fault for one in azure.requests.since())
+
+
+def _furnish(azure: Azure, situation: Situation) -> str:
+    """A vault with what others have made, among it what is none of the run's business. Returns its id."""
+    vault_id = f"{group_id(azure, CLUSTER_GROUP)}/providers/{VAULT_TYPE}/{NAME}"
+    rules = [{"value": rule} for rule in ("192.0.2.0/24", *situation.rules, "198.51.100.7/32")]
+    asked = {
+        "location": LOCATION,
+        "tags": {"team": "platform", "pratique-lease": "somebody's own tag"},
+        "properties": {
+            "tenantId": azure.tenant_id,
+            "sku": {"family": "A", "name": "standard"},
+            "enableRbacAuthorization": True,
+            "networkAcls": {"bypass": "AzureServices", "defaultAction": "Deny", "ipRules": rules},
+        },
+    }
+    now = azure.clock.now()
+    vault = put_vault(vault_id, asked, None, tenant_id=azure.tenant_id, api_version="", now=now)
+    vault["properties"]["provisioningState"] = "Succeeded"
+    azure.resources.put(vault)
+    assign, identity = azure.access.assign, azure.scenario.identity.object_id
+    assign(role=CERTIFICATES_OFFICER, principal_id=_SOMEBODY, scope=vault_id, at_once=True, description="A person's.")
+    if situation.role:
+        scope = vault_id if situation.role == "vault" else group_id(azure, CLUSTER_GROUP)
+        assign(role=CERTIFICATES_OFFICER, principal_id=identity, scope=scope, at_once=True)
+    return vault_id

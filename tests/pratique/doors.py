@@ -1,0 +1,149 @@
+"""A closed vault and everything that temporary access to it takes, for tests of the library."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+import httpx
+from azure.keyvault.certificates import CertificatePolicy
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pratique.azure.faults import azure_faults
+from pratique.azure.session import AzureSession
+from pratique.config import CERTIFICATES_OFFICER, Access
+from pratique.errors import NetworkDenied, NotYetEffective, PermissionDenied
+from pratique.lease import Lease, from_tags
+from pratique.revocation import sweep
+from pratique.vault_access import Vault, keep_open, open_access, temporary_vault_access, wait_until_open
+from sandbox.core.rbac import RoleAssignment
+from sandbox.scenario import Scenario, Timings
+from tests.conftest import SPEED, RunningSandbox, StartSandbox
+from tests.pratique.azure.vaults import NAME, make_vault
+from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+
+HOME = IPv4Address("203.0.113.10")
+RULE = f"{HOME}/32"
+OFFICER = CERTIFICATES_OFFICER
+#: Access that counts at once.
+PROMPT = Timings(role_assignment=0, firewall_rule=0)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What stands on the vault.
+
+    :ivar roles: names of role assignments at the vault
+    """
+
+    rules: frozenset[str]
+    tags: frozenset[str]
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Door:
+    """A vault and its keys."""
+
+    sandbox: RunningSandbox
+    session: AzureSession
+    http: httpx.AsyncClient
+    vault: Vault
+
+    def access(self, owner: str, access: Access | None = None) -> AbstractAsyncContextManager[Lease]:
+        return temporary_vault_access(self.session, self.http, self.vault, access or Access(), owner=owner)
+
+    async def open(self, owner: str, access: Access | None = None) -> Lease:
+        """Open, and never close: what a run leaves behind that is killed."""
+        access = access or Access()
+        lease = await open_access(self.session, self.http, self.vault, access, owner=owner)
+        return await wait_until_open(self.session, self.http, self.vault, access, lease)
+
+    async def use(self, lease: Lease, name: str = "ingress", access: Access | None = None) -> None:
+        """Import a certificate, and open again when that is refused."""
+
+        async def work() -> None:
+            await import_certificate(self.session, name)
+
+        await keep_open(self.session, self.http, self.vault, access or Access(), lease, work)
+
+    async def sweep_all(self) -> None:
+        await sweep(self.session, self.vault.id, everything=True)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found = self.sandbox.azure.resources.get(self.vault.id)
+        assert found is not None
+        return found
+
+    @property
+    def traces(self) -> Traces:
+        document = self.document
+        rules = document["properties"]["networkAcls"]["ipRules"]
+        return Traces(
+            frozenset(rule["value"] for rule in rules),
+            frozenset(document["tags"]),
+            frozenset(held.name for held in self.roles),
+        )
+
+    @property
+    def leases(self) -> list[Lease]:
+        return from_tags(self.document["tags"])
+
+    @property
+    def roles(self) -> list[RoleAssignment]:
+        return [held for held in self.sandbox.azure.access.assignments() if held.scope == self.vault.id]
+
+    @property
+    def versions(self) -> int:
+        """Certificates that were imported."""
+        found: dict[str, Any] = self.sandbox.control("GET", "/state")["vaults"][NAME]["certificates"]
+        return sum(one["versions"] for one in found.values())
+
+    def requests(self, method: str, part: str) -> int:
+        """How often a path with this part was asked for."""
+        found = self.sandbox.control("GET", "/requests")["requests"]
+        return sum(1 for one in found if one["method"] == method and part in one["path"])
+
+    def hold_role(self, scope: str, principal: str | None = None) -> RoleAssignment:
+        """Somebody else's grant, which counts at once."""
+        azure = self.sandbox.azure
+        who = principal or azure.scenario.identity.object_id
+        return azure.access.assign(role=OFFICER, principal_id=who, scope=scope, at_once=True)
+
+    def change(self, **properties: Any) -> None:
+        """Somebody else's change of the vault, tags among them."""
+        document = self.document
+        tags = properties.pop("tags", document["tags"])
+
+        async def put() -> None:
+            changed = {**document["properties"], **properties}
+            self.sandbox.azure.resources.put({**document, "tags": tags, "properties": changed})
+
+        self.sandbox.run(put())
+
+
+@asynccontextmanager
+async def door(
+    start_sandbox: StartSandbox, *rules: str, scenario: Scenario | None = None, speed: float = SPEED, **properties: Any
+) -> AsyncIterator[Door]:
+    """A vault with firewall rules of others, behind a sandbox of its own."""
+    sandbox = start_sandbox(scenario or Scenario(timings=PROMPT), speed=speed)
+    async with AzureSession.open(poll_seconds=0.05) as session, httpx.AsyncClient() as http:
+        vault = Vault(NAME, await make_vault(session, *rules, **properties))
+        yield Door(sandbox, session, http, vault)
+
+
+async def import_certificate(session: AzureSession, name: str = "ingress") -> None:
+    """A fresh certificate, refused as the product's own import is."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = (certificate_pem(self_signed(key)) + key_pem(key)).encode()
+    policy = CertificatePolicy(content_type="application/x-pem-file")
+    try:
+        with azure_faults("import the certificate", name):
+            await session.certificates(NAME).import_certificate(name, pem, policy=policy, retry_total=0)
+    except (NetworkDenied, PermissionDenied) as denied:
+        raise NotYetEffective(denied.attempted, denied.subject, denied.observed, "Wait.") from None

@@ -1,0 +1,288 @@
+"""Leases end: one's own, those that others could not end, and nothing else with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from pratique.azure.firewall import record_lease
+from pratique.azure.roles import Assignment, assignment_id, grant_role
+from pratique.azure.session import AzureSession
+from pratique.config import Access
+from pratique.errors import AccessNotRevoked
+from pratique.lease import TAG_PREFIX, Lease, lease_id
+from pratique.revocation import end_leases, sweep
+from pratique.vault_access import close_access
+from sandbox.scenario import Identity, Scenario
+from tests.conftest import StartSandbox
+from tests.pratique.azure.vaults import NAME
+from tests.pratique.doors import HOME, OFFICER, PROMPT, RULE, Door, Traces, door, import_certificate
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
+OTHER = IPv4Address("198.51.100.7")
+DELETE: dict[str, Any] = {"method": "DELETE", "path": "*/roleAssignments/*"}
+PATCH: dict[str, Any] = {"method": "PATCH", "path": "*/vaults/*"}
+ACTIVATION: dict[str, Any] = {"method": "PUT", "path": "*ScheduleRequests*"}
+#: What a delete lock on the vault does.
+LOCKED: dict[str, Any] = {"kind": "status", "status": 409, "code": "ScopeLocked", "times": None}
+
+
+@pytest.fixture
+async def vault(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
+    """A vault with rules, a tag and a role assignment of others."""
+    async with door(start_sandbox, "192.0.2.0/24") as opened:
+        opened.hold_role(opened.vault.id, principal=SOMEBODY)
+        yield opened
+
+
+async def expire(vault: Door, lease: Lease) -> Lease:
+    """Let a lease's time be over, in its record and, where it made the assignment, there."""
+    over = replace(lease, expires=datetime.now(UTC) - timedelta(minutes=1))
+    vault.change(tags={**vault.document["tags"], over.tag_name: over.tag_value})
+    for held in vault.roles:
+        if lease.id in str(held.description):
+            held.description = over.description
+    return over
+
+
+async def test_a_sweep(vault: Door) -> None:
+    """What is over its time is ended, whoever took it; what is not goes on, and both are told."""
+    before = vault.traces
+    dead = Lease("0123456789ab", "dead", datetime.now(UTC) - timedelta(minutes=1))
+    await record_lease(vault.session, vault.vault.id, dead, OTHER)
+    assert vault.traces.rules == before.rules | {f"{OTHER}/32"}
+    async with vault.access("alive") as alive:
+        swept = await sweep(vault.session, vault.vault.id)
+        assert [lease.id for lease in swept.ended] == [dead.id]
+        assert [lease.id for lease in swept.left] == [alive.id]
+        assert vault.traces.rules == before.rules | {RULE}
+        await import_certificate(vault.session)
+    assert vault.traces == before
+    assert await sweep(vault.session, vault.vault.id) == replace(swept, ended=(), left=())
+
+
+async def test_a_sweep_leaves_what_the_living_share(vault: Door) -> None:
+    """The dead run made rule and assignment; a live one uses both, and they go with it."""
+    before = vault.traces
+    dead = await vault.open("dead")
+    async with vault.access("alive") as alive:
+        await expire(vault, dead)
+        swept = await sweep(vault.session, vault.vault.id)
+        assert [lease.id for lease in swept.ended] == [dead.id]
+        assert [lease.id for lease in swept.left] == [alive.id]
+        assert vault.traces.rules == before.rules | {RULE}
+        assert alive.assignment in vault.traces.roles
+        await import_certificate(vault.session)
+    assert vault.traces == before
+
+
+async def test_sweeps_side_by_side(vault: Door) -> None:
+    """Each may find what the others are ending; together they leave nothing."""
+    before = vault.traces
+    for name in ("one", "two", "three"):
+        await expire(vault, await vault.open(name))
+    await asyncio.gather(*[sweep(vault.session, vault.vault.id) for _ in range(5)])
+    assert vault.traces == before
+
+
+async def test_everything(vault: Door) -> None:
+    """On demand the living are shut out as well; they open again, and still leave nothing behind."""
+    before = vault.traces
+    async with vault.access("alive") as alive:
+        swept = await sweep(vault.session, vault.vault.id, everything=True)
+        assert [lease.id for lease in swept.ended] == [alive.id]
+        assert vault.traces == before
+        await vault.use(alive)
+    assert vault.traces == before
+
+
+async def _made(vault: Door, expires: datetime) -> Lease:
+    """An assignment whose maker died before its record was written."""
+    caller = await vault.session.caller()
+    lease = Lease(lease_id("dead", vault.vault.id), "dead", expires, None, "5d3f7f0e-9a3c-4c44-8a0f-0d6c8f6f7a11")
+    await grant_role(
+        vault.session, vault.vault.id, OFFICER, caller, name=lease.assignment, description=lease.description
+    )
+    return lease
+
+
+async def test_an_assignment_without_a_record(vault: Door) -> None:
+    """Its description is record enough: ended when its time is over."""
+    before = vault.traces
+    lease = await _made(vault, datetime.now(UTC) - timedelta(minutes=1))
+    assert [one.id for one in (await sweep(vault.session, vault.vault.id)).ended] == [lease.id]
+    assert vault.traces == before
+
+
+async def test_an_assignment_that_is_just_being_recorded(vault: Door) -> None:
+    """It looks as if its maker had died: a sweep leaves it until its time is over, and everything means everything."""
+    before = vault.traces
+    lease = await _made(vault, datetime.now(UTC) + timedelta(minutes=5))
+    swept = await sweep(vault.session, vault.vault.id)
+    assert ([one.id for one in swept.ended], [one.id for one in swept.left]) == ([], [lease.id])
+    assert len(vault.traces.roles) == len(before.roles) + 1
+    await vault.sweep_all()
+    assert vault.traces == before
+
+
+async def test_an_assignment_whose_maker_is_gone(vault: Door) -> None:
+    """It goes with the last lease that names it, although another one's record is in its description."""
+    before = vault.traces
+    await vault.open("first")
+    await vault.open("second")
+    for owner in ("first", "second"):
+        assert len(vault.traces.roles) == len(before.roles) + 1
+        assert [one.owner for one in await close_access(vault.session, vault.vault, owner)][-1] == owner
+    assert vault.traces == before
+
+
+async def test_a_list_that_lags(vault: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An assignment that the list does not show yet is revoked by its name, and proven gone by it."""
+
+    async def empty(session: AzureSession, scope: str) -> list[Assignment]:
+        return []
+
+    before = vault.traces
+    await vault.open("run")
+    monkeypatch.setattr("pratique.azure.roles.list_assignments", empty)
+    await close_access(vault.session, vault.vault, "run")
+    assert vault.traces == before
+
+
+async def test_a_damaged_record(vault: Door) -> None:
+    """What nobody can read is swept; a rule that nobody can tell whose it is stays."""
+    vault.change(tags={**vault.document["tags"], f"{TAG_PREFIX}0123": "nonsense"})
+    before = vault.traces
+    assert [one.id for one in (await sweep(vault.session, vault.vault.id)).ended] == ["0123"]
+    assert vault.traces == replace(before, tags=before.tags - {f"{TAG_PREFIX}0123"})
+
+
+async def test_nothing_of_others(vault: Door) -> None:
+    """Rules, tags and assignments that no lease of ours made are there after everything was ended."""
+    vault.change(tags={"team": "platform", "pratique": "no lease", "lease": "no prefix"})
+    before = vault.traces
+    await vault.sweep_all()
+    assert vault.traces == before
+
+
+@pytest.mark.parametrize("kind", ["status", "reset-before", "reset-after"])
+@pytest.mark.parametrize(
+    "request_", [DELETE, PATCH, {"method": "GET", "path": "*/vaults/*"}], ids=lambda r: r["method"]
+)
+async def test_a_request_that_fails_once(vault: Door, request_: dict[str, Any], kind: str) -> None:
+    """Whatever fails, applied or not, the access ends."""
+    before = vault.traces
+    await vault.open("run")
+    standing = vault.sandbox.azure.faults.add(kind=kind, **request_)
+    await close_access(vault.session, vault.vault, "run")
+    assert standing.hits == 1
+    assert vault.traces == before
+
+
+async def _fails(vault: Door) -> AccessNotRevoked:
+    with pytest.raises(AccessNotRevoked) as told:
+        await close_access(vault.session, vault.vault, "run")
+    return told.value
+
+
+async def test_the_role_cannot_be_taken_back(vault: Door) -> None:
+    """The other half is gone; the command for what is left is exact; nothing is lost once the reason is."""
+    before = vault.traces
+    lease = await vault.open("run")
+    vault.sandbox.azure.faults.add(**LOCKED, **DELETE)
+    error = await _fails(vault)
+    assert "ScopeLocked" in error.observed
+    assert error.remedy == f"ACT NOW: az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert (vault.traces.rules, vault.traces.tags) == (before.rules, before.tags)
+    vault.sandbox.azure.faults.clear()
+    await expire(vault, lease)
+    await sweep(vault.session, vault.vault.id)
+    assert vault.traces == before
+
+
+async def test_the_rule_cannot_be_taken_back(vault: Door) -> None:
+    """The role is gone all the same; rule and tag are named, and the next sweep finds them."""
+    before = vault.traces
+    lease = await vault.open("run")
+    vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
+    error = await _fails(vault)
+    rule = f"az keyvault network-rule remove -n {NAME} --ip-address {HOME}"
+    assert error.remedy == f"ACT NOW: {rule}; az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
+    assert vault.traces.roles == before.roles
+    vault.sandbox.azure.faults.clear()
+    await vault.sweep_all()
+    assert vault.traces == before
+
+
+async def test_what_others_need_is_not_to_be_taken_back_by_hand(vault: Door) -> None:
+    """A rule and a role that a live run shares are in no command."""
+    lease = await vault.open("run")
+    async with vault.access("alive"):
+        vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
+        error = await _fails(vault)
+        vault.sandbox.azure.faults.clear()
+    assert error.remedy == f"ACT NOW: az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
+
+
+async def test_a_vault_that_cannot_be_read(vault: Door) -> None:
+    """Nobody knows what stands: the commands show it."""
+    await vault.open("run")
+    vault.sandbox.azure.faults.add(kind="status", status=403, method="GET", path="*/vaults/*", times=None)
+    error = await _fails(vault)
+    assert f"az keyvault show -n {NAME}" in error.remedy
+    assert f"az role assignment list --scope {vault.vault.id}" in error.remedy
+
+
+async def test_a_worker_that_may_not_revoke_and_had_nothing_to(start_sandbox: StartSandbox) -> None:
+    """A right that is missing is no alarm where there is nothing to revoke."""
+    reader = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor",)))
+    async with door(start_sandbox, scenario=reader) as vault:
+        lease = Lease(lease_id("run", vault.vault.id), "run", datetime.now(UTC), None, SOMEBODY)
+        await record_lease(vault.session, vault.vault.id, lease, HOME)
+        await close_access(vault.session, vault.vault, "run")
+        assert vault.traces == Traces(frozenset(), frozenset({"team"}), frozenset())
+
+
+@pytest.fixture
+async def managed(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
+    """A vault whose roles are given for a time."""
+    administrator = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor", "User Access Administrator")))
+    async with door(start_sandbox, scenario=administrator, speed=60) as opened:
+        yield opened
+
+
+async def test_an_activation_of_the_dead(managed: Door) -> None:
+    """It is ended by its request, which the record names."""
+    before = managed.traces
+    await managed.open("run", Access(method="pim"))
+    managed.sandbox.azure.faults.add(kind="reset-after", **ACTIVATION)
+    await managed.sweep_all()
+    assert managed.traces == before
+
+
+async def test_an_activation_that_cannot_be_ended(managed: Door) -> None:
+    """It is told, although Azure will end it by itself."""
+    await managed.open("run", Access(method="pim"))
+    managed.sandbox.azure.faults.add(kind="status", status=403, times=None, **ACTIVATION)
+    with pytest.raises(AccessNotRevoked, match="403"):
+        await managed.sweep_all()
+    assert managed.leases == []
+
+
+async def test_only_those_that_are_picked(vault: Door) -> None:
+    """Leases end one by one, too."""
+    before = vault.traces
+    one, two = await vault.open("one"), await vault.open("two")
+    ended = await end_leases(vault.session, vault.vault.id, which=lambda lease: lease.id == two.id)
+    assert [lease.id for lease in ended] == [two.id]
+    assert [lease.id for lease in vault.leases] == [one.id]
+    await vault.sweep_all()
+    assert vault.traces == before
