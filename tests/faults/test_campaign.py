@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_fault_in_the_way(scene: Scene, kind: str, number: int) -> None:
 
 def test_the_campaign_would_notice() -> None:
     """Whatever differs is told with its place, lists without regard to their order."""
-    before = {"tags": {"team": "platform"}, "rules": [{"value": "a"}, {"value": "b"}], "action": "Deny"}
+    before: dict[str, Any] = {"tags": {"team": "platform"}, "rules": [{"value": "a"}, {"value": "b"}], "action": "Deny"}
     after = {"tags": {"team": "platform", "lease": "x"}, "rules": [{"value": "b"}], "action": "Deny"}
     assert difference(before, before | {"rules": before["rules"][::-1]}) == ()
     assert difference(before, after) == (
