@@ -33,7 +33,8 @@ def main() -> int:
                 print(f"{point.name}: {point.outcome} {point.request}", *point.broken, sep="\n    ", flush=True)
     print(tally.table())
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{len(tally.points)} points in {minutes:.1f} minutes, {len(tally.broken)} with a broken invariant")
+    told = f"{len(tally.points)} points, {tally.hit} of them hit, in {minutes:.1f} minutes"
+    print(f"\n{told}: {len(tally.broken)} with a broken invariant")
     return 1 if tally.broken else 0
 
 

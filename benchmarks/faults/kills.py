@@ -1,7 +1,8 @@
 """Kill -9 at every request of a run, before its effect and after: one sweep, and everything is as it was.
 
 The run is a process with real SDKs; the local Azure holds the request (:mod:`sandbox.core.faults`) and so tells the
-moment. Whoever goes on beside it keeps the access, and in the end takes it away.
+moment. Whoever goes on beside it keeps the access, and in the end takes it away. A sweep may die as well: another one
+ends its work.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.faults.points import Point, difference
-from benchmarks.faults.scene import LATER, OTHER, SITUATIONS, VICTIM, Scene, Situation, Snapshot
+from benchmarks.faults.scene import DEAD, LATER, OTHER, SITUATIONS, VICTIM, Scene, Situation, Snapshot
 
 PART = "kill -9 at a request"
 #: Faults that hold a request, by when.
@@ -35,8 +36,12 @@ def kill(scene: Scene, situation: Situation, moment: str, number: int) -> Point:
     if situation.other == "before":
         do("the other opens", scene.do("open", OTHER).text)
         before = scene.snapshot()
+    if situation.other == "dead":
+        do("the dead one opened", scene.do("open", DEAD).text)
+        scene.pass_time(LATER)
     with scene.fault(kind=MOMENTS[moment], nth=number) as standing:
-        victim = scene.start("run", VICTIM)
+        sweeps = situation.other == "dead"
+        victim = scene.start("sweep", VICTIM, ahead=LATER) if sweeps else scene.start("run", VICTIM)
         killed = scene.kill(victim, standing.caught)
         ended = victim.ended()
     if not killed:
@@ -50,7 +55,7 @@ def kill(scene: Scene, situation: Situation, moment: str, number: int) -> Point:
         broken += _lost(swept, left)
     else:
         broken += difference(before, swept)
-    if situation.other:
+    if situation.other in ("before", "after"):
         do("the other, still let in", scene.do("enter", OTHER, ahead=LATER).text)
         do("the other closes", scene.do("close", OTHER, ahead=LATER).text)
         broken += difference(pristine, scene.snapshot())

@@ -39,12 +39,17 @@ class Tally:
     def broken(self) -> list[Point]:
         return [point for point in self.points if point.broken]
 
+    @property
+    def hit(self) -> int:
+        """How many met their fault; the others ended before."""
+        return sum(1 for point in self.points if point.request)
+
     def table(self) -> str:
         """Points and outcomes for people: by group, and by the request that was hit."""
         lines: list[str] = []
         for part in dict.fromkeys(point.part for point in self.points):
             of_part = [point for point in self.points if point.part == part]
-            lines += ["", f"{part:<60} points  broken  outcomes"]
+            lines += ["", f"{part:<88} points  broken  outcomes"]
             lines += _lines(of_part, [point.group for point in of_part])
             lines += ["  by request:", *_lines(of_part, [point.request or "none: it had ended" for point in of_part])]
         return "\n".join(lines)
@@ -56,7 +61,7 @@ def _lines(points: list[Point], keys: list[str]) -> Iterator[str]:
         outcomes = Counter(point.outcome for point in those)
         told = ", ".join(f"{outcome} {times}" for outcome, times in outcomes.most_common())
         broken = sum(1 for point in those if point.broken)
-        yield f"  {key:<58} {len(those):>6}  {broken:>6}  {told}"
+        yield f"  {key:<86} {len(those):>6}  {broken:>6}  {told}"
 
 
 def difference(expected: Snapshot, found: Snapshot) -> tuple[str, ...]:

@@ -18,7 +18,12 @@ from unittest.mock import patch
 
 import httpx
 from prefect.logging.handlers import PrefectConsoleHandler
-from prefect.settings import PREFECT_HOME, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.settings import (
+    PREFECT_HOME,
+    PREFECT_LOCAL_STORAGE_PATH,
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    temporary_settings,
+)
 from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.faults.points import Point
@@ -184,7 +189,11 @@ def _unfinished(world: World, case: Case) -> list[str]:
 def preparations(folder: Path) -> Iterator[tuple[Preparations, Path]]:
     """A Prefect server, and a sandbox at which this process's environment points. The second is Prefect's home."""
     home = folder / "prefect"
-    settings = {PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
+    settings = {
+        PREFECT_HOME: home,
+        PREFECT_LOCAL_STORAGE_PATH: home / "storage",
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+    }
     with contextlib.ExitStack() as stack:
         # The server starts before there is a proxy.
         stack.enter_context(temporary_settings(settings))

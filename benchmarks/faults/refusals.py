@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.faults.points import Point, difference
-from benchmarks.faults.scene import SITUATIONS, VICTIM, Scene, Situation
+from benchmarks.faults.scene import LATER, OTHER, SITUATIONS, VICTIM, Scene, Situation
+from benchmarks.faults.worker import Ended
 
 PART = "a fault at a request"
 KINDS: dict[str, dict[str, Any]] = {
@@ -24,34 +25,45 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def choices() -> Iterator[tuple[Situation, str]]:
-    for situation in SITUATIONS[:1]:
-        for kind in KINDS:
-            yield situation, kind
+    for situation in SITUATIONS:
+        if situation.name in ("nothing", "nothing, PIM", "a live lease"):
+            for kind in KINDS:
+                yield situation, kind
 
 
 def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
     """Put a fault in the way of one request; look what is left; run again."""
     scene.set(situation)
+    pristine, broken = scene.snapshot(), list[str]()
+    if situation.other:
+        broken += filter(None, [scene.do("open", OTHER).text])
     before = scene.snapshot()
-    broken: list[str] = []
     with scene.fault(**KINDS[kind], nth=number) as standing:
         ended = scene.do("run", VICTIM)
-    if not ended.ours:
-        broken.append(f"not an error of ours: {ended.text}")
-    if not ended.error and scene.versions != 1:
-        broken.append(f"it succeeded, and {scene.versions} certificates were imported")
-    if not standing.hits and ended.error:
-        broken.append(f"without a fault: {ended.text}")
+    broken += _unlike_a_run(ended, scene.versions, hit=bool(standing.hits))
     outcome = ended.error or "succeeded"
+    scene.pass_time(LATER)  # what PIM does not end before its fifth minute ends by itself
     if difference(before, scene.snapshot()):
         outcome += " + sweep"
         if ended.error != "AccessNotRevoked":
             broken += ["left in silence:", *difference(before, scene.snapshot())]
-        broken += filter(None, [scene.sweep().text])
+        broken += filter(None, [scene.do("sweep", "sweeper", ahead=LATER).text])
     broken += difference(before, scene.snapshot())
-    broken += filter(None, [scene.do("run", "second").text])
-    broken += difference(before, scene.snapshot())
+    broken += filter(None, [scene.do("run", "second", ahead=LATER).text])
     if scene.versions != 1:
         broken.append(f"after a second run {scene.versions} certificates were imported")
+    if situation.other:
+        broken += filter(None, [scene.do("close", OTHER, ahead=LATER).text])
+    scene.pass_time(LATER)
+    broken += difference(pristine, scene.snapshot())
     name = f"--part faults --situation '{situation.name}' --kind '{kind}' --at {number}"
-    return Point(PART, kind, name, outcome, scene.hit, tuple(broken))
+    return Point(PART, f"{situation.name}: {kind}", name, outcome, scene.hit, tuple(broken))
+
+
+def _unlike_a_run(ended: Ended, versions: int, *, hit: bool) -> Iterator[str]:
+    if not ended.ours:
+        yield f"not an error of ours: {ended.text}"
+    if not ended.error and versions != 1:
+        yield f"it succeeded, and {versions} certificates were imported"
+    if ended.error and not hit:
+        yield f"without a fault: {ended.text}"

@@ -27,13 +27,12 @@ from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
 NAME = "kv-ingress"
 ADDRESS = "203.0.113.10"
-#: The run that meets its end, and the one that goes on beside it.
-VICTIM, OTHER = "victim", "other"
-#: Longer than the victim's lease, shorter than the other's: when the sweep comes.
+#: The process that meets its end, a run that goes on beside it, and one that has died before.
+VICTIM, OTHER, DEAD = "victim", "other", "dead"
+#: Longer than the victim's lease of an hour, shorter than the other's: when the sweep comes.
 LATER = 90 * 60.0
-_LEASES = {VICTIM: 60, OTHER: 240}  # minutes
 _SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
-_ORDINARY, _PIM = Access(), Access(method="pim")
+_ORDINARY, _PIM, _RULE = Access(), Access(method="pim"), Access(network="rule")
 #: What activating a role takes besides: Microsoft.Authorization/roleAssignmentScheduleRequests/write.
 _IDENTITY = Identity(roles=(*Identity().roles, "User Access Administrator"))
 _AT_ONCE = Timings(role_assignment=0, firewall_rule=0)
@@ -45,7 +44,8 @@ class Situation:
 
     :ivar rules: that somebody made for the run's address
     :ivar role: where somebody gave the run's identity the role for ever
-    :ivar other: when another run takes a lease for the same address and identity, which goes on
+    :ivar other: when another run takes a lease for the same address and identity, which goes on; if it is dead, the
+        victim is the sweep that is to end its lease
     :ivar sweep: an hour and a half later, of what has expired; or at once, of everything
     """
 
@@ -54,7 +54,7 @@ class Situation:
     timings: Timings = _AT_ONCE
     rules: tuple[str, ...] = ()
     role: Literal["", "vault", "group"] = ""
-    other: Literal["", "before", "after"] = ""
+    other: Literal["", "before", "after", "dead"] = ""
     sweep: Verb = "sweep"
 
 
@@ -63,12 +63,14 @@ SITUATIONS = (
     Situation("nothing, access is late", timings=Timings(role_assignment=15, firewall_rule=8)),
     Situation("nothing, PIM", _PIM),
     Situation("the same rule", rules=(ADDRESS,), sweep="sweep everything"),
-    Situation("a wider rule", rules=("203.0.113.0/24",)),
+    Situation("the same rule, asked for", _RULE, rules=(f"{ADDRESS}/32",)),
+    Situation("a wider rule, asked for", _RULE, rules=("203.0.113.0/24",)),
     Situation("the role", role="vault"),
     Situation("the role above, and the rule", rules=(f"{ADDRESS}/32",), role="group", sweep="sweep everything"),
     Situation("a live lease", other="before"),
     Situation("a live lease, PIM", _PIM, other="before"),
     Situation("a live lease that joins", other="after"),
+    Situation("a sweep of a dead run", other="dead"),
 )
 
 Snapshot = dict[str, Any]
@@ -141,7 +143,7 @@ class Scene:
         """Let a process begin; it gives its owner's name to the proxy."""
         proxy = self._sandbox.proxy.replace("//", f"//{owner}@")
         environment = self._sandbox.environment | {"HTTPS_PROXY": proxy, "https_proxy": proxy}
-        access = self._situation.access.model_copy(update={"lease_minutes": _LEASES.get(owner, 30)})
+        access = self._situation.access.model_copy(update={"lease_minutes": 240 if owner == OTHER else 60})
         return Worker(Job(verb, environment, self.vault, access, owner, self.pem, ahead))
 
     def do(self, verb: Verb, owner: str, *, ahead: float = 0) -> Ended:
@@ -200,10 +202,12 @@ class Scene:
 
 
 def short(request: dict[str, Any]) -> str:
-    """A request in the log, for people."""
-    path = str(request["path"]).rpartition("/providers/")[2]
-    named = re.sub("[0-9a-f]{8}-[0-9a-f-]{27}", "*", path.strip("/"))
-    return f"{request['method']} {str(request['host']).split('.')[0]}: {named}"
+    """A request in the log, for people: without what makes it one of a kind."""
+    path = str(request["path"]).rpartition("/providers/")[2].strip("/")
+    path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "*", path)
+    path = re.sub(r"(?<=v2/).+/(manifests|blobs|tags|referrers)/.+", r"*/\1/*", path)
+    host = re.sub(r"acraks\w+", "registry", str(request["host"]))
+    return f"{request['method']} {host}/{path}"
 
 
 def _asked(azure: Azure) -> bool:

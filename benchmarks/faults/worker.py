@@ -7,6 +7,7 @@ neither threads nor an event loop when it forks, and a job's process shares noth
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import sys
@@ -91,7 +92,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload(["__main__", __name__])
         self._answers, answer = context.Pipe(duplex=False)
         self.process: ForkServerProcess = context.Process(target=_perform, args=(job, answer), daemon=True)
         self.process.start()
@@ -115,6 +116,7 @@ def _perform(job: Job, answer: Connection) -> None:
     for name, value in PAUSES.items():
         patch(name, value).start()
     _set_clock(timedelta(seconds=job.ahead))
+    logging.disable()  # the SDKs warn of every fault
     try:
         asyncio.run(_do(job))
         ended = Ended()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks.faults.kills import kill
 from benchmarks.faults.points import Point, Tally, difference
 from benchmarks.faults.refusals import refuse
-from benchmarks.faults.scene import SITUATIONS, Scene
+from benchmarks.faults.scene import SITUATIONS, Scene, Snapshot
 from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox
 
@@ -22,12 +21,13 @@ KILLS = [
     (NOTHING, "before", 19),
     ("nothing, access is late", "after", 12),
     ("nothing, PIM", "after", 9),
-    ("the same rule", "after", 8),
-    ("a wider rule", "before", 14),
+    ("the same rule, asked for", "after", 12),
+    ("a wider rule, asked for", "before", 14),
     ("the role", "after", 9),
     ("a live lease", "after", 10),
     ("a live lease, PIM", "after", 13),
     ("a live lease that joins", "after", 8),
+    ("a sweep of a dead run", "after", 7),
 ]
 FAULTS = [
     ("500", 7),
@@ -70,7 +70,7 @@ def test_a_fault_in_the_way(scene: Scene, kind: str, number: int) -> None:
 
 def test_the_campaign_would_notice() -> None:
     """Whatever differs is told with its place, lists without regard to their order."""
-    before: dict[str, Any] = {"tags": {"team": "platform"}, "rules": [{"value": "a"}, {"value": "b"}], "action": "Deny"}
+    before: Snapshot = {"tags": {"team": "platform"}, "rules": [{"value": "a"}, {"value": "b"}], "action": "Deny"}
     after = {"tags": {"team": "platform", "lease": "x"}, "rules": [{"value": "b"}], "action": "Deny"}
     assert difference(before, before | {"rules": before["rules"][::-1]}) == ()
     assert difference(before, after) == (

@@ -151,7 +151,7 @@ def test_an_answer_that_never_comes_although_it_was_done(sandbox: RunningSandbox
     target = f"https://management.azure.com{group(sandbox)}/{ASSIGNMENT}"
     options: Any = {"json": body, "headers": {"Authorization": f"Bearer {token(sandbox)}"}}
     with httpx.Client(proxy=sandbox.proxy.replace("//", "//victim@")) as victim, pytest.raises(httpx.ReadTimeout):
-        victim.put(target, timeout=0.5, **options)
+        victim.put(target, timeout=httpx.Timeout(20, read=1), **options)
     sandbox.run(asyncio.wait_for(standing.caught.wait(), 20))
     assert ASSIGNMENT.rsplit("/", 1)[-1] in [made.name for made in sandbox.azure.access.assignments()]
     with httpx.Client() as other:
