@@ -67,7 +67,7 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
         imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
         waiting = await candidates(client, registry.login_server, moved, gate.platforms)
         pace = Pace(gate.interval, gate.patience, gate.deadline, fail_fast=False)
-        ready = await set_up(gate, session, client, SystemClock())
+        ready = await set_up(gate, session, client, group=options.group, clock=SystemClock())
         async with ready.watch:
             report = await assess("benchmark", waiting, ready.rules, pace, watch=ready.watch, progress=told)
     return {

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError, create_model
 
 from pratique.errors import GateBlocked, UnreadableAnswer
 from pratique.gate.asking import NAME, REASON, Answer, Choice, Question
+from tasks.events import tell
 
 #: How often somebody may fill the form in a way that decides nothing.
 _MOST_TRIES = 3
@@ -51,10 +52,11 @@ class AnswerForm(RunInput):
     expires: str
 
 
-async def ask(question: Question, *, hours: float) -> Answer:
+async def ask(question: Question, *, hours: float, cluster: str) -> Answer:
     """Show a person the question, and wait for the answer.
 
     :param hours: time to answer
+    :param cluster: its resource group, for the event
     :raises GateBlocked: when nobody can be asked, nobody answers, or no answer decides anything
     :raises Pause: Prefect's signal that this process is over; it is no error
     """
@@ -74,6 +76,7 @@ async def ask(question: Question, *, hours: float) -> Answer:
             get_run_logger().info(
                 "Release %s needs a person's answer until %s: press Resume at %s", question.release, until, where
             )
+            tell("gate.asked", f"release.{question.release}", cluster=cluster, release=question.release, until=until)
         try:
             form = await _filled(question, run, key, hours, _form(question, until, problem))
             answer = question.answered(form.decision, form.reason, form.name, form.expires, _today())

@@ -11,6 +11,7 @@ from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
 from pratique.infrastructure import find_vault
 from pratique.vault_access import close_access
+from tasks.events import tell_revoked
 from tasks.runtime import lease_owner
 
 _log = logging.getLogger("prefect.pratique.hooks")
@@ -26,5 +27,7 @@ async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> 
         vault = await find_vault(session, config.cluster)
         if vault is None:
             return
-        for lease in await close_access(session, vault, lease_owner(flow_run.id)):
+        leases = await close_access(session, vault, lease_owner(flow_run.id))
+        tell_revoked(vault.name, leases, cluster=config.cluster.resource_group)
+        for lease in leases:
             _log.warning("Ended on vault %s what its run had left: lease %s", vault.name, lease)

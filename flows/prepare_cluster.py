@@ -7,17 +7,17 @@ import asyncio
 from prefect import flow
 
 from flows.hooks import end_leases_of_run
-from flows.releasing import Deployed, after_asking, release_images
+from flows.releasing import Deployed, advance, after_asking
 from flows.settling import settled
-from pratique.azure.vault import StoredCertificate
 from pratique.config import Bootstrap
 from pratique.infrastructure import Infrastructure
-from pratique.report import Preparation
-from tasks.certificate import bring_certificate, check_certificate
+from pratique.report import Delivery, Preparation
+from tasks.certificate import Imported, bring_certificate, check_certificate
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests
 from tasks.report import show_summary
 from tasks.runtime import azure_runtime
+from tasks.states import NOTHING_TO_DO, ended
 
 
 @flow(
@@ -33,29 +33,36 @@ async def prepare_cluster(config: Bootstrap) -> Preparation:
     Args:
         config: Everything that the cluster needs; see examples/bootstrap.yaml.
     """
+    return await ended(_prepare(config), lambda done: None if done.changed else NOTHING_TO_DO)
+
+
+async def _prepare(config: Bootstrap) -> Preparation:
     async with azure_runtime(config):
         checked = asyncio.ensure_future(check_certificate(config.certificate))
         deployed = asyncio.ensure_future(_infrastructure(config, checked))
         try:
-            return await _prepare(config, checked, deployed)
+            return await _all_of_it(config, checked, deployed)
         finally:
             deployed.cancel()
 
 
-async def _prepare(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> Preparation:
+async def _all_of_it(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> Preparation:
     released = asyncio.ensure_future(
-        settled(*[release_images(one, config.gate, deployed) for one in config.catalogue.releases])
+        settled(*[advance(one, config.gate, deployed) for one in config.catalogue.releases])
     )
     imported = asyncio.ensure_future(_certificate(config, checked, deployed))
     await settled(released, imported)
     # A person may take hours: only now does nothing of this run stand open, and no other release wait for the answer.
     releases = await after_asking(released.result(), config.gate, deployed)
-    infrastructure, certificate = deployed.result(), imported.result()
+    infrastructure, (certificate, new) = deployed.result(), imported.result()
     promoted = [moved for release in releases for moved in release.images]
-    published = await publish_manifests(config.manifests, infrastructure, promoted, config.certificate.name)
-    stored = (config.certificate.name, certificate.thumbprint, certificate.expires_on)
+    published = await publish_manifests(config.manifests, infrastructure, promoted, certificate=config.certificate.name)
     told = [(release.report, release.images) for release in releases]
-    return await show_summary(Preparation.of(infrastructure, told, stored, published))
+    delivered = Delivery.of(infrastructure, told, published)
+    stored = (config.certificate.name, certificate.thumbprint, certificate.expires_on)
+    changed = new or infrastructure.outcome != "unchanged"
+    prepared = Preparation.after(delivered, infrastructure, stored, changed=changed)
+    return await show_summary(prepared, infrastructure, published)
 
 
 async def _infrastructure(config: Bootstrap, checked: asyncio.Future[str]) -> Infrastructure:
@@ -63,6 +70,6 @@ async def _infrastructure(config: Bootstrap, checked: asyncio.Future[str]) -> In
     return await deploy_infrastructure(config.cluster, config.network, network_id, public_certificate)
 
 
-async def _certificate(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> StoredCertificate:
+async def _certificate(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> Imported:
     vault = (await deployed).vault
     return await bring_certificate(vault, config.certificate, config.access, await checked)

@@ -13,8 +13,11 @@ from pratique.gate.asking import Question
 from pratique.gate.assess import GateReport
 from pratique.infrastructure import Infrastructure
 from pratique.promotion import Moved
+from tasks.events import telling_of_a_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
+from tasks.progress import Progress
+from tasks.runtime import current
 
 Deployed = asyncio.Future[Infrastructure]
 
@@ -32,14 +35,15 @@ class Released:
     promoted: bool = False
 
 
-async def release_images(release: Release, gate: Gate, deployed: Deployed) -> Released:
+async def advance(release: Release, gate: Gate, deployed: Deployed) -> Released:
     """Quarantine, judge and promote a release, unless its gate has to ask a person first.
 
     Images of one release pass together or not at all; releases do not wait for one another.
 
     :raises GateBlocked: when the gate says no
     """
-    quarantined = await settled(*[_quarantine(image, deployed) for image in release.images])
+    bar = await Progress.begin(f"imports-{release.name}", f"Imports of release {release.name}", len(release.images))
+    quarantined = await settled(*[bar.of(_quarantine(image, deployed)) for image in release.images])
     infrastructure = await deployed
     report = await scan_gate(release, quarantined, infrastructure, gate)
     released = Released(release, report, quarantined)
@@ -64,7 +68,8 @@ async def _quarantine(image: Image, deployed: Deployed) -> Moved:
 
 
 async def _answered(released: Released, gate: Gate) -> Released:
-    answer = await ask(Question.about(released.report), hours=gate.answer_hours)
+    with telling_of_a_block(released.release.name):
+        answer = await ask(Question.about(released.report), hours=gate.answer_hours, cluster=current().cluster)
     return replace(released, report=released.report.answered(answer))
 
 
@@ -74,10 +79,12 @@ async def _promoted(released: Released, infrastructure: Infrastructure) -> Relea
 
 async def _promote(released: Released, infrastructure: Infrastructure) -> Released:
     verdict = await give_verdict(released.report)
-    images = await settled(
+    name, images = released.release.name, released.release.images
+    bar = await Progress.begin(f"promotions-{name}", f"Promotions of release {name}", len(images))
+    promoted = await settled(
         *[
-            promote_image(image, moved, infrastructure, verdict)
-            for image, moved in zip(released.release.images, released.images, strict=True)
+            bar.of(promote_image(image, moved, infrastructure, verdict))
+            for image, moved in zip(images, released.images, strict=True)
         ]
     )
-    return replace(released, report=verdict, images=images, promoted=True)
+    return replace(released, report=verdict, images=promoted, promoted=True)

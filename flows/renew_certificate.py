@@ -12,6 +12,7 @@ from tasks.access import open_vault_access, revoke_vault_access
 from tasks.certificate import check_certificate, renew_stored_certificate
 from tasks.infrastructure import find_cluster_vault
 from tasks.runtime import azure_runtime
+from tasks.states import NOTHING_TO_DO, ended
 
 
 @flow(
@@ -29,6 +30,10 @@ async def renew_certificate(config: Bootstrap) -> Renewal:
     Args:
         config: The same configuration that prepare_cluster runs with.
     """
+    return await ended(_renew(config), lambda done: None if done.imported else NOTHING_TO_DO)
+
+
+async def _renew(config: Bootstrap) -> Renewal:
     async with azure_runtime(config):
         await check_certificate(config.certificate, dates=False)
         vault = await find_cluster_vault(config.cluster)

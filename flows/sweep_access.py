@@ -6,6 +6,7 @@ from prefect import flow
 
 from pratique.config import Bootstrap
 from tasks.access import sweep_vault
+from tasks.states import ACCESS_REVOKED, NOTHING_TO_DO, ended
 
 
 @flow(name="sweep_access", flow_run_name="sweep {config.cluster.resource_group}")
@@ -19,4 +20,5 @@ async def sweep_access(config: Bootstrap, everything: bool = False) -> list[str]
     Returns:
         The ids of the leases that were ended.
     """
-    return await sweep_vault(config, everything=everything)
+    swept = sweep_vault(config, everything=everything)
+    return await ended(swept, lambda leases: ACCESS_REVOKED if leases else NOTHING_TO_DO)

@@ -25,7 +25,7 @@ from pratique.check import run_checks
 from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, PratiqueError
 from pratique.infrastructure import find_vault
-from pratique.report import Preparation
+from pratique.report import Delivery, Preparation
 from pratique.revocation import Swept
 
 FAILED, MISUSED, BLOCKED = 1, 2, 3
@@ -55,6 +55,27 @@ def prepare(
     _show(result)
     if output is not None:
         output.write_text(json.dumps(dataclasses.asdict(result), default=str, indent=1))
+
+
+@app.command()
+def release(
+    config: ConfigArgument,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Source of an image as the catalogue writes it, with its release; may be repeated."),
+    ] = None,
+) -> None:
+    """Release the images of a changed catalogue into a cluster that was prepared before."""
+    from flows.release_images import release_images
+
+    loaded = _load(config)
+    _without_tracebacks()
+    try:
+        result = asyncio.run(release_images(loaded, only or []))
+    except PratiqueError as error:
+        _fail(error)
+    _show_images(result)
+    _show_commits(result)
 
 
 @app.command()
@@ -150,13 +171,21 @@ def _without_tracebacks() -> None:
 
 
 def _show(result: Preparation) -> None:
-    table = Table(title="Ready to bootstrap")
+    _show_images(result)
+    _show_certificate(result.certificate, result.vault, result.thumbprint, result.expires_on)
+    _show_commits(result)
+
+
+def _show_images(result: Delivery) -> None:
+    table = Table(title=result.title)
     for heading in ("image", "digest", "verdict", "live reference"):
         table.add_column(heading, overflow="fold")
     for image in result.images:
         table.add_row(image.source, image.digest, image.verdict, image.place)
     _out.print(table)
-    _show_certificate(result.certificate, result.vault, result.thumbprint, result.expires_on)
+
+
+def _show_commits(result: Delivery) -> None:
     for sha, message in result.commits:
         _out.print(f"commit {sha[:12]} {message}", highlight=False)
     if not result.commits:

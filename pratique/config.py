@@ -6,6 +6,7 @@ Secrets are named here, never held here: a field that needs one says where it li
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from io import StringIO
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pratique.errors import ConfigurationError
+from pratique.forms import in_order
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.images import ImageReference
 
@@ -24,8 +26,20 @@ CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 #: Fields whose wrong value may be the secret itself, written where only its name belongs: errors do not repeat it.
 _SECRETIVE = frozenset({"pem", "password", "token", "remote"})
 
-ResourceGroup = Annotated[str, Field(pattern=r"^[-\w._()]{1,89}[-\w_()]$", description="Name of a resource group.")]
-DeploymentName = Annotated[str, Field(pattern=r"^[-\w._()]{1,64}$", description="Name of an ARM deployment.")]
+ResourceGroup = Annotated[
+    str,
+    Field(
+        pattern=r"^[-\w._()]{1,89}[-\w_()]$",
+        description="Name of a resource group: letters, digits, . _ - ( ), no dot at the end.",
+    ),
+]
+DeploymentName = Annotated[
+    str,
+    Field(
+        pattern=r"^[-\w._()]{1,64}$",
+        description="Name of a deployment in that group: at most 64 letters, digits, . _ - ( ).",
+    ),
+]
 SecretName = Annotated[
     str,
     Field(
@@ -33,12 +47,20 @@ SecretName = Annotated[
         description="Where the secret lies: file:PATH, env:NAME or prefect-secret:BLOCK. Never the secret itself.",
     ),
 ]
-SourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", description="Name in the policy.")]
-Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?$")]
+SourceName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        description="Name in the policy: lower-case letters, digits, -.",
+    ),
+]
+Platform = Annotated[
+    str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?$", description="For example linux/amd64 or linux/arm64/v8.")
+]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
 
 
 class Network(_Model):
@@ -96,24 +118,27 @@ class Image(_Model):
 class Release(_Model):
     """Images that are promoted together or not at all."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
-    images: tuple[Image, ...] = Field(min_length=1)
+    name: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        description="Lower-case letters, digits and -, at most 40; artifacts and events carry it.",
+    )
+    images: tuple[Image, ...] = Field(min_length=1, description="One or more; none is promoted without the others.")
     deadline: float | None = Field(None, gt=0, description="Minutes to wait at the gate; empty takes the gate's own.")
 
 
 class SourceCredential(_Model):
     """An account at a source registry: Docker Hub, for one, limits anonymous pulls."""
 
-    registry: str
-    username: str
+    registry: str = Field(description="Host as references name it, for example docker.io.")
+    username: str = Field(description="Name of the account.")
     password: SecretName
 
 
 class Catalogue(_Model):
     """Everything that the cluster will run."""
 
-    releases: tuple[Release, ...] = Field(min_length=1)
-    credentials: tuple[SourceCredential, ...] = ()
+    releases: tuple[Release, ...] = Field(min_length=1, description="What is promoted together.")
+    credentials: tuple[SourceCredential, ...] = Field((), description="Accounts at source registries that need one.")
 
     @model_validator(mode="after")
     def _one_place_each(self) -> Self:
@@ -128,6 +153,23 @@ class Catalogue(_Model):
     @property
     def images(self) -> tuple[Image, ...]:
         return tuple(image for release in self.releases for image in release.images)
+
+    def releases_with(self, sources: Collection[str]) -> tuple[Release, ...]:
+        """The releases to which these images belong; all of them when none is named.
+
+        :param sources: as the catalogue writes them
+        :raises ConfigurationError: when the catalogue has no such image
+        """
+        known = [image.source for image in self.images]
+        if unknown := sorted({*sources}.difference(known)):
+            raise ConfigurationError(
+                "choose what to release",
+                ", ".join(unknown),
+                "The catalogue has no such image.",
+                f"Name it as the catalogue does: {', '.join(known)}.",
+            )
+        wanted = {*(sources or known)}
+        return tuple(one for one in self.releases if any(image.source in wanted for image in one.images))
 
 
 class Attestation(_Model):
@@ -179,8 +221,8 @@ class Gate(_Model):
     unsafe_accept_unsigned_artifacts: bool = Field(
         False, description="Believe findings artifacts without a signature: anybody who may push could forge one."
     )
-    attestations: tuple[Attestation, ...] = ()
-    scanners: tuple[Scanner, ...] = ()
+    attestations: tuple[Attestation, ...] = Field((), description="Others whose signed attestations count.")
+    scanners: tuple[Scanner, ...] = Field((), description="Scanners that this worker runs.")
 
     @field_validator("policy", mode="before")
     @classmethod
@@ -207,7 +249,7 @@ class Gate(_Model):
         others = self._others
         if twice := sorted({name for name in others if others.count(name) > 1} | (DEFENDER & {*others})):
             raise ValueError(f"each source needs a name of its own: {', '.join(twice)}")
-        unknown = sorted({*self.policy.required, *self.policy.sufficient} - self.sources)
+        unknown = sorted({*self.policy.required_sources, *self.policy.sufficient_sources} - self.sources)
         if unknown:
             raise ValueError(
                 f"policy: {', '.join(unknown)} is no source of this gate; it has {', '.join(sorted(self.sources))}"
@@ -251,15 +293,17 @@ class Access(_Model):
 
 
 class Author(_Model):
-    name: str = "Pratique"
-    email: str = Field("pratique@localhost", pattern=r"^[^@\s<>]+@[^@\s<>]+$")
+    """Whom the commits name."""
+
+    name: str = Field("Pratique", description="Author's and committer's name.")
+    email: str = Field("pratique@localhost", pattern=r"^[^@\s<>]+@[^@\s<>]+$", description="Their e-mail address.")
 
 
 class Manifests(_Model):
     """The GitOps repository from which the cluster bootstraps itself."""
 
     remote: str = Field(description="URL or path of the repository, without credentials.")
-    branch: str = "main"
+    branch: str = Field("main", description="Branch that gets the commits.")
     folder: str = Field("cluster-manifests", description="Folder below which the kustomizations lie; '.' for all.")
     provider_file: str = Field(
         "ingress-nginx/akv-tls-provider.yaml", description="The SecretProviderClass, relative to the folder."

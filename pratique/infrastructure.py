@@ -69,7 +69,23 @@ async def deploy(
         volatile=frozenset(kept),
         again=cluster.redeploy,
     )
-    outputs = deployed.outputs
+    return await _infrastructure(session, cluster, deployed.outputs, deployed.outcome, deployed.seconds)
+
+
+async def standing(session: AzureSession, cluster: Cluster) -> Infrastructure:
+    """What an earlier deployment has left, found and not deployed.
+
+    :raises NotFound: when nothing was deployed yet
+    """
+    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
+    if before is None or not before.outputs:
+        raise _not_deployed("find the infrastructure", cluster, "There is no finished deployment of that name.")
+    return await _infrastructure(session, cluster, dict(before.outputs), "unchanged", before.seconds)
+
+
+async def _infrastructure(
+    session: AzureSession, cluster: Cluster, outputs: dict[str, Any], outcome: str, seconds: float
+) -> Infrastructure:
     quarantine, registry, vault = (
         _output(outputs, name, cluster)
         for name in ("quarantineContainerRegistryName", "containerRegistryName", "keyVaultName")
@@ -80,8 +96,8 @@ async def deploy(
         vault=_vault(session, cluster, vault),
         ingress_client_id=_output(outputs, "ingressClientid", cluster),
         tenant_id=(await session.caller()).tenant_id,
-        outcome=deployed.outcome,
-        seconds=deployed.seconds,
+        outcome=outcome,
+        seconds=seconds,
     )
 
 
@@ -118,12 +134,8 @@ async def get_vault(session: AzureSession, cluster: Cluster) -> Vault:
     """
     vault = await find_vault(session, cluster)
     if vault is None:
-        raise NotFound(
-            "find the vault",
-            f"{cluster.resource_group}/{cluster.deployment}",
-            "There is no finished deployment of that name that gives the output keyVaultName.",
-            "Run 'pratique prepare' first.",
-        )
+        observed = "There is no finished deployment of that name that gives the output keyVaultName."
+        raise _not_deployed("find the vault", cluster, observed)
     return vault
 
 
@@ -132,6 +144,11 @@ async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | N
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     name = before.outputs.get("containerRegistryName") if before else None
     return await get_registry(session, name) if name else None
+
+
+def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:
+    subject = f"{cluster.resource_group}/{cluster.deployment}"
+    return NotFound(attempted, subject, observed, "Run 'pratique prepare', or the flow prepare_cluster, first.")
 
 
 def _vault(session: AzureSession, cluster: Cluster, name: str) -> Vault:

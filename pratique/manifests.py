@@ -55,7 +55,9 @@ class Change:
     after: str
 
 
-def point_images(root: Path, folder: str, registry: str, images: Mapping[str, LiveImage]) -> list[Change]:
+def point_images(
+    root: Path, folder: str, registry: str, images: Mapping[str, LiveImage], *, partial: bool = False
+) -> list[Change]:
     """Set registry, tag and digest of every ``live/`` image that a kustomization below a folder names.
 
     kustomize renders an entry that has both ``newTag`` and ``digest`` as ``name:tag@digest``. Nothing is written
@@ -65,9 +67,10 @@ def point_images(root: Path, folder: str, registry: str, images: Mapping[str, Li
     :param folder: the manifests, below the root
     :param registry: login server of the live registry, for example ``acraks123.azurecr.io``
     :param images: what is in ``live/``, by the repository's name below it (``library/busybox``)
+    :param partial: whether there are more in ``live/`` than ``images`` says: entries for these stay as they are
     :raises ConfigurationError: for a registry, repository, tag or digest that is not one
     :raises ManifestRejected: for a missing folder, a file that cannot be edited, or an entry that refers to an image
-        which is not among ``images``
+        which is not among ``images`` although these are all
     """
     for repository, image in images.items():
         ImageReference.parse(f"{registry}/{LIVE}{repository}:{image.tag}@{image.digest}")
@@ -77,6 +80,8 @@ def point_images(root: Path, folder: str, registry: str, images: Mapping[str, Li
         values: dict[YamlPath, str] = {}
         for index, entry, repository in _live_entries(text, registry):
             if repository not in images:
+                if partial:
+                    continue
                 text.refuse(
                     f"It uses {LIVE}{repository}, which is not among the released images.",
                     "Add the image to the catalogue and release it, or remove the entry.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -32,58 +33,104 @@ class PreparedImage:
         return self.live.partition("@")[0]
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """What a run of ``prepare_cluster`` leaves behind. Holds no secret: it is the flow's result.
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Released images and the manifests that name them: what a run of ``release_images`` leaves behind. No secret.
 
+    :ivar changed: whether this run changed anything in ``live/``, the manifests, or what else it leaves behind
     :ivar gates: the record of each release's gate, for auditors
     """
 
     images: tuple[PreparedImage, ...]
     registry: str
-    vault: str
-    certificate: str
-    thumbprint: str
-    expires_on: datetime | None
     branch: str
     commits: tuple[tuple[str, str], ...]
     head: str
-    gates: tuple[dict[str, Any], ...] = ()
+    gates: tuple[dict[str, Any], ...]
+    changed: bool
 
     @classmethod
     def of(
-        cls,
-        infrastructure: Infrastructure,
-        releases: list[tuple[GateReport, list[Moved]]],
-        certificate: tuple[str, str, datetime | None],
-        publication: Publication,
-    ) -> Preparation:
+        cls, infrastructure: Infrastructure, releases: list[tuple[GateReport, list[Moved]]], publication: Publication
+    ) -> Delivery:
         images = tuple(
             PreparedImage(str(decision.image.reference), moved.image.digest, str(decision.state), str(moved.reference))
             for report, promoted in releases
             for decision, moved in zip(report.decisions, promoted, strict=True)
         )
-        name, thumbprint, expires_on = certificate
-        return cls(
+        imported = any(moved.outcome == "imported" for _, promoted in releases for moved in promoted)
+        return Delivery(
             images=images,
             registry=infrastructure.registry.login_server,
-            vault=infrastructure.vault.name,
-            certificate=name,
-            thumbprint=thumbprint,
-            expires_on=expires_on,
             branch=f"{publication.remote}, branch {publication.branch}",
             commits=tuple((commit.sha, commit.message) for commit in publication.commits),
             head=publication.head,
             gates=tuple(record(report) for report, _ in releases),
+            changed=imported or not publication.unchanged,
         )
+
+    @property
+    def title(self) -> str:
+        return "Released" if self.changed else "Nothing to do"
 
     def markdown(self) -> str:
         """The summary as Prefect shows it."""
         rows = "\n".join(f"| {i.source} | {i.verdict} | {i.place} | `{i.digest}` |" for i in self.images)
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
         return (
-            f"# Ready to bootstrap\n\n| image | verdict | live reference | digest |\n|---|---|---|---|\n{rows}\n\n"
-            f"Certificate **{self.certificate}** in vault {self.vault}: thumbprint `{self.thumbprint}`, "
-            f"expires {self.expires_on:%Y-%m-%d}.\n\n"
+            f"# {self.title}\n\n| image | verdict | live reference | digest |\n|---|---|---|---|\n{rows}\n\n"
             f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation(Delivery):
+    """What a run of ``prepare_cluster`` leaves behind. Holds no secret: it is the flow's result."""
+
+    vault: str
+    certificate: str
+    thumbprint: str
+    expires_on: datetime | None
+
+    @classmethod
+    def after(
+        cls,
+        delivery: Delivery,
+        infrastructure: Infrastructure,
+        certificate: tuple[str, str, datetime | None],
+        *,
+        changed: bool,
+    ) -> Preparation:
+        """The same with the certificate.
+
+        :param certificate: its name, thumbprint and end
+        :param changed: whether anything but images and manifests was changed
+        """
+        name, thumbprint, expires_on = certificate
+        known = {field.name: getattr(delivery, field.name) for field in fields(delivery)}
+        known["changed"] = changed or delivery.changed
+        vault = infrastructure.vault.name
+        return cls(**known, vault=vault, certificate=name, thumbprint=thumbprint, expires_on=expires_on)
+
+    @property
+    def title(self) -> str:
+        return "Ready to bootstrap"
+
+    def markdown(self) -> str:
+        return (
+            f"{super().markdown()}\nCertificate **{self.certificate}** in vault {self.vault}: "
+            f"thumbprint `{self.thumbprint}`, expires {self.expires_on:%Y-%m-%d}.\n"
+        )
+
+
+def links(portal: str, infrastructure: Infrastructure, publication: Publication) -> Iterator[tuple[str, str, str]]:
+    """Key, text and address of what a reader may want to open next.
+
+    :param portal: of the Azure cloud
+    """
+    places = (("registry", infrastructure.registry), ("vault", infrastructure.vault))
+    for key, place in places:
+        yield key, place.name, f"{portal}/#@{infrastructure.tenant_id}/resource{place.id}"
+    if publication.remote.startswith("https://"):
+        # As GitHub, GitLab and Azure DevOps have it.
+        yield "commit", publication.head[:12], f"{publication.remote.removesuffix('.git')}/commit/{publication.head}"

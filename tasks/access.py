@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from prefect import get_run_logger, task
@@ -13,8 +14,10 @@ from pratique.config import Access, Bootstrap
 from pratique.infrastructure import find_vault
 from pratique.lease import Lease
 from pratique.vault_access import Vault
+from tasks.events import tell, tell_revoked
 from tasks.policies import ALWAYS
 from tasks.runtime import current, lease_owner
+from tasks.states import ACCESS_REVOKED, NOTHING_TO_DO, ended, opened
 
 T = TypeVar("T")
 
@@ -25,7 +28,9 @@ async def open_vault_access(vault: Vault, access: Access) -> Lease:
     now = current()
     lease = await vault_access.open_access(now.session, now.http, vault, access, owner=lease_owner())
     get_run_logger().info("Lease %s", lease)
-    return await vault_access.wait_until_open(now.session, now.http, vault, access, lease)
+    usable = await vault_access.wait_until_open(now.session, now.http, vault, access, lease)
+    tell("access.opened", vault=vault.name, lease=usable.id, expires=usable.expires.isoformat(timespec="seconds"))
+    return usable
 
 
 async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable[[], Awaitable[T]]) -> T:
@@ -34,13 +39,27 @@ async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable
     return await vault_access.keep_open(now.session, now.http, vault, access, lease, work)
 
 
-@task(name="revoke access", task_run_name="revoke access to {vault.name}", **ALWAYS)
 async def revoke_vault_access(vault: Vault) -> None:
-    """Take everything back that this run holds, and read back that it is gone."""
-    ended = await vault_access.close_access(current().session, vault, lease_owner())
+    """Take everything back that this run holds, and read back that it is gone.
+
+    :raises AccessNotRevoked: when it is not
+    """
+    await opened(_revoke(vault))
+
+
+@task(name="revoke access", task_run_name="revoke access to {vault.name}", **ALWAYS)
+async def _revoke(vault: Vault) -> list[Lease]:
+    """Take everything back that this run holds."""
+    return await ended(_revoked(vault), lambda leases: ACCESS_REVOKED if leases else NOTHING_TO_DO)
+
+
+async def _revoked(vault: Vault) -> list[Lease]:
+    leases = await vault_access.close_access(current().session, vault, lease_owner())
     get_run_logger().info(
-        "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in ended) or "none was held"
+        "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in leases) or "none was held"
     )
+    tell_revoked(vault.name, leases)
+    return leases
 
 
 @task(name="sweep vault", task_run_name="sweep the vault of {config.cluster.deployment}", **ALWAYS)
@@ -53,6 +72,10 @@ async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[st
             log.info("Nothing is deployed yet: there is no vault to sweep")
             return []
         swept = await revocation.sweep(session, vault.id, everything=everything)
+    group, now = config.cluster.resource_group, datetime.now(UTC)
+    if expired := [lease.id for lease in swept.ended if lease.expired(now)]:
+        tell("access.leaked", cluster=group, vault=vault.name, leases=expired)
+    tell_revoked(vault.name, swept.ended, cluster=group)
     for lease in swept.ended:
         log.warning("Ended lease %s", lease)
     for lease in swept.left:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
 
 from prefect import get_run_logger, task
 
@@ -12,14 +13,19 @@ from pratique.azure.vault import StoredCertificate
 from pratique.certificate import bundle as certificates
 from pratique.certificate.bundle import CertificateBundle
 from pratique.config import Access, Certificate
+from pratique.errors import CertificateRejected
 from pratique.lease import Lease
 from pratique.renewal import Renewal
 from pratique.uninterrupted import uninterrupted
 from pratique.vault_access import Vault
 from tasks.access import open_vault_access, revoke_vault_access, with_access
+from tasks.events import tell
 from tasks.policies import ALWAYS, FINISHED
 from tasks.runtime import current
 from tasks.secrets import read_secret, read_text_secret
+
+#: The vault's certificate, and whether this run made that version.
+Imported: TypeAlias = tuple[StoredCertificate, bool]
 
 
 async def read_certificate(certificate: Certificate) -> CertificateBundle:
@@ -42,18 +48,17 @@ async def check_certificate(certificate: Certificate, *, dates: bool = True) -> 
 
 
 @task(name="import certificate", task_run_name="import certificate {certificate.name}", **ALWAYS)
-async def import_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> StoredCertificate:
+async def import_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Imported:
     """Import the certificate unless the vault holds that very one already."""
     bundle = await read_certificate(certificate)
     bundle.require_valid(datetime.now(UTC))
-    stored, _ = await with_access(vault, access, lease, lambda: _imported(vault, certificate, bundle))
-    return stored
+    return await with_access(vault, access, lease, lambda: _imported(vault, certificate, bundle))
 
 
 @task(name="certificate", task_run_name="bring certificate {certificate.name}", **FINISHED)
 async def bring_certificate(
     vault: Vault, certificate: Certificate, access: Access, public_certificate: str
-) -> StoredCertificate:
+) -> Imported:
     """Import the certificate inside access that ends in every case.
 
     A retry of the run, or its resumption, opens the vault no second time for a certificate that was imported.
@@ -76,7 +81,13 @@ async def renew_stored_certificate(vault: Vault, certificate: Certificate, acces
 
 async def _renewed(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Renewal:
     stored = await vaults.current_certificate(current().session, vault.name, certificate.name, fresh_access=True)
-    decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    try:
+        decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, now=now)
+    except CertificateRejected:
+        if stored is not None and stored.expires_on <= now + timedelta(days=certificate.renew_days):
+            _tell("certificate.expiring", vault, certificate, stored)
+        raise
     tell = get_run_logger().warning if decision.odd else get_run_logger().info
     tell("%s: %s", "Importing" if decision.imports else "Nothing to do", decision.reason)
     imported = False
@@ -93,11 +104,21 @@ async def _renewed(vault: Vault, certificate: Certificate, bundle: CertificateBu
     )
 
 
-async def _imported(
-    vault: Vault, certificate: Certificate, bundle: CertificateBundle
-) -> tuple[StoredCertificate, bool]:
+async def _imported(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Imported:
     session = current().session
     stored, new = await vaults.import_certificate(session, vault.name, certificate.name, bundle, fresh_access=True)
     told = "imported as version %s" if new else "is in the vault already, as version %s"
     get_run_logger().info(f"Certificate %s {told}", stored.thumbprint, stored.version)
+    if new:
+        _tell("certificate.imported", vault, certificate, stored)
     return stored, new
+
+
+def _tell(
+    what: Literal["certificate.imported", "certificate.expiring"],
+    vault: Vault,
+    certificate: Certificate,
+    stored: StoredCertificate,
+) -> None:
+    ends = stored.expires_on.date().isoformat()
+    tell(what, certificate=certificate.name, vault=vault.name, thumbprint=stored.thumbprint, expires=ends)

@@ -10,15 +10,22 @@ from pratique.gate.report import require_passed
 from pratique.infrastructure import Infrastructure
 from pratique.promotion import Moved
 from pratique.sources.candidates import candidates
+from tasks.events import tell, telling_of_a_block
 from tasks.gate_board import GateBoard, leave_record
 from tasks.policies import ALWAYS
 from tasks.runtime import current
+from tasks.states import ended, opened
 
 
 @task(name="scan gate", task_run_name="gate {release.name}", **ALWAYS)
 async def scan_gate(release: Release, images: list[Moved], infrastructure: Infrastructure, gate: Gate) -> GateReport:
     """Wait for the sources' word on every image of the release."""
-    now, registry = current(), infrastructure.quarantine.login_server
+    with telling_of_a_block(release.name):
+        return await _assessed(release, images, infrastructure.quarantine.login_server, gate)
+
+
+async def _assessed(release: Release, images: list[Moved], registry: str, gate: Gate) -> GateReport:
+    now = current()
     ready = await now.gate()
     for warning in ready.warnings:
         get_run_logger().warning(warning)
@@ -28,9 +35,24 @@ async def scan_gate(release: Release, images: list[Moved], infrastructure: Infra
     return await assess(release.name, waiting, ready.rules, pace, watch=ready.watch, progress=board.show)
 
 
-@task(name="verdict", task_run_name="verdict on {report.release}", **ALWAYS)
 async def give_verdict(report: GateReport) -> GateReport:
-    """Leave the record of how the gate decided; raises unless the release may pass."""
+    """Leave the record of how the gate decided.
+
+    :raises GateBlocked: unless the release may pass
+    """
+    return await opened(_verdict(report))
+
+
+@task(name="verdict", task_run_name="verdict on {report.release}", **ALWAYS)
+async def _verdict(report: GateReport) -> GateReport:
+    """Leave the record of how the gate decided."""
+    return await ended(_given(report))
+
+
+async def _given(report: GateReport) -> GateReport:
     await leave_record(report)
-    require_passed(report)
+    with telling_of_a_block(report.release):
+        require_passed(report)
+    images = [f"{one.image.reference.short}: {one.state}" for one in report.decisions]
+    tell("gate.passed", f"release.{report.release}", release=report.release, images=images)
     return report

@@ -10,6 +10,7 @@ from pratique.gate.assess import GateReport
 from pratique.images import ResolvedImage
 from pratique.infrastructure import Infrastructure
 from pratique.promotion import Moved, Unresolved
+from tasks.events import tell_moved
 from tasks.policies import REMEMBERED, remembered_without
 from tasks.runtime import current
 
@@ -34,6 +35,7 @@ async def quarantine_image(image: Image, resolved: ResolvedImage | Unresolved, i
     async with now.imports:
         moved = await promotion.quarantine(now.session, now.oci, infrastructure.quarantine, resolved, now.credentials)
     get_run_logger().info("%s: %s", moved.reference, moved.outcome)
+    tell_moved("image.quarantined", moved)
     return moved
 
 
@@ -50,4 +52,5 @@ async def promote_image(
             now.session, now.oci, quarantined, infrastructure.quarantine, infrastructure.registry
         )
     get_run_logger().info("%s: %s", moved.reference, moved.outcome)
+    tell_moved("image.promoted", moved)
     return moved

@@ -32,6 +32,14 @@ async def deploy_infrastructure(
     return made
 
 
+@task(name="find infrastructure", task_run_name="find infrastructure {cluster.deployment}", **ALWAYS)
+async def find_infrastructure(cluster: Cluster) -> Infrastructure:
+    """What an earlier deployment has left."""
+    found = await infrastructure.standing(current().session, cluster)
+    get_run_logger().info("Infrastructure: registry %s, vault %s", found.registry.login_server, found.vault.name)
+    return found
+
+
 @task(name="find vault", task_run_name="find the vault of {cluster.deployment}", **ALWAYS)
 async def find_cluster_vault(cluster: Cluster) -> Vault:
     """The vault of an earlier deployment."""

@@ -46,9 +46,11 @@ class Shared(Generic[T]):
 class Runtime:
     """Open connections, and the accounts for source registries.
 
+    :ivar cluster: its resource group
     :ivar gate: set up when the first release comes to it, and shared by all
     """
 
+    cluster: str
     session: AzureSession
     http: httpx.AsyncClient
     oci: OciClient
@@ -82,12 +84,13 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         async with AsyncExitStack() as closing:
 
             async def gate() -> GateSetup:
-                made = await set_up(config.gate, session, client)
+                made = await set_up(config.gate, session, client, group=config.cluster.resource_group)
                 await closing.enter_async_context(made.watch)
                 return made
 
             imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
-            token = _current.set(Runtime(session, http, client, credentials, imports, Shared(gate)))
+            cluster = config.cluster.resource_group
+            token = _current.set(Runtime(cluster, session, http, client, credentials, imports, Shared(gate)))
             try:
                 yield _current.get()
             finally:

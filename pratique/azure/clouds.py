@@ -21,6 +21,7 @@ class Cloud:
     :ivar vault_suffix: of a vault's host name, with its leading dot
     :ivar acr_suffix: of a registry's login server, with its leading dot
     :ivar acr_scope: token scope for the registry token exchange
+    :ivar portal: where people look at resources
     """
 
     name: str
@@ -30,9 +31,10 @@ class Cloud:
     vault_suffix: str
     acr_suffix: str
     acr_scope: str
+    portal: str
 
 
-def _cloud(name: str, setting: AzureClouds, authority: str, vault_suffix: str, acr_suffix: str) -> Cloud:
+def _cloud(name: str, setting: AzureClouds, authority: str, vault_suffix: str, acr_suffix: str, portal: str) -> Cloud:
     arm = get_arm_endpoints(setting)
     return Cloud(
         name,
@@ -42,6 +44,7 @@ def _cloud(name: str, setting: AzureClouds, authority: str, vault_suffix: str, a
         vault_suffix,
         acr_suffix,
         "https://containerregistry.azure.net/.default",
+        portal,
     )
 
 
@@ -54,6 +57,7 @@ CLOUDS = {
             AzureAuthorityHosts.AZURE_PUBLIC_CLOUD,
             ".vault.azure.net",
             ".azurecr.io",
+            "https://portal.azure.com",
         ),
         _cloud(
             "usgov",
@@ -61,9 +65,15 @@ CLOUDS = {
             AzureAuthorityHosts.AZURE_GOVERNMENT,
             ".vault.usgovcloudapi.net",
             ".azurecr.us",
+            "https://portal.azure.us",
         ),
         _cloud(
-            "china", AzureClouds.AZURE_CHINA_CLOUD, AzureAuthorityHosts.AZURE_CHINA, ".vault.azure.cn", ".azurecr.cn"
+            "china",
+            AzureClouds.AZURE_CHINA_CLOUD,
+            AzureAuthorityHosts.AZURE_CHINA,
+            ".vault.azure.cn",
+            ".azurecr.cn",
+            "https://portal.azure.cn",
         ),
     )
 }

@@ -146,11 +146,11 @@ class Rules:
 
     def by_others(self, asked: frozenset[str]) -> Rules:
         """The same when only some sources can be had: where the policy named none of them, any of them suffices."""
-        required = tuple(name for name in self.policy.required if name in asked)
-        sufficient = tuple(name for name in self.policy.sufficient if name in asked)
+        required = tuple(name for name in self.policy.required_sources if name in asked)
+        sufficient = tuple(name for name in self.policy.sufficient_sources if name in asked)
         if not (required or sufficient):
             sufficient = tuple(sorted(asked))
-        policy = self.policy.model_copy(update={"required": required, "sufficient": sufficient})
+        policy = self.policy.model_copy(update={"required_sources": required, "sufficient_sources": sufficient})
         return replace(self, policy=policy, asked=asked)
 
 

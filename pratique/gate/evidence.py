@@ -105,10 +105,13 @@ def prove(observations: Sequence[Observation], policy: Policy, asked: Collection
     doubts = [_doubt(name, by_source.get(name)) for name in sorted(asked)]
     if any(doubts):
         return Proof(False, "; ".join(filter(None, doubts)), in_doubt=True)
-    gaps = {name: _gap(name, by_source.get(name), policy, now) for name in {*policy.required, *policy.sufficient}}
-    missing = [gaps[name] for name in sorted(policy.required) if gaps[name]]
-    if policy.sufficient and all(gaps[name] for name in policy.sufficient):
-        missing += [gaps[name] for name in sorted(policy.sufficient)]
+    gaps = {
+        name: _gap(name, by_source.get(name), policy, now)
+        for name in {*policy.required_sources, *policy.sufficient_sources}
+    }
+    missing = [gaps[name] for name in sorted(policy.required_sources) if gaps[name]]
+    if policy.sufficient_sources and all(gaps[name] for name in policy.sufficient_sources):
+        missing += [gaps[name] for name in sorted(policy.sufficient_sources)]
     if not gaps:
         missing = ["the policy names no source that could prove a scan"]
     exempt = [one for one in observations if one.answer is Answer.NOT_APPLICABLE]

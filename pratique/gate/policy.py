@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pratique.forms import in_order
+
 #: Names of the sources that Defender feeds; others are named in the configuration.
 RECOMMENDATIONS: Final = "recommendations"
 SUB_ASSESSMENTS: Final = "sub-assessments"
@@ -36,12 +38,12 @@ Unproven = Annotated[Literal["block", "ask"], BeforeValidator(_not_wholesale)]
 class Limits(BaseModel):
     """How many findings of each severity, or of a worse one, an image may have; empty means any number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
 
     critical: Count | None = Field(0, description="Critical, and whatever has no known severity.")
-    high: Count | None = 0
-    medium: Count | None = None
-    low: Count | None = None
+    high: Count | None = Field(0, description="High and critical together.")
+    medium: Count | None = Field(None, description="Medium or worse together.")
+    low: Count | None = Field(None, description="All findings together.")
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -57,13 +59,16 @@ class Limits(BaseModel):
 class Policy(BaseModel):
     """What turns evidence into a decision."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
 
     limits: Limits = Limits()
     ignore_unfixed: bool = Field(False, description="Findings without any fix, by the scanner's word, do not count.")
-    required: tuple[str, ...] = Field((), description="Sources each of which has to prove that it assessed the image.")
-    sufficient: tuple[str, ...] = Field(
-        (FINDINGS_ARTIFACT,), description="Sources one of which has to prove it; empty when 'required' is enough."
+    required_sources: tuple[str, ...] = Field(
+        (), description="Sources each of which has to prove that it assessed the image."
+    )
+    sufficient_sources: tuple[str, ...] = Field(
+        (FINDINGS_ARTIFACT,),
+        description="Sources one of which has to prove it; empty when 'required_sources' is enough.",
     )
     minimum_age: float = Field(0, ge=0, description="Minutes that a proof has to stand before it counts.")
     maximum_age: float = Field(168, gt=0, description="Hours after which a proof no longer counts.")
@@ -76,8 +81,10 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        if not (self.required or self.sufficient):
-            raise ValueError("neither 'required' nor 'sufficient' names a source: nothing could prove a scan")
+        if not (self.required_sources or self.sufficient_sources):
+            raise ValueError(
+                "neither 'required_sources' nor 'sufficient_sources' names a source: nothing could prove a scan"
+            )
         if self.minimum_age >= self.maximum_age * 60:
             raise ValueError("minimum_age reaches maximum_age: no evidence could ever be of the right age")
         return self

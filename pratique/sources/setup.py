@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pratique.azure.defender import DefenderPlan, read_plan
+from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
 from pratique.config import Gate
 from pratique.errors import GateBlocked, PermissionDenied
@@ -22,6 +23,7 @@ from pratique.sources.attestations import AttachedStatements
 from pratique.sources.resource_graph import ResourceGraph
 from pratique.sources.scanners import CommandScanner
 
+READ_FINDINGS = "Microsoft.Security/assessments/read"
 _ENABLE = "Defender for Cloud > Environment settings > the subscription > Containers"
 
 
@@ -37,9 +39,13 @@ class GateSetup:
     warnings: tuple[str, ...]
 
 
-async def set_up(gate: Gate, session: AzureSession, client: OciClient, clock: Clock | None = None) -> GateSetup:
+async def set_up(
+    gate: Gate, session: AzureSession, client: OciClient, *, group: str, clock: Clock | None = None
+) -> GateSetup:
     """Read the exceptions, the trusted roots and Defender's plan.
 
+    :param group: the registry's resource group
+    :raises PermissionDenied: when this identity may not read findings: Resource Graph would leave them out in silence
     :raises ConfigurationError: when a file that the configuration names is missing or wrong
     :raises GateBlocked: when Defender is off, and the policy does not say to go on without it
     """
@@ -49,6 +55,8 @@ async def set_up(gate: Gate, session: AzureSession, client: OciClient, clock: Cl
     rules = Rules(gate.policy, gate.platforms, gate.sources, exceptions, await _provenance(gate))
     if plan is not None and not plan.registry_assessment:
         rules = _without_defender(rules, session)
+    if rules.asked & {*gate.resource_graph}:
+        await require_actions(session, group, [READ_FINDINGS])
     broad, narrow = _sources(gate, rules.asked, session, client)
     return GateSetup(rules, Watch(broad, narrow, clock), tuple(_warnings(gate, rules, plan, now)))
 

@@ -46,7 +46,10 @@ async def note(flow: Any, flow_run: Any, state: Any) -> None:
 async def asks(releases: list[str], hours: float = 1) -> list[Answer]:
     """A flow that works, asks about each release, and may then break."""
     await work("before")
-    answers = [await ask(Question(release, QUESTION.items, QUESTION.policy_days), hours=hours) for release in releases]
+    answers = [
+        await ask(Question(release, QUESTION.items, QUESTION.policy_days), hours=hours, cluster="rg")
+        for release in releases
+    ]
     if broken:
         raise broken.pop()
     return answers
@@ -196,7 +199,7 @@ async def test_nobody_can_be_asked_on_a_temporary_server() -> None:
         context = FlowRunContext.get()
         assert context is not None
         context.client.server_type = ServerType.EPHEMERAL
-        await ask(QUESTION, hours=1)
+        await ask(QUESTION, hours=1, cluster="rg")
 
     with pytest.raises(GateBlocked, match=r"no lasting Prefect server.*Run the deployment"):
         await on_a_temporary_server()

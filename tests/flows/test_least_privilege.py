@@ -150,7 +150,11 @@ async def test_the_roles_are_what_the_flows_use(pipeline: Pipeline) -> None:
         "data:microsoft.keyvault/vaults/certificates/import/action",
     }
     used["pipeline-role"] -= by_the_lease
-    assert used == {role: {action.lower() for action in held["Actions"]} for role, held in ROLES.items()}
+    # Asked for beforehand: Resource Graph leaves rows out in silence, and here they may come after the proof.
+    used["pipeline-role"].add("microsoft.security/assessments/read")
+    granted = {role: {action.lower() for action in held["Actions"]} for role, held in ROLES.items()}
+    for role in ROLES:
+        assert sorted(used[role] - granted[role]) == sorted(granted[role] - used[role]) == [], role
     assert pipeline.cluster.access == []
 
 

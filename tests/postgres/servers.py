@@ -36,21 +36,20 @@ class PrefectServer:
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A new cluster; gives its URL for asyncpg. PostgreSQL refuses root: then Debian's user ``postgres`` runs it."""
-    account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
     folder.mkdir()
+    account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
     if account is not None:
         os.chown(folder, account.pw_uid, account.pw_gid)
-    run_as = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    user = account.pw_uid if account else None
     password, port = secrets.token_hex(16), free_port()
     (folder / "password").write_text(password)
-    data, programs = folder / "data", _postgres_programs()
-    make = [programs / "initdb", "--pgdata", data, "--pwfile", folder / "password", "--auth", "scram-sha-256"]
-    subprocess.run(
-        [*make, "--username", "prefect", "--encoding", "UTF8"], check=True, stdout=subprocess.DEVNULL, **run_as
-    )
-    command = [programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port)]
-    ready = [programs / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(port)]
-    with running([str(part) for part in command], folder / "log", os.environ, **run_as) as process:
+    data, programs = str(folder / "data"), _postgres_programs()
+    make = [str(programs / "initdb"), "--pgdata", data, "--pwfile", str(folder / "password"), "--username", "prefect"]
+    make += ["--auth", "scram-sha-256", "--encoding", "UTF8"]
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL, user=user)
+    command = [str(programs / "postgres"), "-D", data, "-k", str(folder), "-h", "127.0.0.1", "-p", str(port)]
+    ready = [str(programs / "pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(port)]
+    with running(command, folder / "log", os.environ, user=user) as process:
         wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, process, folder / "log")
         yield f"postgresql+asyncpg://prefect:{password}@127.0.0.1:{port}/postgres"
 
@@ -106,17 +105,14 @@ def prefect_command(*arguments: str, environment: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str], **options: object
+    command: Sequence[str], log: Path, environment: Mapping[str, str], *, user: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that ends with the block."""
+    """A child process that ends with the block.
+
+    :param user: whose process it is; by default ours
+    """
     with log.open("wb") as output:
-        process: subprocess.Popen[bytes] = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            **options,  # type: ignore[call-overload]  # the account to run as
-        )
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, user=user)
         try:
             yield process
         finally:

@@ -57,10 +57,10 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("no policy", edit_gate(policy=None), "the policy is empty"),
     ("unverified wholesale", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
     ("not applicable wholesale", edit_policy(not_applicable="allow"), "accept single images"),
-    ("nothing proves", edit_policy(sufficient=[], required=[]), "nothing could prove a scan"),
+    ("nothing proves", edit_policy(sufficient_sources=[], required_sources=[]), "nothing could prove a scan"),
     ("evidence of no age", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
-    ("source that is not there", edit_policy(required=["trivy"]), "trivy is no source of this gate"),
-    ("table that is not asked", edit_policy(sufficient=["sub-assessments"]), "sub-assessments is no source"),
+    ("source that is not there", edit_policy(required_sources=["trivy"]), "trivy is no source of this gate"),
+    ("table that is not asked", edit_policy(sufficient_sources=["sub-assessments"]), "sub-assessments is no source"),
     (
         "scanner in Defender's name",
         edit_gate(scanners=[{"name": "recommendations", "format": "trivy", "command": ["trivy", "{image}"]}]),

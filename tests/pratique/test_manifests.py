@@ -87,6 +87,17 @@ def test_only_lines_that_hold_values_differ(sample: Path) -> None:
     assert new.count(f"    digest: {digest('3')}") == 1
 
 
+def test_the_rest_of_the_catalogue_stays(sample: Path) -> None:
+    """When only some of the released images are told of, the entries of the others are left as they are."""
+    point_images(sample, ".", REGISTRY, CATALOGUE)
+    before = files(sample)
+    name, image = next((name, image) for name, image in CATALOGUE.items() if "kured" in name)
+    changes = point_images(sample, ".", REGISTRY, {name: LiveImage("9.9.9", image.digest)}, partial=True)
+    after = files(sample)
+    assert [change.after for change in changes] == ["9.9.9"]
+    assert [path for path in after if after[path] != before[path]] == ["kured/kustomization.yaml"]
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
 @pytest.mark.parametrize("folder", ["falco", "file-integrity", "kured", "ingress-nginx"])
 def test_kustomize_renders_live_images_by_tag_and_digest(sample: Path, folder: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from pratique.azure.registries import Registry, Upstream, get_registry, import_image
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.config import Gate
 from pratique.gate.assess import Candidate, GateReport, Pace, assess
@@ -132,7 +133,8 @@ class Quarantine:
     @asynccontextmanager
     async def ready(self, gate: Gate, clock: Hurried | None = None) -> AsyncIterator[GateSetup]:
         """The gate as the releases of one run share it."""
-        made = await set_up(gate, self.session, self.client, clock)
+        group = ResourceId.parse(self.registry.id).group
+        made = await set_up(gate, self.session, self.client, group=group, clock=clock)
         async with made.watch:
             yield made
 

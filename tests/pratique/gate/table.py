@@ -98,12 +98,12 @@ class Row:
 
 def by(*sources: str, **policy: Any) -> Mapping[str, Any]:
     """A policy in which any one of the sources suffices."""
-    return {"sufficient": sources, **policy}
+    return {"sufficient_sources": sources, **policy}
 
 
 def needs(*sources: str, **policy: Any) -> Mapping[str, Any]:
     """A policy in which each of the sources is required, and no other."""
-    return {"required": sources, "sufficient": (), **policy}
+    return {"required_sources": sources, "sufficient_sources": (), **policy}
 
 
 def rated(like: Finding, finding: Finding) -> Finding:
@@ -186,14 +186,15 @@ TABLE: dict[str, tuple[Row, ...]] = {
             policy=EACH, waited=240),
         Row("both required, one bad", (NO_FINDINGS, artifact(HIGH)), UNHEALTHY, policy=EACH),
         Row("both required, one tolerable", (rows(LOW), CLEAN), TOLERATED, policy=EACH),
-        Row("required and sufficient, both there", (NO_ROWS, CLEAN, acme()), HEALTHY, policy={"required": ["acme"]}),
+        Row("required and sufficient, both there", (NO_ROWS, CLEAN, acme()), HEALTHY,
+            policy={"required_sources": ["acme"]}),
         Row("the required one is silent", (NO_ROWS, CLEAN, nothing("acme")), PENDING, "acme",
-            policy={"required": ["acme"]}),
+            policy={"required_sources": ["acme"]}),
         Row("only the required one speaks", (*UNPROVEN, acme()), PENDING, "findings-artifact",
-            policy={"required": ["acme"]}),
+            policy={"required_sources": ["acme"]}),
         Row("a required one alone is enough", (*UNPROVEN, trivy()), HEALTHY, policy=needs("trivy")),
         Row("the required one is too old", (NO_ROWS, CLEAN, acme(age=WEEK + 1)), PENDING, "acme's assessment of",
-            policy={"required": ["acme"]}),
+            policy={"required_sources": ["acme"]}),
         Row("the required one is exempt", (exempt(), CLEAN), NOT_APPLICABLE, policy=needs(RECOMMENDATIONS), waited=30),
     ),
     "age of the proof": (

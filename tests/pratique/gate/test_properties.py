@@ -77,7 +77,12 @@ def policies(
         limits[severity] = most
     required, sufficient = named
     return Policy.model_validate(
-        {"limits": limits, "required": sorted(required), "sufficient": sorted(sufficient or SOURCES[1:2]), **rest}
+        {
+            "limits": limits,
+            "required_sources": sorted(required),
+            "sufficient_sources": sorted(sufficient or SOURCES[1:2]),
+            **rest,
+        }
     )
 
 
@@ -249,8 +254,8 @@ def test_nothing_passes_without_proof_or_somebody_who_answers_for_it(situation: 
             assert judgement.acceptance in {excuse for excuse, _ in situation.exceptions.acceptances}
         else:
             proving = {source for source in SOURCES if _proves(said[source], situation.policy)}
-            assert proving >= set(situation.policy.required)
-            assert not situation.policy.sufficient or proving & set(situation.policy.sufficient)
+            assert proving >= set(situation.policy.required_sources)
+            assert not situation.policy.sufficient_sources or proving & set(situation.policy.sufficient_sources)
 
 
 @given(situations)

@@ -1,0 +1,77 @@
+"""What happened, told to Prefect as events, for automations and for whoever keeps a record; docs/events.md lists them.
+
+An event's name is ``pratique.<what>.<happened>``. Its resource is an image, a release, or the cluster, which is named
+by its resource group and related to every event. Payloads are small and hold no secret. Prefect adds the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+from prefect.events import emit_event
+
+from pratique.errors import GateBlocked
+from pratique.lease import Lease
+from pratique.promotion import Moved
+from tasks.runtime import current
+
+Happened = Literal[
+    "image.quarantined",
+    "image.promoted",
+    "gate.asked",
+    "gate.passed",
+    "gate.blocked",
+    "access.opened",
+    "access.revoked",
+    "access.leaked",
+    "certificate.imported",
+    "certificate.expiring",
+    "manifests.published",
+]
+Value: TypeAlias = str | list[str]
+
+#: Characters of a reason in a payload: an event has room for a megabyte, its reader for a paragraph.
+_REASON = 1000
+
+
+def tell(what: Happened, about: str | None = None, *, cluster: str | None = None, **payload: Value) -> None:
+    """Emit one event.
+
+    :param about: the resource below ``pratique``, for example ``image.library/busybox:1.37.0``; the cluster if left out
+    :param cluster: its resource group; that of this run if left out
+    """
+    group = cluster or current().cluster
+    place = {"prefect.resource.id": f"pratique.cluster.{group}", "prefect.resource.name": group}
+    if about is None:
+        emit_event(f"pratique.{what}", place, payload=payload)
+        return
+    resource = {"prefect.resource.id": f"pratique.{about}", "prefect.resource.name": about.partition(".")[2]}
+    related = [place | {"prefect.resource.role": "cluster"}]
+    emit_event(f"pratique.{what}", resource, related=related, payload=payload)
+
+
+def tell_moved(what: Literal["image.quarantined", "image.promoted"], moved: Moved) -> None:
+    """An image has come to another place; nothing is told of one that was there already."""
+    if moved.outcome == "imported":
+        image = moved.image
+        about = f"image.{image.reference.short}"
+        tell(what, about, source=str(image.reference), digest=image.digest, reference=str(moved.reference))
+
+
+def tell_revoked(vault: str, leases: Iterable[Lease], *, cluster: str | None = None) -> None:
+    """Access was taken back; nothing is told when none was held."""
+    if ended := [lease.id for lease in leases]:
+        tell("access.revoked", cluster=cluster, vault=vault, leases=ended)
+
+
+@contextmanager
+def telling_of_a_block(release: str) -> Iterator[None]:
+    """Tell of a gate that says no in here, wherever it does."""
+    try:
+        yield
+    except GateBlocked as error:
+        reason, next_step = error.observed[:_REASON], error.remedy[:_REASON]
+        tell("gate.blocked", f"release.{release}", release=release, reason=reason, remedy=next_step)
+        raise

@@ -1,0 +1,31 @@
+"""What a run leaves for its readers beside the gate's reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import State
+
+from flows.prepare_cluster import prepare_cluster
+from pratique.report import Preparation
+from tests.flows.conftest import MakeWorld
+from tests.flows.world import FALCO, KURED
+
+
+async def test_artifacts(world: MakeWorld) -> None:
+    """Full bars for imports and promotions, a link to each place that a person can open, and the summary."""
+    cluster = world(((KURED, FALCO),))
+    state: State[Preparation] = await prepare_cluster(cluster.config, return_state=True)
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+    async with get_client() as client:
+        found: dict[str, Any] = {one.key or "": one.data for one in await client.read_artifacts(artifact_filter=of_run)}
+    assert (found["imports-release-0"], found["promotions-release-0"]) == (100, 100)
+    assert cluster.vault_id in found["vault"]
+    assert "Microsoft.ContainerRegistry/registries/" in found["registry"]
+    assert "commit" not in found  # the tests' repository is a folder
+    told = await state.aresult()
+    assert all(image.digest in found["preparation"] for image in told.images)

@@ -1,0 +1,109 @@
+"""A changed catalogue reaches a cluster that was prepared before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.release_images import release_images
+from pratique.cli import app
+from pratique.config import Bootstrap
+from pratique.errors import ConfigurationError, Conflict, NotFound
+from sandbox.services.oci.catalogue import image_spec
+from tests.flows.conftest import MakeWorld
+from tests.flows.world import FALCO, KURED, World
+from tests.sandbox.registries import publish
+
+FALCOCTL = "docker.io/falcosecurity/falcoctl:0.10.1"
+NEWER = KURED.replace("1.14.0", "1.14.1")
+
+
+def with_newer(cluster: World) -> World:
+    """The same world once upstream has published another version, which the catalogue now names."""
+    publish(cluster.sandbox, image_spec(NEWER, "alpine:3.20", {"curl": "8.9.1-r2"}))
+    document = cluster.config.model_dump(mode="json")
+    for release in document["catalogue"]["releases"]:
+        release["images"] = [{"source": one["source"].replace(KURED, NEWER)} for one in release["images"]]
+    return replace(cluster, config=Bootstrap.model_validate(document))
+
+
+def imports(cluster: World, since: int) -> int:
+    return len([entry for entry in cluster.requests(since) if entry["path"].endswith("/importImage")])
+
+
+async def test_a_new_version(world: MakeWorld) -> None:
+    """It is quarantined, judged, promoted and published; nothing is deployed or opened, and the certificate may be
+    gone."""
+    cluster = world(((KURED,), (FALCO,)))
+    await cluster.prepare()
+    before, commits, since, changed = cluster.live, cluster.commits, cluster.last_request(), with_newer(cluster)
+    cluster.pem.unlink()
+    told = await release_images(changed.config)
+    assert cluster.live == before | cluster.upstream(NEWER)
+    assert {image.source for image in told.images} == {NEWER, FALCO}
+    assert cluster.commits == [*(message for _, message in told.commits), *commits]
+    assert len(told.commits) == 1
+    assert all(image.digest in cluster.manifests for image in told.images)
+    assert imports(cluster, since) == 2
+    writes = [entry["path"] for entry in cluster.requests(since) if entry["method"] in ("PUT", "PATCH", "DELETE")]
+    assert [path for path in writes if "/providers/" in path] == []
+    assert not [entry for entry in cluster.requests(since) if ".vault." in entry["host"]]
+
+
+async def test_only_one_image(world: MakeWorld) -> None:
+    """The chosen image comes with its release, whose other image is found done; other releases are not looked at, and
+    their manifests stay."""
+    cluster = world(((KURED, FALCO), (FALCOCTL,)))
+    await cluster.prepare()
+    since, changed = cluster.last_request(), with_newer(cluster)
+    publish(cluster.sandbox, image_spec(FALCOCTL, "alpine:3.20", {"curl": "8.9.1-r2"}))  # would be a conflict
+    told = await release_images(changed.config, [NEWER])
+    assert [image.source for image in told.images] == [NEWER, FALCO]
+    assert imports(cluster, since) == 2
+    assert not [entry for entry in cluster.requests(since) if "falcoctl" in entry["path"]]
+    assert cluster.live[f"{FALCOCTL.removeprefix('docker.io/')}"] in cluster.manifests
+    assert told.images[0].digest in cluster.manifests
+    with pytest.raises(Conflict):
+        await release_images(changed.config)
+
+
+async def test_nothing_to_do(world: MakeWorld) -> None:
+    """With an unchanged catalogue a release imports and commits nothing, and says so."""
+    cluster = world()
+    await cluster.prepare()
+    since, head, live = cluster.last_request(), cluster.head, cluster.live
+    told = await release_images(cluster.config)
+    assert (told.changed, told.title, told.commits) == (False, "Nothing to do", ())
+    assert (cluster.head, cluster.live, imports(cluster, since)) == (head, live, 0)
+
+
+async def test_unknown_reference(world: MakeWorld) -> None:
+    """What the catalogue does not have is refused before anything is asked; it names what there is."""
+    cluster = world()
+    since = cluster.last_request()
+    with pytest.raises(ConfigurationError) as refused:
+        await release_images(cluster.config, [KURED, NEWER])
+    assert refused.value.subject == NEWER
+    assert KURED in refused.value.remedy
+    assert cluster.requests(since) == []
+
+
+async def test_no_infrastructure_yet(world: MakeWorld) -> None:
+    """Before the cluster was prepared there is nowhere to release to: it says what to run first."""
+    cluster = world()
+    with pytest.raises(NotFound, match="prepare_cluster"):
+        await release_images(cluster.config)
+    assert cluster.state()["registries"] == {}
+
+
+def test_command_line(world: MakeWorld) -> None:
+    """``pratique release`` ends with 1 where nothing was prepared, and with 2 for an image that is not there."""
+    config = world().written()
+    unprepared = CliRunner().invoke(app, ["release", config, "--only", KURED])
+    assert unprepared.exit_code == 1
+    assert "prepare_cluster" in unprepared.stderr.splitlines()[-1]
+    unknown = CliRunner().invoke(app, ["release", config, "--only", NEWER, "--only", KURED])
+    assert unknown.exit_code == 2
+    assert f"({NEWER})" in unknown.stderr.splitlines()[-1]

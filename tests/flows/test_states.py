@@ -1,0 +1,99 @@
+"""How runs end, as Prefect shows it: states named for what happened, of Prefect's own final types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prefect import flow, get_client, task
+from prefect.client.schemas.objects import State, StateType
+
+from flows.prepare_cluster import prepare_cluster
+from flows.release_images import release_images
+from flows.renew_certificate import renew_certificate
+from flows.sweep_access import sweep_access
+from pratique.errors import CertificateRejected, Conflict, GateBlocked, PratiqueError
+from pratique.report import Preparation
+from sandbox.scenario import Finding, Scan, Scenario
+from tasks.policies import ALWAYS
+from tasks.states import ended, opened
+from tests.flows.conftest import PROMPT, MakeWorld
+from tests.flows.world import KURED, write_certificate
+
+FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", version="3.1.4-r5")
+BLOCKED = GateBlocked("promote", "release web", "A finding.", "Upgrade.")
+TAKEN = Conflict("promote", "nginx:1.27", "It is another one.", "Use a new tag.")
+
+
+async def stored(state: State) -> tuple[str | None, StateType, str]:
+    """The state as the server has it, which is what the UI shows."""
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    async with get_client() as client:
+        found = (await client.read_flow_run(run_id)).state
+    assert found is not None
+    return found.name, found.type, found.message or ""
+
+
+async def test_nothing_to_do(world: MakeWorld) -> None:
+    """Every flow says when it had nothing to do, and gives its result as ever."""
+    cluster = world()
+    first: State[Preparation] = await prepare_cluster(cluster.config, return_state=True)
+    assert (await stored(first))[:2] == ("Completed", StateType.COMPLETED)
+    again: State[Preparation] = await prepare_cluster(cluster.config, return_state=True)
+    assert (await stored(again))[:2] == ("Nothing to do", StateType.COMPLETED)
+    before, after = await first.aresult(), await again.aresult()
+    assert (before.images, before.head, before.changed) == (after.images, after.head, not after.changed)
+    for run in (release_images, renew_certificate, sweep_access):
+        state = await run(cluster.config, return_state=True)
+        assert (await stored(state))[:2] == ("Nothing to do", StateType.COMPLETED), run.name
+
+
+async def test_blocked_by_gate(world: MakeWorld) -> None:
+    """A blocked run has failed, under a name of its own and with the error's words; callers get the error itself."""
+    scans = {"kubereboot/kured": Scan(outcome="unhealthy", findings=(FINDING,))}
+    cluster = world(scenario=Scenario(scans=scans, timings=PROMPT))
+    state: State[Preparation] = await prepare_cluster(cluster.config, return_state=True)
+    name, kind, message = await stored(state)
+    assert (name, kind) == ("Blocked by gate", StateType.FAILED)
+    assert KURED in message
+    assert FINDING.cve in message
+    assert isinstance(await state.aresult(raise_on_failure=False), GateBlocked)
+
+
+async def test_certificate_rejected(world: MakeWorld) -> None:
+    """So has one whose certificate must not be used."""
+    cluster = world()
+    write_certificate(cluster.pem, "somebody-else.contoso.com")
+    state: State[Preparation] = await prepare_cluster(cluster.config, return_state=True)
+    assert (await stored(state))[:2] == ("Certificate rejected", StateType.FAILED)
+    assert isinstance(await state.aresult(raise_on_failure=False), CertificateRejected)
+
+
+async def _work(error: PratiqueError | None) -> str:
+    if error is not None:
+        raise error
+    return "done"
+
+
+@task(**ALWAYS)
+async def step(error: PratiqueError | None) -> str:
+    return await ended(_work(error), lambda result: f"It is {result}")
+
+
+@pytest.mark.parametrize(("error", "name"), [(None, "It is done"), (BLOCKED, "Blocked by gate"), (TAKEN, "Failed")])
+async def test_tasks(error: PratiqueError | None, name: str, prefect: Path) -> None:
+    """A task's state is named the same way, and who opens what it gave has the result or the error."""
+
+    @flow
+    async def takes_it() -> str:
+        state: State[str] = await step(error, return_state=True)  # type: ignore[misc]  # it is a coroutine
+        assert (state.name, state.is_final()) == (name, True)
+        return await opened(step(error))
+
+    if error is None:
+        assert await takes_it() == "done"
+    else:
+        with pytest.raises(type(error)) as raised:
+            await takes_it()
+        assert raised.value.args == error.args

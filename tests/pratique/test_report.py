@@ -1,0 +1,38 @@
+"""Where a run's report leads its readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pratique.azure.registries import Registry
+from pratique.gitops import Publication
+from pratique.infrastructure import Infrastructure
+from pratique.report import links
+from pratique.vault_access import Vault
+
+GROUP = "/subscriptions/s/resourceGroups/rg/providers"
+REGISTRY = Registry(f"{GROUP}/Microsoft.ContainerRegistry/registries/acr", "acr", "acr.azurecr.io", "westus", True)
+INFRASTRUCTURE = Infrastructure(
+    REGISTRY, REGISTRY, Vault("kv", f"{GROUP}/Microsoft.KeyVault/vaults/kv"), "client", "tenant", "unchanged", 1
+)
+
+
+@pytest.mark.parametrize(
+    ("remote", "commit"),
+    [
+        ("https://example.com/contoso/cluster.git", ["https://example.com/contoso/cluster/commit/abc"]),
+        ("git@example.com:contoso/cluster.git", []),
+        (str(Path("gitops.git")), []),
+    ],
+)
+def test_links(remote: str, commit: list[str]) -> None:
+    """Registry and vault in the cloud's portal; the commit where its remote is one that people can open."""
+    found = {
+        key: address
+        for key, _, address in links("https://portal", INFRASTRUCTURE, Publication(remote, "main", "abc", ()))
+    }
+    assert found.pop("registry") == f"https://portal/#@tenant/resource{REGISTRY.id}"
+    assert found.pop("vault") == f"https://portal/#@tenant/resource{INFRASTRUCTURE.vault.id}"
+    assert list(found.values()) == commit
