@@ -4,6 +4,8 @@
 # make test-az   the walkthrough's own commands, with the real az
 # make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
 # make test-postgres  a Prefect server on PostgreSQL and Redis, both from Debian's packages
+# make test-automations   what `make deploy` puts on a Prefect server, and what the automations do there: three minutes
+# make deploy    work pool, deployments and automations on the server of PREFECT_API_URL (ARGS="--pool-type docker")
 # make image     the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
 # make compose-test   docker-compose.yml on the local Docker engine, with the demo in it
 # make docs      what the documentation takes from the code: the table of what the sandbox plays
@@ -21,7 +23,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo test test-az test-clients test-postgres image compose-test client-tools bench-sandbox bench-gate faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations image compose-test client-tools bench-sandbox bench-gate faults docs check format lock clean
 
 install: $(READY)
 
@@ -39,6 +41,12 @@ test-clients: client-tools $(READY) $(NODE_READY)
 
 test-postgres: $(READY)
 	$(VENV)/bin/pytest tests/postgres $(ARGS)
+
+test-automations: $(READY)
+	$(VENV)/bin/pytest tests/automations $(ARGS)
+
+deploy: $(READY)
+	$(VENV)/bin/python -m deployments.deploy $(ARGS)
 
 image:
 	docker build $(IMAGE_ARGS) --target worker --tag pratique:$(VERSION) --file deployments/Dockerfile .
