@@ -22,7 +22,8 @@ from prefect.utilities.urls import url_for
 from pydantic import Field, ValidationError, create_model
 
 from pratique.errors import GateBlocked, UnreadableAnswer
-from pratique.gate.asking import NAME, REASON, Answer, Choice, Question
+from pratique.gate.answer import Answer
+from pratique.gate.asking import NAME, REASON, Choice, Question
 from tasks.events import tell
 
 #: How often somebody may fill the form in a way that decides nothing.

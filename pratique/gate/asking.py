@@ -10,17 +10,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
+from pratique.gate.answer import Answer
+from pratique.gate.assess import GateReport
 from pratique.gate.decision import Judgement, State
 from pratique.markdown import literal, plain
-
-if TYPE_CHECKING:
-    from pratique.gate.assess import GateReport
 
 Choice = Literal["approve", "reject"]
 
@@ -33,33 +32,6 @@ USUAL_DAYS = 30
 
 #: Images in the form: what a person would still read.
 _MOST_ITEMS = 200
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a person said about a release.
-
-    :ivar name: who says to have answered; nothing proves it
-    :ivar expires: the last day (UTC) on which an approval counts; of a rejection its own day
-    :ivar read_at: when the run read it
-    """
-
-    approved: bool
-    reason: str
-    name: str
-    expires: date
-    read_at: datetime | None = field(default=None, compare=False)
-
-    @property
-    def words(self) -> str:
-        """For logs and reports."""
-        said = f"approved until {self.expires}" if self.approved else "rejected"
-        return f"{said} by {self.name} (self-asserted): {self.reason}"
-
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        read = {"read_at": self.read_at.isoformat() if self.read_at else None}
-        return asdict(self) | {"expires": self.expires.isoformat()} | read
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pratique.errors import GateBlocked
-from pratique.gate.asking import Answer as PersonsAnswer
+from pratique.gate.answer import Answer as PersonsAnswer
 from pratique.gate.decision import Decision, Judgement, Rules, State, Wait, decide, required_manifests
 from pratique.gate.evidence import Answer, Subject
 from pratique.gate.watch import Clock, Evidence, Watch

@@ -112,8 +112,10 @@ def _verify(content: bytes, media_type: str, artifact: Descriptor, trust: TrustS
 def _check_headers(envelope: Envelope, at: datetime) -> datetime:
     """The signing time, once every protected header that matters is known to be understood."""
     critical, headers = envelope.critical, envelope.headers
-    if not isinstance(critical, list) or not critical or len(set(critical)) != len(critical):
-        raise Defect("The list of critical headers is missing or malformed.")
+    if not isinstance(critical, list) or not critical or not all(type(name) in (int, str) for name in critical):
+        raise Defect("The list of critical headers is missing, or names what is no header.")
+    if len(set(critical)) != len(critical):
+        raise Defect("The list of critical headers names one twice.")
     if unknown := [name for name in critical if name not in _CRITICAL or name not in headers]:
         raise Defect(f"Critical headers are not understood: {unknown}.")
     known = _CRITICAL | {SIGNING_TIME}

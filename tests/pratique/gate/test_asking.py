@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.asking import Answer, Item, Question
+from pratique.gate.answer import Answer
+from pratique.gate.asking import Item, Question
 from pratique.gate.assess import GateReport
 from pratique.gate.decision import Decision, Judgement, Rules, State
 from pratique.gate.policy import Policy

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
-from pratique.gate.asking import Answer as Word
+from pratique.gate.answer import Answer as Word
 from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Rules, State
 from pratique.gate.evidence import Observation, Subject

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pratique.errors import GateBlocked
 from pratique.gate import report as pages
-from pratique.gate.asking import Answer as Word
+from pratique.gate.answer import Answer as Word
 from pratique.gate.assess import GateReport
 from pratique.gate.decision import Rules, Wait, decide
 from pratique.gate.evidence import Observation

@@ -96,6 +96,8 @@ def test_signature_over_other_bytes() -> None:
         {1: "ES256"},
         {1: -37},
         {2: [SCHEME, 2]},
+        {2: [SCHEME, cbor2.CBORTag(0, [])]},
+        {2: [SCHEME, SCHEME]},
         {2: [SCHEME, 33], 33: []},
         {2: [SCHEME, 100], 100: 1},
         {258: -16},
