@@ -140,12 +140,12 @@ def test_certificates(certificates: CertificateClient, cluster: Cluster) -> None
     changed = certificates.update_certificate_properties(name, enabled=False, tags={"by": "python"})
     assert changed.properties is not None
     assert (changed.properties.enabled, changed.properties.tags) == (False, {"by": "python"})
-    certificates.begin_delete_certificate(name).result()
+    certificates.begin_delete_certificate(name).wait()
     with pytest.raises(ResourceExistsError, match="deleted but recoverable"):
         certificates.import_certificate(name, pem, policy=policy)
-    certificates.begin_recover_deleted_certificate(name).result()
+    certificates.begin_recover_deleted_certificate(name).wait()
     assert name in [found.name for found in certificates.list_properties_of_certificates()]
-    certificates.begin_delete_certificate(name).result()
+    certificates.begin_delete_certificate(name).wait()
     certificates.purge_deleted_certificate(name)
     with pytest.raises(ResourceNotFoundError, match="CertificateNotFound"):
         certificates.get_certificate(name)
