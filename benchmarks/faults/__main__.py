@@ -47,11 +47,11 @@ def _points(options: argparse.Namespace, folder: Path) -> Iterator[Point]:
             if options.part in (None, "faults"):
                 yield from _requests(scene, options, refusals, refusals.refuse)
     if options.part in (None, "flows"):
-        with preparations.preparations(folder) as (runs, prefect):
+        with preparations.preparations(folder) as runs:
             numbers = [options.at] if options.at else range(1, options.cases + 1)
             for number in numbers:
                 yield runs.point(options.seed, number)
-            yield runs.secrets_kept(prefect)
+            yield runs.secrets_kept()
 
 
 def _requests(

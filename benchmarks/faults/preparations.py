@@ -22,6 +22,7 @@ from prefect.settings import (
     PREFECT_HOME,
     PREFECT_LOCAL_STORAGE_PATH,
     PREFECT_SERVER_ANALYTICS_ENABLED,
+    PREFECT_SERVER_DATABASE_CONNECTION_URL,
     temporary_settings,
 )
 from prefect.testing.utilities import prefect_test_harness
@@ -29,7 +30,7 @@ from prefect.testing.utilities import prefect_test_harness
 from benchmarks.faults.points import Point
 from benchmarks.faults.refusals import KINDS
 from benchmarks.faults.scene import short
-from benchmarks.faults.worker import PAUSES
+from benchmarks.faults.worker import PAUSES, SUBJECT
 from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
 from pratique.errors import AccessNotRevoked, GateBlocked, PratiqueError
@@ -43,10 +44,14 @@ _SPEED = 3000.0
 _TIMINGS = Timings(role_assignment=0, firewall_rule=0)
 _FINDING = Finding(cve="CVE-2024-6119", severity="Critical", package="openssl", version="3.1.4-r5")
 _BLOCKED = ImageReference.parse(FALCO).repository
+#: A JSON Web Token: header and payload begin with {" in base64.
+_TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
 _OPERATIONS: dict[str, dict[str, Any]] = {
     "deployment fails": {"kind": "operation-fails", "operation": "deployment", "code": "InternalServerError"},
     "import fails": {"kind": "operation-fails", "operation": "import", "code": "InternalServerError"},
 }
+#: How many of them a run has.
+_TIMES = {"deployment fails": 1, "import fails": 4}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def case(seed: int, number: int, requests: int) -> Case:
     """
     chance = random.Random(f"{seed}/{number}")  # noqa: S311  # no secret
     kind = chance.choice((*KINDS, *_OPERATIONS))
-    nth = chance.randint(1, 2) if kind in _OPERATIONS else chance.randint(1, requests)
+    nth = chance.randint(1, _TIMES.get(kind, requests))
     return Case(number, kind, {**(KINDS | _OPERATIONS)[kind], "nth": nth}, chance.random() < 0.2)
 
 
@@ -93,14 +98,20 @@ class Preparations:
             self._requests = asyncio.run(self._unharmed())
         return asyncio.run(self.run(seed, case(seed, number, self._requests)))
 
-    def secrets_kept(self, prefect: Path) -> Point:
-        """Look for the certificates' keys in whatever Prefect has written."""
+    def secrets_kept(self) -> Point:
+        """Look for keys, tokens and the identity's secret in whatever Prefect has written: files, results, database."""
+        database = Path(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).partition("///")[2])
+        files = [path for root in (PREFECT_HOME.value(), database.parent) for path in root.rglob("*") if path.is_file()]
+        texts = {path: path.read_bytes() for path in files}
+        secret = self._sandbox.environment["AZURE_CLIENT_SECRET"].encode()
         found = [
-            f"a key's line is in {path.relative_to(prefect)}"
-            for path in prefect.rglob("*")
-            if path.is_file() and any(key in path.read_bytes() for key in self._keys)
+            f"a secret is in {path.name}"
+            for path, text in texts.items()
+            if secret in text or _TOKEN.search(text) or any(key in text for key in self._keys)
         ]
-        outcome = f"{len(self._keys)} keys in none of Prefect's files" if not found else "leaked"
+        if not any(SUBJECT.encode() in text for text in texts.values()):
+            found.append("nothing of the runs is in Prefect's files: the search is blind")
+        outcome = f"{len(self._keys)} keys looked for in {len(texts)} files"
         return Point(PART, "secrets", "secrets", outcome, "", tuple(found))
 
     def world(self, name: str, scenario: Scenario) -> World:
@@ -186,8 +197,8 @@ def _unfinished(world: World, case: Case) -> list[str]:
 
 
 @contextlib.contextmanager
-def preparations(folder: Path) -> Iterator[tuple[Preparations, Path]]:
-    """A Prefect server, and a sandbox at which this process's environment points. The second is Prefect's home."""
+def preparations(folder: Path) -> Iterator[Preparations]:
+    """A Prefect server, and a sandbox at which this process's environment points."""
     home = folder / "prefect"
     settings = {
         PREFECT_HOME: home,
@@ -205,7 +216,7 @@ def preparations(folder: Path) -> Iterator[tuple[Preparations, Path]]:
         for name, value in PAUSES.items():
             stack.enter_context(patch(name, value))
         stack.enter_context(patch("tasks.runtime._TIMEOUT", httpx.Timeout(2)))
-        yield Preparations(sandbox, folder / "worlds"), home
+        yield Preparations(sandbox, folder / "worlds")
 
 
 def _silence_console() -> None:

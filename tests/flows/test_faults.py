@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from benchmarks.faults.preparations import Case, Preparations
 from benchmarks.faults.refusals import KINDS
 from tests.conftest import StartSandbox
 
 
-def test_a_preparation_with_a_fault(prefect: Path, start_sandbox: StartSandbox, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("prefect")
+def test_a_preparation_with_a_fault(start_sandbox: StartSandbox, tmp_path: Path) -> None:
     """The answer to a request is lost in the middle of a run: all invariants hold, and a second run converges."""
     runs = Preparations(start_sandbox(), tmp_path)
     case = Case(1, "reset after", {**KINDS["reset after"], "nth": 30}, vulnerable=True)
     point = asyncio.run(runs.run(0, case))
     assert point.request
     assert point.broken == ()
-    assert runs.secrets_kept(prefect).broken == ()
+    assert runs.secrets_kept().broken == ()
