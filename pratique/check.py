@@ -25,6 +25,7 @@ from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.registry_client import oci_client
 from pratique.secret import SecretKind, SecretSource, text_of
+from pratique.sources.setup import READ_FINDINGS
 from pratique.vault_access import address_to_let_in
 
 #: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6); infra/pipeline-role.json has more.
@@ -36,8 +37,7 @@ CLUSTER_ACTIONS = (
     "Microsoft.ContainerRegistry/registries/pull/read",
     "Microsoft.KeyVault/vaults/write",
     "Microsoft.Authorization/roleAssignments/write",
-    # Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.
-    "Microsoft.Security/assessments/read",
+    READ_FINDINGS,
 )
 #: What takes the import's role back; the template's own assignments stay.
 REVOKE_ACTIONS = ("Microsoft.Authorization/roleAssignments/delete",)
@@ -82,7 +82,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     async for line in _defender(session):
         yield line
     logins = {
-        entry.registry: Login(entry.username, SecretSource.parse(entry.password).read().decode().strip())
+        entry.registry: Login(entry.username, _text(entry.password))
         for entry in config.catalogue.credentials
         if SecretSource.parse(entry.password).kind is not SecretKind.PREFECT
     }
@@ -177,6 +177,10 @@ async def _repository(config: Bootstrap) -> str:
     token = config.manifests.token
     if token and SecretSource.parse(token).kind is SecretKind.PREFECT:
         return f"{token} is read by flow runs only; not checked here"
-    secret = SecretSource.parse(token).read().decode().strip() if token else None
+    secret = _text(token) if token else None
     async with gitops.checkout(config.manifests.remote, config.manifests.branch, token=secret) as tree:
         return f"{config.manifests.branch} at {(await tree.head())[:12]}"
+
+
+def _text(name: str) -> str:
+    return text_of(SecretSource.parse(name).read(), name).strip()

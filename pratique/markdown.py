@@ -12,10 +12,14 @@ _LONGEST = 1000  # characters of one cell
 _FORMATTING = frozenset("\\`*_[]<>|~#")
 
 
+def one_line(text: str) -> str:
+    """On one line, and without characters that a report could not show."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+
+
 def plain(text: str) -> str:
-    """On one line, not too long, and without characters that a report could not show."""
-    line = " ".join(text[:_LONGEST].split()) + "…" * (len(text) > _LONGEST)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    """The same, and not too long."""
+    return one_line(text[:_LONGEST]) + "…" * (len(text) > _LONGEST)
 
 
 def literal(text: str) -> str:

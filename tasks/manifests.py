@@ -10,6 +10,7 @@ from pratique.gitops import Publication
 from pratique.infrastructure import Infrastructure
 from pratique.manifests import LiveImage
 from pratique.promotion import Moved
+from pratique.secret import text_of
 from tasks.events import tell
 from tasks.policies import ALWAYS
 from tasks.secrets import read_secret
@@ -47,7 +48,7 @@ async def _publish(
 async def _published(
     target: Manifests, infrastructure: Infrastructure, promoted: list[Moved], certificate: str | None, partial: bool
 ) -> Publication:
-    token = (await read_secret(target.token)).decode().strip() if target.token else None
+    token = text_of(await read_secret(target.token), target.token).strip() if target.token else None
     author = gitops.Author(target.author.name, target.author.email)
     edits: list[tuple[str, gitops.Edit]] = [(_IMAGES, _images(target, infrastructure, promoted, partial))]
     if certificate is not None:

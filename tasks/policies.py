@@ -30,12 +30,12 @@ _REPEATED = TaskOptions(
     retries=4, retry_delay_seconds=[2, 5, 15, 30], retry_jitter_factor=0.3, retry_condition_fn=is_transient
 )
 
+#: A task that is made of tasks, which are repeated for themselves: what it has finished is kept as below.
+FINISHED = TaskOptions(persist_result=True, cache_policy=INPUTS + RUN_ID)
+
 #: Work that need not be done twice in one run: its small, secret-free result is kept for a retry of the run.
 #: Without TASK_SOURCE in the key, a mended bug keeps the work that was finished before.
-REMEMBERED = TaskOptions(**_REPEATED, persist_result=True, cache_policy=INPUTS + RUN_ID)
-
-#: The same for a task that is made of tasks, which are repeated for themselves.
-FINISHED = TaskOptions(persist_result=True, cache_policy=INPUTS + RUN_ID)
+REMEMBERED = TaskOptions(**_REPEATED, **FINISHED)
 
 
 def remembered_without(argument: str) -> TaskOptions:

@@ -22,6 +22,7 @@ from pratique.config import Bootstrap
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.registry_client import oci_client
+from pratique.secret import text_of
 from pratique.sources.setup import GateSetup, set_up
 from tasks.secrets import read_secret
 
@@ -72,29 +73,30 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
     :raises ConfigurationError: when a credential that it names does not exist
     """
     credentials = {
-        entry.registry: RegistryCredentials(entry.username, (await read_secret(entry.password)).decode().strip())
+        entry.registry: RegistryCredentials(
+            entry.username, text_of(await read_secret(entry.password), entry.password).strip()
+        )
         for entry in config.catalogue.credentials
     }
     logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
     async with (
         AzureSession.open(config.subscription_id, config.cloud) as session,
         httpx.AsyncClient(timeout=_TIMEOUT) as http,
+        AsyncExitStack() as closing,
     ):
-        client = oci_client(session, http, logins)
-        async with AsyncExitStack() as closing:
+        client, cluster = oci_client(session, http, logins), config.cluster.resource_group
 
-            async def gate() -> GateSetup:
-                made = await set_up(config.gate, session, client, group=config.cluster.resource_group)
-                await closing.enter_async_context(made.watch)
-                return made
+        async def gate() -> GateSetup:
+            made = await set_up(config.gate, session, client, group=cluster)
+            await closing.enter_async_context(made.watch)
+            return made
 
-            imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
-            cluster = config.cluster.resource_group
-            token = _current.set(Runtime(cluster, session, http, client, credentials, imports, Shared(gate)))
-            try:
-                yield _current.get()
-            finally:
-                _current.reset(token)
+        imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
+        token = _current.set(Runtime(cluster, session, http, client, credentials, imports, Shared(gate)))
+        try:
+            yield _current.get()
+        finally:
+            _current.reset(token)
 
 
 def current() -> Runtime:

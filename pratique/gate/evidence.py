@@ -122,10 +122,11 @@ def prove(observations: Sequence[Observation], policy: Policy, asked: Collection
 def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:
     """Where sources disagree, in words: the worse answer counts, and the report says so."""
     words: list[str] = []
-    complete = [one for one in observations if one.answer is Answer.ASSESSED]
-    known = {one.source: {finding.key for finding in one.findings} for one in observations}
-    for one in sorted(observations, key=lambda o: o.source):
-        for other in sorted(complete, key=lambda o: o.source):
+    ordered = sorted(observations, key=lambda one: one.source)
+    complete = [one for one in ordered if one.answer is Answer.ASSESSED]
+    known = {one.source: {finding.key for finding in one.findings} for one in complete}
+    for one in ordered:
+        for other in complete:
             extra = sorted({f.vulnerability for f in one.findings if f.key not in known[other.source]})
             if one.answer is Answer.NOT_APPLICABLE:
                 words.append(f"{one.source} has it as not to be assessed ({one.detail}), {other.source} assessed it")

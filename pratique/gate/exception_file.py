@@ -23,9 +23,10 @@ from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
-from pratique.gate.excuses import Excuse, later, moment, names_all_of, plain, unreadable, validated
+from pratique.gate.excuses import Excuse, later, moment, names_all_of, unreadable, validated
 from pratique.gate.policy import Policy
 from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
+from pratique.markdown import one_line
 
 Unassessed: TypeAlias = Literal["unverified", "not-applicable"]
 
@@ -97,7 +98,7 @@ def _reference(value: object) -> ImageReference:
     return reference
 
 
-Line = Annotated[str, BeforeValidator(lambda value: plain(value) if isinstance(value, str) else value)]
+Line = Annotated[str, BeforeValidator(lambda value: one_line(value) if isinstance(value, str) else value)]
 Pattern = Annotated[InstanceOf[ImagePattern], BeforeValidator(_pattern), PlainSerializer(str)]
 Reference = Annotated[InstanceOf[ImageReference], BeforeValidator(_reference), PlainSerializer(str)]
 Image = TypeVar("Image")
@@ -212,4 +213,4 @@ def _yaml(content: bytes, name: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(content.decode("utf-8"))
     except Exception as error:  # not only YAMLError: its constructors stumble, over !!int '' with an IndexError
-        raise unreadable(name, f"It is not YAML: {plain(str(error))}.") from None
+        raise unreadable(name, f"It is not YAML: {one_line(str(error))}.") from None

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from pratique.errors import ConfigurationError
 from pratique.images import ResolvedImage
+from pratique.markdown import one_line
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -64,11 +65,6 @@ def names_all_of(digest: str, image: ResolvedImage) -> bool:
     One platform's digest says nothing of another platform: judge a platform with ``platforms`` narrowed to it.
     """
     return digest == image.digest or {one.digest for one in image.platforms} == {digest}
-
-
-def plain(text: str) -> str:
-    """On one line, and without characters that a report could not show."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 def moment(text: str) -> datetime:
@@ -133,7 +129,7 @@ def _explain(error: ValidationError, most: int = 10) -> str:
     problems = error.errors(include_url=False)
     lines = []
     for problem in problems[:most]:
-        field = plain(".".join(str(step) for step in problem["loc"])) or "the file"
+        field = one_line(".".join(str(step) for step in problem["loc"])) or "the file"
         value = problem["input"]
         shown = f" is {value!r:.80}" if isinstance(value, str | int | float | bool) else ""
         lines.append(f"{field}{shown}: {problem['msg']}")

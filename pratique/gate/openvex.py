@@ -20,10 +20,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from pratique.findings import Finding
 from pratique.gate.evidence import CLOCKS_DIFFER
-from pratique.gate.excuses import Excuse, later, moment, plain, unreadable, validated
+from pratique.gate.excuses import Excuse, later, moment, unreadable, validated
 from pratique.gate.policy import Policy
 from pratique.gate.products import Product
 from pratique.images import ResolvedImage
+from pratique.markdown import one_line
 
 
 def _past(value: object, info: ValidationInfo) -> datetime:
@@ -108,7 +109,7 @@ class _Statement(_Model):
     @property
     def reason(self) -> str:
         words = filter(None, (self.justification, self.impact_statement, self.status_notes))
-        return plain(": ".join((self.status, *words)))
+        return one_line(": ".join((self.status, *words)))
 
 
 class Document(_Model):
@@ -197,7 +198,7 @@ def parse(content: bytes, name: str, *, now: datetime) -> Document:
         data = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
         json.dumps(data, ensure_ascii=False).encode("utf-8")  # fails for half of a surrogate pair
     except (ValueError, RecursionError) as error:
-        raise unreadable(name, f"It is not JSON: {plain(str(error))}.") from None
+        raise unreadable(name, f"It is not JSON: {one_line(str(error))}.") from None
     return validated(Document, data, name, now=now)
 
 
@@ -227,9 +228,9 @@ def statements(origin: str, document: Document, policy: Policy) -> Iterator[Stat
             excuse = Excuse(
                 origin=origin,
                 kind="vex",
-                subject=plain(one.vulnerability.name),
+                subject=one_line(one.vulnerability.name),
                 reason=one.reason,
-                owner=plain(document.author),
+                owner=one_line(document.author),
                 approver="",
                 expires=later(at, policy.exception_days),
             )

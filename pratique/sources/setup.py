@@ -23,6 +23,7 @@ from pratique.sources.attestations import AttachedStatements
 from pratique.sources.resource_graph import ResourceGraph
 from pratique.sources.scanners import CommandScanner
 
+#: Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.
 READ_FINDINGS = "Microsoft.Security/assessments/read"
 _ENABLE = "Defender for Cloud > Environment settings > the subscription > Containers"
 
@@ -65,13 +66,13 @@ def _sources(
     gate: Gate, asked: frozenset[str], session: AzureSession, client: OciClient
 ) -> tuple[list[EvidenceSource], list[EvidenceSource]]:
     tables = [generation for generation in gate.resource_graph if generation in asked]
-    trusted = {one.name: TrustStore.load(list(one.trust_store)) for one in gate.attestations}
+    trusted: dict[str, TrustStore | None] = {
+        one.name: TrustStore.load(list(one.trust_store)) for one in gate.attestations
+    }
     if FINDINGS_ARTIFACT in asked:
-        believed = None if gate.unsafe_accept_unsigned_artifacts else TrustStore.load(list(gate.trust_store))
-        trusted_names: dict[str, TrustStore | None] = {FINDINGS_ARTIFACT: believed, **trusted}
-    else:
-        trusted_names = {**trusted}
-    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted_names)] if trusted_names else []
+        unsafe = gate.unsafe_accept_unsigned_artifacts
+        trusted[FINDINGS_ARTIFACT] = None if unsafe else TrustStore.load(list(gate.trust_store))
+    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted)] if trusted else []
     narrow += [CommandScanner(scanner, client.docker_login) for scanner in gate.scanners]
     return ([ResourceGraph(session, tables)] if tables else []), narrow
 
@@ -85,8 +86,7 @@ def _without_defender(rules: Rules, session: AzureSession) -> Rules:
             "Its plan, or the extension that scans registries, is off: no image would ever be assessed.",
             f"Enable it ({_ENABLE}), or say 'defender_off: skip' in the policy to go by other sources, or by none.",
         )
-    asked = rules.asked - DEFENDER
-    return rules.by_others(asked)
+    return rules.by_others(rules.asked - DEFENDER)
 
 
 async def _plan(session: AzureSession) -> DefenderPlan | None:

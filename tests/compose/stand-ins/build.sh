@@ -8,12 +8,12 @@
 # Images that are there are left alone.
 set -eu
 here=$(dirname "$(realpath "$0")")
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
 base() { # suite: the image debian-stand-in:<suite>
     if docker image inspect "debian-stand-in:$1" >/dev/null 2>&1; then return; fi
     root=$(mktemp -d)
-    debootstrap --variant=minbase --include=ca-certificates "$1" "$root" "$mirror" >&2
+    # Without DEBIAN_MIRROR, debootstrap goes where it always goes.
+    debootstrap --variant=minbase --include=ca-certificates "$1" "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >&2
     # Whoever stands between this machine and its package registries is trusted in here too.
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' > "$root/etc/pip.conf"
