@@ -147,10 +147,10 @@ async def address_to_let_in(
 
     :raises NetworkDenied: when it has to be, and must not
     """
-    if access.network == "none":
-        _require_sense(vault, access, await probe(session, vault.name), None)
-        return None
     reach = await probe(session, vault.name)
+    if access.network == "none":
+        _require_sense(vault, access, reach, None)
+        return None
     if access.network == "rule" or reach.state == "network":
         address = access.address or await egress_address(http, access.address_services)
         _require_sense(vault, access, reach, address)
