@@ -100,7 +100,7 @@ $(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 # Resolved for every supported Python at once; needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --constraint requirements.lock --extra server pyproject.toml --output-file deployments/requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --constraint requirements.lock --extra server --extra blob pyproject.toml --output-file deployments/requirements.lock
 	echo azure-cli==2.91.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file tests/az/requirements.lock
 
 clean:
