@@ -25,6 +25,7 @@ from pratique.errors import GateBlocked, UnreadableAnswer
 from pratique.gate.answer import Answer
 from pratique.gate.asking import NAME, REASON, Choice, Question
 from tasks.events import tell
+from tasks.turns import turn_given_up
 
 #: How often somebody may fill the form in a way that decides nothing.
 _MOST_TRIES = 3
@@ -100,7 +101,7 @@ async def _filled(question: Question, run: FlowRun, key: str, hours: float, form
     try:
         if run.deployment_id is not None and run.parent_task_run_id is None:
             return await asuspend_flow_run(wait_for_input=form, timeout=seconds, key=key)
-        async with asyncio.timeout(seconds):
+        async with turn_given_up(), asyncio.timeout(seconds):
             return await apause_flow_run(wait_for_input=form, timeout=seconds + _GRACE, poll_interval=_POLL, key=key)
     except TimeoutError:
         raise _blocked(question, f"Nobody answered within {hours:g} hours.", "Run it again and answer.") from None

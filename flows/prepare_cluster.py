@@ -18,6 +18,7 @@ from tasks.manifests import publish_manifests
 from tasks.report import show_summary
 from tasks.runtime import azure_runtime
 from tasks.states import NOTHING_TO_DO, ended
+from tasks.turns import turn
 
 
 @flow(
@@ -37,7 +38,7 @@ async def prepare_cluster(config: Bootstrap) -> Preparation:
 
 
 async def _prepare(config: Bootstrap) -> Preparation:
-    async with azure_runtime(config):
+    async with azure_runtime(config), turn():
         checked = asyncio.ensure_future(check_certificate(config.certificate))
         deployed = asyncio.ensure_future(_infrastructure(config, checked))
         try:

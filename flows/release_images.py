@@ -16,6 +16,7 @@ from tasks.manifests import publish_manifests
 from tasks.report import show_summary
 from tasks.runtime import azure_runtime
 from tasks.states import NOTHING_TO_DO, ended
+from tasks.turns import turn
 
 
 @flow(name="release_images", flow_run_name="release to {config.cluster.resource_group}")
@@ -34,7 +35,7 @@ async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Deliver
 
 async def _release(config: Bootstrap, only: Sequence[str]) -> Delivery:
     chosen = config.catalogue.releases_with(only)
-    async with azure_runtime(config):
+    async with azure_runtime(config), turn():
         deployed = asyncio.ensure_future(find_infrastructure(config.cluster))
         try:
             begun = await settled(*[advance(one, config.gate, deployed) for one in chosen])
