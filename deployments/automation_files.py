@@ -59,14 +59,15 @@ def notifies(document: Document) -> bool:
     return any(_of(document, "notify"))
 
 
-def automation(document: Document, ids: Ids) -> AutomationCore:
+def automation(document: Document, ids: Ids, tag: str = TAG) -> AutomationCore:
     """The automation as a server takes it.
 
+    :param tag: marks whose it is
     :raises KeyError: for a deployment without an id
     :raises pydantic.ValidationError: when it is none that Prefect knows
     """
     actions = [_action(action, ids) for action in document["actions"]]
-    return AutomationCore.model_validate({**document, "actions": actions, "tags": [TAG]})
+    return AutomationCore.model_validate({**document, "actions": actions, "tags": [tag]})
 
 
 async def notification_block(client: PrefectClient, setting: str) -> UUID:
@@ -86,12 +87,12 @@ async def notification_block(client: PrefectClient, setting: str) -> UUID:
     return block.id
 
 
-async def apply(client: PrefectClient, wanted: Sequence[AutomationCore]) -> list[str]:
-    """Make the server's automations of ours those that are wanted; gives a line for each, of what was done.
+async def apply(client: PrefectClient, wanted: Sequence[AutomationCore], tag: str = TAG) -> list[str]:
+    """Make the server's automations with the tag those that are wanted; gives a line for each, of what was done.
 
     Somebody's decision to switch one off in the UI is kept.
     """
-    ours = AutomationFilter(tags=AutomationFilterTags(all_=[TAG]))
+    ours = AutomationFilter(tags=AutomationFilterTags(all_=[tag]))
     present = {one.name: one for one in await client.read_automations(automations=ours)}
     told = [f"{one.name}: {await _put(client, one, present.get(one.name))}" for one in wanted]
     for gone in present.keys() - {one.name for one in wanted}:

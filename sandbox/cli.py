@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shlex
 import signal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from sandbox.home import Home
 from sandbox.scenario import Scenario
-from sandbox.server import Sandbox, client_environment
+from sandbox.server import LOOPBACK, Sandbox, client_environment, in_url
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -25,7 +26,15 @@ HomeOption = Annotated[Path, typer.Option(help="Folder for the certificate autho
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="Port of the proxy on 127.0.0.1; 0 takes a free one.")] = 8443,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            callback=lambda text: _ip_address(text),
+            help="IP address of this machine to listen on. Beyond loopback nothing protects the sandbox.",
+        ),
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="Port of the proxy; 0 takes a free one.")] = 8443,
     speed: Annotated[float, typer.Option(help="How much faster than Azure's its durations are.")] = 60.0,
     home: HomeOption = Path(".sandbox"),
     scenario: Annotated[Path | None, typer.Option(help="YAML file; without one, the walkthrough's tenant.")] = None,
@@ -45,17 +54,23 @@ def serve(
         typer.echo(f"azure-sandbox: the scenario {scenario} cannot be used: {error}", err=True)
         raise typer.Exit(2) from None
     try:
-        asyncio.run(_serve(Sandbox(home, port=port, speed=speed, scenario=loaded), home))
+        asyncio.run(_serve(Sandbox(home, address=host, port=port, speed=speed, scenario=loaded), home, host))
     except OSError as error:
-        typer.echo(f"azure-sandbox: cannot listen on port {port}: {error.strerror}. Try --port 0.", err=True)
+        where = f"port {port} of {host}"
+        typer.echo(f"azure-sandbox: cannot listen on {where}: {error.strerror}. Try --port 0.", err=True)
         raise typer.Exit(1) from None
 
 
 @app.command()
-def env(home: HomeOption = Path(".sandbox")) -> None:
+def env(
+    home: HomeOption = Path(".sandbox"),
+    proxy_host: Annotated[
+        str | None, typer.Option(help="What the client calls the sandbox's machine, when it is on another one.")
+    ] = None,
+) -> None:
     """Print ``export`` lines; ``eval "$(azure-sandbox env)"`` points any Azure client at the sandbox."""
     try:
-        variables = client_environment(Home(home))
+        variables = client_environment(Home(home), proxy_host)
     except LookupError as error:
         typer.echo(f"azure-sandbox: {error}. Start one with: azure-sandbox serve --home {home}", err=True)
         raise typer.Exit(1) from None
@@ -63,12 +78,24 @@ def env(home: HomeOption = Path(".sandbox")) -> None:
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-async def _serve(sandbox: Sandbox, home: Path) -> None:
+async def _serve(sandbox: Sandbox, home: Path, host: str) -> None:
     port = await sandbox.start()
-    typer.echo(f'The local Azure listens on 127.0.0.1:{port}. In a shell: eval "$(azure-sandbox env --home {home})"')
+    if not ip_address(host).is_loopback:
+        typer.echo(f"azure-sandbox: warning: nothing protects it from whoever reaches {host}.", err=True)
+    typer.echo(
+        f'The local Azure listens on {in_url(host)}:{port}. In a shell: eval "$(azure-sandbox env --home {home})"'
+    )
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     with contextlib.suppress(asyncio.CancelledError):
         await stopped.wait()
     await sandbox.stop()
+
+
+def _ip_address(text: str) -> str:
+    """:raises typer.BadParameter: when it is none"""
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -27,7 +27,7 @@ _HANDSHAKE_SECONDS = 20.0
 
 
 class Proxy:
-    """Accepts CONNECT on loopback.
+    """Accepts CONNECT on an address of this machine.
 
     :param application: the ASGI application behind the TLS
     :param plays: whether a host is played
@@ -53,10 +53,10 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._tunnels: dict[tuple[str, int], _Tunnel] = {}
 
-    async def start(self, port: int) -> int:
-        """Listen on loopback; port 0 takes a free one. Returns the port."""
+    async def start(self, address: str, port: int) -> int:
+        """Listen on an IP address; port 0 takes a free one. Returns the port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Tunnel(self), "127.0.0.1", port)
+        self._server = await loop.create_server(lambda: _Tunnel(self), address, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -85,7 +85,8 @@ class Proxy:
 
     async def upgrade(self, tunnel: _Tunnel, transport: asyncio.Transport, host: str, user: str) -> None:
         """Turn an accepted tunnel into a TLS connection of the HTTP server."""
-        peer = transport.get_extra_info("peername")
+        # Of IPv6, without flow and scope: that is how the HTTP server names its clients.
+        peer = transport.get_extra_info("peername")[:2]
         self._users[peer] = user
         transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         http = _EarlyDataHttp(self._config, self._server_state, app_state={}, closed=lambda: self._closed(peer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
 
 from sandbox.app import App
@@ -18,17 +19,29 @@ from sandbox.seed import seed
 from sandbox.services import all_services
 from sandbox.tls import CertificateAuthority
 
+LOOPBACK = "127.0.0.1"
+
 
 class Sandbox:
     """One local Azure.
 
     :param home: folder for its certificate authority and keys
-    :param port: of the proxy on loopback; 0 takes a free one
+    :param address: IP address of this machine on which the proxy listens; beyond loopback nothing protects it
+    :param port: of the proxy; 0 takes a free one
     :param speed: how much faster than Azure's its durations are
     """
 
-    def __init__(self, home: Path, *, port: int = 8443, speed: float = 60.0, scenario: Scenario | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        address: str = LOOPBACK,
+        port: int = 8443,
+        speed: float = 60.0,
+        scenario: Scenario | None = None,
+    ) -> None:
         self._home = Home(home)
+        self._address = address
         self._port = port
         self._speed = speed
         self._scenario = scenario or Scenario()
@@ -39,8 +52,9 @@ class Sandbox:
 
     async def start(self) -> int:
         """Listen. Returns the proxy's port."""
-        self._port = await self._proxy.start(self._port)
-        self._home.remember({"port": self._port, "pid": os.getpid(), **self._scenario.identity.model_dump(mode="json")})
+        self._port = await self._proxy.start(self._address, self._port)
+        where = {"address": self._address, "port": self._port, "pid": os.getpid()}
+        self._home.remember(where | self._scenario.identity.model_dump(mode="json"))
         return self._port
 
     async def stop(self) -> None:
@@ -76,16 +90,17 @@ class Sandbox:
         return user, self.azure.client(user)
 
 
-def client_environment(home: Home) -> dict[str, str]:
+def client_environment(home: Home, proxy_host: str | None = None) -> dict[str, str]:
     """The variables for clients of the sandbox that runs with this home.
 
+    :param proxy_host: what its clients call the sandbox's machine; without it they are on that machine themselves
     :raises LookupError: when none does
     """
     facts = home.running()
     if facts is None:
         raise LookupError(f"no sandbox is running with the home {home.directory}")
     ca = str(home.ca_file.resolve())
-    proxy = f"http://127.0.0.1:{facts['port']}"
+    proxy = f"http://{in_url(proxy_host or _reached_at(facts['address']))}:{facts['port']}"
     return {
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,
@@ -101,3 +116,16 @@ def client_environment(home: Home) -> dict[str, str]:
         "AZURE_CLIENT_ID": facts["client_id"],
         "AZURE_CLIENT_SECRET": home.client_secret,
     }
+
+
+def _reached_at(address: str) -> str:
+    """Where this machine's own clients find what listens there."""
+    listening = ip_address(address)
+    if not listening.is_unspecified:
+        return address
+    return LOOPBACK if listening.version == 4 else "::1"
+
+
+def in_url(host: str) -> str:
+    """A host name or IP address as the part of a URL before the port."""
+    return f"[{host}]" if ":" in host else host

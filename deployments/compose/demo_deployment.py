@@ -1,4 +1,4 @@
-"""The demo's folder, and ``prepare_cluster/demo`` with the configuration that belongs to it, as a file for Prefect.
+"""The demo's folder, and its deployments with the configuration that belongs to it, as a file for Prefect.
 
 Runs in a container of docker-compose.yml, before the demo's worker. What is there already stays: the GitOps
 repository goes on where the last run ended.
@@ -30,18 +30,23 @@ def main() -> None:
 
 def deployments(workspace: Workspace) -> dict[str, object]:
     """The contents of the file for ``prefect deploy``."""
-    configuration = YAML(typ="safe").load(workspace.configuration)
-    demo = {
+    usual = {
         "name": "demo",
-        "entrypoint": "flows/prepare_cluster.py:prepare_cluster",
-        "description": "Prepares the walkthrough's cluster on the local Azure.",
         "tags": ["pratique", "sandbox"],
-        "parameters": {"config": configuration},
+        "parameters": {"config": YAML(typ="safe").load(workspace.configuration)},
         "enforce_parameter_schema": True,
-        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
         "work_pool": {"name": "sandbox"},
     }
-    return {"name": "pratique", "deployments": [demo]}
+    prepare = {
+        "entrypoint": "flows/prepare_cluster.py:prepare_cluster",
+        "description": "Prepares the walkthrough's cluster on the local Azure.",
+        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+    }
+    sweep = {
+        "entrypoint": "flows/sweep_access.py:sweep_access",
+        "description": "Ends temporary access to the local Azure's vault.",
+    }
+    return {"name": "pratique", "deployments": [usual | prepare, usual | sweep]}
 
 
 if __name__ == "__main__":

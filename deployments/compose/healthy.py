@@ -1,6 +1,8 @@
-"""Whether a web address answers with success: the health check of containers that have no curl.
+"""Whether a web address answers as it should: the health check of containers that have no curl.
 
-python deployments/compose/healthy.py http://127.0.0.1:4200/api/ready
+    python deployments/compose/healthy.py ADDRESS [STATUS]
+
+The status is 200, unless another one is named: a proxy answers a plain request with 405.
 """
 
 from __future__ import annotations
@@ -18,4 +20,5 @@ if __name__ == "__main__":
         status = connection.getresponse().status
     except OSError as error:
         sys.exit(f"{sys.argv[1]}: {error}")
-    sys.exit(0 if status == http.client.OK else f"{sys.argv[1]}: status {status}")
+    expected = int(sys.argv[2]) if len(sys.argv) > 2 else http.client.OK
+    sys.exit(0 if status == expected else f"{sys.argv[1]}: status {status}")
