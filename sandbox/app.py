@@ -79,7 +79,7 @@ class App:
         azure = self._azure()
         entry = azure.requests.begin(scope["method"], host, unquote(path), query, user)
         body = await _read(receive)
-        return Call(azure, scope["method"], host, path, query, headers, body, client, entry)
+        return Call(azure, scope["method"], host, path, query, headers, body, client, entry, path)
 
 
 async def _handle(call: Call) -> Response:

@@ -121,6 +121,28 @@ BUILT_IN = (
         ("Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"),
     ),
     RoleDefinition(
+        "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+        "Storage Blob Data Contributor",
+        (
+            "Microsoft.Storage/storageAccounts/blobServices/containers/delete",
+            "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+            "Microsoft.Storage/storageAccounts/blobServices/containers/write",
+        ),
+        data_actions=(
+            "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
+            "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+            "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
+            "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/move/action",
+            "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
+        ),
+    ),
+    RoleDefinition(
+        "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+        "Storage Blob Data Reader",
+        ("Microsoft.Storage/storageAccounts/blobServices/containers/read",),
+        data_actions=("Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",),
+    ),
+    RoleDefinition(
         "577a9874-89fd-4f24-9dbd-b5034d0ad23a",
         "Container Registry Data Importer and Data Reader",
         (

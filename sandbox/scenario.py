@@ -162,6 +162,17 @@ class Credentials(_Section):
     password: str = Field(repr=False)
 
 
+class StorageAccount(_Section):
+    """An account for blobs in the hub's group."""
+
+    name: str = Field(pattern=r"^[a-z0-9]{3,24}$")
+    containers: tuple[str, ...] = ()
+    key: str | None = Field(default=None, repr=False, description="Base64; without one, Shared Key is not permitted.")
+    roles: tuple[str, ...] = Field(
+        default=("Storage Blob Data Contributor",), description="The pipeline's built-in roles on the account."
+    )
+
+
 class Scenario(_Section):
     """The whole of it."""
 
@@ -178,6 +189,7 @@ class Scenario(_Section):
         description="By repository of the image without its quarantine/ or live/ prefix; others go by the advisories.",
     )
 
+    storage_accounts: tuple[StorageAccount, ...] = ()
     images: tuple[PublicImage, ...] = ()
     private_repositories: dict[str, Credentials] = Field(
         default_factory=dict, description="By registry/repository: the login that a pull needs."

@@ -9,6 +9,7 @@ from sandbox.core.rbac import Principal
 from sandbox.roles import BUILT_IN
 from sandbox.scenario import Identity, User
 from sandbox.services import open_parts
+from sandbox.services.blobs.store import ACCOUNT_TYPE, SUFFIX, Accounts
 from sandbox.tenant import (
     CLUSTER_GROUP,
     HUB_GROUP,
@@ -26,6 +27,7 @@ def seed(azure: Azure) -> None:
     _directory(azure)
     _network(azure)
     open_parts(azure)
+    _storage(azure)
 
 
 def _directory(azure: Azure) -> None:
@@ -71,6 +73,26 @@ def _network(azure: Azure) -> None:
             "Microsoft.Network/privateDnsZones",
             {},
         )
+
+
+def _storage(azure: Azure) -> None:
+    accounts = azure.part(Accounts)
+    for asked in azure.scenario.storage_accounts:
+        account_id = f"{group_id(azure, HUB_GROUP)}/providers/{ACCOUNT_TYPE}/{asked.name}"
+        endpoints = {"blob": f"https://{asked.name}{SUFFIX}/"}
+        _put(
+            azure,
+            account_id,
+            ACCOUNT_TYPE,
+            {"primaryEndpoints": endpoints, "allowSharedKeyAccess": asked.key is not None},
+        )
+        if asked.key is not None:
+            accounts.keys[asked.name] = asked.key
+        for container in asked.containers:
+            accounts.account(asked.name).create(container, {})
+        for role in asked.roles:
+            who = azure.scenario.identity.object_id
+            azure.access.assign(role=role, principal_id=who, scope=account_id, at_once=True)
 
 
 def _put(azure: Azure, resource_id: str, resource_type: str, properties: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ UNPLAYED = {
     "Defender": "changing plans",
     "Log Analytics": "tables other than ContainerRegistryRepositoryEvents; batches, metadata; `workspace()` in a "
     "query; KQL that duckdb-kql does not translate",
+    "Blob Storage": "accounts other than the scenario's; SAS; blocks, page and append blobs; leases, tiers, snapshots, "
+    "versions, tags, copies; lists of containers or by delimiter",
     "Alerts": "history, summaries, smart groups; rules that split by dimensions or bring a time range of their own are "
     "not evaluated, and `/state` says so",
 }

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 from starlette.responses import JSONResponse, Response
 
-from sandbox.core.errors import Envelope, HttpFault, arm_envelope, arm_fault
+from sandbox.core.errors import Envelope, arm_envelope, arm_fault
 from sandbox.core.rbac import Principal
 from sandbox.core.requests import Request
 from sandbox.scenario import Client
@@ -34,6 +34,7 @@ class Call:
     """One request on its way through a service.
 
     :ivar path: without the query; decoded once the host is known
+    :ivar raw_path: the same as it was sent, which is what some signatures cover
     :ivar params: what the route's placeholders stand for
     :ivar caller: the authenticated principal; ``None`` on anonymous services
     :ivar claims: of the caller's token
@@ -51,6 +52,7 @@ class Call:
     body: bytes
     client: Client
     entry: Request
+    raw_path: str = ""
     params: dict[str, str] = field(default_factory=dict)
     caller: Principal | None = None
     claims: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +102,8 @@ class Call:
 
 Handler = Callable[[Call], Awaitable[Response]]
 Authenticator = Callable[[Call], Awaitable[None]]
+#: From a refusal's body, status and headers to its answer.
+Renderer = Callable[[dict[str, Any], int, dict[str, str]], Response]
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ class Service:
     :param hosts: exact names or ``*.suffix``
     :param authenticate: fills ``call.caller``, or raises the service's own 401
     :param envelope: of the refusals that are not the service's own: what is not played, and what was made to fail
+    :param render: how refusals are written; JSON by default
     :param api_versions: those that clients send, the newest SDK's first; any other is answered as well
     """
 
@@ -140,12 +145,14 @@ class Service:
         authenticate: Authenticator | None = None,
         envelope: Envelope = arm_envelope,
         api_versions: tuple[str, ...] = (),
+        render: Renderer | None = None,
     ) -> None:
         self.name = name
         self.hosts = hosts
         self.authenticate = authenticate
         self.envelope = envelope
         self.api_versions = api_versions
+        self.render = render or answer
         self.routes: list[Route] = []
 
     def plays(self, host: str) -> bool:
@@ -197,10 +204,6 @@ class Service:
 def answer(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer."""
     return JSONResponse(document, status, headers)
-
-
-def fault_answer(fault: HttpFault) -> Response:
-    return JSONResponse(fault.body, fault.status, fault.headers)
 
 
 def _own_path(call: Call) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from starlette.responses import Response
 
 from sandbox.core.errors import Envelope, HttpFault, NotPlayed, arm_envelope
-from sandbox.core.routing import Call, Handler, answer, fault_answer
+from sandbox.core.routing import Call, Handler, answer
 from sandbox.middleware.cut import Cut
 
 _log = logging.getLogger(__name__)
@@ -18,16 +19,25 @@ async def envelope(call: Call, inner: Handler) -> Response:
     try:
         return await inner(call)
     except NotPlayed as gap:
-        return answer(envelope_of(call)(gap.status, gap.code, gap.message), gap.status)
+        return _refusal(call, gap.status, gap.code, gap.message)
     except HttpFault as fault:
-        return fault_answer(fault)
+        return _rendered(call, fault.body, fault.status, fault.headers)
     except Cut:
         raise
     except Exception as error:
         _log.exception("%s https://%s%s broke", call.method, call.host, call.path)
-        return answer(envelope_of(call)(500, "InternalServerError", f"The sandbox broke: {error!r}"), 500)
+        return _refusal(call, 500, "InternalServerError", f"The sandbox broke: {error!r}")
 
 
 def envelope_of(call: Call) -> Envelope:
     """That of the host's service."""
     return call.service.envelope if call.service is not None else arm_envelope
+
+
+def _refusal(call: Call, status: int, code: str, message: str) -> Response:
+    return _rendered(call, envelope_of(call)(status, code, message), status, {})
+
+
+def _rendered(call: Call, body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+    render = call.service.render if call.service is not None else answer
+    return render(body, status, headers)

@@ -18,6 +18,7 @@ def all_services() -> list[Service]:
     from sandbox.services.authorization.definitions import role_definitions
     from sandbox.services.authorization.routes import authorization
     from sandbox.services.authorization.schedules import schedules
+    from sandbox.services.blobs.routes import blobs
     from sandbox.services.deployments.routes import deployments
     from sandbox.services.echo.routes import echo
     from sandbox.services.entra.routes import entra
@@ -43,6 +44,7 @@ def all_services() -> list[Service]:
         security,
         alerts_management,
         log_analytics,
+        blobs,
         *public_registries(),
         echo,
         arm_generic,
@@ -53,11 +55,12 @@ def open_parts(azure: Azure) -> None:
     """Make the parts that listen to events from the start, or that hold something from the start."""
     from sandbox.services.acr.part import Registries
     from sandbox.services.alerts.part import Alerts
+    from sandbox.services.blobs.store import Accounts
     from sandbox.services.defender.part import Defender
     from sandbox.services.deployments.part import Deployments
     from sandbox.services.keyvault.part import Vaults
     from sandbox.services.loganalytics.part import Logs
     from sandbox.services.resourcegraph.lag import LateResources
 
-    for part in (Registries, Deployments, Vaults, Defender, Logs, Alerts, LateResources):
+    for part in (Registries, Deployments, Vaults, Accounts, Defender, Logs, Alerts, LateResources):
         azure.part(part)

@@ -25,6 +25,7 @@ PROVIDERS: dict[str, dict[str, str]] = {
     },
     "Microsoft.OperationalInsights": {"workspaces": "2025-02-01"},
     "Microsoft.Resources": {"deployments": "2026-06-01", "resourceGroups": "2025-04-01"},
+    "Microsoft.Storage": {"storageAccounts": "2025-06-01"},
     "Microsoft.Security": {"assessments": "2021-06-01", "pricings": "2024-01-01"},
 }
 

@@ -38,6 +38,7 @@ RESOURCES = frozenset(
     {
         *(audience.rstrip("/") for audience in ARM_AUDIENCES),
         "https://vault.azure.net",
+        "https://storage.azure.com",
         "https://containerregistry.azure.net",
         GRAPH,
         "https://api.loganalytics.io",
