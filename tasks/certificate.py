@@ -23,6 +23,7 @@ from tasks.events import tell
 from tasks.policies import ALWAYS, FINISHED
 from tasks.runtime import current
 from tasks.secrets import read_secret, read_text_secret
+from tasks.states import NOTHING_TO_DO, ended, opened
 
 #: The vault's certificate, and whether this run made that version.
 Imported: TypeAlias = tuple[StoredCertificate, bool]
@@ -48,14 +49,11 @@ async def check_certificate(certificate: Certificate, *, dates: bool = True) -> 
 
 
 @task(name="import certificate", task_run_name="import certificate {certificate.name}", **ALWAYS)
-async def import_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Imported:
+async def _import(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Imported:
     """Import the certificate unless the vault holds that very one already."""
-    bundle = await read_certificate(certificate)
-    bundle.require_valid(datetime.now(UTC))
-    return await with_access(vault, access, lease, lambda: _imported(vault, certificate, bundle))
+    return await ended(_brought(vault, certificate, access, lease), _name)
 
 
-@task(name="certificate", task_run_name="bring certificate {certificate.name}", **FINISHED)
 async def bring_certificate(
     vault: Vault, certificate: Certificate, access: Access, public_certificate: str
 ) -> Imported:
@@ -65,16 +63,43 @@ async def bring_certificate(
 
     :param public_certificate: base64 of its public half: another certificate is another import
     """
+    return await opened(_bring(vault, certificate, access, public_certificate))
+
+
+@task(name="certificate", task_run_name="bring certificate {certificate.name}", **FINISHED)
+async def _bring(vault: Vault, certificate: Certificate, access: Access, public_certificate: str) -> Imported:
+    """Import the certificate inside access that ends in every case."""
+    return await ended(_inside_access(vault, certificate, access), _name)
+
+
+async def _inside_access(vault: Vault, certificate: Certificate, access: Access) -> Imported:
     try:
         lease = await open_vault_access(vault, access)
-        return await import_certificate(vault, certificate, access, lease)
+        return await opened(_import(vault, certificate, access, lease))
     finally:
-        await uninterrupted(revoke_vault_access(vault))
+        await uninterrupted(lambda: revoke_vault_access(vault))
+
+
+async def renew_stored_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
+    """Import the certificate if the vault's is missing, due, or older."""
+    return await opened(_renew(vault, certificate, access, lease))
 
 
 @task(name="renew certificate", task_run_name="renew certificate {certificate.name}", **ALWAYS)
-async def renew_stored_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
+async def _renew(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
     """Import the certificate if the vault's is missing, due, or older."""
+    return await ended(
+        _renewed_inside(vault, certificate, access, lease), lambda done: None if done.imported else NOTHING_TO_DO
+    )
+
+
+async def _brought(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Imported:
+    bundle = await read_certificate(certificate)
+    bundle.require_valid(datetime.now(UTC))
+    return await with_access(vault, access, lease, lambda: _imported(vault, certificate, bundle))
+
+
+async def _renewed_inside(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
     bundle = await read_certificate(certificate)
     return await with_access(vault, access, lease, lambda: _renewed(vault, certificate, bundle))
 
@@ -122,3 +147,8 @@ def _tell(
 ) -> None:
     ends = stored.expires_on.date().isoformat()
     tell(what, certificate=certificate.name, vault=vault.name, thumbprint=stored.thumbprint, expires=ends)
+
+
+def _name(imported: Imported) -> str | None:
+    _, new = imported
+    return None if new else NOTHING_TO_DO

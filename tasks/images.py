@@ -13,6 +13,7 @@ from pratique.promotion import Moved, Unresolved
 from tasks.events import tell_moved
 from tasks.policies import REMEMBERED, remembered_without
 from tasks.runtime import current
+from tasks.states import NOTHING_TO_DO, ended, opened
 
 
 @task(name="resolve image", task_run_name="resolve {image.reference.short}", **REMEMBERED)
@@ -28,9 +29,32 @@ async def resolve_image(image: Image) -> ResolvedImage | Unresolved:
     return resolved
 
 
-@task(name="quarantine image", task_run_name="quarantine {image.reference.short}", **REMEMBERED)
 async def quarantine_image(image: Image, resolved: ResolvedImage | Unresolved, infrastructure: Infrastructure) -> Moved:
+    """Import the digest into quarantine/, unless it is there."""
+    return await opened(_quarantine(image, resolved, infrastructure))
+
+
+@task(name="quarantine image", task_run_name="quarantine {image.reference.short}", **REMEMBERED)
+async def _quarantine(image: Image, resolved: ResolvedImage | Unresolved, infrastructure: Infrastructure) -> Moved:
     """Import the digest into quarantine/."""
+    return await ended(_quarantined(resolved, infrastructure), _name)
+
+
+async def promote_image(
+    image: Image, quarantined: Moved, infrastructure: Infrastructure, verdicts: GateReport
+) -> Moved:
+    """Import the judged digest into live/, unless it is there."""
+    return await opened(_promote(image, quarantined, infrastructure, verdicts))
+
+
+# How the gate came to its verdict has no part in whether the image was promoted already.
+@task(name="promote image", task_run_name="promote {image.reference.short}", **remembered_without("verdicts"))
+async def _promote(image: Image, quarantined: Moved, infrastructure: Infrastructure, verdicts: GateReport) -> Moved:
+    """Import the judged digest into live/."""
+    return await ended(_promoted(quarantined, infrastructure, verdicts), _name)
+
+
+async def _quarantined(resolved: ResolvedImage | Unresolved, infrastructure: Infrastructure) -> Moved:
     now = current()
     async with now.imports:
         moved = await promotion.quarantine(now.session, now.oci, infrastructure.quarantine, resolved, now.credentials)
@@ -39,12 +63,7 @@ async def quarantine_image(image: Image, resolved: ResolvedImage | Unresolved, i
     return moved
 
 
-# How the gate came to its verdict has no part in whether the image was promoted already.
-@task(name="promote image", task_run_name="promote {image.reference.short}", **remembered_without("verdicts"))
-async def promote_image(
-    image: Image, quarantined: Moved, infrastructure: Infrastructure, verdicts: GateReport
-) -> Moved:
-    """Import the judged digest into live/."""
+async def _promoted(quarantined: Moved, infrastructure: Infrastructure, verdicts: GateReport) -> Moved:
     now = current()
     verdicts.require(quarantined.image)
     async with now.imports:
@@ -54,3 +73,7 @@ async def promote_image(
     get_run_logger().info("%s: %s", moved.reference, moved.outcome)
     tell_moved("image.promoted", moved)
     return moved
+
+
+def _name(moved: Moved) -> str | None:
+    return NOTHING_TO_DO if moved.outcome == "already there" else None

@@ -10,6 +10,7 @@ from pratique.infrastructure import Infrastructure
 from pratique.vault_access import Vault
 from tasks.policies import ALWAYS, REMEMBERED
 from tasks.runtime import current
+from tasks.states import NOTHING_TO_DO, ended, opened
 
 
 @task(name="read spoke network", task_run_name="read spoke network {network.deployment}", **REMEMBERED)
@@ -20,11 +21,21 @@ async def read_spoke_network(network: Network) -> str:
     return network_id
 
 
-@task(name="deploy infrastructure", task_run_name="deploy infrastructure {cluster.deployment}", **REMEMBERED)
 async def deploy_infrastructure(
     cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> Infrastructure:
     """Deploy the template, or find that it stands already."""
+    return await opened(_deploy(cluster, network, network_id, public_certificate))
+
+
+@task(name="deploy infrastructure", task_run_name="deploy infrastructure {cluster.deployment}", **REMEMBERED)
+async def _deploy(cluster: Cluster, network: Network, network_id: str, public_certificate: str) -> Infrastructure:
+    """Deploy the template, or find that it stands already."""
+    deployed = _deployed(cluster, network, network_id, public_certificate)
+    return await ended(deployed, lambda made: NOTHING_TO_DO if made.outcome == "unchanged" else None)
+
+
+async def _deployed(cluster: Cluster, network: Network, network_id: str, public_certificate: str) -> Infrastructure:
     made = await infrastructure.deploy(current().session, cluster, network, network_id, public_certificate)
     get_run_logger().info(
         "Infrastructure %s: registry %s, vault %s", made.outcome, made.registry.login_server, made.vault.name

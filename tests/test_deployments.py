@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
 
+from pratique.workplace import enter
+
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "deployments" / "prefect.yaml"
 
@@ -45,3 +47,10 @@ def test_schedules_wait_for_somebody_to_switch_them_on() -> None:
     for schedule in schedules.values():
         assert schedule["active"] is False
         assert ZoneInfo(schedule["timezone"])
+
+
+def test_runs_find_their_flows_where_they_are() -> None:
+    """No deployment holds a folder of the machine that deployed it: the pull step tells that of the run's machine."""
+    pull = yaml.safe_load(FILE.read_text())["pull"]
+    assert pull == [{"pratique.workplace.enter": {}}]
+    assert Path(enter()["directory"]) == ROOT

@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import subprocess
-import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,42 +23,20 @@ from ruamel.yaml import YAML
 
 from deployments.automation_files import TAG, read_files
 from deployments.deploy import POOL, ROOT, TEMPLATES, PoolType
-from tests.postgres.servers import SCRIPTS, free_port, running, wait_until
+from tests import installation
+from tests.installation import PATIENCE_SECONDS, prefect_server, until
 
-_PATIENCE_SECONDS = 180.0
 BLOCK = "custom-webhook/ops"
 NEVER = {"type": "event", "posture": "Reactive", "expect": ["never"], "threshold": 1, "within": 0}
 DO_NOTHING = {"trigger": NEVER, "actions": [{"type": "do-nothing"}]}
 
 
-class Server:
-    """A Prefect server on SQLite, and ``make deploy`` on it."""
-
-    def __init__(self, url: str, environment: dict[str, str]) -> None:
-        self.url = url
-        self._environment = environment
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
-
-    def get(self, path: str) -> Any:
-        return self._client.get(path).raise_for_status().json()
-
-    def post(self, path: str, document: Any) -> Any:
-        """Repeated, as Prefect's own client does, when SQLite is busy."""
-        answer = self._client.post(path, json=document)
-        give_up = time.monotonic() + _PATIENCE_SECONDS
-        while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and time.monotonic() < give_up:
-            time.sleep(0.5)
-            answer = self._client.post(path, json=document)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+class Server(installation.Server):
+    """A Prefect server on SQLite, and ``make deploy`` on it, which tells people."""
 
     def deploy(self, *arguments: str, notify: str = BLOCK, code: int = 0) -> str:
         """Run the command; gives what it printed."""
-        command = [sys.executable, "-m", "deployments.deploy", *arguments]
-        environment = self._environment | {"PRATIQUE_NOTIFY": notify}
-        done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return super().deploy(*arguments, notify=notify, code=code)
 
     def automations(self) -> dict[str, dict[str, Any]]:
         return {one["name"]: one for one in self.post("/automations/filter", {})}
@@ -72,8 +46,7 @@ class Server:
 
     def start(self, flow: str, config: dict[str, Any], deployment: str) -> str:
         """A run of ours that has begun, as a worker tells it; gives its id."""
-        found = self.get(f"/deployments/name/{flow}/{deployment}")["id"]
-        run: str = self.post(f"/deployments/{found}/create_flow_run", {"parameters": {"config": config}})["id"]
+        run = self.run(f"{flow}/{deployment}", {"config": config})
         for kind in ("PENDING", "RUNNING"):
             self.set_state(run, kind)
         return run
@@ -101,8 +74,7 @@ class Server:
 
     def sweeps(self) -> list[dict[str, Any]]:
         """Parameters of all runs of the sweep."""
-        chosen = {"flows": {"name": {"any_": ["sweep_access"]}}}
-        return [run["parameters"] for run in self.post("/flow_runs/filter", chosen)]
+        return [run["parameters"] for run in self.runs("sweep_access")]
 
 
 @pytest.fixture(scope="module")
@@ -129,24 +101,13 @@ def messages() -> Iterator[tuple[str, queue.Queue[dict[str, str]]]]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, messages: tuple[str, Any]) -> Iterator[Server]:
     """The server, with a block that notifies the webhook, and everything deployed once."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(folder),
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
-    }
-    command = [str(SCRIPTS / "prefect"), "server", "start", "--port", str(port)]
-    with running(command, folder / "log", environment) as process:
-        wait_until(lambda: _ready(f"{url}/ready"), process, folder / "log")
-        with temporary_settings({PREFECT_API_URL: url}):
+    with prefect_server(tmp_path_factory.mktemp("server")) as started:
+        with temporary_settings({PREFECT_API_URL: started.url}):
             block = CustomWebhookNotificationBlock(
                 name="ops", url=messages[0], json_data={"subject": "{{subject}}", "body": "{{body}}"}
             )
             block.save("ops")
-        made = Server(url, environment)
+        made = Server(started.url, started.environment)
         made.deploy()
         yield made
 
@@ -188,8 +149,8 @@ def test_a_crashed_run_is_swept_after_and_told_of(
     parameters = server.get(f"/flow_runs/{run}")["parameters"]
     server.set_state(run, "CRASHED")
     expected = {"config": parameters["config"], "everything": True}
-    _until(lambda: expected in server.sweeps())
-    told = messages[1].get(timeout=_PATIENCE_SECONDS)
+    until(lambda: expected in server.sweeps())
+    told = messages[1].get(timeout=PATIENCE_SECONDS)
     assert told["subject"].startswith("prepare_cluster crashed")
     assert run in told["body"]
 
@@ -211,7 +172,7 @@ def test_a_blocked_gate_is_told_of_once(
     server.post("/events", [event])
     failed = server.start("prepare_cluster", config, "by-hand")
     server.set_state(failed, "FAILED")
-    told = [messages[1].get(timeout=_PATIENCE_SECONDS) for _ in range(2)]
+    told = [messages[1].get(timeout=PATIENCE_SECONDS) for _ in range(2)]
     blocked, other = sorted(told, key=lambda one: "gate" not in one["subject"])
     assert blocked["subject"] == "The gate blocked base"
     assert "CVE-2026-0001 is critical" in blocked["body"]
@@ -231,7 +192,7 @@ def test_a_run_whose_process_is_gone_crashes(server: Server, config: dict[str, A
     def types() -> list[str]:
         return [server.get(f"/flow_runs/{run}")["state_type"] for run in runs]
 
-    _until(lambda: types()[:2] == ["CRASHED", "CANCELLED"])
+    until(lambda: types()[:2] == ["CRASHED", "CANCELLED"])
     assert types()[2:] == ["PAUSED", "COMPLETED"]
 
 
@@ -265,17 +226,3 @@ def test_a_wrong_setting_changes_nothing(server: Server) -> None:
     """A block that is not there, and a pool of another type: the command ends before it has done anything."""
     assert "no such block" in server.deploy(notify="slack-webhook/nobody", code=2)
     assert "of type process" in server.deploy("--pool-type", "docker", notify="", code=2)
-
-
-def _until(so: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    while not so():
-        assert time.monotonic() < give_up
-        time.sleep(0.5)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from prefect import flow, get_client, task
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, StateType, TaskRunResult
+from prefect.context import TaskRunContext
 
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
@@ -15,8 +17,8 @@ from flows.sweep_access import sweep_access
 from pratique.errors import CertificateRejected, Conflict, GateBlocked, PratiqueError
 from pratique.report import Preparation
 from sandbox.scenario import Finding, Scan, Scenario
-from tasks.policies import ALWAYS
-from tasks.states import ended, opened
+from tasks.policies import ALWAYS, REMEMBERED
+from tasks.states import NOTHING_TO_DO, ended, opened
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, write_certificate
 
@@ -35,6 +37,14 @@ async def stored(state: State) -> tuple[str | None, StateType, str]:
     return found.name, found.type, found.message or ""
 
 
+async def task_states(state: State) -> dict[str, str | None]:
+    """Names of the states of a run's tasks, by the tasks' own names."""
+    async with get_client() as client:
+        run_id = FlowRunFilterId(any_=[state.state_details.flow_run_id])
+        runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=run_id))
+    return {run.name: run.state_name for run in runs}
+
+
 async def test_nothing_to_do(world: MakeWorld) -> None:
     """Every flow says when it had nothing to do, and gives its result as ever."""
     cluster = world()
@@ -42,6 +52,8 @@ async def test_nothing_to_do(world: MakeWorld) -> None:
     assert (await stored(first))[:2] == ("Completed", StateType.COMPLETED)
     again: State[Preparation] = await prepare_cluster(cluster.config, return_state=True)
     assert (await stored(again))[:2] == ("Nothing to do", StateType.COMPLETED)
+    idle = {name for name, state in (await task_states(again)).items() if state == "Nothing to do"}
+    assert {name.split()[0] for name in idle} == {"deploy", "quarantine", "promote", "bring", "import", "publish"}
     before, after = await first.aresult(), await again.aresult()
     assert (before.images, before.head, before.changed) == (after.images, after.head, not after.changed)
     for run in (release_images, renew_certificate, sweep_access):
@@ -97,3 +109,35 @@ async def test_tasks(error: PratiqueError | None, name: str, prefect: Path) -> N
         with pytest.raises(type(error)) as raised:
             await takes_it()
         assert raised.value.args == error.args
+
+
+async def _found(subject: str) -> list[str]:
+    return [subject]
+
+
+@task(**REMEMBERED)
+async def find(subject: str) -> list[str]:
+    return await ended(_found(subject), lambda _: NOTHING_TO_DO)
+
+
+@task(**ALWAYS)
+async def origins(found: list[str]) -> list[str]:
+    """Names of the task runs that Prefect knows the argument to come from."""
+    context = TaskRunContext.get()
+    assert context is not None
+    return [str(one.id) for one in context.task_run.task_inputs["found"] if isinstance(one, TaskRunResult)]
+
+
+async def test_named_results_are_remembered(prefect: Path) -> None:
+    """A state with a name and data is persisted like any other: next time it is Cached, with its data and its edge."""
+
+    @flow
+    async def twice() -> None:
+        first: State[list[str]] = await find("it", return_state=True)  # type: ignore[misc]  # it is a coroutine
+        again: State[list[str]] = await find("it", return_state=True)  # type: ignore[misc]  # it is a coroutine
+        assert [first.name, again.name] == ["Nothing to do", "Cached"]
+        assert await first.aresult() == await again.aresult() == ["it"]
+        assert await opened(find("it")) == ["it"]
+        assert len(await origins(await opened(find("another")))) == 1
+
+    await twice()

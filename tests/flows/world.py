@@ -174,19 +174,7 @@ class World:
     @property
     def access(self) -> list[str]:
         """Every trace of access to the vault's data plane, temporary or not."""
-        state = self.state()
-        return sorted(
-            [
-                *(f"rule {rule}" for vault in state["vaults"].values() for rule in vault["ipRules"]),
-                *(f"tag {tag}" for vault in state["vaults"].values() for tag in vault["tags"] if "lease" in tag),
-                *(
-                    f"role {held['role']}"
-                    for held in state["roleAssignments"]
-                    if held["principalId"] == self.sandbox.azure.scenario.identity.object_id
-                    and "/vaults/" in held["scope"]
-                ),
-            ]
-        )
+        return access_in(self.state(), self.sandbox.azure.scenario.identity.object_id)
 
     @property
     def commits(self) -> list[str]:
@@ -204,8 +192,14 @@ class World:
 
 
 def make_world(folder: Path, sandbox: RunningSandbox, releases: Sequence[Sequence[str]] | None) -> World:
+    """A cluster on that local Azure, under :func:`make_config`'s configuration."""
+    return World(sandbox, make_config(folder, sandbox.azure.home.directory, releases), folder)
+
+
+def make_config(folder: Path, azure: Path, releases: Sequence[Sequence[str]] | None) -> Bootstrap:
     """A configuration like the example's, with everything that it names.
 
+    :param azure: home of the local Azure
     :param releases: the images of each release; ``None`` for the example's seven, with the whole sample repository
     """
     document = YAML(typ="safe").load(PROJECT / "examples" / "bootstrap.yaml")
@@ -223,14 +217,31 @@ def make_world(folder: Path, sandbox: RunningSandbox, releases: Sequence[Sequenc
         "interval": 0.05,
         "deadline": 0.5,
         "patience": 0.01,
-        "trust_store": [str(sandbox.azure.home.directory / "defender-root.pem")],
+        "trust_store": [str(azure / "defender-root.pem")],
     }
     document["certificate"]["pem"] = f"file:{folder / 'ingress.pem'}"
     document["manifests"] = {"remote": str(folder / "gitops.git")}
-    world = World(sandbox, Bootstrap.model_validate(document), folder)
-    write_certificate(world.pem)
+    write_certificate(folder / "ingress.pem")
     _gitops(folder, None if releases is None else [source for sources in releases for source in sources])
-    return world
+    return Bootstrap.model_validate(document)
+
+
+def access_in(state: dict[str, Any], principal: str) -> list[str]:
+    """Every trace of access to a vault's data plane that the local Azure's state shows.
+
+    :param principal: object id of who may have a role
+    """
+    return sorted(
+        [
+            *(f"rule {rule}" for vault in state["vaults"].values() for rule in vault["ipRules"]),
+            *(f"tag {tag}" for vault in state["vaults"].values() for tag in vault["tags"] if "lease" in tag),
+            *(
+                f"role {held['role']}"
+                for held in state["roleAssignments"]
+                if held["principalId"] == principal and "/vaults/" in held["scope"]
+            ),
+        ]
+    )
 
 
 def acceptance(image: str, days: int = 30, **changes: Any) -> dict[str, Any]:

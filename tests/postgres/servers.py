@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 180.0
 SCRIPTS = Path(sys.executable).parent
 
 
