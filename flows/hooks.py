@@ -10,8 +10,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
 from pratique.infrastructure import find_vault
+from pratique.lease import lease_id
 from pratique.vault_access import close_access
-from tasks.events import tell_revoked
+from tasks.events import tell_revoked, telling_of_a_leak
 from tasks.runtime import lease_owner
 
 _log = logging.getLogger("prefect.pratique.hooks")
@@ -27,7 +28,9 @@ async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> 
         vault = await find_vault(session, config.cluster)
         if vault is None:
             return
-        leases = await close_access(session, vault, lease_owner(flow_run.id))
-        tell_revoked(vault.name, leases, cluster=config.cluster.resource_group)
+        owner, cluster = lease_owner(flow_run.id), config.cluster.resource_group
+        with telling_of_a_leak(vault.name, lease_id(owner, vault.id), cluster=cluster):
+            leases = await close_access(session, vault, owner)
+        tell_revoked(vault.name, leases, cluster=cluster)
         for lease in leases:
             _log.warning("Ended on vault %s what its run had left: lease %s", vault.name, lease)

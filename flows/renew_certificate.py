@@ -41,4 +41,4 @@ async def _renew(config: Bootstrap) -> Renewal:
             lease = await open_vault_access(vault, config.access)
             return await renew_stored_certificate(vault, config.certificate, config.access, lease)
         finally:
-            await uninterrupted(revoke_vault_access(vault))
+            await uninterrupted(lambda: revoke_vault_access(vault))

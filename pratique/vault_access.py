@@ -66,7 +66,7 @@ async def temporary_vault_access(
         lease = await open_access(session, http, vault, access, owner=owner)
         yield await wait_until_open(session, http, vault, access, lease)
     finally:
-        await uninterrupted(close_access(session, vault, owner))
+        await uninterrupted(lambda: close_access(session, vault, owner))
 
 
 async def open_access(
@@ -173,13 +173,17 @@ async def _make(session: AzureSession, http: httpx.AsyncClient, vault: Vault, ac
     """
     lease = replace(lease, expires=datetime.now(UTC) + timedelta(minutes=access.lease_minutes))
     address = lease.address or await address_to_let_in(session, http, vault, access)
+
+    async def halves() -> Lease:
+        return await _halves(session, vault, access, lease, address)
+
     try:
-        return await uninterrupted(_halves(session, vault, access, lease, address), patience=FINISH_SECONDS)
+        return await uninterrupted(halves, patience=FINISH_SECONDS)
     except Conflict:
         # Another run has activated the role in the meantime: what it made is found now.
         if access.method != "pim":
             raise
-        return await uninterrupted(_halves(session, vault, access, lease, address), patience=FINISH_SECONDS)
+        return await uninterrupted(halves, patience=FINISH_SECONDS)
 
 
 async def _halves(

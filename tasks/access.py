@@ -12,9 +12,9 @@ from pratique import revocation, vault_access
 from pratique.azure.session import AzureSession
 from pratique.config import Access, Bootstrap
 from pratique.infrastructure import find_vault
-from pratique.lease import Lease
+from pratique.lease import Lease, lease_id
 from pratique.vault_access import Vault
-from tasks.events import tell, tell_revoked
+from tasks.events import tell, tell_revoked, telling_of_a_leak
 from tasks.policies import ALWAYS
 from tasks.runtime import current, lease_owner
 from tasks.states import ACCESS_REVOKED, NOTHING_TO_DO, ended, opened
@@ -54,7 +54,9 @@ async def _revoke(vault: Vault) -> list[Lease]:
 
 
 async def _revoked(vault: Vault) -> list[Lease]:
-    leases = await vault_access.close_access(current().session, vault, lease_owner())
+    owner = lease_owner()
+    with telling_of_a_leak(vault.name, lease_id(owner, vault.id)):
+        leases = await vault_access.close_access(current().session, vault, owner)
     get_run_logger().info(
         "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in leases) or "none was held"
     )
@@ -65,14 +67,15 @@ async def _revoked(vault: Vault) -> list[Lease]:
 @task(name="sweep vault", task_run_name="sweep the vault of {config.cluster.deployment}", **ALWAYS)
 async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[str]:
     """End what Azure itself records as expired, or everything; needs no state of ours, and no secret."""
-    log = get_run_logger()
+    log, group = get_run_logger(), config.cluster.resource_group
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
         vault = await find_vault(session, config.cluster)
         if vault is None:
             log.info("Nothing is deployed yet: there is no vault to sweep")
             return []
-        swept = await revocation.sweep(session, vault.id, everything=everything)
-    group, now = config.cluster.resource_group, datetime.now(UTC)
+        with telling_of_a_leak(vault.name, cluster=group):
+            swept = await revocation.sweep(session, vault.id, everything=everything)
+    now = datetime.now(UTC)
     if expired := [lease.id for lease in swept.ended if lease.expired(now)]:
         tell("access.leaked", cluster=group, vault=vault.name, leases=expired)
     tell_revoked(vault.name, swept.ended, cluster=group)

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from prefect.events import emit_event
 
-from pratique.errors import GateBlocked
+from pratique.errors import AccessNotRevoked, GateBlocked
 from pratique.lease import Lease
 from pratique.promotion import Moved
 from tasks.runtime import current
@@ -74,4 +74,18 @@ def telling_of_a_block(release: str) -> Iterator[None]:
     except GateBlocked as error:
         reason, next_step = error.observed[:_REASON], error.remedy[:_REASON]
         tell("gate.blocked", f"release.{release}", release=release, reason=reason, remedy=next_step)
+        raise
+
+
+@contextmanager
+def telling_of_a_leak(vault: str, lease: str | None = None, *, cluster: str | None = None) -> Iterator[None]:
+    """Tell of access that cannot be taken back in here.
+
+    :param lease: the one that was to end; without it, whatever stands
+    """
+    try:
+        yield
+    except AccessNotRevoked as error:
+        leases, reason, next_step = [lease] if lease else [], error.observed[:_REASON], error.remedy[:_REASON]
+        tell("access.leaked", cluster=cluster, vault=vault, leases=leases, reason=reason, remedy=next_step)
         raise

@@ -16,7 +16,7 @@ from prefect.events.worker import EventsWorker
 
 from flows.renew_certificate import renew_certificate
 from flows.sweep_access import sweep_access
-from pratique.errors import CertificateRejected, GateBlocked
+from pratique.errors import AccessNotRevoked, CertificateRejected, GateBlocked
 from pratique.lease import Lease
 from sandbox.scenario import Finding, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
@@ -119,6 +119,29 @@ async def test_leaked_access(world: MakeWorld, told: Told) -> None:
     assert [event.payload for event in events] == [{"vault": cluster.vault_name, "leases": ["dead"]}] * 2
     await sweep_access(cluster.config)
     assert told() == []
+
+
+@pytest.mark.parametrize("revokes", ["the run", "a sweep"])
+async def test_access_that_cannot_be_revoked(
+    world: MakeWorld, told: Told, monkeypatch: pytest.MonkeyPatch, revokes: str
+) -> None:
+    """Whoever fails to take access back tells so, with what finishes it by hand; nobody tells that it was revoked."""
+    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0, 0.0))
+    cluster = world()
+    faults = cluster.sandbox.azure.faults
+    faults.add(kind="status", status=409, method="DELETE", path="*/roleAssignments/*", times=None)
+    with pytest.raises(AccessNotRevoked):
+        await cluster.prepare()
+    if revokes == "a sweep":
+        told()
+        with pytest.raises(AccessNotRevoked):
+            await sweep_access(cluster.config, everything=True)
+    events = [event for event in told() if event.event in ("pratique.access.leaked", "pratique.access.revoked")]
+    assert {(event.event, event.resource.id) for event in events} == {("pratique.access.leaked", cluster_id(cluster))}
+    for event in events:
+        assert event.payload["vault"] == cluster.vault_name
+        assert "az role assignment delete" in event.payload["remedy"]
+        assert len(event.payload["leases"]) == (0 if revokes == "a sweep" else 1)
 
 
 async def test_an_expiring_certificate(world: MakeWorld, told: Told) -> None:

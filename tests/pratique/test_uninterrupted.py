@@ -27,7 +27,7 @@ class Gate:
 
 
 async def _cancelled(gate: Gate, *, patience: float | None = None) -> asyncio.Task[str]:
-    task = asyncio.create_task(uninterrupted(gate.work(), patience=patience))
+    task = asyncio.create_task(uninterrupted(gate.work, patience=patience))
     await gate.begun.wait()
     for _ in range(3):
         task.cancel()
@@ -39,11 +39,11 @@ async def test_left_alone() -> None:
     """It is the work's own result, or its own failure."""
     gate = Gate()
     gate.open.set()
-    assert await uninterrupted(gate.work()) == "done"
+    assert await uninterrupted(gate.work) == "done"
     failing = Gate(Unavailable("do", "it", "No.", "Wait."))
     failing.open.set()
     with pytest.raises(Unavailable):
-        await uninterrupted(failing.work())
+        await uninterrupted(failing.work)
 
 
 @pytest.mark.parametrize("failure", [None, Unavailable("do", "it", "No.", "Wait.")])
@@ -74,3 +74,21 @@ async def test_patience_ends() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not gate.done
+
+
+def test_a_loop_that_shuts_down() -> None:
+    """It cancels the work itself, which is then begun again and comes to its end."""
+    gate = Gate()
+
+    async def work() -> str:
+        if gate.begun.is_set():
+            gate.open.set()
+        return await gate.work()
+
+    async def main() -> asyncio.Task[str]:
+        task = asyncio.create_task(uninterrupted(work))
+        await gate.begun.wait()
+        return task
+
+    assert asyncio.run(main()).cancelled()
+    assert gate.done
