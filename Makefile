@@ -5,9 +5,12 @@
 # make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
 # make test-postgres  a Prefect server on PostgreSQL and Redis, both from Debian's packages
 # make test-automations   what `make deploy` puts on a Prefect server, and what the automations do there: three minutes
+# make test-interruptions   cancels and kills a run in each of its steps: minutes; figures in artifacts/interruptions
+# make test-reruns   what a retry does again, in each situation and on another machine: eight minutes
+# make test-browser   Prefect's UI in Debian's chromium: run, retry, answer, cancel; screenshots in artifacts/browser
 # make deploy    work pool, deployments and automations on the server of PREFECT_API_URL (ARGS="--pool-type docker")
 # make image     the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
-# make compose-test   docker-compose.yml on the local Docker engine, with the demo in it
+# make compose-test   docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes
 # make docs      what the documentation takes from the code: the table of what the sandbox plays
 # make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
 # make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
@@ -23,7 +26,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations image compose-test client-tools bench-sandbox bench-gate faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools bench-sandbox bench-gate faults docs check format lock clean
 
 install: $(READY)
 
@@ -44,6 +47,15 @@ test-postgres: $(READY)
 
 test-automations: $(READY)
 	$(VENV)/bin/pytest tests/automations $(ARGS)
+
+test-interruptions: $(READY)
+	$(VENV)/bin/pytest tests/interruptions -n 3 --dist load --maxschedchunk 1 $(ARGS)
+
+test-reruns: $(READY)
+	$(VENV)/bin/pytest tests/reruns $(ARGS)
+
+test-browser: $(READY)
+	$(VENV)/bin/pytest tests/browser $(ARGS)
 
 deploy: $(READY)
 	$(VENV)/bin/python -m deployments.deploy $(ARGS)

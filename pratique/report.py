@@ -11,6 +11,7 @@ from pratique.gate.assess import GateReport
 from pratique.gate.report import record
 from pratique.gitops import Publication
 from pratique.infrastructure import Infrastructure
+from pratique.markdown import table
 from pratique.promotion import Moved
 
 
@@ -75,10 +76,12 @@ class Delivery:
 
     def markdown(self) -> str:
         """The summary as Prefect shows it."""
-        rows = "\n".join(f"| {i.source} | {i.verdict} | {i.place} | `{i.digest}` |" for i in self.images)
+        verdicts = table(("image", "verdict"), ((image.source, image.verdict) for image in self.images))
+        # Digests in a column of their own, or in a list, would run over what Prefect's page has beside it.
+        pulled = "\n".join(f"| {i.place.removeprefix(f'{self.registry}/')} `{i.digest}` |" for i in self.images)
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
         return (
-            f"# {self.title}\n\n| image | verdict | live reference | digest |\n|---|---|---|---|\n{rows}\n\n"
+            f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{pulled}\n\n"
             f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n"
         )
 

@@ -48,19 +48,19 @@ def require_passed(report: GateReport) -> None:
 
 
 def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[dict[str, str]]:
-    """The gate's table, a row a platform.
+    """The gate's table, a row a platform; what matters comes first, as Prefect shows three or four columns at once.
 
     :param since: when a row's state was first seen, by image and platform
     """
     return [
         {
             "image": decision.image.reference.short,
-            "platform": judgement.platform,
             "state": str(judgement.state),
-            "since": f"{since.get((decision.image.reference.short, judgement.platform), report.at):%Y-%m-%d %H:%M:%S}",
             "findings": counts(judgement.counted),
             "worst": plain(str(judgement.counted[0])) if judgement.counted else "",
             "why": plain(judgement.reason),
+            "platform": judgement.platform,
+            "since": f"{since.get((decision.image.reference.short, judgement.platform), report.at):%Y-%m-%d %H:%M:%S}",
             "digest": judgement.digest,
         }
         for decision, judgement in _judgements(report)
