@@ -14,6 +14,7 @@
 # make docs      what the documentation takes from the code: the table of what the sandbox plays
 # make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
 # make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
+# make bench-live      how a rescan fares with five thousand images in live/ (ARGS="--images 1000"), half an hour
 # make faults   the campaign of faults: kills and faults at every request (ARGS="--part kills"), half an hour or more
 # make check     formatting, lint, types, import contract
 PYTHON ?= python3
@@ -26,7 +27,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools bench-sandbox bench-gate faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools bench-sandbox bench-gate bench-live faults docs check format lock clean
 
 install: $(READY)
 
@@ -77,6 +78,9 @@ bench-sandbox: $(READY)
 
 bench-gate: $(READY)
 	$(VENV)/bin/python -m benchmarks.gate $(ARGS)
+
+bench-live: $(READY)
+	$(VENV)/bin/python -m benchmarks.live $(ARGS)
 
 faults: $(READY)
 	$(VENV)/bin/python -m benchmarks.faults $(ARGS)

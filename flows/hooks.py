@@ -5,17 +5,35 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import httpx
 from prefect.client.schemas.objects import FlowRun, State
 
 from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
-from pratique.infrastructure import find_vault
+from pratique.drill import staging
+from pratique.infrastructure import find_registry, find_vault
 from pratique.lease import lease_id
+from pratique.registry_client import oci_client
 from pratique.vault_access import close_access
 from tasks.events import tell_revoked, telling_of_a_leak
 from tasks.runtime import lease_owner
 
 _log = logging.getLogger("prefect.pratique.hooks")
+
+
+async def remove_drill_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Remove what a drill has put into ``live/``; of one that died, also what Azure finishes importing afterwards."""
+    config = Bootstrap.model_validate(flow_run.parameters["config"])
+    # A drill that was refused because images in use have its place must not remove them.
+    staging.check_names([image.reference.repository for image in config.catalogue.images])
+    async with AzureSession.open(config.subscription_id, config.cloud) as session, httpx.AsyncClient() as http:
+        registry = await find_registry(session, config.cluster)
+        if registry is None:
+            return
+        client = oci_client(session, http, {})
+        remove = staging.take_back if state.is_failed() else staging.take_back_late
+        for repository in await remove(client, registry):
+            _log.warning("Removed from %s what a drill had left: %s", registry.login_server, repository)
 
 
 async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:

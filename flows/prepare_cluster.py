@@ -7,7 +7,7 @@ import asyncio
 from prefect import flow
 
 from flows.hooks import end_leases_of_run
-from flows.releasing import Deployed, advance, after_asking
+from flows.releasing import Deployed, advance, after_asking, recording
 from flows.settling import settled
 from pratique.config import Bootstrap
 from pratique.infrastructure import Infrastructure
@@ -52,9 +52,10 @@ async def _all_of_it(config: Bootstrap, checked: asyncio.Future[str], deployed: 
         settled(*[advance(one, config.gate, deployed) for one in config.catalogue.releases])
     )
     imported = asyncio.ensure_future(_certificate(config, checked, deployed))
-    await settled(released, imported)
-    # A person may take hours: only now does nothing of this run stand open, and no other release wait for the answer.
-    releases = await after_asking(released.result(), config.gate, deployed)
+    async with recording(config.manifests):
+        await settled(released, imported)
+        # A person may take hours: only now does nothing of this run stand open, and no release wait for the answer.
+        releases = await after_asking(released.result(), config.gate, deployed)
     infrastructure, (certificate, new) = deployed.result(), imported.result()
     promoted = [moved for release in releases for moved in release.images]
     published = await publish_manifests(config.manifests, infrastructure, promoted, certificate=config.certificate.name)

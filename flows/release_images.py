@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.releasing import advance, after_asking
+from flows.releasing import advance, after_asking, recording
 from flows.settling import settled
 from pratique.config import Bootstrap
 from pratique.report import Delivery
@@ -38,8 +38,9 @@ async def _release(config: Bootstrap, only: Sequence[str]) -> Delivery:
     async with azure_runtime(config), turn():
         deployed = asyncio.ensure_future(find_infrastructure(config.cluster))
         try:
-            begun = await settled(*[advance(one, config.gate, deployed) for one in chosen])
-            releases = await after_asking(begun, config.gate, deployed)
+            async with recording(config.manifests):
+                begun = await settled(*[advance(one, config.gate, deployed) for one in chosen])
+                releases = await after_asking(begun, config.gate, deployed)
         finally:
             deployed.cancel()
         infrastructure = deployed.result()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from flows.asking import ask
 from flows.settling import settled
-from pratique.config import Gate, Image, Release
+from pratique.config import Gate, Image, Manifests, Release
+from pratique.errors import PratiqueError
 from pratique.gate.asking import Question
 from pratique.gate.assess import GateReport
 from pratique.infrastructure import Infrastructure
@@ -17,6 +19,7 @@ from tasks.events import telling_of_a_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
 from tasks.progress import Progress
+from tasks.records import record_promotions
 from tasks.runtime import current
 
 Deployed = asyncio.Future[Infrastructure]
@@ -62,6 +65,20 @@ async def after_asking(released: Sequence[Released], gate: Gate, deployed: Deplo
     return await settled(*[_promoted(one, infrastructure) for one in answered])
 
 
+@asynccontextmanager
+async def recording(target: Manifests) -> AsyncIterator[None]:
+    """What is promoted in here gets on record, also when something else fails."""
+    promoted = current().promoted
+    try:
+        yield
+    except Exception:
+        with suppress(PratiqueError):  # its task run tells; the failure that matters is the first one
+            if promoted:
+                await record_promotions(target, promoted)
+        raise
+    await record_promotions(target, promoted)
+
+
 async def _quarantine(image: Image, deployed: Deployed) -> Moved:
     resolved = await resolve_image(image)
     return await quarantine_image(image, resolved, await deployed)
@@ -83,8 +100,14 @@ async def _promote(released: Released, infrastructure: Infrastructure) -> Releas
     bar = await Progress.begin(f"promotions-{name}", f"Promotions of release {name}", len(images))
     promoted = await settled(
         *[
-            bar.of(promote_image(image, moved, infrastructure, verdict))
+            bar.of(_to_live(image, moved, infrastructure, verdict))
             for image, moved in zip(images, released.images, strict=True)
         ]
     )
     return replace(released, report=verdict, images=promoted, promoted=True)
+
+
+async def _to_live(image: Image, quarantined: Moved, infrastructure: Infrastructure, verdict: GateReport) -> Moved:
+    moved = await promote_image(image, quarantined, infrastructure, verdict)
+    current().promoted.append((verdict.rules.policy.digest, moved))
+    return moved

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from pratique.errors import AccessNotRevoked, GateBlocked, PermanentError
+from pratique.errors import AccessNotRevoked, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PermanentError
 
 T = TypeVar("T")
-_GRAVEST_FIRST = (AccessNotRevoked, GateBlocked, PermanentError)
+_GRAVEST_FIRST = (AccessNotRevoked, GateBlocked, LiveImagesUnexplained, LiveImagesAtRisk, PermanentError)
 
 
 async def settled(*branches: Awaitable[T]) -> list[T]:

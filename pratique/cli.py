@@ -1,6 +1,6 @@
 """Prepare everything that an AKS cluster for regulated workloads needs before it is bootstrapped.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 blocked by the gate.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 blocked by the gate, or live images at risk.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from pratique import revocation
 from pratique.azure.session import AzureSession
 from pratique.check import run_checks
 from pratique.config import Bootstrap, load
-from pratique.errors import ConfigurationError, GateBlocked, PratiqueError
+from pratique.errors import ConfigurationError, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PratiqueError
 from pratique.infrastructure import find_vault
 from pratique.report import Delivery, Preparation
 from pratique.revocation import Swept
 
 FAILED, MISUSED, BLOCKED = 1, 2, 3
+_REFUSALS = (GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 #: Off a terminal lines may be as long as they like: digests are there to be copied and compared.
@@ -94,6 +95,51 @@ def renew(config: ConfigArgument) -> None:
 
 
 @app.command()
+def rescan(
+    config: ConfigArgument,
+    output: Annotated[Path | None, typer.Option(help="Write the record to this file, as JSON.")] = None,
+) -> None:
+    """Judge what is in live/ under today's policy and findings, and follow up on it as the configuration says."""
+    from flows.rescan_live import rescan_live
+
+    loaded = _load(config)
+    _without_tracebacks()
+    try:
+        record = asyncio.run(rescan_live(loaded))
+    except PratiqueError as error:
+        _fail(error)
+    if output is not None:
+        output.write_text(json.dumps(record, indent=1))
+    states = ", ".join(f"{count} {state}" for state, count in record["states"].items()) or "none"
+    _out.print(f"{record['outcome']}: {record['images']} images in live/: {states}", markup=False, highlight=False)
+    for change in record["changes"]:
+        _out.print(f"{change['kind']}: {change['image']}: {change['why']}", markup=False, highlight=False)
+    for note in record["notes"]:
+        _out.print(f"note: {note}", markup=False, highlight=False)
+
+
+@app.command()
+def drill(
+    config: ConfigArgument,
+    confirm: Annotated[
+        str, typer.Option(help='Type "bypass the quarantine": for some minutes live/ holds an image nobody judged.')
+    ],
+) -> None:
+    """Go past the quarantine on purpose, hear whether the alarm rings, and remove the image again."""
+    from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
+
+    loaded = _load(config)
+    if confirm != CONFIRMATION:
+        _fail(ConfigurationError("begin the drill", confirm, "It is not confirmed.", f"--confirm {CONFIRMATION!r}"))
+    _without_tracebacks()
+    try:
+        report = asyncio.run(drill_quarantine_bypass(loaded, confirm))
+    except PratiqueError as error:
+        _fail(error)
+    _out.print(report.markdown(), markup=False, highlight=False)
+
+
+@app.command()
 def sweep(
     config: ConfigArgument,
     everything: Annotated[bool, typer.Option("--all", help="End leases that have not expired as well.")] = False,
@@ -153,7 +199,7 @@ def _load(path: Path) -> Bootstrap:
 
 def _fail(error: PratiqueError) -> NoReturn:
     """One line for what a user can mend, and the exit code that says which kind it is."""
-    code = MISUSED if isinstance(error, ConfigurationError) else BLOCKED if isinstance(error, GateBlocked) else FAILED
+    code = MISUSED if isinstance(error, ConfigurationError) else BLOCKED if isinstance(error, _REFUSALS) else FAILED
     typer.echo(f"pratique: {type(error).__name__}: {error}", err=True)
     raise typer.Exit(code)
 

@@ -20,6 +20,7 @@ from pratique.errors import ConfigurationError
 from pratique.forms import in_order
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.images import ImageReference
+from pratique.live.policy import Scanning
 
 CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 
@@ -304,6 +305,9 @@ class Manifests(_Model):
 
     remote: str = Field(description="URL or path of the repository, without credentials.")
     branch: str = Field("main", description="Branch that gets the commits.")
+    records_branch: str = Field(
+        "pratique-records", description="Branch that keeps the records of promotions and findings; made when missing."
+    )
     folder: str = Field("cluster-manifests", description="Folder below which the kustomizations lie; '.' for all.")
     provider_file: str = Field(
         "ingress-nginx/akv-tls-provider.yaml", description="The SecretProviderClass, relative to the folder."
@@ -311,12 +315,44 @@ class Manifests(_Model):
     author: Author = Author()
     token: SecretName | None = Field(None, description="Where the token for an HTTPS remote lies.")
 
+    @model_validator(mode="after")
+    def _branches_differ(self) -> Self:
+        if self.branch == self.records_branch:
+            raise ValueError("records_branch: records need a branch of their own, which no cluster reads")
+        return self
+
     @field_validator("remote")
     @classmethod
     def _no_credentials(cls, remote: str) -> str:
         if "://" in remote and "@" in remote.split("://", 1)[1].split("/")[0] and not remote.startswith("ssh://"):
             raise ValueError("the URL holds credentials: remove them and name the token's place in 'token'")
         return remote
+
+
+class Drill(_Model):
+    """The drill that goes past the quarantine on purpose, to hear whether the alarm rings."""
+
+    source: str = Field(
+        "docker.io/library/busybox:1.37.0", description="Harmless image that is imported; nothing of it stays."
+    )
+    push: bool = Field(True, description="Push an image as well; takes the right to push.")
+    rule: str = Field(
+        "Image Imported into ACR from source other than approved Quarantine",
+        description="Name of the alert rule, in the cluster's resource group.",
+    )
+    deadline: float = Field(
+        20, gt=0, le=1440, description="Minutes in which it must fire: logs take 3 to 10, the evaluation up to 10 more."
+    )
+    interval: float = Field(15, gt=0, description="Seconds between two looks.")
+
+    @field_validator("source")
+    @classmethod
+    def _fully_qualified(cls, source: str) -> str:
+        return Image(source=source).source
+
+    @property
+    def image(self) -> ImageReference:
+        return ImageReference.parse(self.source)
 
 
 class Bootstrap(_Model):
@@ -330,9 +366,11 @@ class Bootstrap(_Model):
     cluster: Cluster
     catalogue: Catalogue
     gate: Gate
+    scanning: Scanning = Scanning()
     certificate: Certificate
     access: Access = Access()
     manifests: Manifests
+    drill: Drill = Drill()
 
 
 def load(path: Path) -> Bootstrap:

@@ -5,6 +5,8 @@ Every error tells the same four things: what was attempted, on what, what came b
     PratiqueError
     ├── ConfigurationError      the user's input is wrong                      (exit code 2)
     ├── GateBlocked             the scan gate said no                          (exit code 3)
+    ├── LiveImagesAtRisk        a rescan says no to what is in live/           (exit code 3)
+    ├── LiveImagesUnexplained   something in live/ came past the quarantine    (exit code 3)
     ├── TransientError          the same attempt may succeed later
     │   ├── Throttled           asked to slow down
     │   ├── Unavailable         no answer, or a server's own failure
@@ -22,6 +24,8 @@ Every error tells the same four things: what was attempted, on what, what came b
         ├── CertificateRejected
         ├── ManifestRejected
         ├── GitRejected
+        ├── AlarmSilent         the drill's alarm did not ring, or nobody would hear it
+        ├── DrillNotRemoved     what a drill put into live/ could not be removed
         └── AccessNotRevoked    temporary access that could not be taken back
 
 Whether an attempt is worth repeating is decided where the error is born, and carried by its type: tasks retry
@@ -57,6 +61,14 @@ class ConfigurationError(PratiqueError):
 
 class GateBlocked(PratiqueError):
     """The scan gate refused to promote a release."""
+
+
+class LiveImagesAtRisk(PratiqueError):
+    """Images in ``live/`` are worse than the policy allows, or their findings have outlived their time."""
+
+
+class LiveImagesUnexplained(PratiqueError):
+    """Images in ``live/`` did not come there by way of the quarantine, or nobody could tell if they had."""
 
 
 class TransientError(PratiqueError):
@@ -130,6 +142,14 @@ class ManifestRejected(PermanentError):
 
 class GitRejected(PermanentError):
     """git refused: credentials, a protected branch, a conflict."""
+
+
+class AlarmSilent(PermanentError):
+    """An image that bypassed the quarantine raised no alarm in its time, or one that nobody would have been told of."""
+
+
+class DrillNotRemoved(PermanentError):
+    """An image that a drill put into ``live/`` may still stand there. Somebody has to act now."""
 
 
 class AccessNotRevoked(PermanentError):

@@ -26,6 +26,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+from pratique.branches import listed
 from pratique.errors import ConfigurationError, GitRejected, NotFound, TransientError
 from pratique.git import Git
 from pratique.manifests import Change
@@ -35,7 +36,9 @@ ATTEMPTS = 3
 Edit: TypeAlias = Callable[[Path], Sequence[Change] | Awaitable[Sequence[Change]]]
 
 # A push that lost a race, in git's words and in those of a server that noticed only while it updated the branch.
-_MOVED = re.compile(r"\((?:fetch first|non-fast-forward)\)|is at [0-9a-f]+ but expected|incorrect old value")
+_MOVED = re.compile(
+    r"\((?:fetch first|non-fast-forward)\)|is at [0-9a-f]+ but expected|incorrect old value|reference already exists"
+)
 _CLONE = ("clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template=")
 
 
@@ -122,17 +125,20 @@ class Checkout:
         return await self.head()
 
     async def head(self) -> str:
-        """SHA of the last commit."""
-        return await self._git.output("rev-parse", "HEAD", cwd=self.root, attempted="read the last commit")
+        """SHA of the last commit; empty before the first one."""
+        return (await self._git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=self.root)).output.strip()
 
-    async def push(self) -> PushResult:
-        """Push the commits to the branch they came from, all or none.
+    async def push(self, to: str | None = None) -> PushResult:
+        """Push the commits, all or none.
 
+        :param to: a branch; that which they came from if left out
         :raises GitRejected: when the server refuses them: a protected branch, a hook
         :raises PratiqueError: as :func:`checkout`
         """
         attempted = "push the manifests"
-        result = await self._git.run("push", "--porcelain", "origin", f"HEAD:refs/heads/{self.branch}", cwd=self.root)
+        result = await self._git.run(
+            "push", "--porcelain", "origin", f"HEAD:refs/heads/{to or self.branch}", cwd=self.root
+        )
         if result.code == 0:
             return PushResult.PUSHED
         # Porcelain: flag, refs and summary between tabs, "!" for a ref that was not updated.
@@ -150,11 +156,14 @@ class Checkout:
 
 
 @asynccontextmanager
-async def checkout(remote: str, branch: str, *, token: str | None = None) -> AsyncIterator[Checkout]:
+async def checkout(
+    remote: str, branch: str, *, token: str | None = None, orphan: bool = False
+) -> AsyncIterator[Checkout]:
     """Clone the tip of a branch into a temporary directory, and remove it afterwards.
 
     :param remote: ``https://…``, ``ssh://…``, ``git@host:path``, ``file://…`` or a path; without a password
     :param token: for HTTPS only
+    :param orphan: whether a branch that is missing begins empty, with a history of its own
     :raises ConfigurationError: when the remote holds a secret, the token would travel unencrypted, or git is missing
     :raises NotFound: when there is no such repository or branch
     :raises AuthenticationFailed: when the remote does not know the identity
@@ -167,6 +176,13 @@ async def checkout(remote: str, branch: str, *, token: str | None = None) -> Asy
     attempted = "clone the GitOps repository"
     with tempfile.TemporaryDirectory(prefix="pratique-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
+        if orphan and await listed(git, remote, branch, root) is None:
+            await git.output(
+                "init", "--quiet", "--template=", f"--initial-branch={branch}", cwd=root, attempted=attempted
+            )
+            await git.output("remote", "add", "--", "origin", remote, cwd=root, attempted=attempted)
+            yield Checkout(root, branch, git)
+            return
         await git.output(*_CLONE, f"--branch={branch}", "--", remote, ".", cwd=root, attempted=attempted)
         # --branch takes a tag as well, and a push would then create a branch of that name.
         current = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=root)
@@ -176,17 +192,24 @@ async def checkout(remote: str, branch: str, *, token: str | None = None) -> Asy
 
 
 async def publish(
-    remote: str, branch: str, edits: Sequence[tuple[str, Edit]], *, author: Author, token: str | None = None
+    remote: str,
+    branch: str,
+    edits: Sequence[tuple[str, Edit]],
+    *,
+    author: Author,
+    token: str | None = None,
+    orphan: bool = False,
 ) -> Publication:
     """Clone, apply each edit and commit it, push once; all of it again when the branch moved meanwhile.
 
     :param edits: commit message and edit, in order. An edit gets the clone's root and says what it changed. It may be
         called again, on another clone; one that is not a coroutine function runs in a thread
+    :param orphan: as for :func:`checkout`
     :raises TransientError: when the branch moved during each of :data:`ATTEMPTS` attempts
     :raises PratiqueError: as :func:`checkout` and :meth:`Checkout.push`, and what the edits raise
     """
     for _ in range(ATTEMPTS):
-        async with checkout(remote, branch, token=token) as tree:
+        async with checkout(remote, branch, token=token, orphan=orphan) as tree:
             commits = [commit for message, edit in edits if (commit := await _commit(tree, message, edit, author))]
             if not commits or await tree.push() is PushResult.PUSHED:
                 return Publication(remote, branch, await tree.head(), tuple(commits))

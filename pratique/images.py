@@ -28,6 +28,8 @@ _REFERENCE = re.compile(
 
 QUARANTINE = "quarantine/"
 LIVE = "live/"
+#: What is below is a drill's, and the next drill removes it.
+DRILL = f"{LIVE}quarantine-drill/"
 
 
 @dataclass(frozen=True, order=True)

@@ -109,6 +109,19 @@ def unused_images(root: Path, folder: str, registry: str, images: Mapping[str, L
     return sorted(images.keys() - used)
 
 
+def live_images(root: Path, folder: str, registry: str) -> list[tuple[str, str, LiveImage]]:
+    """The ``live/`` images of a registry that kustomizations below a folder name: file, repository below it, image.
+
+    :raises ManifestRejected: as :func:`point_images`
+    """
+    return [
+        (text.file, repository, LiveImage(_text(entry.get("newTag")) or "", _text(entry.get("digest")) or ""))
+        for _, text in _kustomizations(root, folder)
+        for _, entry, repository in _live_entries(text, registry)
+        if (_text(entry.get("newName") or entry.get("name")) or "").startswith(f"{registry}/")
+    ]
+
+
 def point_vault(
     root: Path, file: str, *, vault_name: str, tenant_id: str, client_id: str, certificate_name: str
 ) -> list[Change]:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from pratique.errors import AccessNotRevoked
+from pratique.errors import AccessNotRevoked, DrillNotRemoved
 
 T = TypeVar("T")
+_NEVER_MISSED = (AccessNotRevoked, DrillNotRemoved)
 
 
 #: How often work is begun that is cancelled itself.
@@ -24,7 +25,7 @@ async def uninterrupted(work: Callable[[], Coroutine[Any, Any, T]], *, patience:
         signal to a run that is cancelled makes it shut down. Not with a ``patience``
     :param patience: seconds that the work has left after a cancellation; ``None`` for as many as it takes
     :raises asyncio.CancelledError: after a cancellation, whatever became of the work
-    :raises AccessNotRevoked: even then: nobody must miss it
+    :raises AccessNotRevoked, DrillNotRemoved: even then: nobody must miss it
     """
     interruption: asyncio.CancelledError | None = None
     for _ in range(_ATTEMPTS):
@@ -38,6 +39,6 @@ async def uninterrupted(work: Callable[[], Coroutine[Any, Any, T]], *, patience:
                 interruption = cancelled
         if not task.cancelled() or patience is not None:
             break
-    if interruption is not None and (task.cancelled() or not isinstance(task.exception(), AccessNotRevoked)):
+    if interruption is not None and (task.cancelled() or not isinstance(task.exception(), _NEVER_MISSED)):
         raise interruption
     return task.result()

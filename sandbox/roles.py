@@ -121,6 +121,11 @@ BUILT_IN = (
         ("Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"),
     ),
     RoleDefinition(
+        "c2f4ef07-c644-48eb-af81-4b1b4947fb11",
+        "AcrDelete",
+        ("Microsoft.ContainerRegistry/registries/artifacts/delete",),
+    ),
+    RoleDefinition(
         "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
         "Storage Blob Data Contributor",
         (

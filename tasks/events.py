@@ -29,6 +29,21 @@ Happened = Literal[
     "certificate.imported",
     "certificate.expiring",
     "manifests.published",
+    "live.newly-bad",
+    "live.overdue",
+    "live.cured",
+    "live.held",
+    "live.lifted",
+    "live.pulls-blocked",
+    "live.pulls-allowed",
+    "live.proposed",
+    "live.notified",
+    "image.bypassed",
+    "image.ungated",
+    "image.unexplained",
+    "drill.begun",
+    "drill.passed",
+    "drill.failed",
 ]
 Value: TypeAlias = str | list[str]
 

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import httpx
@@ -18,13 +19,17 @@ from prefect import runtime as prefect_runtime
 
 from pratique.azure.registries import RegistryCredentials
 from pratique.azure.session import AzureSession
-from pratique.config import Bootstrap
+from pratique.config import Bootstrap, Manifests
+from pratique.gate.watch import Clock, SystemClock
+from pratique.gitops import Author
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
+from pratique.promotion import Moved
+from pratique.records.branch import RecordsBranch
 from pratique.registry_client import oci_client
 from pratique.secret import text_of
 from pratique.sources.setup import GateSetup, set_up
-from tasks.secrets import read_secret
+from tasks.secrets import read_secret, read_text_secret
 
 T = TypeVar("T")
 _TIMEOUT = httpx.Timeout(60, connect=10)
@@ -49,6 +54,9 @@ class Runtime:
 
     :ivar cluster: its resource group
     :ivar gate: set up when the first release comes to it, and shared by all
+    :ivar records: what is kept between runs
+    :ivar clock: by which days are counted
+    :ivar promoted: what is in ``live/`` by a verdict of this run, each with the digest of its policy
     """
 
     cluster: str
@@ -58,12 +66,17 @@ class Runtime:
     credentials: dict[str, RegistryCredentials]
     imports: asyncio.Semaphore
     gate: Shared[GateSetup]
+    records: Shared[RecordsBranch]
+    clock: Clock
+    promoted: list[tuple[str, Moved]] = field(default_factory=list)
 
 
 #: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (azure-facts §10.1).
 _IMPORTS_AT_ONCE = 50
 
 _current: ContextVar[Runtime] = ContextVar("pratique_runtime")
+#: The clock of runs that begin in this context; another than the machine's is for trying out what days bring.
+run_clock: ContextVar[Clock] = ContextVar("pratique_clock", default=SystemClock())  # noqa: B039  # it has no state
 
 
 @asynccontextmanager
@@ -84,19 +97,29 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         httpx.AsyncClient(timeout=_TIMEOUT) as http,
         AsyncExitStack() as closing,
     ):
-        client, cluster = oci_client(session, http, logins), config.cluster.resource_group
+        client, cluster, clock = oci_client(session, http, logins), config.cluster.resource_group, run_clock.get()
+        records = Shared(partial(records_branch, config.manifests))
 
         async def gate() -> GateSetup:
-            made = await set_up(config.gate, session, client, group=cluster)
+            holds = (await (await records()).cases()).holds
+            made = await set_up(config.gate, session, client, group=cluster, clock=clock, holds=holds)
             await closing.enter_async_context(made.watch)
             return made
 
         imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
-        token = _current.set(Runtime(cluster, session, http, client, credentials, imports, Shared(gate)))
+        made = Runtime(cluster, session, http, client, credentials, imports, Shared(gate), records, clock)
+        token = _current.set(made)
         try:
             yield _current.get()
         finally:
             _current.reset(token)
+
+
+async def records_branch(target: Manifests) -> RecordsBranch:
+    """The branch that the configuration names."""
+    secret = await read_text_secret(target.token)
+    author = Author(target.author.name, target.author.email)
+    return RecordsBranch(target.remote, target.records_branch, author, secret.strip() if secret else None)
 
 
 def current() -> Runtime:

@@ -12,15 +12,30 @@ from typing import TypeVar, cast
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from pratique.errors import AccessNotRevoked, CertificateRejected, ConfigurationError, GateBlocked, PratiqueError
+from pratique.errors import (
+    AccessNotRevoked,
+    AlarmSilent,
+    CertificateRejected,
+    ConfigurationError,
+    DrillNotRemoved,
+    GateBlocked,
+    LiveImagesAtRisk,
+    LiveImagesUnexplained,
+    PratiqueError,
+)
 
 T = TypeVar("T")
 
 NOTHING_TO_DO = "Nothing to do"
 ACCESS_REVOKED = "Access revoked"
+NOT_VERIFIED = "Live images not verified"
 _FAILURES = {
     GateBlocked: "Blocked by gate",
+    LiveImagesAtRisk: "Live images at risk",
+    LiveImagesUnexplained: "Live images unexplained",
     AccessNotRevoked: "Access not revoked",
+    AlarmSilent: "Alarm silent",
+    DrillNotRemoved: "Drill not removed",
     CertificateRejected: "Certificate rejected",
     ConfigurationError: "Configuration refused",
 }

@@ -21,6 +21,7 @@ class Cloud:
     :ivar vault_suffix: of a vault's host name, with its leading dot
     :ivar acr_suffix: of a registry's login server, with its leading dot
     :ivar acr_scope: token scope for the registry token exchange
+    :ivar logs: where Log Analytics is queried
     :ivar portal: where people look at resources
     """
 
@@ -31,10 +32,13 @@ class Cloud:
     vault_suffix: str
     acr_suffix: str
     acr_scope: str
+    logs: str
     portal: str
 
 
-def _cloud(name: str, setting: AzureClouds, authority: str, vault_suffix: str, acr_suffix: str, portal: str) -> Cloud:
+def _cloud(
+    name: str, setting: AzureClouds, authority: str, vault_suffix: str, acr_suffix: str, logs: str, portal: str
+) -> Cloud:
     arm = get_arm_endpoints(setting)
     return Cloud(
         name,
@@ -44,6 +48,7 @@ def _cloud(name: str, setting: AzureClouds, authority: str, vault_suffix: str, a
         vault_suffix,
         acr_suffix,
         "https://containerregistry.azure.net/.default",
+        logs,
         portal,
     )
 
@@ -57,6 +62,7 @@ CLOUDS = {
             AzureAuthorityHosts.AZURE_PUBLIC_CLOUD,
             ".vault.azure.net",
             ".azurecr.io",
+            "https://api.loganalytics.io",
             "https://portal.azure.com",
         ),
         _cloud(
@@ -65,6 +71,7 @@ CLOUDS = {
             AzureAuthorityHosts.AZURE_GOVERNMENT,
             ".vault.usgovcloudapi.net",
             ".azurecr.us",
+            "https://api.loganalytics.us",
             "https://portal.azure.us",
         ),
         _cloud(
@@ -73,6 +80,7 @@ CLOUDS = {
             AzureAuthorityHosts.AZURE_CHINA,
             ".vault.azure.cn",
             ".azurecr.cn",
+            "https://api.loganalytics.azure.cn",
             "https://portal.azure.cn",
         ),
     )

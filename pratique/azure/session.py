@@ -27,10 +27,13 @@ import aiohttp
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity import CredentialUnavailableError
 from azure.identity.aio import DefaultAzureCredential
 from azure.keyvault.certificates.aio import CertificateClient
+from azure.mgmt.alertsmanagement.aio import AlertsManagementClient
 from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
 from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
 from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
@@ -39,6 +42,7 @@ from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 from azure.mgmt.resourcegraph.aio import ResourceGraphClient
 from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
+from azure.monitor.query.aio import LogsQueryClient
 
 from pratique.azure.clouds import CLOUDS, Cloud
 from pratique.azure.faults import azure_faults
@@ -97,6 +101,17 @@ class _FirstConfigured:
         await self.close()
 
 
+class _InGroup(SansIOHTTPPolicy[Any, Any]):
+    """Asks at a resource group what an SDK can ask at the subscription only: the right to read is needed there."""
+
+    def __init__(self, subscription: str, group: str) -> None:
+        self._everywhere = f"{subscription}/providers/"
+        self._here = f"{subscription}/resourceGroups/{group}/providers/"
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        request.http_request.url = request.http_request.url.replace(self._everywhere, self._here, 1)
+
+
 class AzureSession:
     """Clients over one credential and one connection pool. Made by :meth:`open`.
 
@@ -117,6 +132,7 @@ class AzureSession:
         self.graph_turn = asyncio.Lock()
         self._credential = credential
         self._certificates: dict[str, CertificateClient] = {}
+        self._alerts: dict[str, AlertsManagementClient] = {}
         self._common: dict[str, Any] = {
             "transport": transport,
             "retry_total": RETRIES,
@@ -194,6 +210,22 @@ class AzureSession:
     @cached_property
     def security(self) -> SecurityCenter:
         return SecurityCenter(self._credential, **self._arm)
+
+    @cached_property
+    def logs(self) -> LogsQueryClient:
+        return LogsQueryClient(self._credential, endpoint=self.cloud.logs, **self._common)
+
+    def alerts(self, group: str) -> AlertsManagementClient:
+        """Client of the alerts of one resource group; its operations take filters only.
+
+        :param group: the resource group's name
+        """
+        if group not in self._alerts:
+            scoped = _InGroup(f"/subscriptions/{self.subscription_id}", group)
+            self._alerts[group] = AlertsManagementClient(
+                self._credential, self.subscription_id, per_call_policies=[scoped], **self._arm
+            )
+        return self._alerts[group]
 
     def certificates(self, vault: str) -> CertificateClient:
         """Client of one vault's data plane.

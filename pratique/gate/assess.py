@@ -173,7 +173,7 @@ class _File:
         return [
             subject
             for (_, some), decision in zip(self._subjects, so_far.decisions, strict=True)
-            if decision.state not in (State.UNHEALTHY, State.HEALTHY, State.TOLERATED)
+            if decision.state not in (State.UNHEALTHY, State.HELD, State.HEALTHY, State.TOLERATED)
             for subject in some
         ]
 

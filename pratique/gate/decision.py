@@ -16,6 +16,7 @@ from pratique.findings import Finding, Fix, Severity, merged, worst_first
 from pratique.gate.evidence import Observation, contradictions, prove
 from pratique.gate.exception_file import Unassessed
 from pratique.gate.exceptions import Exceptions, Excuse
+from pratique.gate.holds import NO_HOLDS, Hold, Holds
 from pratique.gate.policy import Limits, Policy
 from pratique.images import PlatformManifest, ResolvedImage
 
@@ -32,6 +33,7 @@ class State(StrEnum):
     PENDING = "Pending"
     UNVERIFIED = "Unverified"
     NOT_APPLICABLE = "NotApplicable"
+    HELD = "Held"
     UNHEALTHY = "Unhealthy"
 
     @property
@@ -45,7 +47,7 @@ class State(StrEnum):
 
     @property
     def blocks(self) -> bool:
-        return self in (State.UNVERIFIED, State.NOT_APPLICABLE, State.UNHEALTHY)
+        return self in (State.UNVERIFIED, State.NOT_APPLICABLE, State.HELD, State.UNHEALTHY)
 
     @property
     def rank(self) -> int:
@@ -131,6 +133,7 @@ class Rules:
 
     :ivar asked: names of the configured sources
     :ivar provenance: of each file of exceptions, how it stands under Git
+    :ivar holds: what a rescan of ``live/`` refuses
     """
 
     policy: Policy
@@ -138,6 +141,7 @@ class Rules:
     asked: frozenset[str]
     exceptions: Exceptions = field(default_factory=Exceptions)
     provenance: tuple[tuple[str, str], ...] = ()
+    holds: Holds = field(default_factory=lambda: NO_HOLDS)
 
     @property
     def skipped(self) -> bool:
@@ -229,13 +233,16 @@ def judge(image: ResolvedImage, observations: Sequence[Observation], rules: Rule
     """
     (manifest,) = image.platforms
     platform, digest = manifest.platform, manifest.digest
-    if rules.skipped:
+    hold = _hold(image, rules, wait.now)
+    if rules.skipped and hold is None:
         return Judgement(platform, digest, State.SKIPPED, "Defender is off, and the policy says to go on without")
     observations = sorted(observations, key=lambda one: one.source)
     findings = merged(finding for one in observations for finding in one.findings)
     counted, excused = _weighed(findings, image, rules, wait.now)
     lapsed = [excuse for f in counted if (excuse := rules.exceptions.lapsed(f, image, wait.now)) is not None]
     state, reason, acceptance = _state(image, observations, counted, excused, rules, wait)
+    if hold is not None and state is not State.UNHEALTHY:
+        state, reason, acceptance = State.HELD, hold.words, None
     if lapsed and state is State.UNHEALTHY:
         reason += f"; {_plural(len(lapsed), 'exception')} of theirs expired"
     notes = dict.fromkeys(note for one in observations for note in one.notes)
@@ -251,6 +258,18 @@ def judge(image: ResolvedImage, observations: Sequence[Observation], rules: Rule
         notes=(*contradictions(observations), *notes),
         observations=tuple(observations),
     )
+
+
+def _hold(image: ResolvedImage, rules: Rules, now: datetime) -> Hold | None:
+    """What keeps the image out whatever is known of it here: a hold, unless exceptions cover all that it is for."""
+    hold = next((rules.holds[digest] for digest in _digests(image) if digest in rules.holds), None)
+    if hold is None or (hold.findings and all(rules.exceptions.excuse(one, image, now) for one in hold.findings)):
+        return None
+    return hold
+
+
+def _digests(image: ResolvedImage) -> tuple[str, ...]:
+    return (*(one.digest for one in image.platforms), image.digest)
 
 
 def excess(findings: Collection[Finding], limits: Limits) -> tuple[Finding, ...]:

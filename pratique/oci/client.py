@@ -63,24 +63,25 @@ class OciClient:
     """Reads from any registry.
 
     :param http: shared by the process
+    :ivar transport: for what is more than reading (:mod:`pratique.oci.pushing`)
     """
 
     def __init__(self, http: httpx.AsyncClient, auth: Authenticator) -> None:
-        self._transport = Transport(http, auth)
+        self.transport = Transport(http, auth)
 
     async def ping(self, registry: str) -> None:
         """Check that the registry lets this worker in.
 
         :raises PratiqueError: when it does not
         """
-        await self._transport.send(Request("reach the registry", registry, registry, f"{base_url(registry)}/v2/"))
+        await self.transport.send(Request("reach the registry", registry, registry, f"{base_url(registry)}/v2/"))
 
     async def docker_login(self, registry: str) -> Login:
         """With what another program signs in to the registry, for as long as a run takes; see :mod:`pratique.oci.auth`.
 
         :raises AuthenticationFailed: when there is nothing to sign in with
         """
-        return await self._transport.docker_login(registry)
+        return await self.transport.docker_login(registry)
 
     async def resolve(self, reference: ImageReference) -> ResolvedImage:
         """What a reference stands for now: its digest and the images that can be run.
@@ -104,7 +105,7 @@ class OciClient:
 
         :raises DigestMismatch: the bytes are not what the registry, or the reference, says
         """
-        answer = await self._transport.send(_manifest_request("read the manifest", reference))
+        answer = await self.transport.send(_manifest_request("read the manifest", reference))
         digest = _digest(answer.content)
         for claimed in (reference.digest, answer.headers.get("Docker-Content-Digest")):
             if claimed and claimed != digest:
@@ -118,7 +119,7 @@ class OciClient:
     async def head(self, reference: ImageReference) -> str | None:
         """The digest of a tag, without its manifest; ``None`` when the registry has none of that name."""
         try:
-            answer = await self._transport.send(
+            answer = await self.transport.send(
                 replace(_manifest_request("look up the image", reference), method="HEAD")
             )
             digest = str(answer.headers.get("Docker-Content-Digest", ""))
@@ -145,7 +146,7 @@ class OciClient:
         entries: list[dict[str, Any]] = []
         for _ in range(MOST_PAGES):
             try:
-                answer = await self._transport.send(replace(request, url=url))
+                answer = await self.transport.send(replace(request, url=url))
             except NotFound:
                 # A registry without the referrers API: the same index under a tag (distribution-spec, "Referrers Tag").
                 entries += await self._tagged_referrers(reference)
@@ -167,20 +168,26 @@ class OciClient:
         :raises DigestMismatch: the bytes are something else
         """
         request = _request("read the blob", reference, f"blobs/{digest}", accept="*/*", largest=largest)
-        content = (await self._transport.send(request)).content
+        content = (await self.transport.send(request)).content
         if _digest(content) != digest:
             raise _mismatch(reference, digest, _digest(content))
         return content
 
-    async def attributes(self, reference: ImageReference) -> dict[str, Any]:
-        """What an Azure registry itself knows of a digest, such as its times and locks; others have no such API.
+    async def acr(
+        self, attempted: str, reference: str, url: str, scope: str, *, changes: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], str | None]:
+        """Ask an Azure registry's own API, which others do not have: the answer, and the URL of its next page.
 
-        :param reference: with a digest
+        :param reference: what errors call the subject
+        :param url: below ``https://<login server>/acr/v1/``
+        :param changes: attributes to change
         """
-        url = f"{base_url(reference.registry)}/acr/v1/{reference.repository}/_manifests/{_version(reference)}"
-        scope = f"repository:{reference.repository}:metadata_read"
-        request = Request("read the attributes", str(reference), reference.registry, url, scope)
-        return _json(await self._transport.send(request), reference)
+        request = Request(attempted, reference, httpx.URL(url).host, url, scope)
+        if changes is not None:
+            content = json.dumps(changes).encode()
+            request = replace(request, method="PATCH", content=content, content_type="application/json")
+        answer = await self.transport.send(request)
+        return _json(answer, reference), _next(answer, reference)
 
     async def _tagged_referrers(self, reference: ImageReference) -> list[dict[str, Any]]:
         tag = _version(reference).replace(":", "-")
@@ -223,7 +230,7 @@ def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _json(answer: httpx.Response, reference: ImageReference) -> dict[str, Any]:
+def _json(answer: httpx.Response, reference: ImageReference | str) -> dict[str, Any]:
     try:
         document = json.loads(answer.content)
     except (ValueError, RecursionError):
@@ -233,7 +240,7 @@ def _json(answer: httpx.Response, reference: ImageReference) -> dict[str, Any]:
     return document
 
 
-def _next(answer: httpx.Response, reference: ImageReference) -> str | None:
+def _next(answer: httpx.Response, reference: ImageReference | str) -> str | None:
     """URL of the next page; on the same host only, because the token goes along."""
     link = answer.links.get("next", {}).get("url")
     if link is None:
@@ -278,7 +285,7 @@ def _annotations(annotations: object) -> dict[str, str]:
     return {name: value for name, value in pairs if isinstance(value, str)}
 
 
-def _no_image(reference: ImageReference, observed: str) -> UnreadableAnswer:
+def _no_image(reference: ImageReference | str, observed: str) -> UnreadableAnswer:
     return UnreadableAnswer("read the image", str(reference), observed, "Check that the reference names an image.")
 
 

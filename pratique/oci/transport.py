@@ -23,6 +23,7 @@ class Request:
 
     :ivar scope: of the token that it needs
     :ivar largest: bytes of an answer's body
+    :ivar content: that is sent, of the type ``content_type``; ``None`` for a request without a body
     """
 
     attempted: str
@@ -33,6 +34,8 @@ class Request:
     accept: str = "application/json"
     largest: int = LARGEST_MANIFEST
     method: str = "GET"
+    content: bytes | None = None
+    content_type: str = "application/octet-stream"
 
 
 class Transport:
@@ -67,9 +70,13 @@ class Transport:
     async def _read(self, request: Request, authorization: str | None) -> httpx.Response:
         """The answer with its body, which must not be too large. Blobs are redirected to storage."""
         headers = {"Accept": request.accept, **({"Authorization": authorization} if authorization else {})}
+        if request.content is not None:
+            headers["Content-Type"] = request.content_type
         content = bytearray()
         with connection_faults(request.attempted, request.subject):
-            async with self._http.stream(request.method, request.url, headers=headers, follow_redirects=True) as answer:
+            async with self._http.stream(
+                request.method, request.url, headers=headers, content=request.content, follow_redirects=True
+            ) as answer:
                 async for chunk in answer.aiter_bytes():
                     content += chunk
                     if len(content) > request.largest:

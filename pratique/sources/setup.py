@@ -14,6 +14,7 @@ from pratique.errors import GateBlocked, PermissionDenied
 from pratique.gate.decision import Rules
 from pratique.gate.evidence import EvidenceSource
 from pratique.gate.exceptions import Exceptions
+from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
 from pratique.gate.watch import Clock, Watch
 from pratique.git import standing
@@ -41,11 +42,18 @@ class GateSetup:
 
 
 async def set_up(
-    gate: Gate, session: AzureSession, client: OciClient, *, group: str, clock: Clock | None = None
+    gate: Gate,
+    session: AzureSession,
+    client: OciClient,
+    *,
+    group: str,
+    clock: Clock | None = None,
+    holds: Holds = NO_HOLDS,
 ) -> GateSetup:
     """Read the exceptions, the trusted roots and Defender's plan.
 
     :param group: the registry's resource group
+    :param holds: digests that are refused whatever the sources say
     :raises PermissionDenied: when this identity may not read findings: Resource Graph would leave them out in silence
     :raises ConfigurationError: when a file that the configuration names is missing or wrong
     :raises GateBlocked: when Defender is off, and the policy does not say to go on without it
@@ -53,7 +61,7 @@ async def set_up(
     now = clock.now() if clock else datetime.now(UTC)
     exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
     plan = await _plan(session)
-    rules = Rules(gate.policy, gate.platforms, gate.sources, exceptions, await _provenance(gate))
+    rules = Rules(gate.policy, gate.platforms, gate.sources, exceptions, await _provenance(gate), holds)
     if plan is not None and not plan.registry_assessment:
         rules = _without_defender(rules, session)
     if rules.asked & {*gate.resource_graph}:

@@ -6,6 +6,7 @@ Graph and Log Analytics share it, and each words its errors in its own way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,10 @@ from typing import Any
 
 import duckdb
 import duckdb_kql
+
+#: A column of this name is what ``ingestion_time()`` gives; no answer shows it.
+INGESTED = "_IngestionTime"
+_INGESTION_TIME = re.compile(r"\bingestion_time\s*\(\s*\)")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ def execute(query: str, tables: Iterable[Table], now: datetime | None = None) ->
     :raises duckdb_kql.KqlError: for what else is wrong with the query
     :raises duckdb.Error: for what is found wrong when it runs, such as a column that does not exist
     """
+    tables = list(tables)
+    if any(INGESTED in table.columns for table in tables):
+        query = _INGESTION_TIME.sub(INGESTED, query)
     config = {"enable_external_access": "false", "threads": "1"}
     with duckdb_kql.connect(config=config) as database:
         database.execute("SET python_enable_replacements = false")
@@ -57,12 +65,19 @@ def execute(query: str, tables: Iterable[Table], now: datetime | None = None) ->
                 _load(database, table)
         relation = duckdb_kql.query(database, query, allow_write=False, query_now=now)
         columns = zip(relation.columns, (str(kind) for kind in relation.types), strict=True)
-        return Found(tuple(columns), relation.fetchall())
+        return _shown(tuple(columns), relation.fetchall())
 
 
 def missing_table(error: duckdb.CatalogException) -> str:
     """The table that a query named in vain."""
     return str(error).partition("Table with name ")[2].partition(" ")[0]
+
+
+def _shown(columns: tuple[tuple[str, str], ...], rows: list[tuple[Any, ...]]) -> Found:
+    kept = [position for position, (name, _) in enumerate(columns) if name != INGESTED]
+    if len(kept) == len(columns):
+        return Found(columns, rows)
+    return Found(tuple(columns[at] for at in kept), [tuple(row[at] for at in kept) for row in rows])
 
 
 def _load(database: duckdb.DuckDBPyConnection, table: Table) -> None:

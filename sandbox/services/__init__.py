@@ -23,6 +23,7 @@ def all_services() -> list[Service]:
     from sandbox.services.echo.routes import echo
     from sandbox.services.entra.routes import entra
     from sandbox.services.graph.routes import graph
+    from sandbox.services.insights.routes import insights
     from sandbox.services.keyvault.routes import vault_services
     from sandbox.services.loganalytics.routes import log_analytics
     from sandbox.services.public_registries.routes import public_registries
@@ -43,6 +44,7 @@ def all_services() -> list[Service]:
         resource_graph,
         security,
         alerts_management,
+        insights,
         log_analytics,
         blobs,
         *public_registries(),

@@ -54,7 +54,7 @@ def test_runs_are_recognised() -> None:
 def test_every_end_of_a_run_is_the_end_of_its_heartbeats(file: str) -> None:
     """A run that has ended under any of our names is not taken for one whose process is gone."""
     expected = DOCUMENTS[file]["trigger"]["expect"]
-    ends = {states.NOTHING_TO_DO, states.ACCESS_REVOKED, *states._FAILURES.values()}
+    ends = {states.NOTHING_TO_DO, states.ACCESS_REVOKED, states.NOT_VERIFIED, *states._FAILURES.values()}
     assert {f"prefect.flow-run.{name}" for name in ends} <= {*expected}
 
 
@@ -71,3 +71,10 @@ def test_texts_are_templates_that_prefect_renders() -> None:
         for action in document["actions"]:
             for key in {"subject", "body"} & {*action}:
                 validate_user_template(action[key])
+
+
+def test_every_failure_is_told_of_once() -> None:
+    """Whatever name a failed run has, exactly one file that notifies is about it; what stands for days is told of when
+    it changes."""
+    names = {"Failed", "TimedOut", *states._FAILURES.values()} - {"Blocked by gate", "Live images at risk"}
+    assert {*DOCUMENTS["notify-failed.yaml"]["trigger"]["match"]["prefect.state-name"]} == names

@@ -17,6 +17,7 @@ from pratique.cli import app
 from pratique.lease import Lease
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
+from sandbox.services.oci.manifests import IN_TOTO
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, PROJECT, World
 
@@ -154,3 +155,27 @@ def test_help(command: list[str]) -> None:
     helped = subprocess.run(run, check=False, capture_output=True, text=True)
     assert helped.returncode == 0
     assert "Usage:" in helped.stdout
+
+
+def test_rescan(world: MakeWorld, tmp_path: Path) -> None:
+    """Exit code 0 and the record while all is well; 3 once an image is at risk."""
+    cluster = world()
+    asyncio.run(cluster.prepare())
+    asyncio.run(cluster.until(lambda: _scanned(cluster, "live/kubereboot/kured")))
+    fine = CliRunner().invoke(app, ["rescan", cluster.written(), "--output", str(tmp_path / "record.json")])
+    assert fine.exit_code == 0, fine.stderr
+    assert "All is well: 1 images in live/: 1 Healthy" in fine.stdout
+    assert json.loads((tmp_path / "record.json").read_text())["states"] == {"Healthy": 1}
+    bad = Scan(outcome="unhealthy", findings=(FINDING,)).model_dump(mode="json")
+    cluster.sandbox.control("PUT", "/scans/kubereboot/kured", json=bad)
+    cluster.sandbox.control("POST", "/clock", json={"jump": 86_400})
+    asyncio.run(cluster.until(lambda: _scanned(cluster, "live/kubereboot/kured", 2)))
+    refused = CliRunner().invoke(app, ["rescan", cluster.written()])
+    assert refused.exit_code == 3
+    assert FINDING.cve in refused.stderr.splitlines()[-1]
+
+
+def _scanned(cluster: World, place: str, times: int = 1) -> bool:
+    entries = cluster.registry.manifest(place, "1.14.0").manifest.body["manifests"]
+    images = [one["digest"] for one in entries if one["platform"]["os"] != "unknown"]
+    return all(len(cluster.registry.referrers(place, digest, IN_TOTO)) >= times for digest in images)

@@ -172,5 +172,5 @@ async def test_a_question(told: Told) -> None:
 def test_all_are_documented() -> None:
     """docs/events.md has a row for each event, and none that does not exist."""
     page = (PROJECT / "docs" / "events.md").read_text()
-    rows = re.findall(r"^\| `pratique\.([a-z.]+)` \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| `pratique\.([a-z.-]+)` \|", page, re.MULTILINE)
     assert sorted(rows) == sorted(get_args(Happened))

@@ -13,13 +13,22 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
 
+from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from flows.renew_certificate import renew_certificate
+from flows.rescan_live import rescan_live
 from flows.sweep_access import sweep_access
 from tests.flows.conftest import MakeWorld
 
-FLOWS: list[Flow[Any, Any]] = [prepare_cluster, release_images, renew_certificate, sweep_access]
+FLOWS: list[Flow[Any, Any]] = [
+    prepare_cluster,
+    release_images,
+    renew_certificate,
+    rescan_live,
+    sweep_access,
+    drill_quarantine_bypass,
+]
 
 
 def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -80,3 +89,14 @@ async def test_the_server_refuses(group: str, field: str, wrong: object, world: 
         await start(deployment, config=config)
     assert refused.value.response.status_code in (409, 422)
     assert field in refused.value.response.text
+
+
+@pytest.mark.parametrize("typed", ["", "yes", CONFIRMATION.upper(), f"{CONFIRMATION}!"])
+async def test_a_drill_has_to_be_confirmed(typed: str, world: MakeWorld, prefect: Path) -> None:
+    """The server makes no run of a drill for anything but the words themselves, nor without any."""
+    config = world().config.model_dump(mode="json")
+    deployment = await deployed(drill_quarantine_bypass)
+    await start(deployment, config=config, confirm=CONFIRMATION)
+    for parameters in ({"confirm": typed}, {}):
+        with pytest.raises(PrefectHTTPStatusError):
+            await start(deployment, config=config, **parameters)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flows.renew_certificate import renew_certificate
+from flows.rescan_live import rescan_live
 from flows.sweep_access import sweep_access
 from pratique.check import CLUSTER_ACTIONS, REVOKE_ACTIONS, run_checks
 from pratique.config import CERTIFICATES_OFFICER, Bootstrap
@@ -111,6 +112,7 @@ class Pipeline:
         write_certificate(self.cluster.pem)
         assert (await renew_certificate(config)).imported
         await sweep_access(config, everything=True)
+        await rescan_live(config)
         for line in await run_checks(config):
             if not line.passed:
                 raise PratiqueError(f"check {line.name}", "", line.detail, line.remedy)

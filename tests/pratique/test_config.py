@@ -91,6 +91,9 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         lambda d: d["catalogue"]["releases"][0]["images"].append({"source": "quay.io/library/busybox:2"}),
         "live/library/busybox",
     ),
+    ("an unknown reaction", lambda d: d["scanning"].update(reactions=["panic"]), "scanning.reactions.0"),
+    ("no time at all", lambda d: d["scanning"].update(sla={"high": 0}), "scanning.sla.high"),
+    ("records among manifests", lambda d: d["manifests"].update(records_branch="main"), "records_branch"),
 ]
 
 

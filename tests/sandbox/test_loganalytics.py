@@ -74,7 +74,7 @@ def jump(sandbox: RunningSandbox, azure_seconds: float) -> None:
 
 def record(minutes_ago: float, **values: Any) -> Record:
     happened = event(NOW - timedelta(minutes=minutes_ago), REGISTRY, **values)
-    return Record(REPOSITORY_EVENTS, happened, REGISTRY["id"], "/w", "customer", "tenant", 0, 0)
+    return Record(REPOSITORY_EVENTS, happened, REGISTRY["id"], "/w", "customer", "tenant", 0, 0, happened.time)
 
 
 def found(query: str, *records: Record) -> list[dict[str, Any]]:
@@ -121,6 +121,18 @@ class TestPipeline:
         [row] = await rows(workspace)
         generated = datetime.fromisoformat(row["TimeGenerated"])
         assert slow.azure.clock.now() - generated >= timedelta(seconds=slow.azure.scenario.timings.log_ingestion)
+
+    async def test_when_a_row_was_ingested(self, slow: RunningSandbox, registry: Document) -> None:
+        """ingestion_time() tells when a row came in, and is no column of the table."""
+        workspace = add_workspace(slow)
+        add_setting(slow, registry, workspace)
+        happen(slow, registry, "live/a")
+        jump(slow, 600)
+        late = slow.azure.scenario.timings.log_ingestion
+        query = f"{EVENTS} | extend Late = ingestion_time() - TimeGenerated | project Late"
+        assert await rows(workspace, query) == [{"Late": f"00:{int(late) // 60:02}:00"}]
+        [row] = await rows(workspace, f"{EVENTS} | where ingestion_time() > ago(10m)")
+        assert sorted(row) == sorted(COLUMNS)
 
     async def test_only_what_a_setting_sends_at_the_time(self, slow: RunningSandbox, registry: Document) -> None:
         """Nothing from before there was a setting, of another category or a disabled one, or after its end."""

@@ -7,6 +7,7 @@ that of the common alert schema.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -81,10 +82,11 @@ class Alert:
 
 @dataclass(frozen=True)
 class Notification:
-    """Somebody was told of an alert.
+    """An action group was called because of an alert.
 
     :ivar action_group: id of the group, whether or not it exists
     :ivar condition: ``Fired`` or ``Resolved``
+    :ivar told: names of the group's receivers; none when there is no such group, or it is disabled
     """
 
     at: datetime
@@ -92,15 +94,26 @@ class Notification:
     alert_id: str
     rule_id: str
     condition: str
+    told: tuple[str, ...] = ()
 
-    def document(self) -> dict[str, str]:
+    def document(self) -> dict[str, Any]:
         return {
             "at": stamp(self.at),
             "actionGroup": self.action_group,
             "alert": self.alert_id,
             "rule": self.rule_id,
             "condition": self.condition,
+            "told": list(self.told),
         }
+
+
+def receivers(group: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Names of an action group's receivers of every kind; of one that is absent or disabled none."""
+    properties = group["properties"] if group is not None else {}
+    if not properties.get("enabled"):
+        return ()
+    lists = (entries for key, entries in properties.items() if key.endswith("Receivers"))
+    return tuple(str(one["name"]) for entries in lists for one in entries or ())
 
 
 def stamp(moment: datetime) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sandbox.azure import Azure
 from sandbox.core.resources import ResourceChanged
-from sandbox.services.alerts.models import Alert, Notification
+from sandbox.services.alerts.models import Alert, Notification, receivers
 from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotPlayed
 from sandbox.services.alerts.watch import Watch
 
@@ -128,7 +128,8 @@ class Alerts:
     def _notify(self, rule: Rule, alert: Alert) -> None:
         now = self._azure.clock.now()
         self.notifications += [
-            Notification(now, group, alert.id, rule.id, alert.condition) for group in rule.action_groups
+            Notification(now, group, alert.id, rule.id, alert.condition, receivers(self._azure.resources.get(group)))
+            for group in rule.action_groups
         ]
 
     def _failed(self, rule: Rule, standing: _Standing, error: Exception) -> None:

@@ -1,14 +1,16 @@
 """Evaluates one rule on its schedule.
 
 What a rule sees is measured on Azure's clock, like every duration: a window of ten minutes is ten seconds at speed 60,
-by when things happened. Data that comes late makes Azure Monitor evaluate the window again in which it belongs, up to
-:data:`LATE` ("Troubleshoot log search alerts"); when exactly is not documented: here, at the next evaluation.
+by when things happened, and so is ``ago(10m)`` in its query. Data that comes late makes Azure Monitor evaluate the
+window again in which it belongs, up to :data:`LATE` ("Troubleshoot log search alerts"); when exactly is not documented:
+here, at the next evaluation.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 from sandbox.azure import Azure
 from sandbox.services.alerts.rules import Condition, Rule
@@ -32,6 +34,7 @@ class Watch:
         self._rule = rule
         self._report = report
         self._started = azure.clock.elapsed()
+        self._origin = azure.clock.now() - timedelta(seconds=self._started)
         self._of_nothing: dict[Condition, bool] = {}
 
     async def run(self) -> None:
@@ -53,7 +56,7 @@ class Watch:
         records = {record: None for scope in rule.scopes for record in logs.records(scope, since=since, as_of=due)}
         ends = [due, *self._ends_with_late_data(due, list(records))]
         for end in ends:
-            met = [await self._violated(condition, list(records), end) for condition in rule.conditions]
+            met = [await self._violated(condition, list(records), end, due) for condition in rule.conditions]
             if all(met):
                 return True
         return False
@@ -68,19 +71,20 @@ class Watch:
             end -= rule.frequency
         return ends
 
-    async def _violated(self, condition: Condition, records: list[Record], end: float) -> bool:
+    async def _violated(self, condition: Condition, records: list[Record], end: float, due: float) -> bool:
         failing = 0
         for period in range(condition.periods):
             last = end - period * self._rule.window
             seen = [record for record in records if last - self._rule.window < record.happened <= last]
-            failing += await self._answer(condition, seen)
+            failing += await self._answer(condition, seen, due)
         return failing >= condition.failing
 
-    async def _answer(self, condition: Condition, records: list[Record]) -> bool:
+    async def _answer(self, condition: Condition, records: list[Record], due: float) -> bool:
         if not records and condition in self._of_nothing:
             return self._of_nothing[condition]
+        now = self._origin + timedelta(seconds=due)
         async with self._azure.part(Logs).turn:
-            result = await asyncio.to_thread(run, condition.query, records, self._azure.clock.now())
+            result = await asyncio.to_thread(run, condition.query, records, now, self._origin)
         violated = condition.violated([name for name, _ in result.columns], result.rows)
         if not records:
             self._of_nothing[condition] = violated

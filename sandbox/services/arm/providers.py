@@ -13,7 +13,11 @@ PROVIDERS: dict[str, dict[str, str]] = {
         "registries/agentPools": "2019-06-01-preview",
         "registries/replications": "2025-11-01",
     },
-    "Microsoft.Insights": {"diagnosticSettings": "2021-05-01-preview", "scheduledQueryRules": "2022-06-15"},
+    "Microsoft.Insights": {
+        "actionGroups": "2023-01-01",
+        "diagnosticSettings": "2021-05-01-preview",
+        "scheduledQueryRules": "2022-06-15",
+    },
     "Microsoft.KeyVault": {"vaults": "2026-05-15", "vaults/secrets": "2026-05-15"},
     "Microsoft.ManagedIdentity": {"userAssignedIdentities": "2024-11-30"},
     "Microsoft.Network": {

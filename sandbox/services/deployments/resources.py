@@ -20,6 +20,7 @@ CRITICAL_PATH = 480.0  # Azure seconds that the longest chain of the cluster's i
 ROLE_ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
 SECRET = "Microsoft.KeyVault/vaults/secrets"  # noqa: S105 - a type of resource
+ACTION_GROUP = "Microsoft.Insights/actionGroups"
 PRIVATE_ENDPOINT = "Microsoft.Network/privateEndpoints"
 
 
@@ -122,6 +123,13 @@ def _alert_links(asked: Document) -> Iterator[tuple[str, str]]:
         yield scope, f"{provider}/read"
 
 
+def _action_group(order: Order) -> Document:
+    short = order.asked.get("groupShortName")
+    if not isinstance(short, str) or not 1 <= len(short) <= 12:
+        raise TemplateError("groupShortName must have 1 to 12 characters.", "InvalidActionGroupShortName")
+    return {}
+
+
 def _stamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -153,6 +161,7 @@ KINDS: dict[str, Kind] = {
         Kind(IDENTITY, 20, settled=_identity, kept=("principalId", "clientId"), stateful=False),
         Kind(PRIVATE_ENDPOINT, 210, {"customDnsConfigs": []}, _endpoint, links=_endpoint_links),
         Kind("Microsoft.Network/privateEndpoints/privateDnsZoneGroups", 90, links=_zone_links),
+        Kind(ACTION_GROUP, 10, {"enabled": True}, _action_group, stateful=False),
         Kind(
             "Microsoft.Insights/diagnosticSettings",
             15,

@@ -60,19 +60,20 @@ class QueryNotPlayed(Exception):
     """Log Analytics would know what to do; the text says what is missing here."""
 
 
-def run(query: str, records: Iterable[Record], now: datetime) -> Result:
+def run(query: str, records: Iterable[Record], now: datetime, origin: datetime | None = None) -> Result:
     """Answer a query over the rows of some records.
 
     A table of Azure's own is always there, with or without rows.
 
     :param now: what ``now()`` and ``ago()`` mean by now
+    :param origin: as for :meth:`Record.row`
     :raises QueryRefused: when it is not KQL, or names what does not exist
     :raises QueryNotPlayed: when it uses KQL that is not translated
     """
     if query.lstrip().startswith("."):
         raise _semantic("SEM0000", "Control commands are not supported in queries.")
     try:
-        found = execute(query, tables_of(records), now)
+        found = execute(query, tables_of(records, origin), now)
     except KqlSyntaxError as error:
         raise _syntax(error.diagnostics[0]) from error
     except KqlUnsupportedError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 from sandbox.azure import Azure
 from sandbox.core.rbac import contains
@@ -61,15 +62,15 @@ class Logs:
         self._record(REPOSITORY_EVENTS, event, event.registry_id)
 
     def _record(self, table: LogTable, event: RepositoryEvent, resource_id: str) -> None:
-        happened = self._azure.clock.elapsed()
-        arrives = happened + self._azure.scenario.timings.log_ingestion
+        happened, latency = self._azure.clock.elapsed(), self._azure.scenario.timings.log_ingestion
+        arrives, ingested = happened + latency, event.time + timedelta(seconds=latency / self._azure.clock.speed)
         for setting in self._azure.resources.list(DIAGNOSTICS_TYPE, scope=resource_id):
             workspace = self._azure.resources.get(setting["properties"].get("workspaceId") or "")
             if workspace is None or not _sends(setting, table.category):
                 continue
             customer, tenant = workspace["properties"]["customerId"], self._azure.tenant_id
             self._records.append(
-                Record(table, event, resource_id, workspace["id"], customer, tenant, happened, arrives)
+                Record(table, event, resource_id, workspace["id"], customer, tenant, happened, arrives, ingested)
             )
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandbox.core.kql import Table
+from sandbox.core.kql import INGESTED, Table
 from sandbox.services.acr.models import RepositoryEvent
 
 Row = dict[str, Any]
@@ -68,6 +68,7 @@ class Record:
     :ivar customer_id: the workspace's own GUID
     :ivar happened: Azure seconds (:meth:`Clock.elapsed`)
     :ivar arrives: Azure seconds from which queries find it
+    :ivar ingested: the same as a timestamp, unless the clock jumped in between
     """
 
     table: LogTable
@@ -78,13 +79,22 @@ class Record:
     tenant_id: str
     happened: float
     arrives: float
+    ingested: datetime
 
-    @property
-    def row(self) -> Row:
+    def row(self, origin: datetime | None = None) -> Row:
+        """The record as a query sees it.
+
+        :param origin: the time of Azure second 0, for one whose times are Azure's durations (:mod:`.alerts.watch`);
+            by default timestamps are the wall's, like all that the sandbox's answers carry
+        """
+        generated, ingested = self.event.time, self.ingested
+        if origin is not None:
+            generated, ingested = (origin + timedelta(seconds=at) for at in (self.happened, self.arrives))
         return {
             **self.table.row(self.event),
             "Category": self.table.category,
-            "TimeGenerated": self.event.time.astimezone(UTC).replace(tzinfo=None),
+            "TimeGenerated": _plain(generated),
+            INGESTED: _plain(ingested),
             "SourceSystem": "Azure",
             "TenantId": self.customer_id,
             "Type": self.table.name,
@@ -92,6 +102,10 @@ class Record:
             "_ResourceId": self.resource_id.lower(),
             "_SubscriptionId": self.resource_id.split("/")[2].lower(),
         }
+
+
+def _plain(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _repository_row(event: RepositoryEvent) -> Row:
@@ -117,15 +131,18 @@ def _repository_row(event: RepositoryEvent) -> Row:
 REPOSITORY_EVENTS = LogTable(
     "ContainerRegistryRepositoryEvents",
     "ContainerRegistryRepositoryEvents",
-    {**dict.fromkeys(_TEXTS, "VARCHAR"), "Size": "INTEGER", "TimeGenerated": "TIMESTAMP"},
+    {**dict.fromkeys(_TEXTS, "VARCHAR"), "Size": "INTEGER", "TimeGenerated": "TIMESTAMP", INGESTED: "TIMESTAMP"},
     _repository_row,
 )
 TABLES = (REPOSITORY_EVENTS,)
 
 
-def tables_of(records: Iterable[Record]) -> list[Table]:
-    """Every table of a workspace, with the rows of these records."""
+def tables_of(records: Iterable[Record], origin: datetime | None = None) -> list[Table]:
+    """Every table of a workspace, with the rows of these records.
+
+    :param origin: as for :meth:`Record.row`
+    """
     rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
     for record in records:
-        rows[record.table.name].append(record.row)
+        rows[record.table.name].append(record.row(origin))
     return [Table(table.name, table.columns, rows[table.name]) for table in TABLES]

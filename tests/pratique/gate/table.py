@@ -16,6 +16,7 @@ from typing import Any
 from pratique.findings import Finding
 from pratique.gate.decision import State
 from pratique.gate.evidence import Observation
+from pratique.gate.holds import Hold, Holds
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, SUB_ASSESSMENTS
 from pratique.images import PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
@@ -30,6 +31,7 @@ from tests.pratique.gate.kit import (
     NGINX,
     NO_ARTIFACT,
     NO_ROWS,
+    NOW,
     OTHER,
     UNRATED,
     Entry,
@@ -71,6 +73,7 @@ class Row:
     :ivar elsewhere: what is said of other digests
     :ivar asked: the configured sources; by default Defender's two and whoever says something
     :ivar left: the sources that are left when Defender is off and the policy says ``skip``
+    :ivar holds: what a rescan of live/ refuses
     :ivar waited: minutes since the image arrived
     :ivar running: minutes since the gate began to ask; by default as long
     :ivar note: part of what the report notes
@@ -89,6 +92,7 @@ class Row:
     platforms: tuple[str, ...] = ("linux/amd64",)
     asked: frozenset[str] | None = None
     left: frozenset[str] | None = None
+    holds: Holds = field(default_factory=dict)
     waited: float = 0
     running: float | None = None
     patience: float = 30
@@ -123,6 +127,10 @@ UNFIXED_HIGH = unfixed(HIGH)
 HIGH_IN_LIBSSL = replace(HIGH, package="libssl")
 HIGH_IN_CAPITALS = replace(HIGH, vulnerability=HIGH.vulnerability.lower(), package="OPENSSL")
 FIRST, SECOND = many(HIGH, 2)
+
+HELD = State.HELD
+HOLD = Hold("acraks123.azurecr.io/live/library/nginx:1.27", NOW, (HIGH,))
+HOLD_OF_TWO = Hold("acraks123.azurecr.io/live/library/nginx:1.27", NOW, (HIGH, CRITICAL))
 
 EITHER = by(RECOMMENDATIONS, FINDINGS_ARTIFACT)
 EACH = needs(RECOMMENDATIONS, FINDINGS_ARTIFACT)
@@ -593,6 +601,24 @@ TABLE: dict[str, tuple[Row, ...]] = {
             policy=by(FINDINGS_ARTIFACT, "trivy"), left=TRIVY | ACME),
         Row("its proof is too old", (trivy(age=2 * WEEK),), PENDING, "older", left=TRIVY),
         Row("accepted", (nothing("trivy"),), ACCEPTED, left=TRIVY, acceptances=[acceptance()], waited=30),
+    ),
+    "holds": (
+        Row("clean here, bad in live/", (NO_ROWS, CLEAN), HELD, "held since 2026-11-23", holds={AMD64: HOLD}),
+        Row("by the index's digest", (NO_ROWS, CLEAN), HELD, "nginx:1.27 has CVE-2026-3", holds={INDEX: HOLD}),
+        Row("of a platform that nobody asked for", (NO_ROWS, CLEAN), HEALTHY, holds={ARM64: HOLD}),
+        Row("of another image", (NO_ROWS, CLEAN), HEALTHY, holds={OTHER: HOLD}),
+        Row("at once, not at the deadline", UNPROVEN, HELD, "held since", holds={AMD64: HOLD}),
+        Row("accepted unassessed", UNPROVEN, HELD, "held since", holds={AMD64: HOLD},
+            acceptances=[acceptance()], waited=30),
+        Row("without Defender", (), HELD, "held since", left=frozenset(), holds={AMD64: HOLD}),
+        Row("findings say more than a hold", (NO_ROWS, artifact(HIGH)), UNHEALTHY, holds={AMD64: HOLD}),
+        Row("excepted", (NO_ROWS, CLEAN), HEALTHY, holds={AMD64: HOLD}, exceptions=[exception(HIGH.vulnerability)]),
+        Row("one of two excepted", (NO_ROWS, CLEAN), HELD, holds={AMD64: HOLD_OF_TWO},
+            exceptions=[exception(HIGH.vulnerability)]),
+        Row("the exception has expired", (NO_ROWS, CLEAN), HELD, holds={AMD64: HOLD},
+            exceptions=[exception(HIGH.vulnerability, "2026-11-01")]),
+        Row("for nothing in particular", (NO_ROWS, CLEAN), HELD, "has findings", holds={AMD64: Hold("web", NOW, ())},
+            exceptions=[exception(HIGH.vulnerability)]),
     ),
     "one source, every answer": (
         Row("assessed", (assessed("s"),), HEALTHY, policy=by("s"), asked=frozenset("s")),

@@ -38,7 +38,7 @@ def decided(row: Row, folder: Path) -> Decision:
     speaking = {one.source for says in evidence.values() for one in says}
     asked = row.asked or frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT, *speaking})
     exceptions = on_file(folder, row.exceptions, row.acceptances, row.vex, policy=policy)
-    rules = Rules(policy, row.platforms, asked, exceptions)
+    rules = Rules(policy, row.platforms, asked, exceptions, holds=row.holds)
     if row.left is not None:
         rules = rules.by_others(row.left)
     running = row.waited if row.running is None else row.running
@@ -74,7 +74,7 @@ def test_states_either_pass_or_wait_or_block() -> None:
 
 def test_what_outweighs_what() -> None:
     """What blocks outweighs what waits, what waits outweighs a question, and all of them what passes."""
-    waiting = [State.ASKING, State.PENDING, State.UNVERIFIED, State.NOT_APPLICABLE, State.UNHEALTHY]
+    waiting = [State.ASKING, State.PENDING, State.UNVERIFIED, State.NOT_APPLICABLE, State.HELD, State.UNHEALTHY]
     ranks = [max(state.rank for state in State if state.passes), *(state.rank for state in waiting)]
     assert ranks == sorted(set(ranks))
 

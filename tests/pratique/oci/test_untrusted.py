@@ -20,6 +20,7 @@ from pratique.oci.auth import Authenticator, Challenge, Login
 from pratique.oci.client import MOST_PAGES, OciClient
 from pratique.oci.findings_artifact import IN_TOTO, Unusable, fetch_findings
 from pratique.oci.media_types import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from pratique.oci.pushing import SmallImage, push
 from pratique.oci.transport import LARGEST_MANIFEST
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
@@ -352,3 +353,25 @@ async def test_an_entra_token_goes_to_azures_registries_only(registry: Played) -
 def test_challenges(header: str, expected: Challenge | None) -> None:
     """Bearer before basic; anything else is none of ours."""
     assert Challenge.parse(header) == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "digest", "error"),
+    [
+        ("https://elsewhere.example/upload", None, errors.UnreadableAnswer),
+        ("/v2/a/b/blobs/uploads/1", "sha256:" + "0" * 64, errors.DigestMismatch),
+    ],
+)
+async def test_a_push_that_is_misled(
+    registry: tuple[Registry, httpx.AsyncClient], location: str, digest: str | None, error: type[Exception]
+) -> None:
+    """A blob is sent to no other host, and a digest that was not pushed is refused."""
+    played, http = registry
+    stored = {"Docker-Content-Digest": digest} if digest else {}
+    played.answers = {
+        "/v2/a/b/blobs/uploads/": lambda _: web.Response(status=202, headers={"Location": location}),
+        "/v2/a/b/blobs/uploads/1": lambda _: web.Response(status=201),
+        "/v2/a/b/manifests/1": lambda _: web.Response(status=201, headers=stored),
+    }
+    with pytest.raises(error):
+        await push(OciClient(http, Authenticator(http)), played.reference(), SmallImage(b"{}", (b"x",)))

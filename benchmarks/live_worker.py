@@ -1,0 +1,150 @@
+"""The worker that :mod:`benchmarks.live` watches: fills ``live/``, rescans it twice, and tells about itself as JSON.
+
+References come on standard input, one a line; where Azure is, the environment says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.gate_worker import IMPORTS_AT_ONCE, memory
+from pratique.azure.registries import Registry, Upstream, get_registry, import_image
+from pratique.azure.session import AzureSession
+from pratique.config import Gate
+from pratique.gitops import Author
+from pratique.images import ImageReference
+from pratique.live.following import follow
+from pratique.live.inventory import Knowledge, take_inventory
+from pratique.live.looks import judge_live
+from pratique.live.policy import Scanning
+from pratique.live.report import Rescan, markdown, record
+from pratique.promotion import Moved
+from pratique.records import findings
+from pratique.records.branch import RecordsBranch
+from pratique.records.findings import Cases
+from pratique.records.promotions import PromotionRecord
+from pratique.registry_client import oci_client
+from pratique.sources.setup import GateSetup, set_up
+
+
+async def fill(session: AzureSession, registry: Registry, references: Collection[str]) -> None:
+    """Import each straight into live/: how it comes there is not what is measured."""
+    limit = asyncio.Semaphore(IMPORTS_AT_ONCE)
+
+    async def one(text: str) -> None:
+        reference = ImageReference.parse(text)
+        source = Upstream(reference.registry, reference.repository, reference.tag or "")
+        target = f"live/{reference.repository}:{reference.tag}"
+        async with limit:
+            await import_image(session, registry, source=source, targets=[target])
+
+    await asyncio.gather(*map(one, references))
+
+
+class Worker:
+    """One registry, one branch of records, and the times of what is done with them."""
+
+    def __init__(self, options: argparse.Namespace, session: AzureSession, http: httpx.AsyncClient) -> None:
+        self._options = options
+        self._session = session
+        self._client = oci_client(session, http, {})
+        self._records = RecordsBranch(
+            str(options.gitops), "pratique-records", Author("Benchmark", "benchmark@localhost")
+        )
+        self.seconds: dict[str, float] = {}
+
+    async def settle(self, registry: Registry) -> None:
+        """Put everything on record, as its promotions would have."""
+        inventory = await take_inventory(
+            self._client, registry.login_server, Knowledge(await self._promotions(), (), ())
+        )
+        now = datetime.now(UTC)
+        moved = [Moved(one.image, one.reference, "imported", True) for one in inventory.images]
+        records = [PromotionRecord.of(one, policy="", run="", at=now) for one in moved]
+        await self._records.record(records, run="")
+
+    async def rescan(self, registry: Registry, ready: GateSetup, scanning: Scanning) -> Rescan:
+        """What the flow does, with the time of each part."""
+        began = time.perf_counter()
+        known = Knowledge(await self._promotions(), (), ())
+        inventory = await take_inventory(self._client, registry.login_server, known)
+        listed = time.perf_counter()
+        looks = await judge_live(inventory.images, ready.rules, ready.watch, scanning)
+        judged = time.perf_counter()
+        made = []
+
+        def rewrite(text: str | None) -> str:
+            made.append(follow(Cases.parse(text), inventory, looks, scanning, window=168, now=datetime.now(UTC)))
+            return made[-1].cases.text()
+
+        await self._records.write({findings.FILE: rewrite}, "Follow up.", run="")
+        rescan = Rescan(datetime.now(UTC), inventory, tuple(looks), made[-1], ready.rules, scanning)
+        json.dumps(record(rescan))
+        markdown(rescan)
+        ended = time.perf_counter()
+        self.seconds = {"list": listed - began, "judge": judged - listed, "follow up and report": ended - judged}
+        return rescan
+
+    async def work(self, references: Sequence[str]) -> Mapping[str, Any]:
+        gate = Gate(trust_store=(self._options.root,))
+        registry = await get_registry(self._session, self._options.registry, self._options.group)
+        started = time.perf_counter()
+        await fill(self._session, registry, references)
+        filled = time.perf_counter() - started
+        await self._scanned(len(references))
+        await self.settle(registry)
+        ready = await set_up(gate, self._session, self._client, group=self._options.group)
+        before, scanning = memory(), Scanning(reactions=("hold",))
+        async with ready.watch:
+            rounds = []
+            for _ in range(2):
+                began = datetime.now(UTC)
+                rescan = await self.rescan(registry, ready, scanning)
+                ended = datetime.now(UTC)
+                told = {"states": Counter(str(look.state) for look in rescan.looks), "seconds": self.seconds}
+                counted = {"new": len(rescan.followed.of("newly bad")), "bad": len(rescan.at_risk), "memory": memory()}
+                rounds.append(told | counted | {"began": began.isoformat(), "ended": ended.isoformat()})
+        return {"filled": filled, "memory_before": before, "rounds": rounds}
+
+    async def _scanned(self, images: int) -> None:
+        """Wait until Defender has seen every image."""
+        async with httpx.AsyncClient(timeout=60) as http:
+            while True:
+                state = (await http.get("https://sandbox.localhost/state")).json()
+                ended = [one for one in state["operations"] if one["kind"] == "scan" and one["finished"]]
+                if len(ended) >= images:
+                    return
+                await asyncio.sleep(2)
+
+    async def _promotions(self) -> Any:
+        return await self._records.promotions()
+
+
+async def run(options: argparse.Namespace, references: Sequence[str]) -> Mapping[str, Any]:
+    async with AzureSession.open() as session, httpx.AsyncClient(timeout=60) as http:
+        return await Worker(options, session, http).work(references)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--registry", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--gitops", type=Path, required=True)
+    options = parser.parse_args()
+    print(json.dumps(asyncio.run(run(options, sys.stdin.read().split()))))
+
+
+if __name__ == "__main__":
+    main()

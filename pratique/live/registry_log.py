@@ -1,0 +1,129 @@
+"""What the registry's log tells about ``live/``, in as few rows and queries as that takes.
+
+Equal events are counted by Log Analytics, so a promotion is one row however often it was repeated; time is asked for in
+slices, and a slice with too many rows is halved. Five thousand images are a page or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+
+from pratique.azure.logs import Row, moment, query_logs
+from pratique.azure.registries import Registry
+from pratique.azure.session import AzureSession
+from pratique.errors import UnreadableAnswer
+from pratique.images import ImageReference
+from pratique.live.audit import Audit, AuditReport, LiveEvent
+from pratique.records.promotions import Promotions
+
+SLICE = timedelta(days=30)
+SHORTEST = timedelta(minutes=1)
+MOST_ROWS = 10_000  # of one answer; Log Analytics itself gives 500,000 at most, or 64 MB
+#: By which Azure's clock may be ahead of the worker's.
+_AHEAD = timedelta(hours=1)
+
+_TABLE = "ContainerRegistryRepositoryEvents"
+_BEGINS = f"{_TABLE} | summarize Begins = min(TimeGenerated)"
+# A refused push or import has brought nothing.
+_EVENTS = f"""
+{_TABLE}
+| where Repository startswith "live/"
+| where OperationName =~ "Push" or OperationName =~ "importImage"
+| where not(ResultDescription startswith "4" or ResultDescription startswith "5")
+| extend Imported = OperationName =~ "importImage"
+| extend Promoted = Imported and MediaType startswith strcat(_ResourceId, "/quarantine/")
+| extend Source = iff(Imported, MediaType, "")
+| summarize arg_max(TimeGenerated, Tag, CallerIpAddress), First = min(TimeGenerated), Times = count()
+    by Repository, Digest, OperationName, Promoted, Source, Identity
+| take {MOST_ROWS + 1}
+""".strip()
+
+
+async def log_begins(session: AzureSession, registry: Registry) -> datetime | None:
+    """The oldest entry that the registry's log still has; ``None`` when it has none."""
+    rows = await query_logs(session, registry.id, _BEGINS)
+    begins = rows[0]["Begins"] if rows else None
+    return None if begins is None else moment(begins)
+
+
+async def live_events(
+    session: AzureSession, registry: Registry, begins: datetime, at: datetime
+) -> AsyncIterator[LiveEvent]:
+    """Every import and push into ``live/`` that the log has, newest slice first.
+
+    An event that happened in several slices comes once for each.
+
+    :param begins: the log's oldest entry
+    :param at: now
+    :raises UnreadableAnswer: when there is more in a minute than one answer holds
+    """
+    until = max(at, begins) + _AHEAD
+    while until > begins:
+        since = max(begins, until - SLICE)
+        async for event in _slice(session, registry, since, until):
+            yield event
+        until = since
+
+
+async def explain_live(
+    session: AzureSession,
+    registry: Registry,
+    images: Sequence[ImageReference],
+    promotions: Promotions,
+    *,
+    at: datetime,
+) -> AuditReport:
+    """Explain why each image stands in ``live/`` (:func:`pratique.live.audit.audit`).
+
+    The session's own identity counts as the pipeline's.
+
+    :param images: all that stand there, each with tag and digest
+    """
+    begins, caller = await log_begins(session, registry), await session.caller()
+    auditing = Audit(registry.login_server, images, promotions, promoters=(caller.object_id,), at=at)
+    if begins is not None:
+        async for event in live_events(session, registry, begins, at):
+            auditing.take(event)
+    return auditing.report(begins)
+
+
+async def _slice(
+    session: AzureSession, registry: Registry, since: datetime, until: datetime
+) -> AsyncIterator[LiveEvent]:
+    pending = [(since, until)]
+    while pending:
+        since, until = pending.pop()
+        rows = await query_logs(session, registry.id, _EVENTS, since, until)
+        if len(rows) <= MOST_ROWS:
+            for row in rows:
+                yield _event(row)
+            continue
+        if until - since <= SHORTEST:
+            raise UnreadableAnswer(
+                "read the registry's log", registry.name, f"More than {MOST_ROWS} kinds of event.", "Look at the log."
+            )
+        half = since + (until - since) / 2
+        pending += [(since, half), (half, until)]
+
+
+def _event(row: Row) -> LiveEvent:
+    texts = {
+        field: str(row[column] or "")
+        for field, column in (
+            ("repository", "Repository"),
+            ("digest", "Digest"),
+            ("tag", "Tag"),
+            ("way", "OperationName"),
+            ("source", "Source"),
+            ("identity", "Identity"),
+            ("address", "CallerIpAddress"),
+        )
+    }
+    return LiveEvent(
+        **texts,
+        promoted=row["Promoted"] in (True, 1),
+        first=moment(row["First"]),
+        last=moment(row["TimeGenerated"]),
+        times=int(row["Times"]),
+    )

@@ -1,0 +1,61 @@
+"""Who uses images of ``live/``: what the manifests of the GitOps repository refer to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pratique.images import DIGEST_PATTERN, LIVE
+from pratique.manifests import KUSTOMIZATIONS, live_images
+
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_LARGEST = 4 * 1024 * 1024  # bytes; no manifest is larger
+
+
+@dataclass(frozen=True, order=True)
+class Use:
+    """One reference to an image.
+
+    :ivar file: path below the repository's root
+    :ivar repository: with ``live/``
+    :ivar tag: empty when the reference has none
+    :ivar digest: empty when the reference has none: then the tag decides
+    """
+
+    file: str
+    repository: str
+    tag: str
+    digest: str
+
+
+def references(root: Path, folder: str, registry: str) -> list[Use]:
+    """References to ``live/`` below a folder of a checkout: kustomizations' entries, and any YAML file's text.
+
+    :param registry: login server
+    :raises ManifestRejected: as :func:`pratique.manifests.live_images`
+    """
+    entries = live_images(root, folder, registry)
+    found = {Use(file, LIVE + repository, image.tag, image.digest) for file, repository, image in entries}
+    for path in _files(root, folder):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found |= {Use(path.relative_to(root).as_posix(), *parts) for parts in _in_text(text, registry)}
+    return sorted(found)
+
+
+def _in_text(text: str, registry: str) -> Iterator[tuple[str, str, str]]:
+    pattern = (
+        rf"(?<![\w.-]){re.escape(registry)}/(?P<repository>{LIVE}[a-z0-9._/-]*[a-z0-9])"
+        rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
+    )
+    for match in re.finditer(pattern, text):
+        if match["tag"] or match["digest"]:
+            yield match["repository"], match["tag"] or "", match["digest"] or ""
+
+
+def _files(root: Path, folder: str) -> Iterator[Path]:
+    for path in sorted((root / folder).rglob("*.y*ml")):
+        inside = path.resolve().is_relative_to(root.resolve()) and ".git" not in path.relative_to(root).parts
+        if inside and path.is_file() and path.name not in KUSTOMIZATIONS and path.stat().st_size <= _LARGEST:
+            yield path

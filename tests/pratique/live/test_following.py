@@ -1,0 +1,216 @@
+"""What a day's looks mean for the cases on file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pratique.findings import Finding, Severity
+from pratique.gate.decision import State
+from pratique.images import ImageReference, PlatformManifest, ResolvedImage
+from pratique.live.following import Followed, follow
+from pratique.live.inventory import InLive, Inventory
+from pratique.live.looks import Look
+from pratique.live.policy import Scanning, Sla
+from pratique.records.findings import Cases, Condition, FindingState
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOST = "acraks123.azurecr.io"
+HIGH = Finding("CVE-2026-1", Severity.HIGH, "musl")
+LOW = Finding("CVE-2026-2", Severity.LOW, "zlib")
+
+
+def day(number: float) -> datetime:
+    return START + timedelta(days=number)
+
+
+def image(name: str = "web", version: str = "1", **changes: Any) -> InLive:
+    digest = f"sha256:{(name + version).encode().hex():0>64}"
+    resolved = ResolvedImage(
+        ImageReference("docker.io", name, version), digest, (PlatformManifest("linux/amd64", digest),)
+    )
+    found = InLive(HOST, f"live/{name}", digest, (version,), resolved, START, users=("kustomization.yaml",))
+    return replace(found, **changes)
+
+
+def bad(one: InLive, *findings: Finding) -> Look:
+    return Look(one, State.UNHEALTHY, "findings beyond the limits", findings or (HIGH,), manifests=(one.digest,))
+
+
+def good(one: InLive, **changes: Any) -> Look:
+    return replace(Look(one, State.HEALTHY, "assessed, nothing found"), **changes)
+
+
+def unproven(one: InLive, **changes: Any) -> Look:
+    return replace(Look(one, State.UNVERIFIED, "no proof of a scan"), **changes)
+
+
+class Days:
+    """Rescans, one after the other."""
+
+    def __init__(self, **scanning: Any) -> None:
+        self.scanning = Scanning(**scanning)
+        self.cases = Cases()
+
+    def __call__(self, number: float, *looks: Look, seen: bool = True) -> Followed:
+        inventory = Inventory(HOST, tuple(look.image for look in looks), seen)
+        done = follow(self.cases, inventory, looks, self.scanning, window=168, now=day(number))
+        self.cases = done.cases
+        return done
+
+    @property
+    def case(self) -> Any:
+        (found,) = self.cases.cases
+        return found
+
+
+def kinds(followed: Followed) -> list[str]:
+    return [one.kind for one in followed.changes]
+
+
+def names(some: Sequence[Any]) -> list[str]:
+    return [one.vulnerability for one in some]
+
+
+def test_told_once() -> None:
+    """A finding is new once, overdue once; a further finding of a bad image is new again."""
+    days = Days()
+    assert kinds(days(0, bad(image()))) == ["newly bad"]
+    assert kinds(days(1, bad(image()))) == []
+    (change,) = days(2, bad(image(), HIGH, Finding("CVE-2026-9", Severity.CRITICAL))).changes
+    assert (change.kind, names(change.findings)) == ("newly bad", ["CVE-2026-9"])
+    assert kinds(days(29.9, bad(image()))) == []
+    assert kinds(days(30, bad(image()))) == ["overdue"]
+    assert kinds(days(31, bad(image()))) == []
+    assert days.case.since == day(0)
+
+
+def test_absence_cures_nothing() -> None:
+    """Neither a source that fails, nor a missing proof, nor an acceptance: only an assessment does."""
+    days = Days(reactions=("hold",))
+    days(0, bad(image()))
+    for number, look in enumerate((unproven(image()), unproven(image(), doubt=True)), start=1):
+        assert kinds(days(number, look)) == []
+        assert (days.case.condition, names(days.case.open)) == (Condition.BAD, ["CVE-2026-1"])
+        assert days.case.held == day(0)
+    assert kinds(days(3, good(image()))) == ["cured", "lifted"]
+
+
+def test_a_finding_that_comes_back_has_its_old_clock() -> None:
+    """For thirty days; then it is forgotten, and the file with it."""
+    days = Days()
+    days(0, bad(image()))
+    days(1, good(image()))
+    assert days.case.condition is Condition.CURED
+    assert kinds(days(20, bad(image()))) == ["newly bad"]
+    assert days.case.due == day(30)
+    days(21, good(image()))
+    days(52, good(image()))
+    assert days.cases == Cases()
+    days(60, bad(image()))
+    assert days.case.due == day(90)
+
+
+def test_an_exception_does_not_stop_the_clock() -> None:
+    """When it ends the image is as late as it would have been."""
+    days = Days()
+    days(0, bad(image()))
+    excused = Look(image(), State.TOLERATED, "1 excused", excused=(HIGH,))
+    assert kinds(days(5, excused)) == ["cured"]
+    assert days.case.findings[0].state is FindingState.EXCUSED
+    assert kinds(days(40, excused)) == []
+    assert kinds(days(41, bad(image()))) == ["newly bad", "overdue"]
+    assert days.case.due == day(30)
+
+
+def test_within_policy_the_clock_runs_all_the_same() -> None:
+    """What the limits tolerate has its time too, by its severity; a worse rating shortens it from the first day on."""
+    days = Days(sla=Sla(high=10, low=20))
+    tolerated = Look(image(), State.TOLERATED, "within the limits", (LOW,))
+    assert kinds(days(0, tolerated)) == []
+    assert (days.case.condition, days.case.due) == (Condition.WATCHED, day(20))
+    worse = replace(tolerated, findings=(replace(LOW, severity=Severity.HIGH),))
+    assert kinds(days(11, worse)) == ["overdue"]
+    assert days.case.due == day(10)
+
+
+def test_replaced() -> None:
+    """What the manifests have left for another image that passes needs no action, until they go back to it."""
+    old, new, days = image(users=()), image(version="2"), Days(reactions=("hold",))
+    days(0, bad(image()))
+    assert kinds(days(40, bad(old), good(new))) == ["cured", "lifted"]
+    assert days.case.condition is Condition.REPLACED
+    assert kinds(days(41, bad(old), good(new))) == []
+    assert kinds(days(42, bad(image()), good(replace(new, users=())))) == ["newly bad", "held", "overdue"]
+
+
+def test_not_replaced_by_what_does_not_pass() -> None:
+    """Neither an unproven image nor one that nobody uses replaces a bad one."""
+    for other in (unproven(image(version="2")), good(image(version="2", users=()))):
+        days = Days()
+        days(0, bad(image(users=())), other)
+        assert Condition.BAD in {case.condition for case in days.cases.cases}
+
+
+def test_gone() -> None:
+    """An image that is not there any more is cured; where the registry cannot be seen, nobody knows that."""
+    days = Days(reactions=("hold",))
+    days(0, bad(image()))
+    assert kinds(days(1, seen=False)) == []
+    assert days.case.held
+    assert kinds(days(2)) == ["cured", "lifted"]
+    assert days.cases == Cases()
+
+
+def test_other_registries() -> None:
+    """The cases of another cluster's registry are none of this one's business."""
+    days = Days()
+    days(0, bad(image(registry="other.azurecr.io")))
+    days.cases = Cases(tuple(replace(one, registry="other.azurecr.io") for one in days.cases.cases))
+    before = days.cases
+    days(1, good(image()))
+    assert days.cases == before
+
+
+def test_stale() -> None:
+    """Outside the window, and without an assessment that is young enough; a source that fails makes nothing stale."""
+    for look, condition in (
+        (unproven(image()), Condition.STALE),
+        (unproven(image(), assessed=day(20)), Condition.STALE),
+        (unproven(image(), assessed=day(30)), Condition.UNVERIFIED),
+        (unproven(image(), doubt=True), Condition.UNVERIFIED),
+        (unproven(image(pushed=None)), Condition.UNVERIFIED),
+        (unproven(image(pushed=day(2))), Condition.UNVERIFIED),
+        (unproven(image(pushed=day(2)), state=State.SKIPPED), Condition.UNVERIFIED),
+    ):
+        days = Days()
+        days(31, look)
+        assert days.case.condition is condition
+
+
+def test_blocks() -> None:
+    """Only what nobody refers to, only so many, and never what somebody else has blocked."""
+    unused = [image(f"job-{number}", users=()) for number in range(3)]
+    done = Days(reactions=("block-pulls",))(0, bad(image()), *map(bad, unused))
+    assert {case.repository for case in done.to_block} == {one.repository for one in unused}
+    assert all(case.blocked == day(0) for case in done.to_block)
+    assert ["live/web:1" in warning for warning in done.warnings] == [True]
+    many = Days(reactions=("block-pulls",), most_blocks=2)(0, *map(bad, unused))
+    assert (many.to_block, len(many.warnings)) == ((), 1)
+    theirs = Days(reactions=("block-pulls",))(0, bad(image(users=(), readable=False)))
+    assert theirs.to_block == ()
+
+
+def test_blocks_are_made_again_and_undone() -> None:
+    """One that was written down and never made is made; one that nothing asks for any more is undone."""
+    days = Days(reactions=("block-pulls",))
+    days(0, bad(image(users=())))
+    assert len(days(1, bad(image(users=()))).to_block) == 1
+    blocked = image(users=(), readable=False)
+    assert days(2, bad(blocked)).to_block == ()
+    days.scanning = Scanning()
+    assert kinds(done := days(3, bad(blocked))) == ["pulls allowed"]
+    assert [case.blocked for case in done.to_allow] == [day(0)]
+    assert days.case.blocked == day(0)  # until it is undone

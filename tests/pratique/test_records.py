@@ -1,0 +1,177 @@
+"""What is kept between runs: files that say the same in the same words, on a branch that several runs write to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.errors import NotFound, UnreadableAnswer
+from pratique.findings import Severity
+from pratique.gitops import Author
+from pratique.images import PlatformManifest
+from pratique.records.branch import RecordsBranch
+from pratique.records.findings import Case, Cases, Condition, FindingState, Tracked
+from pratique.records.promotions import PromotionRecord, Promotions
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+INDEX, CHILD, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
+HOST = "acraks123.azurecr.io"
+BUSYBOX = PromotionRecord(
+    "docker.io/library/busybox:1.37.0",
+    INDEX,
+    HOST,
+    "live/library/busybox",
+    "1.37.0",
+    (PlatformManifest("linux/amd64", CHILD),),
+    NOW,
+    "run-1",
+    "sha256:policy",
+    "promoted",
+)
+FINDING = Tracked(
+    "CVE-2026-1", "musl", "1.2.6", Severity.HIGH, NOW, NOW + timedelta(days=30), FindingState.OPEN, NOW, told=False
+)
+CASE = Case(HOST, "live/library/busybox", ("1.37.0",), INDEX, Condition.BAD, NOW, (FINDING,), (CHILD,), held=NOW)
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A bare repository with one commit on main."""
+    bare, seed = tmp_path / "remote.git", tmp_path / "seed"
+    git("init", "--quiet", "--initial-branch=main", str(seed), cwd=tmp_path)
+    identity = ("-c", "user.name=S", "-c", "user.email=s@localhost")
+    git(*identity, "commit", "--quiet", "--allow-empty", "--message=first", cwd=seed)
+    git("clone", "--quiet", "--bare", str(seed), str(bare), cwd=tmp_path)
+    return bare
+
+
+def branch(remote: Path) -> RecordsBranch:
+    return RecordsBranch(str(remote), "pratique-records", Author("Pratique", "pratique@localhost"))
+
+
+instants = st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)).map(
+    lambda at: at.replace(microsecond=0)
+)
+records = st.builds(
+    replace,
+    st.just(BUSYBOX),
+    repository=st.sampled_from(["live/a", "live/a/b", "live/b"]),
+    digest=st.sampled_from([INDEX, OTHER]),
+    tag=st.sampled_from(["1", "2"]),
+    at=instants,
+    run=st.text(max_size=5),
+    how=st.sampled_from(["promoted", "found"]),
+)
+
+
+@given(st.lists(records), st.randoms())
+def test_the_same_records_make_the_same_text(some: list[PromotionRecord], random: Any) -> None:
+    """In whatever order they come; what is read is what was written, and there is one a place and digest."""
+    promotions = Promotions().including(some)
+    shuffled = list(promotions.records)
+    random.shuffle(shuffled)
+    assert Promotions(tuple(shuffled)).text() == promotions.text()
+    assert Promotions.parse(promotions.text()) == promotions
+    assert {one.key for one in promotions.records} == {one.key for one in some}
+    assert len(promotions.text().splitlines()) == (len(promotions.records) + 2 if some else 1)
+
+
+def test_what_is_on_record_stays() -> None:
+    """The first run that let an image in is the one that is told of, whoever finds it there later."""
+    later = replace(BUSYBOX, run="run-2", at=NOW + timedelta(days=1), how="found")
+    assert Promotions().including([BUSYBOX]).including([later]).records == (BUSYBOX,)
+
+
+def test_explaining() -> None:
+    """A record explains its digest and the platforms' manifests below it, in its repository and registry only."""
+    promotions = Promotions((BUSYBOX,))
+    assert promotions.explaining("live/library/busybox", INDEX) == BUSYBOX
+    assert promotions.explaining("live/library/busybox", CHILD, HOST) == BUSYBOX
+    assert promotions.explaining("live/library/busybox", OTHER) is None
+    assert promotions.explaining("live/other", INDEX) is None
+    assert promotions.explaining("live/library/busybox", INDEX, "other.azurecr.io") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "observed"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no document"),
+        ('{"version": 1}', "no document"),
+        ('{"version": 2, "promotions": []}', "version 2; this program knows version 1"),
+        ('{"promotions": []}', "version None"),
+        ('{"version": 1, "promotions": [5]}', "Entry 0"),
+        ('{"version": 1, "promotions": [{"how": "forced"}]}', "Entry 0"),
+    ],
+    ids=["no JSON", "no object", "no list", "newer", "without", "no entry", "unknown word"],
+)
+def test_unreadable_records(text: str, observed: str) -> None:
+    """A file of another version, or a malformed one, is refused with what to do; nothing is guessed."""
+    with pytest.raises(UnreadableAnswer, match=r"promotions\.json") as refused:
+        Promotions.parse(text)
+    assert observed in refused.value.observed
+
+
+def test_cases() -> None:
+    """What is read is what was written; a hold is found by the image's digest and by its bad manifests'."""
+    cases = Cases((CASE, replace(CASE, digest=OTHER, held=None, manifests=(), proposal="b@1", blocked=NOW)))
+    assert Cases.parse(cases.text()) == cases
+    assert cases.holds.keys() == {INDEX, CHILD}
+    for part in ("2026-11-23", f"{HOST}/live/library/busybox:1.37.0", "CVE-2026-1"):
+        assert part in cases.holds[CHILD].words
+    assert Cases.parse(None) == Cases()
+    with pytest.raises(UnreadableAnswer, match=r"findings\.json"):
+        Cases.parse('{"version": 7, "images": []}')
+
+
+async def test_the_branch_begins_with_the_first_record(remote: Path) -> None:
+    """Reading makes no branch; the first record does, without history of main's; its commit names the run."""
+    records = branch(remote)
+    assert await records.promotions() == Promotions()
+    assert git("branch", "--list", "--format=%(refname:short)", cwd=remote) == "main"
+    main = git("rev-parse", "main", cwd=remote)
+    made = await records.record([BUSYBOX], run="run-1")
+    assert made.head == made.commits[0].sha
+    assert git("log", "--format=%s|%(trailers:key=Pratique-Flow-Run,valueonly)", "pratique-records", cwd=remote) == (
+        "Record what was promoted: live/library/busybox:1.37.0.|run-1"
+    )
+    assert git("ls-tree", "--name-only", "pratique-records", cwd=remote) == "promotions.json"
+    assert await records.promotions() == Promotions((BUSYBOX,))
+    assert (await records.record([replace(BUSYBOX, run="run-2")], run="run-2")).unchanged
+    assert git("rev-parse", "main", cwd=remote) == main
+
+
+async def test_two_creators(remote: Path) -> None:
+    """Runs that make the branch at the same time do not undo one another: the loser does it again on the winner's."""
+    several = [replace(BUSYBOX, tag=str(number)) for number in range(3)]
+    await asyncio.gather(*(branch(remote).record([one], run=one.tag) for one in several))
+    assert {one.tag for one in (await branch(remote).promotions()).records} == {"0", "1", "2"}
+    assert git("rev-list", "--count", "pratique-records", cwd=remote) == "3"
+
+
+async def test_no_repository(tmp_path: Path) -> None:
+    """That the repository is not there is an error, not a missing branch."""
+    with pytest.raises(NotFound):
+        await branch(tmp_path / "nowhere.git").promotions()
+
+
+async def test_nothing_is_written_over_what_cannot_be_read(remote: Path) -> None:
+    """A newer version's file stays as it is."""
+    newer = json.dumps({"version": 9, "promotions": []})
+    await branch(remote).write({"promotions.json": lambda _: newer}, "From the future.", run="")
+    with pytest.raises(UnreadableAnswer, match="version 9"):
+        await branch(remote).record([BUSYBOX], run="run-1")
+    assert git("show", "pratique-records:promotions.json", cwd=remote) == newer
