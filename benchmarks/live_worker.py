@@ -21,8 +21,8 @@ import httpx
 from benchmarks.gate_worker import IMPORTS_AT_ONCE, memory
 from pratique.azure.registries import Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
+from pratique.checkout import Author, Repository
 from pratique.config import Gate
-from pratique.gitops import Author
 from pratique.images import ImageReference
 from pratique.live.following import follow
 from pratique.live.inventory import Knowledge, take_inventory
@@ -60,7 +60,7 @@ class Worker:
         self._session = session
         self._client = oci_client(session, http, {})
         self._records = RecordsBranch(
-            str(options.gitops), "pratique-records", Author("Benchmark", "benchmark@localhost")
+            Repository(str(options.gitops), "pratique-records", orphan=True), Author("Benchmark", "benchmark@localhost")
         )
         self.seconds: dict[str, float] = {}
 

@@ -48,4 +48,4 @@ async def _release(config: Bootstrap, only: Sequence[str]) -> Delivery:
         partial = len(chosen) < len(config.catalogue.releases)
         published = await publish_manifests(config.manifests, infrastructure, promoted, partial=partial)
         told = [(release.report, release.images) for release in releases]
-        return await show_summary(Delivery.of(infrastructure, told, published), infrastructure, published)
+        return await show_summary(Delivery.of(infrastructure, told, published), infrastructure, published.publication)

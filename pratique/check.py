@@ -9,12 +9,13 @@ from functools import partial
 
 import httpx
 
-from pratique import gitops
+from pratique import delivery
 from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
+from pratique.checkout import checkout
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.gate.exceptions import Exceptions
@@ -174,12 +175,16 @@ async def _registry(config: Bootstrap, session: AzureSession, client: OciClient)
 
 
 async def _repository(config: Bootstrap) -> str:
-    token = config.manifests.token
-    if token and SecretSource.parse(token).kind is SecretKind.PREFECT:
-        return f"{token} is read by flow runs only; not checked here"
-    secret = _text(token) if token else None
-    async with gitops.checkout(config.manifests.remote, config.manifests.branch, token=secret) as tree:
-        return f"{config.manifests.branch} at {(await tree.head())[:12]}"
+    target = config.manifests
+    secrets = [target.token, target.ssh.key if target.ssh else None, target.signing_key]
+    if hidden := [name for name in secrets if name and SecretSource.parse(name).kind is SecretKind.PREFECT]:
+        return f"{hidden[0]} is read by flow runs only; not checked here"
+    async with checkout(await delivery.repository(target, _bytes)) as tree:
+        return f"{target.branch} at {(await tree.head())[:12]}"
+
+
+async def _bytes(name: str) -> bytes:
+    return SecretSource.parse(name).read()
 
 
 def _text(name: str) -> str:

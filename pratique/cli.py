@@ -13,7 +13,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from pratique.check import run_checks
 from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PratiqueError
 from pratique.infrastructure import find_vault
+from pratique.plan import Plan
 from pratique.report import Delivery, Preparation
 from pratique.revocation import Swept
 
@@ -50,12 +51,31 @@ def prepare(
     loaded = _load(config)
     _without_tracebacks()
     try:
-        result = asyncio.run(prepare_cluster(loaded))
+        result = cast(Preparation, asyncio.run(prepare_cluster(loaded)))
     except PratiqueError as error:
         _fail(error)
     _show(result)
     if output is not None:
         output.write_text(json.dumps(dataclasses.asdict(result), default=str, indent=1))
+
+
+@app.command()
+def plan(
+    config: ConfigArgument,
+    output: Annotated[Path | None, typer.Option(help="Write the plan to this file, as JSON.")] = None,
+) -> None:
+    """Look what 'prepare' would do, as things stand. Changes nothing."""
+    from flows.prepare_cluster import prepare_cluster
+
+    loaded = _load(config)
+    _without_tracebacks()
+    try:
+        found = cast(Plan, asyncio.run(prepare_cluster(loaded, plan_only=True)))
+    except PratiqueError as error:
+        _fail(error)
+    _out.print(found.text(), markup=False, highlight=False)
+    if output is not None:
+        output.write_text(json.dumps(dataclasses.asdict(found), indent=1))
 
 
 @app.command()
@@ -236,6 +256,8 @@ def _show_commits(result: Delivery) -> None:
         _out.print(f"commit {sha[:12]} {message}", highlight=False)
     if not result.commits:
         _out.print(f"manifests unchanged at {result.head[:12]}", highlight=False)
+    for warning in result.usage.warnings():
+        _out.print(f"warning: {warning}", markup=False, highlight=False)
 
 
 def _show_certificate(name: str, vault: str, thumbprint: str, expires_on: datetime | None) -> None:

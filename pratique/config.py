@@ -25,7 +25,7 @@ from pratique.live.policy import Scanning
 CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 
 #: Fields whose wrong value may be the secret itself, written where only its name belongs: errors do not repeat it.
-_SECRETIVE = frozenset({"pem", "password", "token", "remote"})
+_SECRETIVE = frozenset({"pem", "password", "token", "remote", "key", "signing_key"})
 
 ResourceGroup = Annotated[
     str,
@@ -300,6 +300,18 @@ class Author(_Model):
     email: str = Field("pratique@localhost", pattern=r"^[^@\s<>]+@[^@\s<>]+$", description="Their e-mail address.")
 
 
+class SshAccess(_Model):
+    """How to log in to an SSH remote. Without this the worker's own SSH configuration and agent are asked."""
+
+    key: SecretName = Field(description="Where the private key lies. It has no passphrase.")
+    host_keys: tuple[
+        Annotated[str, Field(pattern=r"^(@cert-authority )?[^\s#]\S* [a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$")], ...
+    ] = Field(
+        min_length=1,
+        description="The server's public keys, as known_hosts has them: 'github.com ssh-ed25519 AAAA…'.",
+    )
+
+
 class Manifests(_Model):
     """The GitOps repository from which the cluster bootstraps itself."""
 
@@ -312,8 +324,30 @@ class Manifests(_Model):
     provider_file: str = Field(
         "ingress-nginx/akv-tls-provider.yaml", description="The SecretProviderClass, relative to the folder."
     )
+    pin: Literal["tag", "digest", "both"] = Field(
+        "both", description="What names an image: its tag (for people), its digest (what the cluster pulls), or both."
+    )
     author: Author = Author()
-    token: SecretName | None = Field(None, description="Where the token for an HTTPS remote lies.")
+    token: SecretName | None = Field(
+        None, description="Where the token lies, for an HTTPS remote and for the pull request."
+    )
+    ssh: SshAccess | None = Field(None, title="SSH", description="Key for an SSH remote, and the server's own.")
+    signing_key: SecretName | None = Field(
+        None, description="Where the private SSH key lies that signs the commits; empty leaves them unsigned."
+    )
+    deliver: Literal["push", "branch", "pull-request"] = Field(
+        "push",
+        description="Push to the branch; or to one of our own, pratique/<cluster's resource group>; or open a pull "
+        "request from that.",
+    )
+
+    @model_validator(mode="after")
+    def _deliverable(self) -> Self:
+        if self.ssh and "://" in self.remote and not self.remote.startswith("ssh://"):
+            raise ValueError("ssh: the remote is no SSH remote")
+        if self.deliver == "pull-request" and not self.token:
+            raise ValueError("deliver: a pull request needs a token for the forge's API")
+        return self
 
     @model_validator(mode="after")
     def _branches_differ(self) -> Self:
@@ -327,6 +361,42 @@ class Manifests(_Model):
         if "://" in remote and "@" in remote.split("://", 1)[1].split("/")[0] and not remote.startswith("ssh://"):
             raise ValueError("the URL holds credentials: remove them and name the token's place in 'token'")
         return remote
+
+
+AllowedRegistry = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*$",
+        description="A registry, or a part of one: mcr.microsoft.com or mcr.microsoft.com/oss/kubernetes.",
+    ),
+]
+
+
+class ClusterStamp(_Model):
+    """The parameter file for the next step, which deploys the cluster: a name that is empty is left out of it."""
+
+    allow: Literal["live", "catalogue"] = Field(
+        "live", description="Images of our registry that the cluster may run: all of live/, or the catalogue's only."
+    )
+    allowed_registries: tuple[AllowedRegistry, ...] = Field((), description="Other sources that stay allowed.")
+    commit: bool = Field(False, description="Commit the file beside the manifests.")
+    path: str = Field("cluster-stamp.parameters.json", description="Its place, relative to the manifests' folder.")
+    network_parameter: str | None = Field("targetVnetResourceId", description="Takes the spoke network's resource id.")
+    registry_parameter: str | None = Field("containerRegistryName", description="Takes the live registry's name.")
+    vault_parameter: str | None = Field("keyVaultName", description="Takes the key vault's name.")
+    identity_parameter: str | None = Field(
+        "ingressClientid", description="Takes the client id of the ingress controller's identity."
+    )
+    allowed_images_parameter: str | None = Field(
+        "allowedContainerImagesRegex", description="Takes the expression of the policy on allowed images."
+    )
+    repository_parameter: str | None = Field(
+        "gitOpsBootstrappingRepoHttpsUrl", description="Takes the GitOps repository's URL, where that is HTTPS."
+    )
+    branch_parameter: str | None = Field("gitOpsBootstrappingRepoBranch", description="Takes the repository's branch.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Further parameters of that template. No secrets: the file is shown."
+    )
 
 
 class Drill(_Model):
@@ -370,6 +440,7 @@ class Bootstrap(_Model):
     certificate: Certificate
     access: Access = Access()
     manifests: Manifests
+    cluster_stamp: ClusterStamp = ClusterStamp()
     drill: Drill = Drill()
 
 

@@ -1,25 +1,20 @@
 """Runs the ``git`` command, and turns its failures into errors of ours.
 
-Two promises: what git does depends on nobody's configuration, and the token is seen by the remote alone. It travels
-in git's environment (``GIT_CONFIG_COUNT``, git 2.31 or later) as a header for the remote's own host, never in an
-argument, a URL or a file, and is blotted out of whatever comes back::
+Two promises: what git does depends on nobody's configuration, but for the credential helpers of a worker that was
+given no token; and secrets (:mod:`pratique.gitkeys`) are never in an argument or a URL, and blotted out of whatever
+comes back. It never asks anybody: there is no terminal, and no program to ask with. git 2.34 or later::
 
-    git = Git.towards("https://github.com/contoso/cluster", "main", token)
+    git = Git.towards("https://github.com/contoso/cluster", "main", Credentials(token), folder)
     head = await git.output("rev-parse", "HEAD", cwd=clone, attempted="read the last commit")
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import os
 import re
-import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pratique.errors import (
     AuthenticationFailed,
@@ -31,6 +26,8 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
+from pratique.gitkeys import Credentials, lay_out
+from pratique.process import run as run_program
 
 # Seconds for one call of git, the clone included.
 TIMEOUT = 120.0
@@ -45,25 +42,32 @@ _SETTINGS = {
     "gc.auto": "0",
     "maintenance.auto": "false",
 }
+_PROMPTS = ("SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY")
 _FIXED = {
     "GIT_ALLOW_PROTOCOL": "file:https:ssh",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
+    "GCM_INTERACTIVE": "never",  # Git Credential Manager would open a window
     "LC_ALL": "C",  # failures are told by git's English words
 }
 # First match wins: git follows a refused SSH login with words that also fit a repository which is not there.
 _FAILURES: tuple[tuple[str, type[PratiqueError], str], ...] = (
     (
         r"authentication failed|could not read (?:username|password)|terminal prompts disabled|permission denied \("
-        r"|host key verification failed|returned error: 401",
+        r"|returned error: 401",
         AuthenticationFailed,
         "Check the token, or the SSH key, of the identity that runs this.",
+    ),
+    (
+        r"host key verification failed",
+        AuthenticationFailed,
+        "Pin the server's key in manifests.ssh.host_keys; where one is pinned, find out first why it is another.",
     ),
     (r"returned error: 403", PermissionDenied, "Let the identity write to the repository."),
     (r"returned error: 429", Throttled, "Wait, then run it again."),
     (
-        r"not found|does not appear to be a git repository|does not exist|returned error: 404",
+        r"not found|couldn.t find remote ref|does not appear to be a git repository|does not exist|returned error: 404",
         NotFound,
         "Check the remote and the branch, and that the identity may see them.",
     ),
@@ -105,32 +109,23 @@ class Git:
     _secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
-    def towards(cls, remote: str, branch: str, token: str | None = None) -> Git:
+    def towards(
+        cls,
+        remote: str,
+        branch: str,
+        credentials: Credentials,
+        folder: Path,
+        helpers: Iterable[tuple[str, str]] = (),
+    ) -> Git:
         """Set up the environment of every call.
 
-        :param token: sent as the password of basic authentication, as GitHub, GitLab and Azure DevOps take it
-        :raises ConfigurationError: when the remote's URL holds credentials, or the token would travel unencrypted
+        :param folder: for the keys; of this user only, and there as long as git is called
+        :param helpers: as :func:`credential_helpers` finds them
+        :raises ConfigurationError: as :func:`~pratique.gitkeys.lay_out`
         """
-        url = urlsplit(remote) if "://" in remote else None
-        if url and (url.password or (url.username and url.scheme != "ssh")):
-            raise ConfigurationError(
-                "use the GitOps remote",
-                f"{url.scheme}://{url.hostname}{url.path}",
-                "Its URL holds credentials.",
-                "Take them out of the URL, and give the token as a secret.",
-            )
-        settings = dict(_SETTINGS)
-        secrets: tuple[str, ...] = ()
-        if token:
-            if not url or url.scheme != "https":
-                raise ConfigurationError(
-                    "use the GitOps remote", remote, "A token goes over HTTPS only.", "Use https://, or give no token."
-                )
-            basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-            settings[f"http.https://{url.netloc}/.extraHeader"] = f"Authorization: Basic {basic}"
-            settings["http.followRedirects"] = "false"  # git would send the header to the new host too
-            secrets = (token, basic)
-        return cls(f"{remote}, branch {branch}", _environment(settings), secrets)
+        laid = lay_out(credentials, remote, folder)
+        environment = _environment([*_SETTINGS.items(), *helpers, *laid.settings]) | dict(laid.environment)
+        return cls(f"{remote}, branch {branch}", environment, laid.secrets)
 
     async def output(self, *arguments: str, cwd: Path, attempted: str, extra: Mapping[str, str] | None = None) -> str:
         """Run a command that must succeed, and return what it printed.
@@ -149,41 +144,27 @@ class Git:
         :raises ConfigurationError: when there is no ``git``
         :raises Unavailable: when it takes longer than :data:`TIMEOUT`
         """
+        environment = {**self._environment, **(extra or {})}
         try:
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *arguments,
-                cwd=cwd,
-                env={**self._environment, **(extra or {})},
-                start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-        except FileNotFoundError:
-            raise ConfigurationError(
-                "run git", self.subject, "There is no git command.", "Install git 2.31 or later."
-            ) from None
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                output, errors = await process.communicate()
+            ended = await run_program(["git", *arguments], environment, timeout=TIMEOUT, cwd=cwd)
         except TimeoutError:
             raise Unavailable(
                 f"run git {arguments[0]}", self.subject, f"It did not end within {TIMEOUT:g} s.", "Run it again."
             ) from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-        return Result(process.returncode or 0, self._clean(output), self._clean(errors))
+        except OSError:
+            raise ConfigurationError(
+                "run git", self.subject, "There is no git command.", "Install git 2.34 or later."
+            ) from None
+        return Result(ended.code, self._clean(ended.output), self._clean(ended.words))
 
     def failure(self, attempted: str, result: Result) -> PratiqueError:
         """The error that a failed call amounts to, told by git's words; the server's may say anything."""
         own = "\n".join(line for line in result.errors.splitlines() if not line.startswith("remote:"))
         for pattern, kind, remedy in _FAILURES:
-            if re.search(pattern, own, re.IGNORECASE):
-                return kind(attempted, self.subject, result.said(), remedy)
+            if match := re.search(rf"^.*(?:{pattern}).*$", own, re.IGNORECASE | re.MULTILINE):
+                reason, said = match[0].strip(), result.said()  # ssh gives its reason before git's last word
+                observed = said if reason in said else f"{reason} {said}"
+                return kind(attempted, self.subject, observed, remedy)
         return GitRejected(attempted, self.subject, result.said(), "Read git's message, and correct what it names.")
 
     def _clean(self, data: bytes) -> str:
@@ -193,10 +174,21 @@ class Git:
         return text
 
 
+async def credential_helpers(folder: Path) -> list[tuple[str, str]]:
+    """Settings of this worker's own configuration that say who knows credentials.
+
+    :param folder: not within a repository, whose settings would count as well
+    """
+    own = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
+    found = await Git("this worker", own, ()).run("config", "--null", "--get-regexp", r"^credential\.", cwd=folder)
+    entries = (entry.partition("\n") for entry in found.output.split("\0") if entry)
+    return [(key, value) for key, _, value in entries]
+
+
 async def standing(path: Path) -> str:
     """How a file of this worker's stands under Git, for records: ``commit <sha>`` when it is as committed."""
     # Whose files they are is no matter here: this only reads.
-    git = Git(str(path), _environment(_SETTINGS | {"safe.directory": "*"}), ())
+    git = Git(str(path), _environment((_SETTINGS | {"safe.directory": "*"}).items()), ())
     if (await git.run("rev-parse", "--is-inside-work-tree", cwd=path.parent)).code != 0:
         return "not under Git"
     if (await git.run("status", "--porcelain", "--ignored", "--", path.name, cwd=path.parent)).output.strip():
@@ -205,14 +197,15 @@ async def standing(path: Path) -> str:
     return f"commit {commit}" if commit else "not committed"
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k in _PASSED or not k.startswith(("GIT_", "SSH_ASKPASS"))}
+def _environment(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k in _PASSED or not k.startswith(("GIT_", *_PROMPTS))}
     return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | kept | _FIXED | _numbered(settings)
 
 
-def _numbered(settings: Mapping[str, str]) -> dict[str, str]:
-    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings.items()):
+def _numbered(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    pairs = list(settings)
+    variables = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (key, value) in enumerate(pairs):
         variables[f"GIT_CONFIG_KEY_{number}"] = key
         variables[f"GIT_CONFIG_VALUE_{number}"] = value
     return variables

@@ -1,71 +1,41 @@
-"""Commits edits to a branch of a GitOps repository, and pushes them.
+"""Commits edits to a branch of a GitOps repository and pushes them, or lays them on a branch of our own.
 
-Every run starts from a fresh clone: it holds nothing of an earlier run, and what an earlier run has pushed is simply
-there::
+::
 
     publication = await publish(
-        "https://github.com/contoso/cluster", "main",
+        Repository("https://github.com/contoso/cluster", "main", Credentials(token), "cluster-manifests"),
         [("Use released images.", lambda root: point_images(root, "cluster-manifests", registry, images))],
-        author=Author("Pratique", "pratique@contoso.com"), token=token,
+        author=Author("Pratique", "pratique@contoso.com"), trailers={"Pratique-Run": run_id},
     )
 
-An edit that changes nothing makes no commit, and a run without a commit makes no push. Where the branch moves
-between clone and push, everything is done again from the new head; nothing is ever forced.
+An edit that changes nothing makes no commit, and a run without a commit makes no push. Where the branch moves between
+clone and push, the edits are applied again from the new head. Nothing is ever forced on a branch but our own, and there
+only over the commits that this run has taken along.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import re
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from enum import Enum
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pratique.branches import listed
-from pratique.errors import ConfigurationError, GitRejected, NotFound, TransientError
-from pratique.git import Git
+from pratique.checkout import Author, Checkout, PushResult, Repository, checkout
+from pratique.errors import Conflict, TransientError
 from pratique.manifests import Change
+from pratique.pending import Pending, take_along
 
-ATTEMPTS = 3
+#: Pushes that one run tries: of ten that push at the same moment one lands each time.
+ATTEMPTS = 20
+# Seconds between two of them: any time up to a limit that doubles, so that those who collided part.
+_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 
 Edit: TypeAlias = Callable[[Path], Sequence[Change] | Awaitable[Sequence[Change]]]
 
-# A push that lost a race, in git's words and in those of a server that noticed only while it updated the branch.
-_MOVED = re.compile(
-    r"\((?:fetch first|non-fast-forward)\)|is at [0-9a-f]+ but expected|incorrect old value|reference already exists"
-)
-_CLONE = ("clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template=")
-
-
-@dataclass(frozen=True)
-class Author:
-    """Who the commits are by. Author and committer are the same.
-
-    :raises ConfigurationError: when git would refuse or reshape the name or the address
-    """
-
-    name: str
-    email: str
-
-    def __post_init__(self) -> None:
-        if not self.name.strip() or "@" not in self.email or set("<>\n") & set(self.name + self.email):
-            raise ConfigurationError(
-                "name the author of commits",
-                f"{self.name} {self.email}",
-                "It needs a name and an e-mail address.",
-                "Set both in the manifests' configuration.",
-            )
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The author as git's environment."""
-        values = {"NAME": self.name, "EMAIL": self.email}
-        return {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in values.items()}
+_random = random.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -82,147 +52,112 @@ class Commit:
 
 @dataclass(frozen=True)
 class Publication:
-    """What the remote branch holds after a run.
+    """What the remote holds after a run.
 
     :ivar remote: without credentials: a remote that has any is refused
-    :ivar head: SHA of the branch as it was left: this run's last commit, or what was there already
+    :ivar branch: that has it: the target, or a branch of our own where something waits on it
+    :ivar head: SHA of that branch as it was left: this run's last commit, or what was there already
     :ivar commits: those of this run, all pushed together
+    :ivar waits: whether the branch is our own, and something on it waits to be merged
+    :ivar url: of the pull request, where there is one
     """
 
     remote: str
     branch: str
     head: str
     commits: tuple[Commit, ...]
+    waits: bool = False
+    url: str | None = None
 
     @property
     def unchanged(self) -> bool:
         return not self.commits
 
 
-class PushResult(Enum):
-    """How a push ended, short of an error."""
-
-    PUSHED = "pushed"
-    MOVED = "moved"  # the branch has commits that the clone has not: clone again, and edit again
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """A clone of one branch, as files below ``root``. Made by :func:`checkout`, gone after it."""
-
-    root: Path
-    branch: str
-    _git: Git = field(repr=False)
-
-    async def commit(self, message: str, author: Author) -> str | None:
-        """Commit all that differs from the last commit; its SHA, or ``None`` when nothing does."""
-        attempted = "commit the manifests"
-        await self._git.output("add", "--all", cwd=self.root, attempted=attempted)
-        if not await self._git.output("status", "--porcelain", cwd=self.root, attempted=attempted):
-            return None
-        command = ("commit", "--quiet", f"--message={message}")
-        await self._git.output(*command, cwd=self.root, attempted=attempted, extra=author.variables)
-        return await self.head()
-
-    async def head(self) -> str:
-        """SHA of the last commit; empty before the first one."""
-        return (await self._git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=self.root)).output.strip()
-
-    async def push(self, to: str | None = None) -> PushResult:
-        """Push the commits, all or none.
-
-        :param to: a branch; that which they came from if left out
-        :raises GitRejected: when the server refuses them: a protected branch, a hook
-        :raises PratiqueError: as :func:`checkout`
-        """
-        attempted = "push the manifests"
-        result = await self._git.run(
-            "push", "--porcelain", "origin", f"HEAD:refs/heads/{to or self.branch}", cwd=self.root
-        )
-        if result.code == 0:
-            return PushResult.PUSHED
-        # Porcelain: flag, refs and summary between tabs, "!" for a ref that was not updated.
-        refused = [line.split("\t")[-1] for line in result.output.splitlines() if line.startswith("!")]
-        if not refused:
-            raise self._git.failure(attempted, result)
-        if _MOVED.search(f"{refused[0]}\n{result.errors}"):
-            return PushResult.MOVED
-        raise GitRejected(
-            attempted,
-            self._git.subject,
-            result.said(refused[0]),
-            "Let the identity push to this branch, or name a branch that it may push to.",
-        )
-
-
-@asynccontextmanager
-async def checkout(
-    remote: str, branch: str, *, token: str | None = None, orphan: bool = False
-) -> AsyncIterator[Checkout]:
-    """Clone the tip of a branch into a temporary directory, and remove it afterwards.
-
-    :param remote: ``https://…``, ``ssh://…``, ``git@host:path``, ``file://…`` or a path; without a password
-    :param token: for HTTPS only
-    :param orphan: whether a branch that is missing begins empty, with a history of its own
-    :raises ConfigurationError: when the remote holds a secret, the token would travel unencrypted, or git is missing
-    :raises NotFound: when there is no such repository or branch
-    :raises AuthenticationFailed: when the remote does not know the identity
-    :raises PermissionDenied: when it knows it, and refuses
-    :raises Throttled: when it asks for a slower pace
-    :raises Unavailable: when it does not answer, or not in time
-    :raises GitRejected: for every other refusal
-    """
-    git = Git.towards(remote, branch, token)
-    attempted = "clone the GitOps repository"
-    with tempfile.TemporaryDirectory(prefix="pratique-", ignore_cleanup_errors=True) as folder:
-        root = Path(folder)
-        if orphan and await listed(git, remote, branch, root) is None:
-            await git.output(
-                "init", "--quiet", "--template=", f"--initial-branch={branch}", cwd=root, attempted=attempted
-            )
-            await git.output("remote", "add", "--", "origin", remote, cwd=root, attempted=attempted)
-            yield Checkout(root, branch, git)
-            return
-        await git.output(*_CLONE, f"--branch={branch}", "--", remote, ".", cwd=root, attempted=attempted)
-        # --branch takes a tag as well, and a push would then create a branch of that name.
-        current = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=root)
-        if current.output.strip() != branch:
-            raise NotFound(attempted, git.subject, "That is not a branch.", "Name a branch in the configuration.")
-        yield Checkout(root, branch, git)
-
-
 async def publish(
-    remote: str,
-    branch: str,
+    repository: Repository,
     edits: Sequence[tuple[str, Edit]],
     *,
     author: Author,
-    token: str | None = None,
-    orphan: bool = False,
+    trailers: Mapping[str, str] | None = None,
+    through: str | None = None,
 ) -> Publication:
     """Clone, apply each edit and commit it, push once; all of it again when the branch moved meanwhile.
 
+    An edit overwrites what stood when this function first cloned the branch. What somebody else wrote since is never
+    overwritten: a value that an edit would change, and that it did not find the first time, is a conflict, unless it is
+    what the edit wants anyway. Running again settles it, as the other's value then stood from the beginning.
+
     :param edits: commit message and edit, in order. An edit gets the clone's root and says what it changed. It may be
-        called again, on another clone; one that is not a coroutine function runs in a thread
-    :param orphan: as for :func:`checkout`
+        called again; one that is not a coroutine function runs in a thread
+    :param trailers: that end each message; :data:`~pratique.pending.RUN` has to be among them with ``through``
+    :param through: a branch of our own that gets the commits, on top of what waits there, instead of the target. It is
+        left as it is when the edits add nothing to it
+    :raises Conflict: names file and key; or what stands in the way on our own branch
     :raises TransientError: when the branch moved during each of :data:`ATTEMPTS` attempts
-    :raises PratiqueError: as :func:`checkout` and :meth:`Checkout.push`, and what the edits raise
+    :raises PratiqueError: as :func:`~pratique.checkout.checkout` and :meth:`Checkout.push`, and what the edits raise
     """
-    for _ in range(ATTEMPTS):
-        async with checkout(remote, branch, token=token, orphan=orphan) as tree:
-            commits = [commit for message, edit in edits if (commit := await _commit(tree, message, edit, author))]
-            if not commits or await tree.push() is PushResult.PUSHED:
-                return Publication(remote, branch, await tree.head(), tuple(commits))
+    found: frozenset[_Found] | None = None
+    async with checkout(repository) as tree:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))
+                await tree.renew()
+            pending = await take_along(tree, through, author) if through else None
+            commits = [
+                made for message, edit in edits if (made := await _commit(tree, message, edit, author, trailers))
+            ]
+            found = _undisputed(found, commits, repository)
+            if not commits or await _push(tree, through, pending) is PushResult.PUSHED:
+                return await _outcome(repository, tree, commits, through, pending)
     raise TransientError(
         "push the manifests",
-        f"{remote}, branch {branch}",
+        str(repository),
         f"Others pushed to the branch during each of {ATTEMPTS} attempts.",
         "Run it again when the branch is quieter.",
     )
 
 
-async def _commit(tree: Checkout, message: str, edit: Edit, author: Author) -> Commit | None:
+#: File, field, and the value that an edit found there.
+_Found: TypeAlias = tuple[str, str, str | None]
+
+
+def _undisputed(found: frozenset[_Found] | None, commits: Iterable[Commit], at: Repository) -> frozenset[_Found]:
+    """What the edits found the first time.
+
+    :raises Conflict: when they now find something else
+    """
+    changes = [change for commit in commits for change in commit.changes]
+    if found is None:
+        return frozenset((change.file, change.field, change.before) for change in changes)
+    for change in changes:
+        if change.before is not None and (change.file, change.field, change.before) not in found:
+            raise Conflict(
+                "push the manifests",
+                f"{at}, {change.file}: {change.field}",
+                f"Somebody set it to {change.before!r} while this run was about to set it to {change.after!r}.",
+                "See who did, and whether it is right. A new run overwrites what stands when it begins.",
+            )
+    return found
+
+
+async def _push(tree: Checkout, through: str | None, pending: Pending | None) -> PushResult:
+    return await (tree.push() if pending is None else tree.push(through, over=pending.tip))
+
+
+async def _outcome(
+    repository: Repository, tree: Checkout, commits: Sequence[Commit], through: str | None, pending: Pending | None
+) -> Publication:
+    head = await tree.head()
+    if through and pending and (commits or pending.waiting):
+        return Publication(repository.remote, through, head if commits else pending.tip, tuple(commits), waits=True)
+    return Publication(repository.remote, repository.branch, head, tuple(commits))
+
+
+async def _commit(
+    tree: Checkout, message: str, edit: Edit, author: Author, trailers: Mapping[str, str] | None
+) -> Commit | None:
     outcome = await asyncio.to_thread(edit, tree.root)
     changes = await outcome if inspect.isawaitable(outcome) else outcome
-    sha = await tree.commit(message, author)
+    sha = await tree.commit(message, author, trailers)
     return Commit(sha, message, tuple(changes)) if sha else None

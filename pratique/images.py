@@ -116,3 +116,11 @@ class ResolvedImage:
     @property
     def pinned(self) -> ImageReference:
         return self.reference.at(self.digest)
+
+
+@dataclass(frozen=True)
+class LiveImage:
+    """What stands in ``live/`` under a repository: the tag that people read, and the digest that the node pulls."""
+
+    tag: str
+    digest: str

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pratique.azure.deployments import ensure_deployment, find_deployment, load_template, read_outputs
+from pratique.azure.deployments import (
+    ensure_deployment,
+    find_deployment,
+    is_deployed,
+    load_template,
+    read_outputs,
+)
 from pratique.azure.firewall import firewall
 from pratique.azure.registries import Registry, get_registry
 from pratique.azure.session import AzureSession
+from pratique.azure.what_if import ResourceChange, what_if
 from pratique.config import Cluster, Network
 from pratique.errors import NotFound, UnreadableAnswer
 from pratique.vault_access import Vault
@@ -55,21 +62,42 @@ async def deploy(
 
     :param public_certificate: base64 of the ingress certificate's PEM, without its key
     """
-    template = await load_template(cluster.template)
-    kept = await _what_stays(session, cluster)
-    parameters = {**cluster.parameters, network.parameter: network_id, **kept}
-    if cluster.certificate_parameter:
-        parameters[cluster.certificate_parameter] = public_certificate
+    template, parameters, volatile = await _asked(session, cluster, network, network_id, public_certificate)
     deployed = await ensure_deployment(
         session,
         cluster.resource_group,
         cluster.deployment,
         template,
         parameters,
-        volatile=frozenset(kept),
+        volatile=volatile,
         again=cluster.redeploy,
     )
     return await _infrastructure(session, cluster, deployed.outputs, deployed.outcome, deployed.seconds)
+
+
+async def forecast(
+    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
+) -> tuple[ResourceChange, ...] | None:
+    """What :func:`deploy` would change, as Azure foretells it; ``None`` when it would find the same deployed already.
+
+    :param public_certificate: as there
+    """
+    template, parameters, volatile = await _asked(session, cluster, network, network_id, public_certificate)
+    group, name = cluster.resource_group, cluster.deployment
+    if not cluster.redeploy and await is_deployed(session, group, name, template, parameters, volatile=volatile):
+        return None
+    return await what_if(session, group, name, template, parameters)
+
+
+async def _asked(
+    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
+) -> tuple[dict[str, Any], dict[str, Any], frozenset[str]]:
+    """Template, parameters, and the names of those whose change is no reason to deploy."""
+    kept = await _what_stays(session, cluster)
+    parameters = {**cluster.parameters, network.parameter: network_id, **kept}
+    if cluster.certificate_parameter:
+        parameters[cluster.certificate_parameter] = public_certificate
+    return await load_template(cluster.template), parameters, frozenset(kept)
 
 
 async def standing(session: AzureSession, cluster: Cluster) -> Infrastructure:

@@ -1,27 +1,45 @@
 """Points the manifests of a GitOps repository at the released images and at the cluster's key vault.
 
-Pure edits of files below a folder; :mod:`pratique.gitops` brings the folder here and takes the changes back. Values
-are found by their YAML path and not by a placeholder's text, so the values of a second cluster replace those of the
-first, and running again changes nothing::
+Pure edits of files below a folder; :mod:`pratique.gitops` brings the folder here and takes the changes back::
 
     point_images(root, "cluster-manifests", "acraks123.azurecr.io", {"kubereboot/kured": LiveImage("1.14.0", digest)})
+
+The sample's placeholders are filled in first, by the very bytes that the walkthrough's ``sed`` gives. Everything else
+is found by its YAML path, so the values of a second cluster or of the next release replace those of the first, and
+running again changes nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from pratique.errors import ConfigurationError, ManifestRejected
-from pratique.images import LIVE, ImageReference
+from pratique.images import LIVE, ImageReference, LiveImage
+from pratique.manifest_images import Rendering, Usage, kustomizations, suffix, usage
 from pratique.yamltext import Path as YamlPath
 from pratique.yamltext import Plain, YamlText
 
-# The three names that kustomize looks for.
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PROVIDER_KIND = "SecretProviderClass"
+
+#: How an entry of ``images:`` says which image: ``both`` renders as ``name:tag@digest``, and the digest is pulled.
+Pin: TypeAlias = Literal["tag", "digest", "both"]
+
+#: An entry of ``images:``: its path, what it says, and the repository below ``live/`` that it ends up at.
+_Entry: TypeAlias = tuple[YamlPath, dict[str, Plain], str]
+
+REGISTRY_PLACEHOLDER = "REPLACE_ME_WITH_YOUR_ACRNAME"
+_VAULT_PLACEHOLDERS = (
+    "KEYVAULT_NAME",
+    "KEYVAULT_TENANT",
+    "INGRESS_CONTROLLER_WORKLOAD_IDENTITY_CLIENT_ID_BU0001A0005_01",
+)
+
+#: The provider reads both; its documents have the one, the walkthrough's repository the other.
+_TENANT_FIELDS = ("tenantId", "tenantID")
 
 _COMPARE = "Compare it with the sample repository."
 # A placeholder has underscores, which no host name has.
@@ -33,80 +51,100 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 @dataclass(frozen=True)
-class LiveImage:
-    """What stands in ``live/`` under a repository: the tag that people read, and the digest that the node pulls."""
-
-    tag: str
-    digest: str
-
-
-@dataclass(frozen=True)
 class Change:
     """One value that was edited.
 
     :ivar file: path below the root, with ``/``
     :ivar field: where in the file
     :ivar before: ``None`` when the field was added
+    :ivar after: ``None`` when it was removed
     """
 
     file: str
     field: str
     before: str | None
-    after: str
+    after: str | None
+
+
+@dataclass
+class ImagesEdit:
+    """:func:`point_images` as an edit of a checkout, which also looks at how images and manifests fit together.
+
+    :ivar usage: as of the last call
+    """
+
+    folder: str
+    registry: str
+    images: Mapping[str, LiveImage]
+    partial: bool = False
+    pin: Pin = "both"
+    usage: Usage = field(default_factory=Usage)
+
+    def __call__(self, root: Path) -> list[Change]:
+        changes = point_images(root, self.folder, self.registry, self.images, pin=self.pin)
+        self.usage = usage(root, self.folder, self.registry, self.images, partial=self.partial)
+        return changes
 
 
 def point_images(
-    root: Path, folder: str, registry: str, images: Mapping[str, LiveImage], *, partial: bool = False
+    root: Path, folder: str, registry: str, images: Mapping[str, LiveImage], *, pin: Pin = "both"
 ) -> list[Change]:
-    """Set registry, tag and digest of every ``live/`` image that a kustomization below a folder names.
+    """Set registry, tag and digest of every released image that a kustomization below a folder names.
 
-    kustomize renders an entry that has both ``newTag`` and ``digest`` as ``name:tag@digest``. Nothing is written
-    unless every file passes.
+    Entries for other images stay as they are, placeholders included. Nothing is written unless every file passes.
 
     :param root: the checkout
     :param folder: the manifests, below the root
     :param registry: login server of the live registry, for example ``acraks123.azurecr.io``
-    :param images: what is in ``live/``, by the repository's name below it (``library/busybox``)
-    :param partial: whether there are more in ``live/`` than ``images`` says: entries for these stay as they are
+    :param images: what was released, by the repository's name below ``live/`` (``library/busybox``)
+    :param pin: ``tag`` names images by their tag alone, and adds none where the manifests' own says the same;
+        ``digest`` by their digest alone; ``both`` by both
     :raises ConfigurationError: for a registry, repository, tag or digest that is not one
-    :raises ManifestRejected: for a missing folder, a file that cannot be edited, or an entry that refers to an image
-        which is not among ``images`` although these are all
+    :raises ManifestRejected: for a missing folder, or a file that cannot be edited
     """
     for repository, image in images.items():
         ImageReference.parse(f"{registry}/{LIVE}{repository}:{image.tag}@{image.digest}")
+    _inside(root, folder)
     edits: list[tuple[Path, YamlText]] = []
     changes: list[Change] = []
-    for path, text in _kustomizations(root, folder):
-        values: dict[YamlPath, str] = {}
-        for index, entry, repository in _live_entries(text, registry):
+    for path in kustomizations(root, folder):
+        before = _read(root, path)
+        entries = list(_live_entries(before, registry))
+        text = before.replaced(REGISTRY_PLACEHOLDER, registry.partition(".")[0], but=_kept(entries, images))
+        values: dict[YamlPath, str | None] = {}
+        for place, entry, repository in entries:
             if repository not in images:
-                if partial:
-                    continue
-                text.refuse(
-                    f"It uses {LIVE}{repository}, which is not among the released images.",
-                    "Add the image to the catalogue and release it, or remove the entry.",
-                )
-            image = images[repository]
-            wanted = {"newName": f"{registry}/{LIVE}{repository}", "newTag": image.tag, "digest": image.digest}
-            for field, value in wanted.items():
-                values[0, "images", index, field] = value
-                before = entry.get(field)
-                if before != value:
-                    changes.append(Change(text.file, f"images.{repository}.{field}", _text(before), value))
+                continue
+            wanted = _wanted(f"{registry}/{LIVE}{repository}", images[repository], pin)
+            if pin == "tag" and "newTag" not in entry and _says(root, path, entry, images[repository].tag):
+                del wanted["newTag"]
+            for key, value in wanted.items():
+                values[*place, key] = value
+                if (old := _text(entry.get(key))) != value:
+                    changes.append(Change(text.file, f"images.{repository}.{key}", old, value))
         edits.append((path, text.edited(values)))
     for path, text in edits:
         _write(path, text)
     return changes
 
 
-def unused_images(root: Path, folder: str, registry: str, images: Mapping[str, LiveImage]) -> list[str]:
-    """Repositories of released images that no kustomization below the folder names, sorted. Worth a warning only.
+def _kept(entries: list[_Entry], images: Mapping[str, LiveImage]) -> list[YamlPath]:
+    """Values that a placeholder stays in: a ``name`` is what an entry looks for, and other images are not ours."""
+    names = [(*place, "name") for place, entry, _ in entries if "name" in entry]
+    return names + [(*place, "newName") for place, entry, name in entries if name not in images and "newName" in entry]
 
-    :raises ManifestRejected: as :func:`point_images`
-    """
-    texts = [text for _, text in _kustomizations(root, folder)]
-    used = {repository for text in texts for _, _, repository in _live_entries(text, registry)}
-    return sorted(images.keys() - used)
+
+def _wanted(name: str, image: LiveImage, pin: Pin) -> dict[str, str | None]:
+    # What is not wanted has to go: a digest left behind would be what the node pulls, a tag what people believe.
+    tag = None if pin == "digest" else image.tag
+    digest = None if pin == "tag" else image.digest
+    return {"newName": name, "newTag": tag, "digest": digest}
+
+
+def _says(root: Path, kustomization: Path, entry: Mapping[str, Plain], tag: str) -> bool:
+    """Whether the manifests that an entry is about name that tag themselves."""
+    found = {suffix(used.image, of=_text(entry.get("name"))) for used in Rendering(root).before(kustomization)}
+    return found - {None} == {f":{tag}"}
 
 
 def live_images(root: Path, folder: str, registry: str) -> list[tuple[str, str, LiveImage]]:
@@ -116,7 +154,7 @@ def live_images(root: Path, folder: str, registry: str) -> list[tuple[str, str, 
     """
     return [
         (text.file, repository, LiveImage(_text(entry.get("newTag")) or "", _text(entry.get("digest")) or ""))
-        for _, text in _kustomizations(root, folder)
+        for text in (_read(root, path) for path in kustomizations(root, folder))
         for _, entry, repository in _live_entries(text, registry)
         if (_text(entry.get("newName") or entry.get("name")) or "").startswith(f"{registry}/")
     ]
@@ -127,9 +165,9 @@ def point_vault(
 ) -> list[Change]:
     """Set vault, tenant, workload identity and certificate of a file's only ``SecretProviderClass``.
 
-    The fields are those of the Azure provider for the Secrets Store CSI driver: ``keyvaultName``, ``tenantId`` and
-    ``clientID`` below ``spec.parameters``; ``objectName`` inside its ``objects``, which is YAML within a string within
-    YAML; and the ``objectName`` of ``spec.secretObjects`` that repeats it.
+    The fields are those of the Azure provider for the Secrets Store CSI driver: ``keyvaultName``, ``tenantId`` (or
+    ``tenantID``) and ``clientID`` below ``spec.parameters``; ``objectName`` inside its ``objects``, which is YAML
+    within a string within YAML; and the ``objectName`` of ``spec.secretObjects`` that repeats it.
 
     :param file: path below the root, for example ``cluster-manifests/ingress-nginx/akv-tls-provider.yaml``
     :param tenant_id: UUID of the vault's tenant
@@ -142,29 +180,55 @@ def point_vault(
     _check("client", client_id, _UUID)
     _check("certificate", certificate_name, _CERTIFICATE_NAME)
     path = _inside(root, file)
-    text = _read(root, path)
-    index, spec = _provider(text)
+    before = _read(root, path)
+    index, spec = _provider(before)
     parameters = _mapping(spec.get("parameters"))
-    values: dict[YamlPath, str] = {}
+    wanted = [
+        (name, value)
+        for spellings, value in (
+            (("keyvaultName",), vault_name),
+            (_TENANT_FIELDS, tenant_id),
+            (("clientID",), client_id),
+        )
+        for name in _present(before, parameters, spellings)
+    ]
+    text = YamlText(before.file, _filled(before.text, ((_text(parameters[name]), value) for name, value in wanted)))
+    values: dict[YamlPath, str | None] = {}
     changes: list[Change] = []
 
-    def change(field: YamlPath, before: Plain, value: str, new: str) -> None:
-        values[index, "spec", *field] = new
-        if before != value:
-            name = ".".join(map(str, ("spec", *field)))
-            changes.append(Change(text.file, name, _text(before), value))
+    def change(place: YamlPath, old: Plain, value: str, new: str) -> None:
+        values[index, "spec", *place] = new
+        if old != value:
+            changes.append(Change(text.file, ".".join(map(str, ("spec", *place))), _text(old), value))
 
-    for field, value in {"keyvaultName": vault_name, "tenantId": tenant_id, "clientID": client_id}.items():
-        if field not in parameters:
-            text.refuse(f"There is no spec.parameters.{field}.", _COMPARE)
-        change(("parameters", field), parameters[field], value, value)
+    for name, value in wanted:
+        change(("parameters", name), parameters[name], value, value)
     old, objects = _renamed(text, parameters.get("objects"), certificate_name)
     change(("parameters", "objects"), old, certificate_name, objects)
-    for field_path, name in _object_names(spec):
-        if name == old:
-            change(field_path, name, certificate_name, certificate_name)
+    for place, object_name in _object_names(spec):
+        if object_name == old:
+            change(place, object_name, certificate_name, certificate_name)
     _write(path, text.edited(values))
     return changes
+
+
+def _present(text: YamlText, parameters: Mapping[str, Plain], spellings: tuple[str, ...]) -> list[str]:
+    fields = [name for name in spellings if name in parameters]
+    if not fields:
+        text.refuse(f"There is no spec.parameters.{spellings[0]}.", _COMPARE)
+    return fields
+
+
+def _filled(text: str, values: Iterable[tuple[str | None, str]]) -> str:
+    """As the walkthrough's sed on a first run: the first in each line of every placeholder that is a value.
+
+    :param values: present ones, with what they should be
+    """
+    lines = text.split("\n")
+    for present, value in values:
+        if present in _VAULT_PLACEHOLDERS:
+            lines = [line.replace(present, value, 1) for line in lines]
+    return "\n".join(lines)
 
 
 def _provider(text: YamlText) -> tuple[int, dict[str, Plain]]:
@@ -185,7 +249,7 @@ def _renamed(text: YamlText, objects: Plain, name: str) -> tuple[str, str]:
     if not isinstance(items, list) or not items:
         outer.refuse("It lists no object.", _COMPARE)
     names: set[str] = set()
-    values: dict[YamlPath, str] = {}
+    values: dict[YamlPath, str | None] = {}
     for index, item in enumerate(items):
         inner = YamlText(f"{outer.file}[{index}]", _text(item) or "")
         before = _text(_mapping(inner.documents[0]).get("objectName")) if inner.documents else None
@@ -209,25 +273,15 @@ def _object_names(spec: dict[str, Plain]) -> Iterator[tuple[YamlPath, Plain]]:
             yield ("secretObjects", i, "data", j, "objectName"), _mapping(item).get("objectName")
 
 
-def _live_entries(text: YamlText, registry: str) -> Iterator[tuple[int, dict[str, Plain], str]]:
-    """Entries of ``images:`` that end up at ``live/``: position, entry, repository below ``live/``."""
-    document = _mapping(text.documents[0]) if text.documents else {}
-    images = document.get("images")
-    for index, item in enumerate(images if isinstance(images, list) else []):
-        entry = _mapping(item)
-        host, _, repository = (_text(entry.get("newName") or entry.get("name")) or "").partition("/")
-        if repository.startswith(LIVE) and (host == registry or _AZURE_REGISTRY.fullmatch(host)):
-            yield index, entry, repository.removeprefix(LIVE)
-
-
-def _kustomizations(root: Path, folder: str) -> list[tuple[Path, YamlText]]:
-    top = _inside(root, folder)
-    if not top.is_dir():
-        raise ManifestRejected(
-            "find the manifests", folder, "The repository has no such folder.", "Correct the folder in the manifests."
-        )
-    paths = sorted(path for name in KUSTOMIZATIONS for path in top.rglob(name))
-    return [(path, _read(root, path)) for path in paths if ".git" not in path.relative_to(top).parts]
+def _live_entries(text: YamlText, registry: str) -> Iterator[_Entry]:
+    """Entries of ``images:`` that end up at ``live/``."""
+    for number, document in enumerate(text.documents):
+        images = _mapping(document).get("images")
+        for index, item in enumerate(images if isinstance(images, list) else []):
+            entry = _mapping(item)
+            host, _, repository = (_text(entry.get("newName") or entry.get("name")) or "").partition("/")
+            if repository.startswith(LIVE) and (host == registry or _AZURE_REGISTRY.fullmatch(host)):
+                yield (number, "images", index), entry, repository.removeprefix(LIVE)
 
 
 def _inside(root: Path, relative: str | Path) -> Path:

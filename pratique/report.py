@@ -7,12 +7,25 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from pratique.cluster_stamp import ClusterStamp
 from pratique.gate.assess import GateReport
 from pratique.gate.report import record
 from pratique.gitops import Publication
 from pratique.infrastructure import Infrastructure
-from pratique.markdown import table
+from pratique.manifest_images import Usage
+from pratique.markdown import literal, table
 from pratique.promotion import Moved
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of the manifests.
+
+    :ivar usage: how they and the released images fit together
+    """
+
+    publication: Publication
+    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class Delivery:
     """Released images and the manifests that name them: what a run of ``release_images`` leaves behind. No secret.
 
     :ivar changed: whether this run changed anything in ``live/``, the manifests, or what else it leaves behind
+    :ivar request: address of the pull request that has to be merged, where there is one
+    :ivar usage: which images the manifests use, and which do not fit
     :ivar gates: the record of each release's gate, for auditors
     """
 
@@ -47,13 +62,16 @@ class Delivery:
     branch: str
     commits: tuple[tuple[str, str], ...]
     head: str
+    request: str | None
+    usage: Usage
     gates: tuple[dict[str, Any], ...]
     changed: bool
 
     @classmethod
     def of(
-        cls, infrastructure: Infrastructure, releases: list[tuple[GateReport, list[Moved]]], publication: Publication
+        cls, infrastructure: Infrastructure, releases: list[tuple[GateReport, list[Moved]]], published: Published
     ) -> Delivery:
+        publication = published.publication
         images = tuple(
             PreparedImage(str(decision.image.reference), moved.image.digest, str(decision.state), str(moved.reference))
             for report, promoted in releases
@@ -66,6 +84,8 @@ class Delivery:
             branch=f"{publication.remote}, branch {publication.branch}",
             commits=tuple((commit.sha, commit.message) for commit in publication.commits),
             head=publication.head,
+            request=publication.url,
+            usage=published.usage,
             gates=tuple(record(report) for report, _ in releases),
             changed=imported or not publication.unchanged,
         )
@@ -80,9 +100,12 @@ class Delivery:
         # Digests in a column of their own, or in a list, would run over what Prefect's page has beside it.
         pulled = "\n".join(f"| {i.place.removeprefix(f'{self.registry}/')} `{i.digest}` |" for i in self.images)
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
+        warnings = "\n".join(f"- {literal(warning)}" for warning in self.usage.warnings())
+        look = f"\nTo be looked at:\n\n{warnings}\n" if warnings else ""
+        merge = f"\nTo be merged: {self.request}\n" if self.request else ""
         return (
             f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{pulled}\n\n"
-            f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n"
+            f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n{merge}{look}"
         )
 
 
@@ -94,6 +117,7 @@ class Preparation(Delivery):
     certificate: str
     thumbprint: str
     expires_on: datetime | None
+    stamp: ClusterStamp
 
     @classmethod
     def after(
@@ -101,17 +125,19 @@ class Preparation(Delivery):
         delivery: Delivery,
         infrastructure: Infrastructure,
         certificate: tuple[str, str, datetime | None],
+        stamp: ClusterStamp,
         *,
         changed: bool,
     ) -> Preparation:
         """The same with the certificate.
 
         :param certificate: its name, thumbprint and end
+        :param stamp: the parameters for the next step
         :param changed: whether anything but images and manifests was changed
         """
         name, thumbprint, expires_on = certificate
         known = {field.name: getattr(delivery, field.name) for field in fields(delivery)}
-        known["changed"] = changed or delivery.changed
+        known |= {"changed": changed or delivery.changed, "stamp": stamp}
         vault = infrastructure.vault.name
         return cls(**known, vault=vault, certificate=name, thumbprint=thumbprint, expires_on=expires_on)
 
@@ -137,3 +163,5 @@ def links(portal: str, infrastructure: Infrastructure, publication: Publication)
     if publication.remote.startswith("https://"):
         # As GitHub, GitLab and Azure DevOps have it.
         yield "commit", publication.head[:12], f"{publication.remote.removesuffix('.git')}/commit/{publication.head}"
+    if publication.url:
+        yield "pull-request", publication.branch, publication.url

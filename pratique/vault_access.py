@@ -166,6 +166,30 @@ async def address_to_let_in(
     return address if wall.owned(address) else None
 
 
+@dataclass(frozen=True)
+class Needed:
+    """What would have to be opened.
+
+    :ivar principal: object id of this worker's identity
+    :ivar role: GUID of the role that it lacks
+    :ivar address: that the firewall would have to let in
+    """
+
+    principal: str
+    role: str | None
+    address: IPv4Address | None
+
+
+async def needed(session: AzureSession, http: httpx.AsyncClient, vault: Vault, access: Access) -> Needed:
+    """Look what :func:`open_access` would do; opens nothing.
+
+    :raises NetworkDenied: when the firewall would have to be opened, and must not
+    """
+    caller = await session.caller()
+    role = None if await _held(session, vault, access, caller) else access.role_definition
+    return Needed(caller.object_id, role, await address_to_let_in(session, http, vault, access))
+
+
 async def _make(session: AzureSession, http: httpx.AsyncClient, vault: Vault, access: Access, lease: Lease) -> Lease:
     """Make both halves, or find that they stand, and renew the lease.
 

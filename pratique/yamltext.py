@@ -9,17 +9,18 @@ images:
 - name: busybox  # utility
   newTag: '1.37.0'
 
-The result is read again and must differ in those values alone; text for which that cannot be had (aliases, folded
-scalars) is refused instead of damaged.
+The result is read again and must differ in those values alone; text for which that cannot be had (a value that is
+an alias, or folded over lines) is refused instead of damaged.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import NoReturn, TypeAlias
 
 from ruamel.yaml import YAML
@@ -34,6 +35,9 @@ Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 
 _NULL = "tag:yaml.org,2002:null"
 _STRING = "tag:yaml.org,2002:str"
+_MOST_VALUES = 1_000_000  # with every alias written out: a few lines can stand for more than any memory holds
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")  # an anchor or a tag before a value
+_ALIAS = re.compile(r"\s*:\s+\*[^\s,\[\]{}]+")
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/:@-]*[A-Za-z0-9._/@-])?")
 
 
@@ -51,31 +55,46 @@ class YamlText:
     def documents(self) -> list[Plain]:
         """What the text says, every scalar as it is written: no type is guessed, ``1.10`` stays ``"1.10"``.
 
-        :raises ManifestRejected: when the text is not YAML, uses aliases, or has a key twice in a mapping
+        :raises ManifestRejected: when the text is not YAML, or has a key twice in a mapping
         """
-        return [self._plain(node, set()) for node in self._nodes]
+        return self._read()
 
-    def edited(self, values: Mapping[Path, str]) -> YamlText:
+    def edited(self, values: Mapping[Path, str | None]) -> YamlText:
         """The text with the strings at some paths set; the very same object when they all are there already.
 
-        A last key that is missing is added to its mapping, in the order given.
+        A last key that is missing is added to its mapping, in the order given; one whose value is ``None`` is removed,
+        with its line.
 
         :raises ManifestRejected: when a path leads nowhere, or the text cannot be edited without touching more
         """
-        splices = [splice for path, value in values.items() for splice in self._splices(path, value)]
+        removed = {path for path, value in values.items() if value is None}
+        splices = [splice for path, value in values.items() for splice in self._splices(path, value, removed)]
         if not splices:
             return self
         pieces, done = [], 0
         for start, end, new in sorted(splices, key=lambda splice: splice[0]):
             pieces += [self.text[done:start], new]
-            done = end
+            done = max(done, end)
         result = YamlText(self.file, "".join([*pieces, self.text[done:]]))
-        expected: list[Plain] = [self._plain(node, set()) for node in self._nodes]
+        expected = self._read()
         for path, value in values.items():
             _assign(expected, path, value)
         if result.documents != expected:
             self.refuse("It is written in a way that cannot be changed in one place only.")
         return result
+
+    def replaced(self, old: str, new: str, *, but: Collection[Path] = ()) -> YamlText:
+        """The text with one string in place of another, in comments too, as ``sed s/old/new/g`` does it.
+
+        :param but: paths of values that stay as they are
+        """
+        if old not in self.text:
+            return self
+        pieces, done = [], 0
+        for start, end in sorted({(node.start_mark.index, node.end_mark.index) for node in map(self._node, but)}):
+            pieces += [self.text[done:start].replace(old, new), self.text[start:end]]
+            done = end
+        return YamlText(self.file, "".join([*pieces, self.text[done:].replace(old, new)]))
 
     def refuse(self, observed: str, remedy: str = "Write the value as a plain or quoted scalar.") -> NoReturn:
         """Raise :class:`ManifestRejected` about this file."""
@@ -85,42 +104,99 @@ class YamlText:
     def _nodes(self) -> list[Node]:
         # The pure parser of the safe kind: the round-trip kind moves comments about, and the C one has no indexes.
         try:
-            return list(YAML(typ="safe", pure=True).compose_all(self.text))
+            try:
+                return list(YAML(typ="safe", pure=True).compose_all(self.text))
+            except YAMLError:
+                if "\t" not in self.text:
+                    raise
+                # It knows no tab but within scalars; those of kustomize and Kubernetes take one for a space.
+                return list(YAML(typ="safe", pure=True).compose_all(self.text.replace("\t", " ")))
         except YAMLError as error:
             self.refuse(f"It is not valid YAML: {' '.join(str(error).split())}", "Correct the file.")
+        except RecursionError:
+            self.refuse("It is nested too deeply.", "Correct the file.")
 
-    def _plain(self, node: Node | None, seen: set[int]) -> Plain:
+    @cached_property
+    def _aliased(self) -> set[int]:
+        """Nodes that stand at more than one place."""
+        once: set[int] = set()
+        more: set[int] = set()
+        nodes = list(self._nodes)
+        while nodes:
+            node = nodes.pop()
+            if id(node) in once:
+                more.add(id(node))
+                continue
+            once.add(id(node))
+            if isinstance(node, MappingNode):
+                nodes += [one for pair in node.value for one in pair]
+            elif isinstance(node, SequenceNode):
+                nodes += node.value
+        return more
+
+    def _read(self) -> list[Plain]:
+        """What the text says, as values that the caller may change."""
+        counter = count()
+        try:
+            return [self._plain(node, counter) for node in self._nodes]
+        except RecursionError:
+            self.refuse("It is nested too deeply, or an alias contains itself.", "Write the values out.")
+
+    def _plain(self, node: Node | None, counter: Iterator[int]) -> Plain:
+        if next(counter) > _MOST_VALUES:
+            self.refuse("Its aliases stand for too many values.", "Write the values out.")
         if node is None:
             return None
-        if id(node) in seen:
-            self.refuse("It uses YAML aliases.", "Write the values out.")
-        seen.add(id(node))
         if isinstance(node, MappingNode):
-            plain = {str(key.value): self._plain(value, seen) for key, value in node.value}
+            plain = {str(key.value): self._plain(value, counter) for key, value in node.value}
             if len(plain) != len(node.value):
                 self.refuse(f"Line {node.start_mark.line + 1} begins a mapping with a key twice.", "Keep one of them.")
             return plain
         if isinstance(node, SequenceNode):
-            return [self._plain(item, seen) for item in node.value]
+            return [self._plain(item, counter) for item in node.value]
         return None if node.tag == _NULL else str(node.value)
 
-    def _splices(self, path: Path, value: str) -> Iterator[tuple[int, int, str]]:
-        """What to replace: start, end (offsets in the text) and the new text."""
+    def _node(self, path: Path) -> Node:
         node: Node = self._nodes[int(path[0])]
-        key: Node | None = None
-        for depth, step in enumerate(path[1:], start=2):
+        for step in path[1:]:
             found = _child(node, step)
-            if found is not None:
-                key, node = found
-            elif depth == len(path) and isinstance(node, MappingNode) and node.value:
-                yield self._addition(node, str(step), value)
-                return
-            else:
-                self.refuse(f"There is no {'.'.join(map(str, path[1:]))}.", "Compare it with the sample repository.")
+            if found is None:
+                self._refuse_path(path)
+            node = found[1]
+        return node
+
+    def _refuse_path(self, path: Path) -> NoReturn:
+        self.refuse(f"There is no {'.'.join(map(str, path[1:]))}.", "Compare it with the sample repository.")
+
+    def _splices(self, path: Path, value: str | None, removed: Collection[Path]) -> Iterator[tuple[int, int, str]]:
+        """What to replace: start, end (offsets in the text) and the new text."""
+        holder, step = self._node(path[:-1]), path[-1]
+        found = _child(holder, step)
+        if found is None:
+            if not isinstance(holder, MappingNode) or not holder.value:
+                self._refuse_path(path)
+            if value is not None:
+                self._refuse_aliases(path[:-1])
+                gone = {one[-1] for one in removed if one[:-1] == path[:-1]}
+                yield self._addition(holder, gone, str(step), value)
+            return
+        key, node = found
+        if value is None and isinstance(holder, MappingNode):
+            self._refuse_aliases(path)
+            yield self._removal(holder, str(step))
+        elif value is not None:
+            yield from self._replacement(path, key, node, value)
+
+    def _refuse_aliases(self, path: Path) -> None:
+        if any(id(self._node(path[:length])) in self._aliased for length in range(1, len(path) + 1)):
+            self.refuse("It uses YAML aliases there.", "Write the values out.")
+
+    def _replacement(self, path: Path, key: Node | None, node: Node, value: str) -> Iterator[tuple[int, int, str]]:
         if not isinstance(node, ScalarNode):
             self.refuse(f"{'.'.join(map(str, path[1:]))} is not a single value.")
         if node.value == value and node.tag != _NULL:
             return
+        self._refuse_aliases(path)
         if node.style == ">":
             self.refuse(f"{'.'.join(map(str, path[1:]))} is folded over lines.")
         if node.style == "|":
@@ -129,7 +205,9 @@ class YamlText:
             after = self.text.index(":", key.end_mark.index) + 1
             yield after, after, " " + _rendered(value)
         else:
-            yield node.start_mark.index, node.end_mark.index, _rendered(value, node.style)
+            properties = _PROPERTIES.match(self.text, node.start_mark.index)
+            start = properties.end() if properties else node.start_mark.index
+            yield start, node.end_mark.index, _rendered(value, node.style)
 
     def _block(self, node: ScalarNode, value: str) -> Iterator[tuple[int, int, str]]:
         """Changed lines of a literal block: each of its lines stands on a line of the text, after the indentation."""
@@ -145,16 +223,47 @@ class YamlText:
                 yield start + len(content) - len(old), start + len(content), new
             start = end + 1
 
-    def _addition(self, node: MappingNode, name: str, value: str) -> tuple[int, int, str]:
-        first, (key, last) = node.value[0][0], node.value[-1]
-        end = last.end_mark.index if last.end_mark.index > last.start_mark.index else key.end_mark.index
+    def _addition(self, node: MappingNode, gone: Collection[str | int], name: str, value: str) -> tuple[int, int, str]:
+        first = node.value[0][0]
+        end = self._end(*[pair for pair in node.value if pair[0].value not in gone][-1])
         if node.flow_style:
             return end, end, f", {name}: {json.dumps(value)}"
-        end = self.text.find("\n", end)
-        end = end if end >= 0 else len(self.text)
-        end -= self.text[:end].endswith("\r")
+        end = self._end_of_line(end)
         newline = "\r\n" if "\r\n" in self.text else "\n"
         return end, end, f"{newline}{' ' * first.start_mark.column}{name}: {_rendered(value)}"
+
+    def _removal(self, holder: MappingNode, name: str) -> tuple[int, int, str]:
+        index = next(number for number, (key, _) in enumerate(holder.value) if key.value == name)
+        start, end = holder.value[index][0].start_mark.index, self._end(*holder.value[index])
+        after = holder.value[index + 1][0].start_mark.index if index + 1 < len(holder.value) else None
+        if "\n" in self.text[start:end] or (index == 0 and after is None):
+            self.refuse(f"{name} cannot be removed with its line.", "Remove it by hand.")
+        if holder.flow_style:
+            return (
+                (start, after, "")
+                if after is not None and index == 0
+                else (self._end(*holder.value[index - 1]), end, "")
+            )
+        if index == 0 and after is not None:  # it shares its line with the dash of a list
+            if "#" in self.text[self._end_of_line(end) : after]:
+                self.refuse(f"{name} cannot be removed: a comment follows it.", "Remove it by hand.")
+            return start, after, ""
+        # The line with the line end before it, so that a last line without one leaves none behind.
+        before = self.text.rindex("\n", 0, start)
+        return before - self.text[:before].endswith("\r"), self._end_of_line(end), ""
+
+    def _end(self, key: Node, value: Node) -> int:
+        """Where the text of a value ends; that of an alias does not stand where its node says."""
+        alias = _ALIAS.match(self.text, key.end_mark.index)
+        if alias is not None:
+            return alias.end()
+        empty = value.end_mark.index <= value.start_mark.index
+        return int(key.end_mark.index if empty else value.end_mark.index)
+
+    def _end_of_line(self, index: int) -> int:
+        end = self.text.find("\n", index)
+        end = end if end >= 0 else len(self.text)
+        return end - self.text[:end].endswith("\r")
 
 
 def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:
@@ -165,11 +274,14 @@ def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:
     return None
 
 
-def _assign(documents: list[Plain], path: Path, value: str) -> None:
+def _assign(documents: list[Plain], path: Path, value: str | None) -> None:
     holder: Plain = documents
     for step in path[:-1]:
         holder = holder[step]  # type: ignore[index]  # _splices has walked the same path
-    holder[path[-1]] = value  # type: ignore[index]
+    if value is not None:
+        holder[path[-1]] = value  # type: ignore[index]
+    elif isinstance(holder, dict):
+        holder.pop(str(path[-1]), None)
 
 
 def _rendered(value: str, style: str | None = None) -> str:

@@ -162,6 +162,20 @@ class Credentials(_Section):
     password: str = Field(repr=False)
 
 
+class GitRepository(_Section):
+    """A private repository at GitHub or Azure DevOps, with a branch main."""
+
+    url: str = Field(
+        pattern=r"^https://(github\.com/[^/]+/[^/]+|dev\.azure\.com/[^/]+/[^/]+/_git/[^/]+)$",
+        description="https://github.com/OWNER/NAME or https://dev.azure.com/ORGANISATION/PROJECT/_git/NAME.",
+    )
+    folder: Path | None = Field(default=None, description="What the first commit holds; nothing but a README without.")
+    protected: frozenset[str] = Field(default=frozenset(), description="Branches that take no push.")
+    tokens: dict[str, Literal["write", "read", "expired"]] = Field(
+        default_factory=dict, repr=False, description="What each token is good for; others are not known."
+    )
+
+
 class StorageAccount(_Section):
     """An account for blobs in the hub's group."""
 
@@ -194,6 +208,7 @@ class Scenario(_Section):
     private_repositories: dict[str, Credentials] = Field(
         default_factory=dict, description="By registry/repository: the login that a pull needs."
     )
+    repositories: tuple[GitRepository, ...] = ()
     docker_hub_pull_limit: int = Field(
         default=100_000, description="Anonymous pulls in six hours; Docker Hub itself grants far fewer."
     )

@@ -110,6 +110,7 @@ def client_environment(home: Home, proxy_host: str | None = None) -> dict[str, s
         "SSL_CERT_FILE": ca,
         "REQUESTS_CA_BUNDLE": ca,
         "CURL_CA_BUNDLE": ca,
+        "GIT_SSL_CAINFO": ca,
         "NODE_EXTRA_CA_CERTS": ca,
         "AZURE_TENANT_ID": facts["tenant_id"],
         "AZURE_SUBSCRIPTION_ID": facts["subscription_id"],

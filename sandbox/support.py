@@ -18,7 +18,7 @@ from sandbox.services import all_services
 BEGIN, END = "<!-- support table: make docs -->", "<!-- end of the support table -->"
 
 #: Routes that exist only to refuse, by service and handler.
-REFUSED = {("deployments", "what_if"), ("keyvault", "beside_certificates")}
+REFUSED = {("keyvault", "beside_certificates")}
 #: How routes without an RBAC action check the caller: service, part of the path, what it takes. The first one counts.
 OWN_CHECKS = (
     ("entra", "/token", "the client's secret or assertion, or the user's password"),
@@ -28,6 +28,9 @@ OWN_CHECKS = (
     ("keyvault", "", "a token for Key Vault"),
     ("loganalytics", "/workspaces/", "`Microsoft.OperationalInsights/workspaces/query/read` on the workspace"),
     ("loganalytics", "", "`Microsoft.Insights/logs/read` on the resource"),
+    ("github", "", "a token of the repository's as a password"),
+    ("github-api", "", "a token of the repository's"),
+    ("azuredevops", "", "a token of the repository's as a password"),
 )
 #: Paths are long; these beginnings get a name.
 SHORT = (("/subscriptions/{sub}/resourceGroups/{rg}", "{group}"), ("/subscriptions/{sub}", "{subscription}"))
@@ -36,7 +39,7 @@ UNPLAYED = {
     "Entra ID": "authorization code, device code, on-behalf-of and SAML grants",
     "Resource Manager": "deployments at subscription, management group or tenant scope; writing anything but groups, "
     "registries, vaults and role assignments outside of templates; locks, policies",
-    "Deployments": "what-if; mode Complete; template and parameter links; nested deployments; Key Vault references in "
+    "Deployments": "mode Complete; template and parameter links; nested deployments; Key Vault references in "
     "parameters; copy loops of variables and outputs; types of resource that the cluster does not need",
     "Authorization": "deny assignments",
     "Container registries": "tasks, webhooks, tokens, scope maps, cache rules, the admin user",
@@ -46,6 +49,8 @@ UNPLAYED = {
     "Defender": "changing plans",
     "Log Analytics": "tables other than ContainerRegistryRepositoryEvents; batches, metadata; `workspace()` in a "
     "query; KQL that duckdb-kql does not translate",
+    "GitHub": "all but git over HTTPS and listing, opening, reading, changing and closing pull requests",
+    "Azure DevOps": "the same; sign-in with Entra tokens",
     "Blob Storage": "accounts other than the scenario's; SAS; blocks, page and append blobs; leases, tiers, snapshots, "
     "versions, tags, copies; lists of containers or by delimiter",
     "Alerts": "history, summaries, smart groups; rules that split by dimensions or bring a time range of their own are "

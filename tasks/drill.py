@@ -18,8 +18,7 @@ from pratique.drill.staging import Staged
 from pratique.uninterrupted import uninterrupted
 from tasks.events import tell
 from tasks.policies import ALWAYS
-from tasks.records import this_run
-from tasks.runtime import current
+from tasks.runtime import current, run_id
 
 #: Seconds that a cancelled drill waits for its import; the removal has to follow before Prefect kills, after thirty.
 _IMPORT_PATIENCE = 14.0
@@ -40,9 +39,7 @@ async def begin_drill(registry: Registry, drill: Drill, leftovers: Sequence[str]
     """Put on record that a drill begins, before there is anything of it."""
     now, caller = datetime.now(UTC), await current().session.caller()
     by = f"{caller.name} ({caller.object_id})"
-    begun = DrillReport(
-        this_run(), registry.login_server, by, now, now, "begun", drill.rule, leftovers=tuple(leftovers)
-    )
+    begun = DrillReport(run_id(), registry.login_server, by, now, now, "begun", drill.rule, leftovers=tuple(leftovers))
     await _write(begun)
     tell("drill.begun", registry=registry.login_server, repositories=list(staging.REPOSITORIES))
     return begun

@@ -11,15 +11,16 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from pratique.checkout import checkout
 from pratique.config import Bootstrap
-from pratique.gitops import checkout
+from pratique.forges.remote import forge_of
 from pratique.infrastructure import Infrastructure
 from pratique.live import report
 from pratique.live.audit import AuditReport
 from pratique.live.following import Change, Followed, Kind, allowed, follow
 from pratique.live.inventory import Inventory, Knowledge, take_inventory
 from pratique.live.looks import Look, judge_live
-from pratique.live.proposals import Moves, branch_name, moves, propose, proposed, withdraw
+from pratique.live.proposals import Moves, branch_name, moves, propose, proposed, request, withdraw
 from pratique.live.pulls import set_pulls
 from pratique.live.report import Rescan
 from pratique.live.usage import references
@@ -27,8 +28,8 @@ from pratique.records import findings as records
 from pratique.records.findings import Case, Cases
 from tasks.events import Happened, tell
 from tasks.policies import ALWAYS
-from tasks.records import this_run
-from tasks.runtime import current
+from tasks.runtime import current, run_id
+from tasks.secrets import read_text_secret
 from tasks.states import ended, opened
 from tasks.whole import Whole
 
@@ -53,7 +54,7 @@ async def list_live(config: Bootstrap, infrastructure: Infrastructure) -> Whole[
     now, target, server = current(), config.manifests, infrastructure.registry.login_server
     branch = await now.records()
     promotions = await branch.promotions()
-    async with checkout(target.remote, target.branch, token=branch.token) as tree:
+    async with checkout(await now.repository()) as tree:
         uses = await asyncio.to_thread(references, tree.root, target.folder, server)
     catalogue = [image.reference for image in config.catalogue.images]
     inventory = await take_inventory(now.oci, server, Knowledge(promotions, uses, catalogue))
@@ -108,7 +109,7 @@ async def _filed(config: Bootstrap, inventory: Inventory, looks: Sequence[Look],
         return text if made[-1].cases == before else made[-1].cases.text()
 
     message = f"Follow up on live/ of {inventory.registry}."
-    await (await current().records()).write({records.FILE: rewrite}, message, run=this_run())
+    await (await current().records()).write({records.FILE: rewrite}, message, run=run_id())
     return made[-1]
 
 
@@ -125,7 +126,7 @@ async def _done(config: Bootstrap, inventory: Inventory, looks: Sequence[Look], 
         return followed
     message = f"What was done about live/ of {inventory.registry}."
     rewritten = {records.FILE: lambda text: done(Cases.parse(text)).text()}
-    await (await current().records()).write(rewritten, message, run=this_run())
+    await (await current().records()).write(rewritten, message, run=run_id())
     names = {case.key: case.proposal for case in followed.cases.cases}
     new = [case for case in after.cases if case.proposal and case.proposal != names[case.key]]
     changes = tuple(Change("proposed", case, case.open, f"on branch {case.proposal}") for case in new)
@@ -174,14 +175,18 @@ async def _proposal(
     cases = [case for case in followed.cases.cases if case.registry == inventory.registry]
     wanted = moves(cases, looks) if "propose" in config.scanning.reactions else {}
     standing = {case.proposal for case in cases if case.proposal}
-    target, branch = config.manifests, await current().records()
+    now, target = current(), config.manifests
+    manifests, author = await now.repository(), (await now.records()).author
     name = branch_name(wanted) if wanted else ""
     proposal = next((one for one in standing if one.startswith(f"{name}@")), None)
     if wanted and proposal is None:
-        place = (target.remote, target.branch, target.folder, inventory.registry)
-        proposal = await propose(*place, wanted, author=branch.author, token=branch.token)
+        proposal = await propose(manifests, inventory.registry, wanted, author=author, pin=target.pin, run=run_id())
+        if proposal and target.deliver == "pull-request":
+            forge = forge_of(target.remote, await read_text_secret(target.token) or "", now.http)
+            opened_request = await request(forge, target.branch, wanted)
+            get_run_logger().info("Proposal %s: merge %s", name, opened_request.url)
     for one in sorted(standing - {proposal}):
-        gone = await withdraw(target.remote, one, token=branch.token)
+        gone = await withdraw(manifests, one)
         get_run_logger().info("Proposal %s %s", one, "is withdrawn" if gone else "stays: others have committed to it")
     return wanted, proposal
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from pratique import gitops, manifests
+from pratique import delivery
+from pratique.cluster_stamp import StampEdit
 from pratique.config import Manifests
-from pratique.gitops import Publication
+from pratique.edits import edits, images_edit
+from pratique.gitops import Edit, Publication
 from pratique.infrastructure import Infrastructure
-from pratique.manifests import LiveImage
+from pratique.manifests import ImagesEdit
 from pratique.promotion import Moved
-from pratique.secret import text_of
+from pratique.report import Published
 from tasks.events import tell
 from tasks.policies import ALWAYS
-from tasks.secrets import read_secret
+from tasks.runtime import current, run_id
+from tasks.secrets import read_text_secret
 from tasks.states import NOTHING_TO_DO, ended, opened
-
-_IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."
-_VAULT = "Update SecretProviderClass to reference my ingress controller certificate."
 
 
 async def publish_manifests(
@@ -27,57 +27,63 @@ async def publish_manifests(
     *,
     certificate: str | None = None,
     partial: bool = False,
-) -> Publication:
-    """Commit the released digests and the vault's values, and push both commits together.
+    stamp: StampEdit | None = None,
+) -> Published:
+    """Commit the released digests and the vault's values, and push the commits together.
 
     :param certificate: its name in the vault; without it the vault's values stay as they are
     :param partial: whether the catalogue has more images than were promoted now
+    :param stamp: the next step's parameters, to be committed as well
     """
-    return await opened(_publish(target, infrastructure, promoted, certificate, partial))
+    return await opened(_publish(target, infrastructure, promoted, certificate, partial, stamp))
 
 
 @task(name="publish manifests", task_run_name="publish manifests to {target.branch}", **ALWAYS)
 async def _publish(
-    target: Manifests, infrastructure: Infrastructure, promoted: list[Moved], certificate: str | None, partial: bool
-) -> Publication:
+    target: Manifests,
+    infrastructure: Infrastructure,
+    promoted: list[Moved],
+    certificate: str | None,
+    partial: bool,
+    stamp: StampEdit | None,
+) -> Published:
     """Commit the released digests and the vault's values."""
-    published = _published(target, infrastructure, promoted, certificate, partial)
-    return await ended(published, lambda done: NOTHING_TO_DO if done.unchanged else None)
+    images = images_edit(target, infrastructure, promoted, partial=partial)
+    wanted = edits(target, infrastructure, images, certificate, stamp)
+    return await ended(
+        _published(target, wanted, images), lambda done: NOTHING_TO_DO if done.publication.unchanged else None
+    )
 
 
-async def _published(
-    target: Manifests, infrastructure: Infrastructure, promoted: list[Moved], certificate: str | None, partial: bool
-) -> Publication:
-    token = text_of(await read_secret(target.token), target.token).strip() if target.token else None
-    author = gitops.Author(target.author.name, target.author.email)
-    edits: list[tuple[str, gitops.Edit]] = [(_IMAGES, _images(target, infrastructure, promoted, partial))]
-    if certificate is not None:
-        edits.append((_VAULT, _vault(target, infrastructure, certificate)))
-    published = await gitops.publish(target.remote, target.branch, edits, author=author, token=token)
+async def _published(target: Manifests, wanted: list[tuple[str, Edit]], images: ImagesEdit) -> Published:
+    runtime = current()
+    published = await delivery.deliver(
+        target,
+        await runtime.repository(),
+        wanted,
+        cluster=runtime.cluster,
+        run=run_id(),
+        policy=runtime.policy,
+        token=await read_text_secret(target.token),
+        http=runtime.http,
+    )
+    _tell(published)
+    for warning in images.usage.warnings():
+        get_run_logger().warning("%s", warning)
+    return Published(published, images.usage)
+
+
+def _tell(published: Publication) -> None:
+    logger = get_run_logger()
     for commit in published.commits:
-        get_run_logger().info("Pushed %s: %s", commit.sha[:12], commit.message)
+        logger.info("Pushed %s to %s: %s", commit.sha[:12], published.branch, commit.message)
     if published.commits:
         commits = [commit.sha for commit in published.commits]
-        tell("manifests.published", remote=published.remote, branch=published.branch, commits=commits)
+        request = {"pullRequest": published.url} if published.url else {}
+        tell("manifests.published", remote=published.remote, branch=published.branch, commits=commits, **request)
+    elif published.waits:
+        logger.info("All of this waits on %s already: nothing to commit", published.branch)
     else:
-        get_run_logger().info("The manifests say all of this already: nothing to commit")
-    return published
-
-
-def _images(target: Manifests, infrastructure: Infrastructure, promoted: list[Moved], partial: bool) -> gitops.Edit:
-    server = infrastructure.registry.login_server
-    live = {
-        moved.image.reference.repository: LiveImage(moved.reference.tag or "", moved.image.digest) for moved in promoted
-    }
-    return lambda root: manifests.point_images(root, target.folder, server, live, partial=partial)
-
-
-def _vault(target: Manifests, infrastructure: Infrastructure, certificate: str) -> gitops.Edit:
-    return lambda root: manifests.point_vault(
-        root,
-        f"{target.folder}/{target.provider_file}",
-        vault_name=infrastructure.vault.name,
-        tenant_id=infrastructure.tenant_id,
-        client_id=infrastructure.ingress_client_id,
-        certificate_name=certificate,
-    )
+        logger.info("The manifests say all of this already: nothing to commit")
+    if published.url:
+        logger.info("Merge %s to bring it to the cluster", published.url)

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from prefect import get_run_logger, task
-from prefect import runtime as prefect_runtime
 
 from pratique.config import Manifests
 from pratique.gitops import Publication
 from pratique.promotion import Moved
 from pratique.records.promotions import PromotionRecord
 from tasks.policies import ALWAYS
-from tasks.runtime import current, records_branch
+from tasks.runtime import current, run_id
 from tasks.states import NOTHING_TO_DO, ended, opened
-
-__all__ = ["record_promotions", "records_branch", "this_run"]
-
-
-def this_run() -> str:
-    """Id of the flow run, for records; empty outside of one."""
-    return str(prefect_runtime.flow_run.id or "")
 
 
 async def record_promotions(target: Manifests, promoted: list[tuple[str, Moved]]) -> Publication:
@@ -36,7 +28,7 @@ async def _record(target: Manifests, promoted: list[tuple[str, Moved]]) -> Publi
 
 
 async def _recorded(target: Manifests, promoted: list[tuple[str, Moved]]) -> Publication:
-    now, run = current().clock.now(), this_run()
+    now, run = current().clock.now(), run_id()
     records = [PromotionRecord.of(moved, policy=policy, run=run, at=now) for policy, moved in promoted]
     published = await (await current().records()).record(records, run=run)
     for commit in published.commits:

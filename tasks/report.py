@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
+from pratique.cluster_stamp import ClusterStamp
 from pratique.gitops import Publication
 from pratique.infrastructure import Infrastructure
+from pratique.manifest_images import Usage
 from pratique.report import Delivery, links
 from tasks.policies import ALWAYS
 from tasks.runtime import current
@@ -23,3 +25,13 @@ async def show_summary(delivery: D, infrastructure: Infrastructure, published: P
         await acreate_link_artifact(address, text, key=key, description=f"The {key} that this run worked on")
     await acreate_markdown_artifact(delivery.markdown(), key="preparation", description="What the run left behind")
     return delivery
+
+
+@task(name="show cluster stamp", task_run_name="show cluster stamp", **ALWAYS)
+async def show_cluster_stamp(stamp: ClusterStamp, usage: Usage) -> None:
+    """Leave the next step's parameters where the run's readers look for them."""
+    for used in stamp.refused(usage.images):
+        get_run_logger().warning("The cluster's policy would refuse %s, which %s uses", used.image, used.file)
+    await acreate_markdown_artifact(
+        stamp.markdown(usage.images), key="cluster-stamp", description="Parameters for the cluster's deployment"
+    )

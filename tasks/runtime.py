@@ -10,18 +10,19 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
 import httpx
 from prefect import runtime as prefect_runtime
 
+from pratique import delivery
 from pratique.azure.registries import RegistryCredentials
 from pratique.azure.session import AzureSession
+from pratique.checkout import Author, Repository
 from pratique.config import Bootstrap, Manifests
 from pratique.gate.watch import Clock, SystemClock
-from pratique.gitops import Author
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved
@@ -29,7 +30,7 @@ from pratique.records.branch import RecordsBranch
 from pratique.registry_client import oci_client
 from pratique.secret import text_of
 from pratique.sources.setup import GateSetup, set_up
-from tasks.secrets import read_secret, read_text_secret
+from tasks.secrets import read_secret
 
 T = TypeVar("T")
 _TIMEOUT = httpx.Timeout(60, connect=10)
@@ -53,19 +54,23 @@ class Runtime:
     """Open connections, and the accounts for source registries.
 
     :ivar cluster: its resource group
+    :ivar policy: digest of the gate's policy
     :ivar gate: set up when the first release comes to it, and shared by all
+    :ivar repository: with the manifests
     :ivar records: what is kept between runs
     :ivar clock: by which days are counted
     :ivar promoted: what is in ``live/`` by a verdict of this run, each with the digest of its policy
     """
 
     cluster: str
+    policy: str
     session: AzureSession
     http: httpx.AsyncClient
     oci: OciClient
     credentials: dict[str, RegistryCredentials]
     imports: asyncio.Semaphore
     gate: Shared[GateSetup]
+    repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
     promoted: list[tuple[str, Moved]] = field(default_factory=list)
@@ -98,7 +103,8 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         AsyncExitStack() as closing,
     ):
         client, cluster, clock = oci_client(session, http, logins), config.cluster.resource_group, run_clock.get()
-        records = Shared(partial(records_branch, config.manifests))
+        repository = Shared(partial(delivery.repository, config.manifests, read_secret))
+        records = Shared(partial(_records, config.manifests, repository))
 
         async def gate() -> GateSetup:
             holds = (await (await records()).cases()).holds
@@ -107,7 +113,10 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
             return made
 
         imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
-        made = Runtime(cluster, session, http, client, credentials, imports, Shared(gate), records, clock)
+        policy = config.gate.policy.digest
+        made = Runtime(
+            cluster, policy, session, http, client, credentials, imports, Shared(gate), repository, records, clock
+        )
         token = _current.set(made)
         try:
             yield _current.get()
@@ -115,11 +124,9 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
             _current.reset(token)
 
 
-async def records_branch(target: Manifests) -> RecordsBranch:
-    """The branch that the configuration names."""
-    secret = await read_text_secret(target.token)
-    author = Author(target.author.name, target.author.email)
-    return RecordsBranch(target.remote, target.records_branch, author, secret.strip() if secret else None)
+async def _records(target: Manifests, manifests: Shared[Repository]) -> RecordsBranch:
+    there = replace(await manifests(), branch=target.records_branch, folder=".", orphan=True)
+    return RecordsBranch(there, Author(target.author.name, target.author.email))
 
 
 def current() -> Runtime:
@@ -127,6 +134,11 @@ def current() -> Runtime:
     return _current.get()
 
 
+def run_id() -> str:
+    """Of the flow run that this task belongs to."""
+    return str(prefect_runtime.flow_run.id)
+
+
 def lease_owner(flow_run_id: object | None = None) -> str:
     """How a flow run signs its leases: the same in the run, in its hooks, and in every retry."""
-    return f"flow-run/{flow_run_id or prefect_runtime.flow_run.id}"
+    return f"flow-run/{flow_run_id or run_id()}"

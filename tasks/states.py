@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 NOTHING_TO_DO = "Nothing to do"
 ACCESS_REVOKED = "Access revoked"
+PLANNED = "Planned"
 NOT_VERIFIED = "Live images not verified"
 _FAILURES = {
     GateBlocked: "Blocked by gate",

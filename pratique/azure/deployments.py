@@ -165,6 +165,22 @@ async def _ensure(session: AzureSession, wanted: _Wanted, again: bool) -> Deploy
         return Deployed(dict(done.outputs), "deployed", done.seconds or time.monotonic() - started)
 
 
+async def is_deployed(
+    session: AzureSession,
+    group: str,
+    name: str,
+    template: dict[str, Any],
+    parameters: dict[str, Any],
+    *,
+    volatile: Collection[str] = (),
+) -> bool:
+    """Whether :func:`ensure_deployment` would leave the deployment alone."""
+    current = await find_deployment(session, group, name)
+    return current is not None and await _matches(
+        session, current, _Wanted(group, name, template, parameters, volatile)
+    )
+
+
 async def _deploy(session: AzureSession, wanted: _Wanted) -> Deployment:
     deployments = session.deployments.deployments
     try:

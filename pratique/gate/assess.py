@@ -136,6 +136,19 @@ async def assess(
         due = min([pace.next_look(report.at, quiet_since), *file.ends(report)])
 
 
+async def glance(
+    release: str, candidates: Sequence[Candidate], rules: Rules, pace: Pace, *, watch: Watch
+) -> GateReport:
+    """What the gate would say now, without waiting for anything: much of it is not final.
+
+    :raises PratiqueError: when a source cannot be asked at all
+    """
+    file = _File(release, candidates, rules, pace, watch.clock.now())
+    if rules.asked and file.subjects:
+        file.add(await watch.look(file.subjects, partial(file.undecided, watch.clock), file.started))
+    return file.report(watch.clock.now())
+
+
 class _File:
     """What is known of a release's images, and what it means."""
 

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pratique.branches import branch_head, delete_branch
-from pratique.gitops import Author, PushResult, checkout
-from pratique.images import LIVE
+from pratique.checkout import Author, PushResult, Repository, checkout
+from pratique.forges.proposing import Forge, Proposal, PullRequest
+from pratique.forges.proposing import propose as open_request
+from pratique.images import LIVE, LiveImage
 from pratique.live.looks import Look
-from pratique.manifests import LiveImage, point_images
+from pratique.manifests import Pin, point_images
+from pratique.markdown import table
+from pratique.pending import RUN
 from pratique.records.findings import Case, Cases, Condition
 
 PREFIX = "pratique/live-"
@@ -48,32 +52,55 @@ def branch_name(wanted: Moves) -> str:
 
 
 async def propose(
-    remote: str, branch: str, folder: str, registry: str, wanted: Moves, *, author: Author, token: str | None
+    manifests: Repository, registry: str, wanted: Moves, *, author: Author, pin: Pin, run: str
 ) -> str | None:
     """Push a branch on which the manifests name these images; ``name@sha`` of it, or ``None`` if nothing would change.
 
-    :param branch: from which it starts
-    :raises PratiqueError: as :func:`pratique.gitops.checkout` and :func:`pratique.manifests.point_images`
+    :param manifests: the branch from which it starts
+    :param run: id of the flow run, which the commit names
+    :raises PratiqueError: as :func:`pratique.checkout.checkout` and :func:`pratique.manifests.point_images`
     """
     name = branch_name(wanted)
-    async with checkout(remote, branch, token=token) as tree:
-        changes = point_images(tree.root, folder, registry, wanted, partial=True)
-        listed = ", ".join(f"{repository}:{image.tag}" for repository, image in sorted(wanted.items()))
-        sha = await tree.commit(f"Use images that pass: {listed}.", author) if changes else None
+    async with checkout(manifests) as tree:
+        changes = point_images(tree.root, manifests.folder, registry, wanted, pin=pin)
+        message = f"Use images that pass: {_listed(wanted)}."
+        sha = await tree.commit(message, author, {RUN: run}) if changes else None
         if sha is None:
             return None
-        if await tree.push(to=name) is PushResult.MOVED:  # an earlier run has made it, on an earlier commit
-            sha = await branch_head(remote, name, token=token) or sha
+        if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run has made it, on an earlier commit
+            sha = await branch_head(replace(manifests, branch=name)) or sha
     return f"{name}@{sha}"
 
 
-async def withdraw(remote: str, proposal: str, *, token: str | None) -> bool:
+async def request(forge: Forge, target: str, wanted: Moves) -> PullRequest:
+    """The pull request for a proposal.
+
+    :param target: branch that the manifests are on
+    :raises PratiqueError: as :func:`pratique.forges.proposing.propose`
+    """
+    rows = [(repository, image.tag, image.digest) for repository, image in sorted(wanted.items())]
+    body = "\n".join(
+        [
+            "The manifests use images of `live/` that do not pass any more. These do, of the same repositories:",
+            "",
+            table(("image", "tag", "digest"), rows),
+        ]
+    )
+    title = f"Images that pass: {_listed(wanted)}"
+    return await open_request(forge, Proposal(branch_name(wanted), target, title, body))
+
+
+async def withdraw(manifests: Repository, proposal: str) -> bool:
     """Remove the branch of a proposal; ``False`` when somebody has committed to it, and it stays.
 
     :param proposal: ``name@sha``
     """
     name, _, sha = proposal.partition("@")
-    return await delete_branch(remote, name, sha, token=token)
+    return await delete_branch(replace(manifests, branch=name), sha)
+
+
+def _listed(wanted: Moves) -> str:
+    return ", ".join(f"{repository}:{image.tag}" for repository, image in sorted(wanted.items()))
 
 
 def proposed(cases: Cases, wanted: Moves, proposal: str | None, registry: str) -> Cases:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pratique.images import DIGEST_PATTERN, LIVE
-from pratique.manifests import KUSTOMIZATIONS, live_images
+from pratique.manifest_images import KUSTOMIZATIONS
+from pratique.manifests import live_images
 
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _LARGEST = 4 * 1024 * 1024  # bytes; no manifest is larger

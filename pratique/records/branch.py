@@ -3,7 +3,7 @@
 It shares no history with the manifests, so the cluster never sees it; it is durable, says who wrote what, and needs no
 way into the registry. It comes into being with the first record::
 
-    branch = RecordsBranch(remote, "pratique-records", author, token)
+    branch = RecordsBranch(Repository(remote, "pratique-records", credentials, orphan=True), author)
     promotions = await branch.promotions()
     await branch.record(records, run="…")
 """
@@ -11,12 +11,14 @@ way into the registry. It comes into being with the first record::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from pratique.checkout import Author, Repository, checkout
 from pratique.errors import UnreadableAnswer
-from pratique.gitops import Author, Publication, checkout, publish
+from pratique.gitops import Publication, publish
 from pratique.manifests import Change
+from pratique.pending import RUN
 from pratique.records import findings as of_findings
 from pratique.records import promotions as of_promotions
 from pratique.records.findings import Cases
@@ -25,29 +27,27 @@ from pratique.records.promotions import PromotionRecord, Promotions
 
 @dataclass(frozen=True)
 class RecordsBranch:
-    """The branch, and the identity that writes to it.
+    """The branch, and who writes to it.
 
-    :ivar remote: of the GitOps repository, without credentials
+    :ivar at: the branch; one that is missing begins empty
     """
 
-    remote: str
-    name: str
+    at: Repository
     author: Author
-    token: str | None = field(default=None, repr=False)
 
     async def texts(self, *files: str) -> dict[str, str]:
         """What files hold now; those that are not there are left out. Nothing is there before the first record.
 
-        :raises PratiqueError: as :func:`pratique.gitops.checkout`
+        :raises PratiqueError: as :func:`pratique.checkout.checkout`
         """
-        async with checkout(self.remote, self.name, token=self.token, orphan=True) as tree:
+        async with checkout(self.at) as tree:
             return {file: text for file in files if (text := _text(tree.root, file)) is not None}
 
     async def promotions(self) -> Promotions:
         """All promotions that are on record.
 
         :raises UnreadableAnswer: when they are of a version that is not known, or malformed
-        :raises PratiqueError: as :func:`pratique.gitops.checkout`
+        :raises PratiqueError: as :func:`pratique.checkout.checkout`
         """
         found = await self.texts(of_promotions.FILE)
         return _promotions(found.get(of_promotions.FILE))
@@ -87,10 +87,7 @@ class RecordsBranch:
                     changes.append(Change(file, "text", None, "rewritten"))
             return changes
 
-        trailer = f"\n\nPratique-Flow-Run: {run}" if run else ""
-        return await publish(
-            self.remote, self.name, [(message + trailer, edit)], author=self.author, token=self.token, orphan=True
-        )
+        return await publish(self.at, [(message, edit)], author=self.author, trailers={RUN: run} if run else None)
 
 
 def _promotions(text: str | None) -> Promotions:

@@ -9,6 +9,7 @@ from sandbox.control.invariants import assignment_document
 from sandbox.services.acr.models import REGISTRY_TYPE
 from sandbox.services.acr.part import Registries
 from sandbox.services.alerts.part import Alerts
+from sandbox.services.git.part import Repositories
 from sandbox.services.keyvault.part import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 
@@ -24,6 +25,7 @@ def state_document(azure: Azure) -> dict[str, Any]:
         "roleAssignments": _role_assignments(azure),
         "operations": _operations(azure),
         "monitor": azure.part(Alerts).state(),
+        "pullRequests": _pull_requests(azure),
     }
 
 
@@ -58,6 +60,22 @@ def _role_assignments(azure: Azure) -> list[dict[str, Any]]:
     return [
         assignment_document(azure, assignment) | {"effective": assignment.effective <= azure.clock.elapsed()}
         for assignment in azure.access.assignments()
+    ]
+
+
+def _pull_requests(azure: Azure) -> list[dict[str, Any]]:
+    """As their forge last showed them: what was merged since is open here still."""
+    return [
+        {
+            "repository": hosted.settings.url,
+            "number": pull.number,
+            "source": pull.source,
+            "target": pull.target,
+            "title": pull.title,
+            "state": pull.state,
+        }
+        for hosted in azure.part(Repositories).all()
+        for pull in hosted.pulls
     ]
 
 

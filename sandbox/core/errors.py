@@ -85,3 +85,13 @@ def oauth_envelope(status: int, code: str, message: str) -> dict[str, Any]:
     """The token endpoints' (RFC 6749, sections 4.1.2.1 and 5.2)."""
     error = {501: "unsupported_response_type", 503: "temporarily_unavailable"}.get(status, "server_error")
     return {"error": error, "error_description": f"{code}: {message}"}
+
+
+def github_envelope(status: int, code: str, message: str) -> dict[str, Any]:
+    """GitHub's REST API."""
+    return {"message": f"{code}: {message}", "documentation_url": "https://docs.github.com/rest", "status": str(status)}
+
+
+def azure_devops_envelope(status: int, code: str, message: str) -> dict[str, Any]:
+    """Azure DevOps' REST API: an exception's name and message."""
+    return {"$id": "1", "innerException": None, "message": message, "typeKey": code, "errorCode": 0, "eventId": 3000}

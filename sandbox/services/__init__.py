@@ -18,10 +18,12 @@ def all_services() -> list[Service]:
     from sandbox.services.authorization.definitions import role_definitions
     from sandbox.services.authorization.routes import authorization
     from sandbox.services.authorization.schedules import schedules
+    from sandbox.services.azuredevops.routes import azure_devops
     from sandbox.services.blobs.routes import blobs
     from sandbox.services.deployments.routes import deployments
     from sandbox.services.echo.routes import echo
     from sandbox.services.entra.routes import entra
+    from sandbox.services.github.routes import github_services
     from sandbox.services.graph.routes import graph
     from sandbox.services.insights.routes import insights
     from sandbox.services.keyvault.routes import vault_services
@@ -48,6 +50,8 @@ def all_services() -> list[Service]:
         log_analytics,
         blobs,
         *public_registries(),
+        *github_services(),
+        azure_devops,
         echo,
         arm_generic,
     ]
@@ -60,9 +64,10 @@ def open_parts(azure: Azure) -> None:
     from sandbox.services.blobs.store import Accounts
     from sandbox.services.defender.part import Defender
     from sandbox.services.deployments.part import Deployments
+    from sandbox.services.git.part import Repositories
     from sandbox.services.keyvault.part import Vaults
     from sandbox.services.loganalytics.part import Logs
     from sandbox.services.resourcegraph.lag import LateResources
 
-    for part in (Registries, Deployments, Vaults, Accounts, Defender, Logs, Alerts, LateResources):
+    for part in (Registries, Deployments, Vaults, Accounts, Defender, Logs, Alerts, LateResources, Repositories):
         azure.part(part)

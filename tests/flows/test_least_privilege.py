@@ -103,11 +103,12 @@ class Pipeline:
             client.put(path, json={"properties": properties}).raise_for_status()
 
     async def do_everything(self) -> None:
-        """Each of the flows, and the check.
+        """A plan, each of the flows, and the check.
 
         :raises PratiqueError: when one of them fails
         """
         config = self.cluster.config
+        await self.cluster.plan()
         await self.cluster.prepare()
         write_certificate(self.cluster.pem)
         assert (await renew_certificate(config)).imported

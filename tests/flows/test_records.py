@@ -34,7 +34,7 @@ async def test_promotions_are_recorded(world: MakeWorld) -> None:
     assert kured["digest"] == cluster.live["kubereboot/kured:1.14.0"]
     assert (kured["how"], kured["policy"]) == ("promoted", cluster.config.gate.policy.digest)
     (commit,) = git("log", "--format=%B", "pratique-records", folder=cluster.gitops).split("\n\n\n")
-    assert f"Pratique-Flow-Run: {kured['run']}" in commit
+    assert f"Pratique-Run: {kured['run']}" in commit
     assert len(cluster.commits) == 2
     assert (await release_images(cluster.config)).title == "Nothing to do"
     assert promotions(cluster) == list(found.values())

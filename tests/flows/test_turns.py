@@ -16,6 +16,7 @@ from prefect.states import Crashed, Paused, Running
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from pratique.config import Bootstrap
+from pratique.report import Preparation
 from tasks.runtime import azure_runtime
 from tasks.turns import turn, turn_given_up
 from tests.flows.conftest import MakeWorld
@@ -123,7 +124,8 @@ async def test_two_flows(world: MakeWorld) -> None:
     preparing = asyncio.create_task(prepare_cluster(cluster.config))
     await until_somebody_has_it()
     delivered = await release_images(cluster.config)
-    assert (await preparing).changed
+    assert isinstance(prepared := await preparing, Preparation)
+    assert prepared.changed
     assert not delivered.changed
     assert await turns() == []
 

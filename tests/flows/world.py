@@ -22,6 +22,7 @@ from flows.prepare_cluster import prepare_cluster
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.images import ImageReference
+from pratique.plan import Plan
 from pratique.report import Preparation
 from sandbox.services.acr.part import Registries
 from sandbox.services.keyvault.vaults import VAULT_TYPE
@@ -76,7 +77,15 @@ class World:
 
     async def prepare(self) -> Preparation:
         """Run the flow."""
-        return await prepare_cluster(self.config)
+        told = await prepare_cluster(self.config)
+        assert isinstance(told, Preparation)
+        return told
+
+    async def plan(self) -> Plan:
+        """Run the flow for its plan only."""
+        told = await prepare_cluster(self.config, plan_only=True)
+        assert isinstance(told, Plan)
+        return told
 
     async def fail(self) -> PratiqueError:
         """Run the flow, which must end with an error of ours."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from pratique.azure.session import AzureSession
 from tests.conftest import RunningSandbox
+from tests.pratique.repositories import make_remote
 
 
 @pytest.fixture
@@ -23,3 +25,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
     monkeypatch.setattr("pratique.vault_access.PROBE_SECONDS", 0.01)
     monkeypatch.setattr("pratique.revocation.PAUSES", (0.0,) * 5)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A bare repository whose branch main holds one file."""
+    return make_remote(tmp_path)

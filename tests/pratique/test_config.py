@@ -43,6 +43,10 @@ def edit_policy(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda d: d["gate"]["policy"].update(changes)
 
 
+def edit_manifests(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["manifests"].update(changes)
+
+
 WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     (
         "untagged image",
@@ -77,6 +81,10 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         "a name of its own: contoso",
     ),
     ("nobody trusted", edit_gate(trust_store=[]), "trust_store"),
+    ("pull request without a token", edit_manifests(deliver="pull-request", token=None), "needs a token"),
+    ("SSH key for HTTPS", edit_manifests(ssh={"key": "env:KEY", "host_keys": ["h ssh-ed25519 A"]}), "no SSH remote"),
+    ("no host pinned", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": []}), "ssh.host_keys"),
+    ("no host key", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": ["h"]}), "ssh.host_keys.0"),
     ("no platform", edit_gate(platforms=[]), "gate.platforms"),
     ("bad platform", edit_gate(platforms=["linux"]), "gate.platforms.0"),
     ("secret in place of its name", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),

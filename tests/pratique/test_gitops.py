@@ -1,44 +1,23 @@
+"""Two commits or none, whatever others push at the same time."""
+
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import re
 import shutil
-import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from pratique import git as git_module
-from pratique.errors import (
-    AuthenticationFailed,
-    ConfigurationError,
-    GitRejected,
-    ManifestRejected,
-    NotFound,
-    PermissionDenied,
-    PratiqueError,
-    Throttled,
-    TransientError,
-    Unavailable,
-)
-from pratique.git import Git, Result
-from pratique.gitops import ATTEMPTS, Author, Edit, PushResult, checkout, publish
-from pratique.manifests import Change, LiveImage, point_images, point_vault
+from pratique import gitops
+from pratique.checkout import Author, PushResult, Repository, checkout
+from pratique.errors import ConfigurationError, Conflict, GitRejected, ManifestRejected, NotFound, TransientError
+from pratique.gitops import Edit, publish
+from pratique.images import LiveImage
+from pratique.manifests import Change, point_images, point_vault
+from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write
 
-AUTHOR = Author("Pratique", "pratique@contoso.com")
-TOKEN = "ghp_notarealtoken"
 SAMPLE = Path(__file__).parents[2] / "examples" / "cluster-manifests"
 VAULT = {
     "vault_name": "kv-aks-123",
@@ -48,67 +27,10 @@ VAULT = {
 }
 
 
-def git(*arguments: str, cwd: Path) -> str:
-    """What somebody else does with git; with its own identity."""
-    identity = ["-c", "user.name=Somebody", "-c", "user.email=somebody@contoso.com"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def remote(tmp_path: Path) -> Path:
-    """A bare repository whose branch main holds one file."""
-    bare, seed = tmp_path / "remote.git", tmp_path / "seed"
-    git("init", "--quiet", "--bare", "--initial-branch=main", str(bare), cwd=tmp_path)
-    git("clone", "--quiet", str(bare), str(seed), cwd=tmp_path)
-    git("checkout", "--quiet", "-B", "main", cwd=seed)
-    (seed / "value.txt").write_text("0\n")
-    git("add", ".", cwd=seed)
-    git("commit", "--quiet", "-m", "first", cwd=seed)
-    git("push", "--quiet", "origin", "main", cwd=seed)
-    return bare
-
-
-def somebody_pushes(remote: Path, name: str) -> None:
-    """Another clone adds a file and pushes it."""
-    clone = remote.parent / f"clone-{name}"
-    git("clone", "--quiet", str(remote), str(clone), cwd=remote.parent)
-    (clone / name).write_text("theirs\n")
-    git("add", ".", cwd=clone)
-    git("commit", "--quiet", "-m", f"add {name}", cwd=clone)
-    git("push", "--quiet", "origin", "main", cwd=clone)
-
-
-def hook(remote: Path, script: str) -> None:
-    path = remote / "hooks" / "pre-receive"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-def write(name: str, text: str) -> Callable[[Path], list[Change]]:
-    """An edit that makes a file hold a text."""
-
-    def edit(root: Path) -> list[Change]:
-        path = root / name
-        before = path.read_text() if path.exists() else None
-        if before == text:
-            return []
-        path.write_text(text)
-        return [Change(name, "text", before, text)]
-
-    return edit
-
-
-def subjects(remote: Path) -> list[str]:
-    return git("log", "--format=%s", "main", cwd=remote).splitlines()
-
-
 async def test_each_edit_is_a_commit_and_all_are_pushed(remote: Path) -> None:
     """Two edits make two commits by the given author, on top of what was there, and say what changed."""
     publication = await publish(
-        remote.as_uri(),
-        "main",
+        there(remote),
         [("Use live images.", write("a.txt", "1\n")), ("Use the vault.", write("b.txt", "2\n"))],
         author=AUTHOR,
     )
@@ -125,9 +47,9 @@ async def test_each_edit_is_a_commit_and_all_are_pushed(remote: Path) -> None:
 async def test_a_second_run_commits_nothing(remote: Path) -> None:
     """Once the edits are pushed there is nothing to commit, and nothing is pushed: a refusing hook is not reached."""
     edits = [("one", write("a.txt", "1\n")), ("two", write("b.txt", "2\n"))]
-    first = await publish(remote.as_uri(), "main", edits, author=AUTHOR)
+    first = await publish(there(remote), edits, author=AUTHOR)
     hook(remote, "exit 1")
-    second = await publish(remote.as_uri(), "main", edits, author=AUTHOR)
+    second = await publish(there(remote), edits, author=AUTHOR)
     assert second.unchanged
     assert second.head == first.head == git("rev-parse", "main", cwd=remote)
 
@@ -135,8 +57,8 @@ async def test_a_second_run_commits_nothing(remote: Path) -> None:
 async def test_a_run_continues_where_another_ended(remote: Path) -> None:
     """With the first edit already in the branch only the second is committed."""
     edits = [("one", write("a.txt", "1\n")), ("two", write("b.txt", "2\n"))]
-    await publish(remote.as_uri(), "main", edits[:1], author=AUTHOR)
-    publication = await publish(remote.as_uri(), "main", edits, author=AUTHOR)
+    await publish(there(remote), edits[:1], author=AUTHOR)
+    publication = await publish(there(remote), edits, author=AUTHOR)
     assert [commit.message for commit in publication.commits] == ["two"]
     assert subjects(remote) == ["two", "one", "first"]
 
@@ -155,9 +77,9 @@ async def test_the_walkthroughs_two_commits(remote: Path, tmp_path: Path) -> Non
         ("images", lambda root: point_images(root, "cluster-manifests", "acraks123.azurecr.io", images)),
         ("vault", lambda root: point_vault(root, "cluster-manifests/ingress-nginx/akv-tls-provider.yaml", **VAULT)),
     ]
-    first = await publish(remote.as_uri(), "main", edits, author=AUTHOR)
+    first = await publish(there(remote), edits, author=AUTHOR)
     assert [len(commit.changes) for commit in first.commits] == [3 * len(images), 3]
-    assert (await publish(remote.as_uri(), "main", edits, author=AUTHOR)).unchanged
+    assert (await publish(there(remote), edits, author=AUTHOR)).unchanged
     assert subjects(remote) == ["vault", "images", "sample", "first"]
 
 
@@ -171,14 +93,16 @@ async def test_a_race_is_run_again_from_the_new_head(remote: Path) -> None:
             somebody_pushes(remote, "theirs.txt")
         return write("a.txt", "1\n")(root)
 
-    publication = await publish(remote.as_uri(), "main", [("one", edit)], author=AUTHOR)
+    publication = await publish(there(remote), [("one", edit)], author=AUTHOR)
     assert len(calls) == 2
     assert len(publication.commits) == 1
-    assert subjects(remote) == ["one", "add theirs.txt", "first"]
+    assert subjects(remote) == ["one", "write theirs.txt", "first"]
 
 
-async def test_a_race_lost_each_time_is_transient(remote: Path) -> None:
+async def test_a_race_lost_each_time_is_transient(remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the last attempt the error is one that may be retried, and theirs is what the branch holds."""
+    monkeypatch.setattr(gitops, "_PAUSE", 0.0)
+    monkeypatch.setattr(gitops, "ATTEMPTS", 3)
     calls: list[Path] = []
 
     def edit(root: Path) -> list[Change]:
@@ -186,10 +110,140 @@ async def test_a_race_lost_each_time_is_transient(remote: Path) -> None:
         somebody_pushes(remote, f"theirs-{len(calls)}.txt")
         return write("a.txt", "1\n")(root)
 
-    with pytest.raises(TransientError, match=f"each of {ATTEMPTS} attempts"):
-        await publish(remote.as_uri(), "main", [("one", edit)], author=AUTHOR)
-    assert len(calls) == ATTEMPTS
+    with pytest.raises(TransientError, match="each of 3 attempts"):
+        await publish(there(remote), [("one", edit)], author=AUTHOR)
+    assert len(calls) == 3
     assert "one" not in subjects(remote)
+
+
+TEN = {f"image{number}": "1" for number in range(10)}
+
+
+@pytest.fixture
+def ten(remote: Path) -> Path:
+    """The repository with a file of ten values, all 0."""
+    somebody_pushes(remote, "cluster/values.txt", "".join(f"{key}: 0\n" for key in TEN))
+    return remote
+
+
+async def test_ten_at_once_with_something_to_say_each(ten: Path) -> None:
+    """Ten runs edit one file and push at the same moment: each lands as one commit, and no edit is lost."""
+    at = Repository(ten.as_uri(), "main", folder="cluster")
+
+    async def run(key: str) -> None:
+        published = await publish(at, [(key, lines("cluster/values.txt", **{key: "1"}))], author=AUTHOR)
+        assert [commit.message for commit in published.commits] == [key]
+
+    await asyncio.gather(*map(run, TEN))
+    assert content(ten, "cluster/values.txt").splitlines() == [f"{key}: 1" for key in TEN]
+    assert sorted(subjects(ten)[:-2]) == sorted(TEN)
+
+
+async def test_ten_at_once_with_the_same_to_say(ten: Path) -> None:
+    """One of them commits, in two commits; the others find it done and commit nothing, not even an empty commit."""
+    edits = [("images", lines("cluster/values.txt", **TEN)), ("vault", write("cluster/vault.txt", "kv\n"))]
+    at = Repository(ten.as_uri(), "main", folder="cluster")
+    # As runs do: without a name of their own, commits of the same second would be the very same commit.
+    names = [{"Pratique-Run": key} for key in TEN]
+    told = await asyncio.gather(*(publish(at, edits, author=AUTHOR, trailers=name) for name in names))
+    assert sorted(len(published.commits) for published in told) == [0] * 9 + [2]
+    assert subjects(ten)[:-2] == ["vault", "images"]
+
+
+def meanwhile(remote: Path, text: str, edit: Edit) -> Edit:
+    """An edit during which, the first time, somebody gives the file of values another text."""
+    called: list[Path] = []
+
+    def edited(root: Path) -> list[Change]:
+        if not called:
+            somebody_pushes(remote, "cluster/values.txt", text)
+        called.append(root)
+        changes = edit(root)
+        assert isinstance(changes, list)
+        return changes
+
+    return edited
+
+
+async def test_what_somebody_else_set_meanwhile_is_a_conflict(ten: Path) -> None:
+    """It names file and key, and what stands there; theirs stays. The next run, which began after it, overwrites it."""
+    edit = lines("cluster/values.txt", image3="1")
+    theirs = content(ten, "cluster/values.txt").replace("image3: 0", "image3: 7") + "\n"
+    with pytest.raises(Conflict, match=r"cluster/values.txt: image3\): Somebody set it to '7' .* set it to '1'"):
+        await publish(there(ten), [("one", meanwhile(ten, theirs, edit))], author=AUTHOR)
+    assert "image3: 7" in content(ten, "cluster/values.txt")
+    assert len((await publish(there(ten), [("one", edit)], author=AUTHOR)).commits) == 1
+    assert "image3: 1" in content(ten, "cluster/values.txt")
+
+
+async def test_a_value_that_was_right_and_was_moved_meanwhile_is_a_conflict(ten: Path) -> None:
+    """The run found it as it should be, so what moved it came after: a newer release is not taken back silently."""
+    edit = lines("cluster/values.txt", image1="0", image3="1")
+    theirs = content(ten, "cluster/values.txt").replace("image1: 0", "image1: 7") + "\n"
+    with pytest.raises(Conflict, match=r"values.txt: image1\): Somebody set it to '7'"):
+        await publish(there(ten), [("one", meanwhile(ten, theirs, edit))], author=AUTHOR)
+
+
+async def test_what_somebody_else_set_to_the_same_is_no_conflict(ten: Path) -> None:
+    """The other run said it first: there is nothing left to commit."""
+    edit = lines("cluster/values.txt", image3="1")
+    theirs = content(ten, "cluster/values.txt").replace("image3: 0", "image3: 1") + "\n"
+    published = await publish(there(ten), [("one", meanwhile(ten, theirs, edit))], author=AUTHOR)
+    assert published.unchanged
+    assert published.head == git("rev-parse", "main", cwd=ten)
+
+
+async def test_trailers_name_the_run_and_the_policy(remote: Path) -> None:
+    """As git itself reads them."""
+    trailers = {"Pratique-Run": "4c7d", "Pratique-Policy": f"sha256:{'a' * 64}"}
+    await publish(there(remote), [("Use live images.", write("a.txt", "1\n"))], author=AUTHOR, trailers=trailers)
+    told = git("log", "-1", "--format=%(trailers:only,unfold)", "main", cwd=remote).splitlines()
+    assert dict(line.split(": ") for line in told if line) == trailers
+    assert subjects(remote)[0] == "Use live images."
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("Pratique Run", "1"), ("Pratique-Run", " "), ("Run", "1\nSigned-off-by: x")]
+)
+async def test_what_is_no_trailer_is_refused(remote: Path, key: str, value: str) -> None:
+    """A value of several lines could add trailers that nobody meant."""
+    with pytest.raises(ConfigurationError, match="no trailer"):
+        await publish(there(remote), [("one", write("a.txt", "1\n"))], author=AUTHOR, trailers={key: value})
+
+
+def fast_import(remote: Path, files: dict[str, str]) -> None:
+    """Put a commit with these files on main."""
+    stream = ["commit refs/heads/main\ncommitter Somebody <somebody@contoso.com> 1700000000 +0000\ndata 4\nhuge\n"]
+    stream += ["from refs/heads/main^0\ndeleteall\n"]
+    stream += [f"M 644 inline {name}\ndata {len(text)}\n{text}\n" for name, text in files.items()]
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input="".join(stream), check=True, text=True)
+
+
+@pytest.mark.parametrize("filters", ["true", "false"])
+async def test_only_the_manifests_of_a_huge_repository_are_fetched(remote: Path, filters: str) -> None:
+    """Of 10,000 files elsewhere none is checked out, and where the server knows partial clones none is even fetched;
+    the commit changes the manifest alone, and what is made beside it is committed too."""
+    git("config", "uploadpack.allowFilter", filters, cwd=remote)
+    files = {f"apps/team{number % 100}/{number}.yaml": f"key: {number}\n" for number in range(10_000)}
+    fast_import(remote, files | {"value.txt": "0\n", "cluster/values.txt": "image: 0\n"})
+    roots: list[int] = []
+
+    def edit(root: Path) -> list[Change]:
+        roots.append(sum(path.is_file() for path in root.rglob("*") if ".git" not in path.parts))
+        objects = git("count-objects", "-v", cwd=root)
+        assert ("in-pack: 1" in objects and int(objects.split("in-pack: ")[1].split()[0]) > 9_000) is (
+            filters == "false"
+        )
+        write("cluster/new.txt", "1\n")(root)
+        return lines("cluster/values.txt", image="1")(root)
+
+    await publish(Repository(remote.as_uri(), "main", folder="cluster"), [("one", edit)], author=AUTHOR)
+    assert roots == [2], "value.txt beside the folder, and the manifest"
+    assert git("show", "--format=", "--name-only", "main", cwd=remote).split() == [
+        "cluster/new.txt",
+        "cluster/values.txt",
+    ]
+    assert len(git("ls-tree", "-r", "--name-only", "main", cwd=remote).split()) == 10_003
 
 
 async def test_a_race_inside_the_server_counts_as_moved(remote: Path) -> None:
@@ -199,7 +253,7 @@ async def test_a_race_inside_the_server_counts_as_moved(remote: Path) -> None:
     git("update-ref", "refs/heads/main", "main~1", cwd=remote)
     # Out of the quarantine that git keeps incoming objects in, where refs must not be updated.
     hook(remote, f"env -u GIT_QUARANTINE_PATH git update-ref refs/heads/main {theirs}")
-    async with checkout(remote.as_uri(), "main") as tree:
+    async with checkout(there(remote)) as tree:
         write("a.txt", "1\n")(tree.root)
         assert await tree.commit("one", AUTHOR)
         assert await tree.push() is PushResult.MOVED
@@ -216,7 +270,7 @@ async def test_a_refusal_is_permanent_and_in_the_servers_words(remote: Path) -> 
         return write("a.txt", "1\n")(root)
 
     with pytest.raises(GitRejected, match=r"policy: ticket not found .*pre-receive hook declined"):
-        await publish(remote.as_uri(), "main", [("one", edit)], author=AUTHOR)
+        await publish(there(remote), [("one", edit)], author=AUTHOR)
     assert len(calls) == 1
     assert subjects(remote) == ["first"]
 
@@ -230,7 +284,7 @@ async def test_a_failing_edit_pushes_nothing(remote: Path) -> None:
         raise ManifestRejected("edit", "file", "No.", "Fix it.")
 
     with pytest.raises(ManifestRejected):
-        await publish(remote.as_uri(), "main", [("one", write("a.txt", "1\n")), ("two", edit)], author=AUTHOR)
+        await publish(there(remote), [("one", write("a.txt", "1\n")), ("two", edit)], author=AUTHOR)
     assert subjects(remote) == ["first"]
     assert not roots[0].exists()
 
@@ -240,7 +294,7 @@ async def test_absent_things_are_not_found(remote: Path, tmp_path: Path) -> None
     git("tag", "v1", "main", cwd=remote)
     for url, branch in ((remote.as_uri(), "trunk"), ((tmp_path / "no.git").as_uri(), "main"), (remote.as_uri(), "v1")):
         with pytest.raises(NotFound):
-            await publish(url, branch, [], author=AUTHOR)
+            await publish(Repository(url, branch), [], author=AUTHOR)
 
 
 async def test_nobodys_configuration_matters(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +306,7 @@ async def test_nobodys_configuration_matters(remote: Path, tmp_path: Path, monke
     (home / ".gitconfig").write_text(f"[core]\nhooksPath = {home}/hooks\n[user]\nname = Me\n[commit]\ngpgSign = true\n")
     for name, value in {"HOME": str(home), "GIT_DIR": "/nonexistent", "GIT_AUTHOR_DATE": "nonsense"}.items():
         monkeypatch.setenv(name, value)
-    publication = await publish(remote.as_uri(), "main", [("one", write("a.txt", "1\n"))], author=AUTHOR)
+    publication = await publish(there(remote), [("one", write("a.txt", "1\n"))], author=AUTHOR)
     monkeypatch.delenv("GIT_DIR")
     assert publication.head == git("rev-parse", "main", cwd=remote)
 
@@ -265,7 +319,7 @@ async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: 
     git("add", ".", cwd=clone)
     git("commit", "--quiet", "-m", "link", cwd=clone)
     git("push", "--quiet", "origin", "main", cwd=clone)
-    async with checkout(remote.as_uri(), "main") as tree:
+    async with checkout(there(remote)) as tree:
         assert not (tree.root / "link").is_symlink()
         assert await tree.commit("nothing", AUTHOR) is None
         write("a.txt", "1\n")(tree.root)
@@ -274,160 +328,8 @@ async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: 
     assert git("ls-tree", "main", "link", cwd=remote).startswith("120000")
 
 
-@pytest.fixture
-def silent_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In place of ssh, a program that answers nothing; it holds the writing end of the returned pipe while it lives."""
-    pipe, script = tmp_path / "pipe", tmp_path / "ssh"
-    os.mkfifo(pipe)
-    script.write_text(f"#!/bin/sh\nexec 3> {pipe}\necho started >&3\nsleep 600\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("GIT_SSH_COMMAND", str(script))
-    return pipe
-
-
-async def test_a_cancelled_run_leaves_no_process(silent_server: Path) -> None:
-    """Cancelling ends git together with the helpers that it waits for."""
-    run = asyncio.create_task(publish("ssh://git@git.contoso.com/cluster.git", "main", [], author=AUTHOR))
-    with await asyncio.to_thread(silent_server.open) as pipe:
-        assert await asyncio.to_thread(pipe.readline) == "started\n"
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-        assert await asyncio.to_thread(pipe.read) == "", "the pipe ends when nobody holds it any more"
-
-
-@pytest.mark.usefixtures("silent_server")
-async def test_a_late_git_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that does not answer in time is one that may be asked again."""
-    monkeypatch.setattr(git_module, "TIMEOUT", 0.01)
-    with pytest.raises(Unavailable, match="did not end within"):
-        await publish("ssh://git@git.contoso.com/cluster.git", "main", [], author=AUTHOR)
-
-
-def test_secrets_are_kept_out_of_urls() -> None:
-    """Credentials in the URL, and a token over anything but HTTPS, are refused; the message does not repeat them."""
-    for remote, token in (
-        (f"https://me:{TOKEN}@git.contoso.com/x", None),
-        (f"https://{TOKEN}@git.contoso.com/x", None),
-        (f"ssh://git:{TOKEN}@git.contoso.com/x", None),
-        ("http://git.contoso.com/x", TOKEN),
-        ("git@git.contoso.com:x", TOKEN),
-    ):
-        with pytest.raises(ConfigurationError) as caught:
-            Git.towards(remote, "main", token)
-        assert TOKEN not in str(caught.value)
-    assert TOKEN not in repr(Git.towards("https://git.contoso.com/x", "main", TOKEN))
-
-
 @pytest.mark.parametrize(("name", "email"), [("", "a@b"), ("A", "nobody"), ("A <x>", "a@b"), ("A\nB", "a@b")])
 def test_an_author_needs_name_and_address(name: str, email: str) -> None:
     """What git would refuse or reshape is refused first."""
     with pytest.raises(ConfigurationError):
         Author(name, email)
-
-
-UNREADABLE = "fatal: Could not read from remote repository."
-NO_ACCESS = "fatal: unable to access 'https://x/': "
-STATUS = NO_ACCESS + "The requested URL returned error: "
-
-
-@pytest.mark.parametrize(
-    ("errors", "kind"),
-    [
-        (f"git@github.com: Permission denied (publickey).\n{UNREADABLE}", AuthenticationFailed),
-        ("fatal: could not read Username for 'https://x': terminal prompts disabled", AuthenticationFailed),
-        (f"remote: Permission to a/b denied.\n{STATUS}403", PermissionDenied),
-        (f"{STATUS}429", Throttled),
-        (f"{STATUS}503", Unavailable),
-        (f"{NO_ACCESS}Could not resolve host: x", Unavailable),
-        ("error: RPC failed; curl 56 recv failure\nfatal: the remote end hung up unexpectedly", Unavailable),
-        ("remote: Repository not found.\nfatal: repository 'https://x/' not found", NotFound),
-        (f"ERROR: Repository not found.\n{UNREADABLE}", NotFound),
-        (f"{NO_ACCESS}server certificate verification failed.", GitRejected),
-        ("remote: not found\nfatal: something else", GitRejected),
-        ("", GitRejected),
-    ],
-)
-def test_failures_are_told_apart(errors: str, kind: type[PratiqueError]) -> None:
-    """git's own words decide on the error; the server's free text never does."""
-    failure = Git.towards("https://x/", "main").failure("clone", Result(128, "", errors))
-    assert type(failure) is kind
-    assert failure.observed.endswith(errors.splitlines()[-1] if errors else "no reason.")
-
-
-@asynccontextmanager
-async def https_server(folder: Path, answer: str) -> AsyncIterator[tuple[str, list[str]]]:
-    """A server with one answer to every request; its address, and the heads that it got. Its CA is ``ca.pem``."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(Encoding.PEM)
-    (folder / "ca.pem").write_bytes(pem)
-    (folder / "tls.pem").write_bytes(pem + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "tls.pem")
-    heads: list[str] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        writer.write(f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        ("401 Unauthorized", AuthenticationFailed),
-        ("403 Forbidden", PermissionDenied),
-        ("404 Not Found", NotFound),
-        ("503 Service Unavailable", Unavailable),
-        ("302 Found\r\nLocation: /elsewhere", GitRejected),
-    ],
-)
-async def test_the_token_goes_to_the_remote_and_nowhere_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, kind: type[PratiqueError]
-) -> None:
-    """It arrives as basic authentication, no redirect is followed with it, and no error shows it."""
-    basic = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
-    monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    async with https_server(tmp_path, answer) as (url, heads):
-        with pytest.raises(kind) as caught:
-            await publish(f"{url}/cluster.git", "main", [], author=AUTHOR, token=TOKEN)
-    assert type(caught.value) is kind
-    assert heads
-    assert all(f"Authorization: Basic {basic}\r\n" in head for head in heads)
-    assert all(head.startswith("GET /cluster.git/") for head in heads)
-    assert TOKEN not in str(caught.value)
-    assert basic not in str(caught.value)
-
-
-async def test_what_git_prints_is_blotted(tmp_path: Path) -> None:
-    """A token that comes back in git's output is not passed on."""
-    git_ = Git.towards("https://git.contoso.com/x", "main", TOKEN)
-    shown = await git_.run("config", "--get-regexp", "http.*extraHeader", cwd=tmp_path)
-    assert shown.output.strip().endswith("Authorization: Basic ***")
-
-
-async def test_a_missing_git_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the command the error says what to install."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigurationError, match="Install git"):
-        await publish("https://git.contoso.com/x", "main", [], author=AUTHOR)

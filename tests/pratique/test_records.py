@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pratique.checkout import Author, Repository
 from pratique.errors import NotFound, UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gitops import Author
 from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.findings import Case, Cases, Condition, FindingState, Tracked
@@ -59,7 +59,9 @@ def remote(tmp_path: Path) -> Path:
 
 
 def branch(remote: Path) -> RecordsBranch:
-    return RecordsBranch(str(remote), "pratique-records", Author("Pratique", "pratique@localhost"))
+    return RecordsBranch(
+        Repository(str(remote), "pratique-records", orphan=True), Author("Pratique", "pratique@localhost")
+    )
 
 
 instants = st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)).map(
@@ -145,7 +147,7 @@ async def test_the_branch_begins_with_the_first_record(remote: Path) -> None:
     main = git("rev-parse", "main", cwd=remote)
     made = await records.record([BUSYBOX], run="run-1")
     assert made.head == made.commits[0].sha
-    assert git("log", "--format=%s|%(trailers:key=Pratique-Flow-Run,valueonly)", "pratique-records", cwd=remote) == (
+    assert git("log", "--format=%s|%(trailers:key=Pratique-Run,valueonly)", "pratique-records", cwd=remote) == (
         "Record what was promoted: live/library/busybox:1.37.0.|run-1"
     )
     assert git("ls-tree", "--name-only", "pratique-records", cwd=remote) == "promotions.json"

@@ -324,13 +324,6 @@ class TestHistory:
             assert not await client.deployments.check_existence(GROUP, NAME)
         assert sandbox.azure.resources.list("Microsoft.KeyVault/vaults") == []
 
-    async def test_what_if_is_not_played(self, sandbox: RunningSandbox) -> None:
-        """501 says so."""
-        async with client_of(sandbox) as client:
-            with pytest.raises(HttpResponseError, match="does not play what-if") as caught:
-                await client.deployments.begin_what_if(GROUP, NAME, stamp(sandbox))
-        assert caught.value.status_code == 501
-
 
 async def test_the_body_that_az_sends(sandbox: RunningSandbox) -> None:
     """A template file with comments under a bare key, and an answer that says where to ask again."""

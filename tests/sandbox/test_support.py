@@ -25,7 +25,6 @@ EXAMPLES: tuple[tuple[str, str, object], ...] = (
     ("PUT", f"/subscriptions/{{sub}}{DEPLOYMENTS}/x", {"location": "centralus", "properties": {}}),
     ("PUT", f"{GROUP}/providers/Microsoft.Network/virtualNetworks/x", {"location": "centralus"}),
     ("PUT", f"{GROUP}/providers/Microsoft.Authorization/locks/x", {}),
-    ("POST", f"{GROUP}{DEPLOYMENTS}/x/whatIf", {"properties": {"mode": "Incremental"}}),
     ("PUT", f"{GROUP}{DEPLOYMENTS}/x", {"properties": {"mode": "Complete", "template": {}}}),
     ("PUT", f"{GROUP}{DEPLOYMENTS}/x", {"properties": {"mode": "Incremental", "templateLink": {"uri": "https://x"}}}),
     ("GET", f"{GROUP}/providers/Microsoft.Authorization/denyAssignments", None),

@@ -39,9 +39,10 @@ _LOOSE = re.compile(rf"(?P<string>{_STRING})|//[^\n]*|/\*.*?\*/|(?P<key>\btempla
 _TRAILING_COMMA = re.compile(rf"({_STRING})|,(?=\s*[\]}}])", re.DOTALL)
 
 
-def parse_body(raw: bytes) -> dict[str, Any]:
+def parse_body(raw: bytes, *more: str) -> dict[str, Any]:
     """The JSON object in a request body: strict JSON, or JSON with comments as the az CLI sends it.
 
+    :param more: members that its properties may have besides those of a deployment, in small letters
     :raises TemplateError: ``InvalidRequestContent`` when it is neither, or not an object, or too large,
         or has a member that there is not
     """
@@ -54,7 +55,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise TemplateError("The request content must be a JSON object.", "InvalidRequestContent")
     _require_known(document, _MEMBERS, "DeploymentContent")
-    _require_known(document.get("properties"), _PROPERTIES, "DeploymentPropertiesDefinition")
+    _require_known(document.get("properties"), _PROPERTIES | {*more}, "DeploymentPropertiesDefinition")
     return document
 
 

@@ -7,16 +7,19 @@ really send; the list of a deployment's operations has no ``providers`` segment.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from starlette.responses import Response
 
 from sandbox.core.errors import arm_fault
+from sandbox.core.operations import Operation
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.deployments.body import parse_body
 from sandbox.services.deployments.errors import TemplateError, unplayed
 from sandbox.services.deployments.history import Deployment
 from sandbox.services.deployments.part import Deployments
-from sandbox.services.deployments.template import minified, template_hash
+from sandbox.services.deployments.template import Plan, minified, template_hash
+from sandbox.services.deployments.what_if import SECONDS, forecast
 from sandbox.services.entra.part import arm_caller
 
 ACTION = "Microsoft.Resources/deployments"
@@ -24,6 +27,7 @@ GROUP = "/subscriptions/{sub}/resourceGroups/{rg}"
 ALL = GROUP + "/providers/Microsoft.Resources/deployments"
 ONE = ALL + "/{name}"
 STEPS = GROUP + "/deployments/{name}/operations"
+RESULT = "/subscriptions/{sub}/operationresults/{operation}"
 DEFAULT_PAGE = 100
 
 _STATE_FILTER = re.compile(r"provisioningState eq '(\w+)'", re.IGNORECASE)
@@ -93,13 +97,7 @@ async def cancel_deployment(call: Call) -> Response:
 async def validate_deployment(call: Call) -> Response:
     """Everything short of deploying: the template, its parameters, and the caller's rights."""
     place, template, plan = _part(call).plan(call.params["rg"], parse_body(call.body))
-    if denied := _part(call).denied(plan, call.principal):
-        raise arm_fault(
-            400,
-            "InvalidTemplateDeployment",
-            f"Deployment failed with multiple errors: '{denied[0]['message']}'",
-            details=denied,
-        )
+    _require_rights(call, plan)
     clock = call.azure.clock
     would_be = Deployment(call.params["name"], place, template, plan, call.principal, clock.now(), clock.elapsed())
     document = would_be.document(would_be.began)
@@ -110,7 +108,33 @@ async def validate_deployment(call: Call) -> Response:
 
 @deployments.post(ONE + "/whatIf", action=f"{ACTION}/whatIf/action", scope=_deployment_scope)
 async def what_if(call: Call) -> Response:
-    raise unplayed("what-if, the forecast of changes,")
+    """Begin a forecast of changes: needs every right that deploying needs."""
+    asked = parse_body(call.body, "whatifsettings")
+    place, _, plan = _part(call).plan(call.params["rg"], asked)
+    _require_rights(call, plan)
+    settings = asked["properties"].get("whatIfSettings") or {}
+    payloads = str(settings.get("resultFormat", "FullResourcePayloads")).lower() != "resourceidonly"
+    azure = call.azure
+
+    async def work(operation: Operation) -> list[dict[str, Any]]:
+        await azure.clock.sleep(SECONDS)
+        return forecast(azure, place, plan, payloads=payloads)
+
+    operation = azure.operations.start("what-if", _deployment_scope(call), work)
+    return Response(status_code=202, headers=_poll_headers(call, operation))
+
+
+@deployments.get(RESULT, unchecked="the operation's id is as good as a right to whoever started it")
+async def what_if_result(call: Call) -> Response:
+    """What ``Location`` points at. A failure is told with HTTP 200."""
+    operation = call.azure.operations.get(call.params["operation"])
+    if operation is None or operation.kind != "what-if":
+        raise arm_fault(404, "OperationNotFound", f"There is no operation '{call.params['operation']}'.")
+    if operation.status == "Running":
+        return Response(status_code=202, headers=_poll_headers(call, operation))
+    if operation.status != "Succeeded":
+        return answer({"status": operation.status, "error": operation.error})
+    return answer({"status": "Succeeded", "properties": {"changes": operation.result}})
 
 
 @deployments.post(ONE + "/exportTemplate", action=f"{ACTION}/exportTemplate/action", scope=_deployment_scope)
@@ -167,6 +191,23 @@ async def calculate_template_hash(call: Call) -> Response:
     if not template:
         raise TemplateError("The request content is not a template.", "InvalidRequestContent")
     return answer({"minifiedTemplate": minified(template), "templateHash": template_hash(template)})
+
+
+def _require_rights(call: Call, plan: Plan) -> None:
+    """:raises HttpFault: when the caller may not write each of the resources"""
+    if denied := _part(call).denied(plan, call.principal):
+        raise arm_fault(
+            400,
+            "InvalidTemplateDeployment",
+            f"Deployment failed with multiple errors: '{denied[0]['message']}'",
+            details=denied,
+        )
+
+
+def _poll_headers(call: Call, operation: Operation) -> dict[str, str]:
+    version = call.query.get("api-version", "")
+    path = RESULT.format(sub=call.params["sub"], operation=operation.id)
+    return {"Location": call.url(f"{path}?api-version={version}"), **_retry_after(call)}
 
 
 def _retry_after(call: Call) -> dict[str, str]:

@@ -1,0 +1,160 @@
+"""The repositories at GitHub and Azure DevOps: bare repositories of the real git, their tokens and pull requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sandbox.azure import Azure
+from sandbox.scenario import GitRepository
+
+Right = Literal["write", "read", "expired"]
+
+_IDENTITY = ("-c", "user.name=Somebody", "-c", "user.email=somebody@contoso.example")
+
+
+@dataclass
+class Pull:
+    """A pull request.
+
+    :ivar head: SHA of the source branch when it was last looked at
+    :ivar state: by whichever forge it is, it knows these three
+    """
+
+    number: int
+    source: str
+    target: str
+    title: str
+    body: str
+    head: str
+    created: datetime
+    state: Literal["open", "closed", "merged"] = "open"
+
+
+@dataclass
+class Hosted:
+    """One repository.
+
+    :ivar path: of the bare repository
+    """
+
+    settings: GitRepository
+    path: Path
+    pulls: list[Pull] = field(default_factory=list)
+
+    def right(self, token: str | None) -> Right | None:
+        return self.settings.tokens.get(token) if token else None
+
+    async def git(self, *arguments: str) -> str | None:
+        """What git prints, or None when it fails."""
+        process = await asyncio.create_subprocess_exec(
+            "git", *arguments, cwd=self.path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        output, _ = await process.communicate()
+        return output.decode().strip() if process.returncode == 0 else None
+
+    async def tip(self, branch: str) -> str | None:
+        """SHA of a branch's last commit."""
+        return await self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+
+    async def contains(self, branch: str, commit: str) -> bool:
+        return await self.git("merge-base", "--is-ancestor", commit, f"refs/heads/{branch}") is not None
+
+    async def refresh(self) -> None:
+        """Follow the branches: merged is what the target contains, closed what has lost its source."""
+        for pull in self.pulls:
+            if pull.state == "open":
+                tip = await self.tip(pull.source)
+                if await self.contains(pull.target, tip or pull.head):
+                    pull.state = "merged"
+                elif tip is None:
+                    pull.state = "closed"
+                pull.head = tip or pull.head
+
+    def open_pull(self, source: str, target: str) -> Pull | None:
+        return next((p for p in self.pulls if (p.state, p.source, p.target) == ("open", source, target)), None)
+
+
+class Repositories:
+    """All of them, made from the scenario, in a folder that goes with this object."""
+
+    def __init__(self, azure: Azure) -> None:
+        self._hosted: dict[str, Hosted] = {}
+        self._numbers: Iterator[int] = iter(range(1, 1_000_000))
+        self.now = azure.clock.now
+        if azure.scenario.repositories:
+            root = Path(tempfile.mkdtemp(prefix="azure-sandbox-git-"))
+            weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
+            for number, settings in enumerate(azure.scenario.repositories):
+                path = root / f"{number}.git"
+                _make(settings, path, root / f"{number}")
+                self._hosted[settings.url.lower()] = Hosted(settings, path)
+
+    def find(self, url: str) -> Hosted | None:
+        """By its address, whatever the letter case, with ``.git`` at the end or without."""
+        return self._hosted.get(url.lower().removesuffix(".git"))
+
+    def right_anywhere(self, token: str | None) -> Right | None:
+        """What a token is good for at whichever repository knows it."""
+        return next((right for hosted in self._hosted.values() if (right := hosted.right(token))), None)
+
+    def add_pull(self, hosted: Hosted, source: str, target: str, title: str, body: str, head: str) -> Pull:
+        pull = Pull(next(self._numbers), source, target, title, body, head, self.now())
+        hosted.pulls.append(pull)
+        return pull
+
+    def all(self) -> list[Hosted]:
+        return list(self._hosted.values())
+
+
+def environment() -> dict[str, str]:
+    """git without anybody's settings."""
+    fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return {"PATH": os.environ.get("PATH", os.defpath), **fixed}
+
+
+def _make(settings: GitRepository, bare: Path, work: Path) -> None:
+    if settings.folder is None:
+        work.mkdir()
+        (work / "README.md").write_text(f"# {settings.url}\n")
+    else:
+        shutil.copytree(settings.folder, work)
+    _git(work, "init", "--quiet", "--initial-branch=main")
+    _git(work, "add", "--all", "--force")
+    _git(work, *_IDENTITY, "commit", "--quiet", "--message=Sample")
+    _git(work.parent, "clone", "--quiet", "--bare", str(work), str(bare))
+    shutil.rmtree(work)
+    for setting in ("http.receivepack", "uploadpack.allowFilter"):
+        _git(bare, "config", setting, "true")
+    if settings.protected:
+        _protect(settings, bare)
+
+
+def _protect(settings: GitRepository, bare: Path) -> None:
+    """A hook that refuses, in the words of GitHub and of Azure DevOps."""
+    github = settings.url.startswith("https://github.com/")
+    lines = ["#!/bin/sh"]
+    for branch in sorted(settings.protected):
+        words = (
+            f"error: GH006: Protected branch update failed for refs/heads/{branch}."
+            if github
+            else "TF402455: Pushes to this branch are not permitted; you must use a pull request to update this branch."
+        )
+        lines.append(f"if [ \"$1\" = 'refs/heads/{branch}' ]; then echo '{words}' >&2; exit 1; fi")
+    hook = bare / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("\n".join([*lines, "exit 0", ""]))
+    hook.chmod(0o755)
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, env=environment(), check=True, capture_output=True)  # noqa: S603, S607

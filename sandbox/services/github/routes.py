@@ -1,0 +1,166 @@
+"""GitHub: git over HTTPS on github.com, and pull requests on api.github.com.
+
+Facts: GitHub REST API, version 2022-11-28, "Pull requests" and "Troubleshooting the REST API". What a refused push says
+is GitHub's wording as users report it (UNVERIFIED).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from sandbox.core.errors import HttpFault, NotPlayed, github_envelope
+from sandbox.core.routing import Call, Service, answer
+from sandbox.services.git.part import Hosted, Pull, Repositories
+from sandbox.services.git.transport import serve
+
+_DOCS = "https://docs.github.com/rest/pulls/pulls"
+_WORDS = (
+    "Invalid username or token. Password authentication is not supported for Git operations.",
+    "Write access to repository not granted.",
+)
+_CHANGEABLE = {"title", "body", "state"}
+
+
+def github_services() -> list[Service]:
+    """The site and its API."""
+    site = Service("github", ("github.com",), envelope=github_envelope)
+    site.get("/{owner}/{repo}/info/refs")(advertise_refs)
+    site.post("/{owner}/{repo}/git-upload-pack")(upload_pack)
+    site.post("/{owner}/{repo}/git-receive-pack")(receive_pack)
+    api = Service("github-api", ("api.github.com",), envelope=github_envelope, api_versions=("2022-11-28",))
+    api.get("/repos/{owner}/{repo}/pulls")(list_pulls)
+    api.post("/repos/{owner}/{repo}/pulls")(create_pull)
+    api.get("/repos/{owner}/{repo}/pulls/{number}")(get_pull)
+    api.patch("/repos/{owner}/{repo}/pulls/{number}")(update_pull)
+    return [site, api]
+
+
+async def advertise_refs(call: Call) -> Response:
+    return await _git(call, "info/refs")
+
+
+async def upload_pack(call: Call) -> Response:
+    return await _git(call, "git-upload-pack")
+
+
+async def receive_pack(call: Call) -> Response:
+    return await _git(call, "git-receive-pack")
+
+
+async def list_pulls(call: Call) -> Response:
+    """By state, source (``owner:branch``) and target."""
+    hosted, query = await _known(call), call.query
+    state, head, base = query.get("state", "open"), query.get("head"), query.get("base")
+    found = [
+        pull
+        for pull in reversed(hosted.pulls)
+        if state in ("all", _state(pull))
+        and head in (None, f"{call.params['owner']}:{pull.source}")
+        and base in (None, pull.target)
+    ]
+    return answer([_document(call, pull) for pull in found])
+
+
+async def create_pull(call: Call) -> Response:
+    hosted, body = await _known(call, writes=True), call.json()
+    source, target = str(body.get("head", "")).removeprefix(f"{call.params['owner']}:"), str(body.get("base", ""))
+    tips = {"head": await hosted.tip(source), "base": await hosted.tip(target)}
+    for name, tip in tips.items():
+        if tip is None:
+            raise _invalid({"resource": "PullRequest", "field": name, "code": "invalid"})
+    if not body.get("title"):
+        raise _invalid({"resource": "PullRequest", "field": "title", "code": "missing_field"})
+    if hosted.open_pull(source, target):
+        raise _custom(f"A pull request already exists for {call.params['owner']}:{source}.")
+    tip = str(tips["head"])
+    if await hosted.contains(target, tip):
+        raise _custom(f"No commits between {target} and {source}")
+    repositories = call.azure.part(Repositories)
+    pull = repositories.add_pull(hosted, source, target, str(body["title"]), str(body.get("body") or ""), tip)
+    return answer(_document(call, pull), 201)
+
+
+async def get_pull(call: Call) -> Response:
+    return answer(_document(call, _pull(call, await _known(call))))
+
+
+async def update_pull(call: Call) -> Response:
+    pull, body = _pull(call, await _known(call, writes=True)), call.json()
+    if other := sorted(body.keys() - _CHANGEABLE):
+        raise NotPlayed(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
+    pull.title, pull.body = str(body.get("title", pull.title)), str(body.get("body", pull.body) or "")
+    if pull.state != "merged" and "state" in body:
+        pull.state = "open" if body["state"] == "open" else "closed"
+    return answer(_document(call, pull))
+
+
+async def _git(call: Call, service: str) -> Response:
+    return await serve(call, _url(call), service, 'Basic realm="GitHub"', _WORDS)
+
+
+def _url(call: Call) -> str:
+    return f"https://github.com/{call.params['owner']}/{call.params['repo']}"
+
+
+async def _known(call: Call, *, writes: bool = False) -> Hosted:
+    """The repository, for a token that may see it.
+
+    :raises HttpFault: 401, 403, or 404 also for what the token may not see
+    """
+    scheme, _, token = call.headers.get("authorization", "").partition(" ")
+    repositories = call.azure.part(Repositories)
+    if not token or scheme.lower() not in ("bearer", "token"):
+        raise _fault(401, "Requires authentication")
+    if repositories.right_anywhere(token) in (None, "expired"):
+        raise _fault(401, "Bad credentials")
+    hosted = repositories.find(_url(call))
+    if hosted is None or hosted.right(token) is None:
+        raise _fault(404, "Not Found")
+    if writes and hosted.right(token) != "write":
+        raise _fault(403, "Resource not accessible by personal access token")
+    await hosted.refresh()
+    return hosted
+
+
+def _pull(call: Call, hosted: Hosted) -> Pull:
+    found = next((pull for pull in hosted.pulls if str(pull.number) == call.params["number"]), None)
+    if found is None:
+        raise _fault(404, "Not Found")
+    return found
+
+
+def _state(pull: Pull) -> str:
+    return "open" if pull.state == "open" else "closed"
+
+
+def _document(call: Call, pull: Pull) -> dict[str, Any]:
+    owner, repo = call.params["owner"], call.params["repo"]
+    return {
+        "number": pull.number,
+        "state": _state(pull),
+        "title": pull.title,
+        "body": pull.body or None,
+        "draft": False,
+        "merged": pull.state == "merged",
+        "url": f"https://api.github.com/repos/{owner}/{repo}/pulls/{pull.number}",
+        "html_url": f"https://github.com/{owner}/{repo}/pull/{pull.number}",
+        "head": {"ref": pull.source, "label": f"{owner}:{pull.source}", "sha": pull.head},
+        "base": {"ref": pull.target, "label": f"{owner}:{pull.target}"},
+        "user": {"login": "somebody"},
+        "created_at": pull.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _fault(status: int, message: str, *errors: dict[str, str]) -> HttpFault:
+    body: dict[str, Any] = {"message": message, "documentation_url": _DOCS, "status": str(status)}
+    return HttpFault(status, {**body, "errors": list(errors)} if errors else body)
+
+
+def _invalid(error: dict[str, str]) -> HttpFault:
+    return _fault(422, "Validation Failed", error)
+
+
+def _custom(message: str) -> HttpFault:
+    return _invalid({"resource": "PullRequest", "code": "custom", "message": message})

@@ -1,0 +1,49 @@
+"""What of a repository is checked out: the manifests, what they refer to, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pratique.checkout import Repository, checkout
+from tests.pratique.repositories import git
+
+FILES = {
+    "clusters/one/kustomization.yaml": (
+        'resources:\n- app\n- ../../base/network  # shared\npatches:\n- path: "../patches/p.yaml"\n'
+    ),
+    "clusters/one/app/kustomization.yaml": (
+        "components: ['../../../components/a']\nresources: [deployment.yaml, ../../../..]\n"
+    ),
+    "clusters/one/app/deployment.yaml": "kind: Deployment\n",
+    "clusters/two/kustomization.yaml": "resources: [../../unrelated]\n",
+    "clusters/patches/p.yaml": "kind: Patch\n",
+    "base/network/kustomization.yaml": "resources:\n  - ../common\n  - ../nowhere\n",
+    "base/common/deep/x.yaml": "kind: X\n",
+    "base/other/x.yaml": "kind: X\n",
+    "components/a/Kustomization": "kind: Component\n",
+    "unrelated/x.yaml": "kind: X\n",
+    "top.yaml": "kind: Top\n",
+}
+
+
+async def test_what_is_checked_out(remote: Path) -> None:
+    """The folder with what it refers to, directly or through others; what is named and not there is no matter."""
+    clone = remote.parent / "seed"
+    for name, text in FILES.items():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_text(text)
+    git("add", ".", cwd=clone)
+    git("commit", "--quiet", "-m", "files", cwd=clone)
+    git("push", "--quiet", "origin", "main", cwd=clone)
+    async with checkout(Repository(remote.as_uri(), "main", folder="clusters/one")) as tree:
+        there = {path.relative_to(tree.root).as_posix() for path in tree.root.rglob("*") if path.is_file()}
+    found = {path for path in there if not path.startswith(".git/")}
+    assert found == {
+        *(name for name in FILES if name.startswith("clusters/one/")),
+        "clusters/patches/p.yaml",
+        "base/network/kustomization.yaml",
+        "base/common/deep/x.yaml",
+        "components/a/Kustomization",
+        "top.yaml",
+        "value.txt",
+    }
