@@ -23,11 +23,11 @@ from pratique.azure.registries import Registry, Upstream, get_registry, import_i
 from pratique.azure.session import AzureSession
 from pratique.checkout import Author, Repository
 from pratique.config import Gate
+from pratique.config.scanning import Scanning
 from pratique.images import ImageReference
 from pratique.live.following import follow
 from pratique.live.inventory import Knowledge, take_inventory
 from pratique.live.looks import judge_live
-from pratique.live.policy import Scanning
 from pratique.live.report import Rescan, markdown, record
 from pratique.promotion import Moved
 from pratique.records import findings

@@ -23,12 +23,14 @@ from pratique.azure.what_if import ResourceChange
 from pratique.checkout import Author, Repository, checkout
 from pratique.cluster_stamp import StampEdit, cluster_stamp
 from pratique.config import Bootstrap, Release
+from pratique.delivery import own_branch
 from pratique.edits import edits, images_edit
 from pratique.errors import NetworkDenied, NotFound
 from pratique.gate.assess import Pace, glance
 from pratique.images import ImageReference, ResolvedImage
 from pratique.infrastructure import Infrastructure, forecast, standing
 from pratique.oci.client import OciClient
+from pratique.pending import take_along
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.promotion import Moved, Unresolved, resolve
 from pratique.sources.candidates import candidates
@@ -192,7 +194,7 @@ async def _commits(
     network_id: str,
     stands: bool,
 ) -> tuple[PlannedCommit, ...]:
-    """Each edit of the run, applied to a clone of its own and shown by git."""
+    """Each edit of the run, applied to a clone of its own and shown by git, on top of what waits to be merged."""
     target, server = config.manifests, infrastructure.registry.login_server
     promoted = [
         Moved(look.image, look.image.reference.released(server).at(look.image.digest), "already there", True)
@@ -205,6 +207,8 @@ async def _commits(
     stamp = StampEdit.wanted(config, cluster_stamp(config, infrastructure, network_id)) if stands else None
     author, commits = Author(target.author.name, target.author.email), []
     async with checkout(sight.repository) as tree:
+        if target.deliver != "push":
+            await take_along(tree, own_branch(config.cluster.resource_group), author)
         for message, edit in edits(target, infrastructure, images, certificate, stamp):
             changes = await asyncio.to_thread(edit, tree.root)
             if inspect.isawaitable(changes):
@@ -228,4 +232,4 @@ def _notes(config: Bootstrap, looks: Sequence[_Look], stands: bool) -> Iterator[
         if look.planned.live == "conflict":
             yield f"{look.planned.source}: its tag in live/ stands for another digest, so the run would stop there."
     if config.manifests.deliver != "push":
-        yield "The commits go to a branch of our own; the diff is against the branch that they are for."
+        yield "The commits go to a branch of our own, on top of what waits there; the diff is what would be added."

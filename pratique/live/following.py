@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from pratique.config.scanning import Scanning
 from pratique.findings import Finding
 from pratique.gate.decision import State
 from pratique.live.inventory import Inventory
 from pratique.live.looks import Look
-from pratique.live.policy import Scanning
 from pratique.records.findings import MEMORY, Case, Cases, Condition, FindingState, Tracked
 
 Kind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]

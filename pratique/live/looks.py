@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pratique.config.scanning import Scanning
 from pratique.findings import Finding, merged
 from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Decision, Rules, State, excess
@@ -18,7 +19,6 @@ from pratique.gate.excuses import Excuse
 from pratique.gate.holds import NO_HOLDS
 from pratique.gate.watch import Watch
 from pratique.live.inventory import InLive
-from pratique.live.policy import Scanning
 
 #: Images a batch: their digests fit into one query of Resource Graph, their rows into some megabytes.
 BATCH = 250

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from pratique.config.scanning import Scanning
 from pratique.errors import LiveImagesAtRisk, LiveImagesUnexplained
 from pratique.gate.decision import Rules
 from pratique.gate.excuses import Excuse
@@ -16,7 +17,6 @@ from pratique.live.audit import AuditReport
 from pratique.live.following import Change, Followed, Kind
 from pratique.live.inventory import Inventory
 from pratique.live.looks import Look
-from pratique.live.policy import Scanning
 from pratique.markdown import literal, plain, table
 from pratique.records.findings import Case, Condition, Tracked
 

@@ -33,7 +33,7 @@ def at_github(cluster: World, key: Path) -> World:
 async def test_a_pull_request(
     world: MakeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Summary and artifacts lead to it, its commits verify and name run and policy; another run updates nothing.
+    """Summary and artifacts lead to it, its commits verify and name their run; a second run and a plan add nothing.
 
     Neither token nor key is anywhere in what is left.
     """
@@ -67,6 +67,7 @@ async def test_a_pull_request(
 
     again = await release_images(cluster.config)
     assert (again.request, again.commits, again.head) == (told.request, (), told.head)
+    assert (await cluster.plan()).commits == ()
     left = "\n".join((caplog.text, *map(str, found.values()), pull.body, git("log", "-p", branch, folder=place.path)))
     assert WRITES not in left
     assert not any(line in left for line in secret.splitlines()[1:-1])

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pratique.config.scanning import Scanning, Sla
 from pratique.findings import Finding, Severity
 from pratique.gate.decision import State
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.live.following import Followed, follow
 from pratique.live.inventory import InLive, Inventory
 from pratique.live.looks import Look
-from pratique.live.policy import Scanning, Sla
 from pratique.records.findings import Cases, Condition, FindingState
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -9,20 +9,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from pratique.config.base import Model
 from pratique.findings import Severity
-from pratique.forms import in_order
 
 Reaction = Literal["notify", "hold", "propose", "block-pulls"]
 Days = Annotated[int, Field(ge=1, le=3650)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
-
-
-class Sla(_Model):
+class Sla(Model):
     """Days from the first sight of a finding until its fix has to be in use; empty for no clock (PCI DSS 6.3.3)."""
 
     critical: Days | None = Field(30, description="Critical, and whatever has no known severity.")
@@ -41,7 +37,7 @@ class Sla(_Model):
         return None if days is None else first_seen + timedelta(days=days)
 
 
-class Scanning(_Model):
+class Scanning(Model):
     """How the images in live/ are judged every day, and what is done about bad ones."""
 
     reactions: tuple[Reaction, ...] = Field(

@@ -1,0 +1,36 @@
+"""The configuration: one validated model, written as YAML and shown by Prefect as a form.
+
+Secrets are named here, never held here: a field that needs one says where it lies (``file:PATH``, ``env:NAME`` or
+``prefect-secret:BLOCK``). Paths are relative to the folder in which the flow runs.
+"""
+
+from __future__ import annotations
+
+from pratique.config.bootstrap import Bootstrap
+from pratique.config.catalogue import Image, Release, SourceCredential
+from pratique.config.certificate import CERTIFICATES_OFFICER, Access, Certificate
+from pratique.config.cluster import Cluster, Network
+from pratique.config.drill import Drill
+from pratique.config.gate import Gate, Scanner
+from pratique.config.manifests import Manifests
+from pratique.config.reading import load, parse
+from pratique.config.scanning import Scanning
+
+__all__ = [
+    "CERTIFICATES_OFFICER",
+    "Access",
+    "Bootstrap",
+    "Certificate",
+    "Cluster",
+    "Drill",
+    "Gate",
+    "Image",
+    "Manifests",
+    "Network",
+    "Release",
+    "Scanner",
+    "Scanning",
+    "SourceCredential",
+    "load",
+    "parse",
+]

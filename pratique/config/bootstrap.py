@@ -1,0 +1,35 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pratique.config.base import Model
+from pratique.config.catalogue import Catalogue
+from pratique.config.certificate import Access, Certificate
+from pratique.config.cluster import Cluster, ClusterStamp, Network
+from pratique.config.drill import Drill
+from pratique.config.gate import Gate
+from pratique.config.manifests import Manifests
+from pratique.config.scanning import Scanning
+
+
+class Bootstrap(Model):
+    """Everything that the cluster needs before it is bootstrapped."""
+
+    subscription_id: str | None = Field(
+        None, description="Azure subscription; empty takes AZURE_SUBSCRIPTION_ID.", pattern=r"^[0-9a-fA-F-]{36}$"
+    )
+    cloud: Literal["public", "usgov", "china"] = Field("public", description="Which of the Azure clouds.")
+    network: Network
+    cluster: Cluster
+    catalogue: Catalogue
+    gate: Gate
+    scanning: Scanning = Scanning()
+    certificate: Certificate
+    access: Access = Access()
+    manifests: Manifests
+    cluster_stamp: ClusterStamp = ClusterStamp()
+    drill: Drill = Drill()

@@ -1,0 +1,92 @@
+"""The images that the cluster will run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pratique.config.base import Model, SecretName
+from pratique.errors import ConfigurationError
+from pratique.images import ImageReference
+
+
+class Image(Model):
+    """One image of the catalogue."""
+
+    source: str = Field(
+        description="Fully qualified reference, for example docker.io/library/busybox:1.37.0.", min_length=3
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _tagged(cls, source: str) -> str:
+        try:
+            reference = ImageReference.parse(source)
+        except ConfigurationError as error:
+            raise ValueError(f"{error.observed} {error.remedy}") from None
+        if reference.tag is None:
+            raise ValueError("An image of the catalogue needs a tag, with a digest or without.")
+        return source
+
+    @property
+    def reference(self) -> ImageReference:
+        return ImageReference.parse(self.source)
+
+
+class Release(Model):
+    """Images that are promoted together or not at all."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        description="Lower-case letters, digits and -, at most 40; artifacts and events carry it.",
+    )
+    images: tuple[Image, ...] = Field(min_length=1, description="One or more; none is promoted without the others.")
+    deadline: float | None = Field(None, gt=0, description="Minutes to wait at the gate; empty takes the gate's own.")
+
+
+class SourceCredential(Model):
+    """An account at a source registry: Docker Hub, for one, limits anonymous pulls."""
+
+    registry: str = Field(description="Host as references name it, for example docker.io.")
+    username: str = Field(description="Name of the account.")
+    password: SecretName
+
+
+class Catalogue(Model):
+    """Everything that the cluster will run."""
+
+    releases: tuple[Release, ...] = Field(min_length=1, description="What is promoted together.")
+    credentials: tuple[SourceCredential, ...] = Field((), description="Accounts at source registries that need one.")
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> Self:
+        seen: dict[str, str] = {}
+        for image in self.images:
+            repository = image.reference.repository
+            if other := seen.get(repository):
+                raise ValueError(f"{other} and {image.source} would share live/{repository}: name one of them")
+            seen[repository] = image.source
+        return self
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return tuple(image for release in self.releases for image in release.images)
+
+    def releases_with(self, sources: Collection[str]) -> tuple[Release, ...]:
+        """The releases to which these images belong; all of them when none is named.
+
+        :param sources: as the catalogue writes them
+        :raises ConfigurationError: when the catalogue has no such image
+        """
+        known = [image.source for image in self.images]
+        if unknown := sorted({*sources}.difference(known)):
+            raise ConfigurationError(
+                "choose what to release",
+                ", ".join(unknown),
+                "The catalogue has no such image.",
+                f"Name it as the catalogue does: {', '.join(known)}.",
+            )
+        wanted = {*(sources or known)}
+        return tuple(one for one in self.releases if any(image.source in wanted for image in one.images))
