@@ -21,9 +21,9 @@ import httpx
 from benchmarks.gate_worker import IMPORTS_AT_ONCE, memory
 from pratique.azure.registries import Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
-from pratique.checkout import Author, Repository
 from pratique.config import Gate
 from pratique.config.scanning import Scanning
+from pratique.gitops.checkout import Author, Repository
 from pratique.images import ImageReference
 from pratique.live.following import follow
 from pratique.live.inventory import Knowledge, take_inventory

@@ -9,16 +9,16 @@ from functools import partial
 
 import httpx
 
-from pratique import delivery
 from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
-from pratique.checkout import checkout
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.gate.exceptions import Exceptions
+from pratique.gitops import delivery
+from pratique.gitops.checkout import checkout
 from pratique.images import ImageReference
 from pratique.infrastructure import find_registry, find_vault, read_network
 from pratique.notary.trust import TrustStore

@@ -25,8 +25,8 @@ from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE
 from pratique.infrastructure import Infrastructure
-from pratique.manifest_images import UsedImage
-from pratique.manifests import Change
+from pratique.manifests.pointing import Change
+from pratique.manifests.rendering import UsedImage
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"
 

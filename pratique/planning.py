@@ -20,17 +20,17 @@ import httpx
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.what_if import ResourceChange
-from pratique.checkout import Author, Repository, checkout
 from pratique.cluster_stamp import StampEdit, cluster_stamp
 from pratique.config import Bootstrap, Release
-from pratique.delivery import own_branch
-from pratique.edits import edits, images_edit
 from pratique.errors import NetworkDenied, NotFound
 from pratique.gate.assess import Pace, glance
+from pratique.gitops.checkout import Author, Repository, checkout
+from pratique.gitops.delivery import own_branch
+from pratique.gitops.edits import edits, images_edit
+from pratique.gitops.pending import take_along
 from pratique.images import ImageReference, ResolvedImage
 from pratique.infrastructure import Infrastructure, forecast, standing
 from pratique.oci.client import OciClient
-from pratique.pending import take_along
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.promotion import Moved, Unresolved, resolve
 from pratique.sources.candidates import candidates

@@ -10,9 +10,9 @@ from typing import Any
 from pratique.cluster_stamp import ClusterStamp
 from pratique.gate.assess import GateReport
 from pratique.gate.report import record
-from pratique.gitops import Publication
+from pratique.gitops.publishing import Publication
 from pratique.infrastructure import Infrastructure
-from pratique.manifest_images import Usage
+from pratique.manifests.rendering import Usage
 from pratique.markdown import literal, table
 from pratique.promotion import Moved
 

@@ -8,9 +8,9 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
 from pratique.cluster_stamp import ClusterStamp
-from pratique.gitops import Publication
+from pratique.gitops.publishing import Publication
 from pratique.infrastructure import Infrastructure
-from pratique.manifest_images import Usage
+from pratique.manifests.rendering import Usage
 from pratique.report import Delivery, links
 from tasks.policies import ALWAYS
 from tasks.runtime import current

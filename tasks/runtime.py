@@ -17,12 +17,12 @@ from typing import Generic, TypeVar
 import httpx
 from prefect import runtime as prefect_runtime
 
-from pratique import delivery
 from pratique.azure.registries import RegistryCredentials
 from pratique.azure.session import AzureSession
-from pratique.checkout import Author, Repository
 from pratique.config import Bootstrap, Manifests
 from pratique.gate.watch import Clock, SystemClock
+from pratique.gitops import delivery
+from pratique.gitops.checkout import Author, Repository
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved

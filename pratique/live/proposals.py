@@ -11,15 +11,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pratique.branches import branch_head, delete_branch
-from pratique.checkout import Author, PushResult, Repository, checkout
 from pratique.forges.proposing import Forge, Proposal, PullRequest
 from pratique.forges.proposing import propose as open_request
+from pratique.gitops.branches import branch_head, delete_branch
+from pratique.gitops.checkout import Author, PushResult, Repository, checkout
+from pratique.gitops.pending import RUN
 from pratique.images import LIVE, LiveImage
 from pratique.live.looks import Look
-from pratique.manifests import Pin, point_images
+from pratique.manifests.pointing import Pin, point_images
 from pratique.markdown import table
-from pratique.pending import RUN
 from pratique.records.findings import Case, Cases, Condition
 
 PREFIX = "pratique/live-"
@@ -58,7 +58,7 @@ async def propose(
 
     :param manifests: the branch from which it starts
     :param run: id of the flow run, which the commit names
-    :raises PratiqueError: as :func:`pratique.checkout.checkout` and :func:`pratique.manifests.point_images`
+    :raises PratiqueError: as :func:`pratique.checkout.checkout` and :func:`pratique.manifests.pointing.point_images`
     """
     name = branch_name(wanted)
     async with checkout(manifests) as tree:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pratique.checkout import Author, Repository, checkout
 from pratique.errors import UnreadableAnswer
-from pratique.gitops import Publication, publish
-from pratique.manifests import Change
-from pratique.pending import RUN
+from pratique.gitops.checkout import Author, Repository, checkout
+from pratique.gitops.pending import RUN
+from pratique.gitops.publishing import Publication, publish
+from pratique.manifests.pointing import Change
 from pratique.records import findings as of_findings
 from pratique.records import promotions as of_promotions
 from pratique.records.findings import Cases
@@ -60,7 +60,7 @@ class RecordsBranch:
         """Put promotions on record; what is there already makes no commit.
 
         :param run: id of the flow run
-        :raises PratiqueError: as :func:`pratique.gitops.publish`
+        :raises PratiqueError: as :func:`pratique.gitops.publishing.publish`
         """
         text = f"Record what was promoted: {_images(records)}."
         return await self.write(

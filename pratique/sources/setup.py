@@ -17,7 +17,7 @@ from pratique.gate.exceptions import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
 from pratique.gate.watch import Clock, Watch
-from pratique.git import standing
+from pratique.gitops.command import standing
 from pratique.notary.trust import TrustStore
 from pratique.oci.client import OciClient
 from pratique.sources.attestations import AttachedStatements

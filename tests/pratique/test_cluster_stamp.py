@@ -16,10 +16,10 @@ from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
 from pratique.infrastructure import Infrastructure
-from pratique.manifest_images import Rendering, UsedImage
-from pratique.manifests import point_images
+from pratique.manifests.pointing import point_images
+from pratique.manifests.rendering import Rendering, UsedImage
 from pratique.vault_access import Vault
-from tests.pratique.test_manifests import CATALOGUE, SAMPLE, sample
+from tests.pratique.manifests.test_manifests import CATALOGUE, SAMPLE, sample
 
 __all__ = ["sample"]
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.checkout import Author, Repository
 from pratique.errors import NotFound, UnreadableAnswer
 from pratique.findings import Severity
+from pratique.gitops.checkout import Author, Repository
 from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.findings import Case, Cases, Condition, FindingState, Tracked

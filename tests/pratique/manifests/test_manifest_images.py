@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.images import LiveImage
-from pratique.manifest_images import Rendering, UsedImage, usage
+from pratique.manifests.rendering import Rendering, UsedImage, usage
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "cluster-manifests"
+SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64

@@ -12,11 +12,11 @@ from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError, ManifestRejected
 from pratique.images import LiveImage
-from pratique.manifests import Change, Pin, point_images, point_vault
-from pratique.yamltext import Path as YamlPath
-from pratique.yamltext import YamlText
+from pratique.manifests.pointing import Change, Pin, point_images, point_vault
+from pratique.manifests.yamltext import Path as YamlPath
+from pratique.manifests.yamltext import YamlText
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "cluster-manifests"
+SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"
 PROVIDER = "ingress-nginx/akv-tls-provider.yaml"
 PLACEHOLDER = "REPLACE_ME_WITH_YOUR_ACRNAME.azurecr.io"

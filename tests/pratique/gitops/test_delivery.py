@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from pratique.config import Manifests
-from pratique.delivery import deliver, own_branch, repository
 from pratique.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -23,7 +22,8 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
-from pratique.gitops import Edit, Publication
+from pratique.gitops.delivery import deliver, own_branch, repository
+from pratique.gitops.publishing import Edit, Publication
 from sandbox.core.faults import Fault
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.hosted import AZURE, EXPIRED, GITHUB, READS, WRITES, hosted, scenario

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.images import LiveImage
-from pratique.manifests import Pin, point_images, point_vault
+from pratique.manifests.pointing import Pin, point_images, point_vault
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "cluster-manifests"
+SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"
 PROVIDER = "ingress-nginx/akv-tls-provider.yaml"
 VALUES = {

@@ -15,15 +15,15 @@ from dataclasses import replace
 
 import httpx
 
-from pratique.checkout import Author, Repository
 from pratique.config import Manifests
 from pratique.errors import ConfigurationError
 from pratique.forges.proposing import Proposal, propose
 from pratique.forges.remote import forge_of
-from pratique.gitkeys import Credentials, SshKey, is_ssh
-from pratique.gitops import Edit, Publication, publish
+from pratique.gitops.checkout import Author, Repository
+from pratique.gitops.keys import Credentials, SshKey, is_ssh
+from pratique.gitops.pending import RUN
+from pratique.gitops.publishing import Edit, Publication, publish
 from pratique.markdown import table
-from pratique.pending import RUN
 from pratique.secret import text_of
 
 POLICY = "Pratique-Policy"
@@ -69,7 +69,7 @@ async def deliver(
     :param run: what the commits name as the run that made them
     :param policy: digest of the gate's policy
     :param token: for the forge's API
-    :raises PratiqueError: as :func:`~pratique.gitops.publish` and :func:`~pratique.forges.proposing.propose`
+    :raises PratiqueError: as :func:`~pratique.gitops.publishing.publish` and :func:`~pratique.forges.proposing.propose`
     """
     through = None if target.deliver == "push" else own_branch(cluster)
     if through == target.branch:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pratique.checkout import Author, Checkout
 from pratique.errors import Conflict
+from pratique.gitops.checkout import Author, Checkout
 
 #: Trailer by which our commits are known.
 RUN = "Pratique-Run"

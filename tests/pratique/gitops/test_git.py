@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from pratique import git as git_module
-from pratique.checkout import Repository
 from pratique.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -31,9 +29,11 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
-from pratique.git import Git, Result, standing
-from pratique.gitkeys import Credentials
-from pratique.gitops import publish
+from pratique.gitops import command as git_module
+from pratique.gitops.checkout import Repository
+from pratique.gitops.command import Git, Result, standing
+from pratique.gitops.keys import Credentials
+from pratique.gitops.publishing import publish
 from tests.pratique.repositories import AUTHOR, git
 
 TOKEN = "ghp_notarealtoken"

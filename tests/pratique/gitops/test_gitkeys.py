@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pratique.checkout import Repository
 from pratique.errors import AuthenticationFailed, ConfigurationError
-from pratique.git import Git, credential_helpers
-from pratique.gitkeys import Credentials, SshKey, is_ssh
-from pratique.gitops import publish
-from pratique.manifests import Change
+from pratique.gitops.checkout import Repository
+from pratique.gitops.command import Git, credential_helpers
+from pratique.gitops.keys import Credentials, SshKey, is_ssh
+from pratique.gitops.publishing import publish
+from pratique.manifests.pointing import Change
 from tests.pratique.repositories import AUTHOR, git, subjects, there, write
 from tests.pratique.sshd import SSHD, Sshd, new_key, public, serve
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from pratique import gitops
-from pratique.checkout import Author, PushResult, Repository, checkout
 from pratique.errors import ConfigurationError, Conflict, GitRejected, ManifestRejected, NotFound, TransientError
-from pratique.gitops import Edit, publish
+from pratique.gitops import publishing as gitops
+from pratique.gitops.checkout import Author, PushResult, Repository, checkout
+from pratique.gitops.publishing import Edit, publish
 from pratique.images import LiveImage
-from pratique.manifests import Change, point_images, point_vault
+from pratique.manifests.pointing import Change, point_images, point_vault
 from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "cluster-manifests"
+SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 VAULT = {
     "vault_name": "kv-aks-123",
     "tenant_id": "72f988bf-0000-4000-8000-2d7cd011db47",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pratique import manifests
 from pratique.cluster_stamp import StampEdit
 from pratique.config import Manifests
-from pratique.gitops import Edit
+from pratique.gitops.publishing import Edit
 from pratique.images import LiveImage
 from pratique.infrastructure import Infrastructure
-from pratique.manifests import ImagesEdit
+from pratique.manifests import pointing as manifests
+from pratique.manifests.pointing import ImagesEdit
 from pratique.promotion import Moved
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."

@@ -19,9 +19,9 @@ from typing import Literal, TypeAlias
 
 from pratique.errors import ConfigurationError, ManifestRejected
 from pratique.images import LIVE, ImageReference, LiveImage
-from pratique.manifest_images import Rendering, Usage, kustomizations, suffix, usage
-from pratique.yamltext import Path as YamlPath
-from pratique.yamltext import Plain, YamlText
+from pratique.manifests.rendering import Rendering, Usage, kustomizations, suffix, usage
+from pratique.manifests.yamltext import Path as YamlPath
+from pratique.manifests.yamltext import Plain, YamlText
 
 PROVIDER_KIND = "SecretProviderClass"
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
-from pratique.git import Git
-from pratique.manifest_images import KUSTOMIZATIONS
+from pratique.gitops.command import Git
+from pratique.manifests.rendering import KUSTOMIZATIONS
 
 # Paths that lead upwards, however YAML quotes them. One too many does no harm.
 _UPWARDS = re.compile(rb"(?:\.{1,2}/)*\.\./[^\s\"',\]}#]*|\.\.(?=[\s\"',\]}]|$)")
@@ -23,7 +23,7 @@ async def check_out(git: Git, root: Path, branch: str, folder: str, *, attempted
     """Fill a clone that has no files yet.
 
     :param folder: below the root
-    :raises PratiqueError: as :meth:`~pratique.git.Git.output`
+    :raises PratiqueError: as :meth:`~pratique.gitops.command.Git.output`
     """
 
     async def run(*command: str) -> str:

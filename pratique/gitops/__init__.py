@@ -1,0 +1,1 @@
+"""The GitOps repository: cloned, edited, committed, and delivered by git, with or without a pull request."""
