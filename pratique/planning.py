@@ -222,6 +222,7 @@ async def _commits(
 
 def _notes(config: Bootstrap, looks: Sequence[_Look], stands: bool) -> Iterator[str]:
     yield "Nothing is promoted, and nothing committed, unless the gate lets each image of a release pass."
+    yield f"Promotions are put on record, on the repository's branch {config.manifests.records_branch}."
     yield f"The certificate {config.certificate.name} is imported unless the vault has it; to see that takes access."
     if not stands:
         yield "Whether the vault, which does not stand yet, will keep this worker's address out can only be seen then."
