@@ -35,7 +35,7 @@ demo: $(READY)
 	$(VENV)/bin/pratique demo $(ARGS)
 
 test: $(READY)
-	$(VENV)/bin/pytest -n 2 $(ARGS)
+	$(VENV)/bin/pytest -n 4 --dist worksteal $(ARGS)
 
 test-az: $(READY) $(AZ_READY)
 	$(VENV)/bin/pytest tests/az $(ARGS)
