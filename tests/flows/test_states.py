@@ -53,7 +53,15 @@ async def test_nothing_to_do(world: MakeWorld) -> None:
     again: State[Any] = await prepare_cluster(cluster.config, return_state=True)
     assert (await stored(again))[:2] == ("Nothing to do", StateType.COMPLETED)
     idle = {name for name, state in (await task_states(again)).items() if state == "Nothing to do"}
-    assert {name.split()[0] for name in idle} == {"deploy", "quarantine", "promote", "bring", "import", "publish"}
+    assert {name.split()[0] for name in idle} == {
+        "deploy",
+        "quarantine",
+        "promote",
+        "bring",
+        "import",
+        "record",
+        "publish",
+    }
     before, after = await first.aresult(), await again.aresult()
     assert (before.images, before.head, before.changed) == (after.images, after.head, not after.changed)
     for run in (release_images, renew_certificate, sweep_access):
