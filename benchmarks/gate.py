@@ -55,15 +55,15 @@ async def make_registry(sandbox: Served) -> None:
         answer.raise_for_status()
 
 
-def work(sandbox: Served, home: Path, images: list[dict[str, Any]], interval: float) -> dict[str, Any]:
-    """Let a worker judge the images; what it tells about itself."""
-    arguments = [sys.executable, "-m", "benchmarks.gate_worker", "--interval", str(interval)]
+def work(sandbox: Served, home: Path, images: list[dict[str, Any]], worker: str, *options: str) -> dict[str, Any]:
+    """Let a worker, a module of this package, deal with the images; what it tells about itself."""
+    arguments = [sys.executable, "-m", f"benchmarks.{worker}", *options]
     arguments += ["--registry", REGISTRY, "--group", GROUP, "--root", str(home / "defender-root.pem")]
     references = "\n".join(image["reference"] for image in images)
     environment = os.environ | sandbox.variables
     told = subprocess.run(arguments, input=references, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    worker: dict[str, Any] = json.loads(told.stdout)
-    return worker
+    about: dict[str, Any] = json.loads(told.stdout)
+    return about
 
 
 async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
@@ -98,7 +98,9 @@ def measure(size: int, interval: float, scan: float) -> list[Figure]:
         home = Path(folder)
         with served(scenario(images, scan), home, speed=SPEED) as sandbox:
             asyncio.run(make_registry(sandbox))
-            return asyncio.run(figures(sandbox, work(sandbox, home, images, interval)))
+            return asyncio.run(
+                figures(sandbox, work(sandbox, home, images, "gate_worker", "--interval", str(interval)))
+            )
 
 
 def main() -> None:

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import subprocess
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gate import make_registry, scenario
-from benchmarks.sandbox import CONTROL, GROUP, REGISTRY, Figure, Served, catalogue, served, show
+from benchmarks.gate import make_registry, scenario, work
+from benchmarks.sandbox import CONTROL, Figure, Served, catalogue, served, show
 
 #: Days would go by meanwhile at a greater one, and everything would be scanned again.
 SPEED = 60
@@ -29,19 +26,6 @@ BAD = {
     "outcome": "unhealthy",
     "findings": [{"cve": "CVE-2026-0001", "severity": "High", "package": "package-1", "version": "1.0"}],
 }
-
-
-def work(sandbox: Served, home: Path, images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Let a worker fill and rescan the registry; what it tells about itself."""
-    gitops = home / "gitops.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", str(gitops)], check=True)  # noqa: S607  # whichever is installed
-    arguments = [sys.executable, "-m", "benchmarks.live_worker", "--gitops", str(gitops)]
-    arguments += ["--registry", REGISTRY, "--group", GROUP, "--root", str(home / "defender-root.pem")]
-    references = "\n".join(image["reference"] for image in images)
-    environment = os.environ | sandbox.variables
-    told = subprocess.run(arguments, input=references, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    worker: dict[str, Any] = json.loads(told.stdout)
-    return worker
 
 
 async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
@@ -73,13 +57,16 @@ async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
 
 def measure(size: int, scan: float) -> list[Figure]:
     images = catalogue(size)
-    told = scenario(images, 0) | {"timings": {"scan": scan * SPEED, "import_image": 1, "artifact": 1}}
-    told["scans"] |= {image["reference"].removeprefix("docker.io/").partition(":")[0]: BAD for image in images[::10]}
+    seeded = scenario(images, 0) | {"timings": {"scan": scan * SPEED, "import_image": 1, "artifact": 1}}
+    seeded["scans"] |= {image["reference"].removeprefix("docker.io/").partition(":")[0]: BAD for image in images[::10]}
     with tempfile.TemporaryDirectory(prefix="pratique-bench-") as folder:
         home = Path(folder)
-        with served(told, home, speed=SPEED) as sandbox:
+        with served(seeded, home, speed=SPEED) as sandbox:
             asyncio.run(make_registry(sandbox))
-            return asyncio.run(figures(sandbox, work(sandbox, home, images)))
+            gitops = home / "gitops.git"
+            subprocess.run(["git", "init", "--quiet", "--bare", str(gitops)], check=True)  # noqa: S607
+            told = work(sandbox, home, images, "live_worker", "--gitops", str(gitops))
+            return asyncio.run(figures(sandbox, told))
 
 
 def main() -> None:
