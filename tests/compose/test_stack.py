@@ -87,6 +87,12 @@ def test_results_can_lie_in_blob_storage(stack: Stack) -> None:
     assert stack.compose("exec", "-T", "worker", "python", "-c", code).strip() == "azure-blob-storage-container"
 
 
+def test_commits_can_be_signed_and_go_by_ssh(stack: Stack) -> None:
+    """What git calls for that is in the image."""
+    for program in ("git", "ssh", "ssh-keygen"):
+        assert stack.compose("exec", "-T", "worker", "which", program).strip() == f"/usr/bin/{program}"
+
+
 def test_nothing_starts_without_passwords(tmp_path: Path) -> None:
     """There is no default; the message says how to get them."""
     (tmp_path / "env").touch()
