@@ -10,7 +10,6 @@ are edited in a clone that is thrown away.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,17 +21,18 @@ from pratique.azure.session import AzureSession
 from pratique.azure.what_if import ResourceChange
 from pratique.cluster_stamp import StampEdit, cluster_stamp
 from pratique.config import Bootstrap, Release
-from pratique.errors import NetworkDenied, NotFound
+from pratique.errors import NotFound
 from pratique.gate.assess import Pace, glance
 from pratique.gitops.checkout import Author, Repository, checkout
 from pratique.gitops.delivery import own_branch
 from pratique.gitops.edits import edits, images_edit
 from pratique.gitops.pending import take_along
+from pratique.gitops.publishing import applied
 from pratique.images import ImageReference, ResolvedImage
 from pratique.infrastructure import Infrastructure, forecast, standing
 from pratique.oci.client import OciClient
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
-from pratique.promotion import Moved, Unresolved, resolve
+from pratique.promotion import Moved, Unresolved, Unseen, digest_at, resolve
 from pratique.sources.candidates import candidates
 from pratique.sources.setup import GateSetup
 from pratique.vault_access import Vault, needed
@@ -40,7 +40,6 @@ from pratique.vault_access import Vault, needed
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."
 _AT_ONCE = 16
-_UNSEEN = "unseen"  # no digest reads like that
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,8 @@ async def _images(
             digest = "" if isinstance(image, Unresolved) else image.digest
             if not stands:
                 return _Look(release.name, image, PlannedImage(release.name, source, digest, "import", _NEW, "promote"))
-            there = await _digest_at(sight.oci, reference.quarantined(infrastructure.quarantine.login_server))
-            live = await _digest_at(sight.oci, reference.released(infrastructure.registry.login_server))
+            there = await digest_at(sight.oci, reference.quarantined(infrastructure.quarantine.login_server))
+            live = await digest_at(sight.oci, reference.released(infrastructure.registry.login_server))
             planned = PlannedImage(release.name, source, digest, _quarantine(there, digest), _NEW, _live(live, digest))
             return _Look(release.name, image, planned)
 
@@ -152,27 +151,22 @@ async def _judged(
     ]
 
 
-def _quarantine(there: str | None, digest: str) -> Literal["import", "already there", "cannot be seen from here"]:
-    if there == _UNSEEN:
+def _quarantine(
+    there: str | Unseen | None, digest: str
+) -> Literal["import", "already there", "cannot be seen from here"]:
+    if isinstance(there, Unseen):
         return "cannot be seen from here"
     return "already there" if digest and there == digest else "import"
 
 
 def _live(
-    there: str | None, digest: str
+    there: str | Unseen | None, digest: str
 ) -> Literal["promote", "already there", "conflict", "cannot be seen from here"]:
-    if there == _UNSEEN:
+    if isinstance(there, Unseen):
         return "cannot be seen from here"
     if there is None or not digest:
         return "promote"
     return "already there" if there == digest else "conflict"
-
-
-async def _digest_at(oci: OciClient, reference: ImageReference) -> str | None:
-    try:
-        return await oci.head(reference)
-    except NetworkDenied:
-        return _UNSEEN
 
 
 async def _access(config: Bootstrap, sight: Sight, vault: Vault, stands: bool) -> PlannedAccess:
@@ -210,9 +204,7 @@ async def _commits(
         if target.deliver != "push":
             await take_along(tree, own_branch(config.cluster.resource_group), author)
         for message, edit in edits(target, infrastructure, images, certificate, stamp):
-            changes = await asyncio.to_thread(edit, tree.root)
-            if inspect.isawaitable(changes):
-                await changes
+            await applied(edit, tree.root)
             if await tree.commit(message, author):
                 command = ("show", "--format=", "--no-color", "--no-ext-diff", "HEAD")
                 diff = await tree.git.output(*command, cwd=tree.root, attempted="show the manifests' changes")

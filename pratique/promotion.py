@@ -48,11 +48,11 @@ class Moved:
     imported_at: datetime | None = None
 
 
-class _Unseen:
+class Unseen:
     """The data plane is closed to this worker: neither there nor absent."""
 
 
-_UNSEEN = _Unseen()
+UNSEEN = Unseen()
 
 
 async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | Unresolved:
@@ -101,7 +101,7 @@ async def _quarantined(
         resolved = await _read_back(client, source, target)
         return Moved(resolved, target.at(resolved.digest), "imported", True)
     _check_size(image)
-    there = await _digest_at(client, target)
+    there = await digest_at(client, target)
     if there == image.digest:
         return Moved(image, target.at(image.digest), "already there", True)
     upstream = Upstream(source.registry, source.repository, image.digest, account)
@@ -118,7 +118,7 @@ async def promote(
     """
     image = quarantined.image
     place = image.reference.released(target.login_server)
-    there = await _digest_at(client, place)
+    there = await digest_at(client, place)
     if there == image.digest:
         return Moved(image, place.at(image.digest), "already there", True)
     if isinstance(there, str):
@@ -127,8 +127,8 @@ async def promote(
     try:
         await import_image(session, target, source=internal, targets=[_path(place)], force=False)
     except Conflict:
-        there = await _digest_at(client, place)
-        if isinstance(there, _Unseen):
+        there = await digest_at(client, place)
+        if isinstance(there, Unseen):
             return await _promoted_unseen(session, image, internal, target, place)
         # Another attempt of ours may have finished meanwhile; a tag for something else is a conflict indeed.
         if there != image.digest:
@@ -151,8 +151,8 @@ async def _promoted_unseen(
 
 async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference) -> Moved:
     """:raises DigestMismatch: when something else than what was imported stands there"""
-    there = await _digest_at(client, target)
-    if isinstance(there, _Unseen):
+    there = await digest_at(client, target)
+    if isinstance(there, Unseen):
         return Moved(image, target.at(image.digest), "imported", False)
     if there != image.digest:
         raise DigestMismatch(
@@ -164,11 +164,12 @@ async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference
     return Moved(image, target.at(image.digest), "imported", True)
 
 
-async def _digest_at(client: OciClient, reference: ImageReference) -> str | _Unseen | None:
+async def digest_at(client: OciClient, reference: ImageReference) -> str | Unseen | None:
+    """What stands there now: a digest, nothing, or what this worker cannot see."""
     try:
         return await client.head(reference)
     except NetworkDenied:
-        return _UNSEEN
+        return UNSEEN
 
 
 async def _read_back(client: OciClient, source: ImageReference, target: ImageReference) -> ResolvedImage:

@@ -28,7 +28,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.urls import url_for
 
 from tasks.policies import ALWAYS
-from tasks.runtime import current
+from tasks.runtime import current, run_id
 
 #: Seconds between two signs of life of the run whose turn it is.
 BEAT = 20.0
@@ -42,7 +42,6 @@ LOOK = 5.0
 class _Turn:
     """This run's turn, and the task that shows that it is alive."""
 
-    cluster: str
     variable: UUID
     beating: asyncio.Task[None]
 
@@ -105,7 +104,7 @@ async def _begin() -> None:
     now = current()
     name = f"{now.session.subscription_id}/{now.cluster}".lower()
     variable = await wait_for_turn(now.cluster, f"pratique_turn_{hashlib.sha256(name.encode()).hexdigest()[:16]}")
-    _held.set(_Turn(now.cluster, variable, asyncio.create_task(_beat(variable, now.cluster))))
+    _held.set(_Turn(variable, asyncio.create_task(_beat(variable, now.cluster))))
 
 
 async def _end() -> None:
@@ -146,7 +145,7 @@ async def _working(client: PrefectClient, run: UUID | None) -> bool:
     """Whether that run can be at work: neither ended nor waiting for a person, nor an earlier process of this run."""
     if run is None:
         return True  # not of our making: only its silence tells
-    if run == _this_run():
+    if str(run) == run_id():
         return False
     try:
         state = (await client.read_flow_run(run)).state
@@ -193,8 +192,4 @@ async def _remove(client: PrefectClient, variable: UUID) -> None:
 
 
 def _value(cluster: str, beat: int) -> dict[str, str | int]:
-    return {"cluster": cluster, "run": str(_this_run()), "name": prefect_runtime.flow_run.name or "", "beat": beat}
-
-
-def _this_run() -> UUID:
-    return UUID(str(prefect_runtime.flow_run.id))
+    return {"cluster": cluster, "run": run_id(), "name": prefect_runtime.flow_run.name or "", "beat": beat}

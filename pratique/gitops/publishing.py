@@ -154,10 +154,15 @@ async def _outcome(
     return Publication(repository.remote, repository.branch, head, tuple(commits))
 
 
+async def applied(edit: Edit, root: Path) -> Sequence[Change]:
+    """Let an edit change the files below a clone's root, in a thread unless it is a coroutine function."""
+    outcome = await asyncio.to_thread(edit, root)
+    return await outcome if inspect.isawaitable(outcome) else outcome
+
+
 async def _commit(
     tree: Checkout, message: str, edit: Edit, author: Author, trailers: Mapping[str, str] | None
 ) -> Commit | None:
-    outcome = await asyncio.to_thread(edit, tree.root)
-    changes = await outcome if inspect.isawaitable(outcome) else outcome
+    changes = await applied(edit, tree.root)
     sha = await tree.commit(message, author, trailers)
     return Commit(sha, message, tuple(changes)) if sha else None
