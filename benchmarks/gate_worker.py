@@ -21,9 +21,9 @@ import httpx
 
 from pratique.azure.registries import Registry, get_registry
 from pratique.azure.session import AzureSession
+from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.gate.assess import GateReport, Pace, assess
-from pratique.gate.watch import SystemClock
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved, quarantine, resolve

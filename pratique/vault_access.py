@@ -30,11 +30,11 @@ from pratique.azure import pim, roles
 from pratique.azure.directory import egress_address
 from pratique.azure.session import AzureSession, Caller
 from pratique.azure.vault import Reach, probe
+from pratique.cancellation import uninterrupted
 from pratique.config import Access
 from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied, PratiqueError
 from pratique.lease import Lease, from_tags, lease_id
 from pratique.revocation import end_leases
-from pratique.uninterrupted import uninterrupted
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ from prefect import get_run_logger, task
 from pratique import renewal
 from pratique.azure import vault as vaults
 from pratique.azure.vault import StoredCertificate
+from pratique.cancellation import uninterrupted
 from pratique.certificate import bundle as certificates
 from pratique.certificate.bundle import CertificateBundle
 from pratique.config import Access, Certificate
 from pratique.errors import CertificateRejected
 from pratique.lease import Lease
 from pratique.renewal import Renewal
-from pratique.uninterrupted import uninterrupted
 from pratique.vault_access import Vault
 from tasks.access import open_vault_access, revoke_vault_access, with_access
 from tasks.events import tell

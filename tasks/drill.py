@@ -10,12 +10,12 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.azure.registries import Registry
+from pratique.cancellation import uninterrupted
 from pratique.config import Drill
 from pratique.drill import alarm, record, silence, staging
 from pratique.drill.alarm import Alarm, Heard
 from pratique.drill.record import DrillReport
 from pratique.drill.staging import Staged
-from pratique.uninterrupted import uninterrupted
 from tasks.events import tell
 from tasks.policies import ALWAYS
 from tasks.runtime import current, run_id

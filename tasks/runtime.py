@@ -19,8 +19,8 @@ from prefect import runtime as prefect_runtime
 
 from pratique.azure.registries import RegistryCredentials
 from pratique.azure.session import AzureSession
+from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
-from pratique.gate.watch import Clock, SystemClock
 from pratique.gitops import delivery
 from pratique.gitops.checkout import Author, Repository
 from pratique.oci.auth import Login

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
 
-from pratique.workplace import enter
+from pratique.deployment import enter
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "deployments" / "prefect.yaml"
@@ -52,5 +52,5 @@ def test_schedules_wait_for_somebody_to_switch_them_on() -> None:
 def test_runs_find_their_flows_where_they_are() -> None:
     """No deployment holds a folder of the machine that deployed it: the pull step tells that of the run's machine."""
     pull = yaml.safe_load(FILE.read_text())["pull"]
-    assert pull == [{"pratique.workplace.enter": {}}]
+    assert pull == [{"pratique.deployment.enter": {}}]
     assert Path(enter()["directory"]) == ROOT

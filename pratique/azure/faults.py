@@ -37,7 +37,7 @@ from pratique.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pratique.pacing import retry_after
+from pratique.http_errors import retry_after
 
 LONGEST = 900  # characters of a service's message that are kept
 _CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection")

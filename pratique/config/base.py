@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pratique.forms import in_order
+from pratique.schema import in_order
 
 ResourceGroup = Annotated[
     str,

@@ -23,8 +23,7 @@ from pratique.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pratique.oci.faults import connection_faults
-from pratique.pacing import retry_after
+from pratique.http_errors import connection_faults, retry_after
 
 LONGEST = 600  # characters of a forge's message that are kept
 _ALREADY = ("already exists",)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pratique.forms import in_order
+from pratique.schema import in_order
 
 #: Names of the sources that Defender feeds; others are named in the configuration.
 RECOMMENDATIONS: Final = "recommendations"

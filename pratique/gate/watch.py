@@ -9,33 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
+from pratique.clock import Clock, SystemClock
 from pratique.errors import TransientError, UnreadableAnswer
 from pratique.gate.evidence import Answer, EvidenceSource, Observation, Subject
 
 #: Observations by subject and source.
 Evidence = dict[Subject, dict[str, Observation]]
-
-
-class Clock(Protocol):
-    """The time, and how to let it pass."""
-
-    def now(self) -> datetime: ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class SystemClock:
-    """This machine's."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 @dataclass

@@ -22,7 +22,8 @@ from typing import Any
 import httpx
 
 from pratique.errors import AuthenticationFailed, UnreadableAnswer
-from pratique.oci.faults import connection_faults, refusal
+from pratique.http_errors import connection_faults
+from pratique.oci.faults import refusal
 
 _LIFETIME_SECONDS = 60.0  # of a token that does not say, by the specification
 _MARGIN = 0.2  # of its lifetime before which a token is no longer used

@@ -5,10 +5,6 @@ Facts: OCI distribution-spec v1.1, "Error Codes"; Azure Container Registry, "Con
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import httpx
 
 from pratique.errors import (
@@ -21,30 +17,10 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
-from pratique.pacing import retry_after
+from pratique.http_errors import retry_after
 
 LONGEST = 600  # characters of a registry's message that are kept
 _CLOSED = "is not allowed access"  # Azure's registries, with code DENIED
-_REFUSED_BY_PROXY = re.compile(r"40[37]\b")
-
-
-@contextmanager
-def connection_faults(attempted: str, subject: str) -> Iterator[None]:
-    """Let no error of httpx out of the block.
-
-    :raises NetworkDenied: when the network's proxy refuses the host
-    :raises Unavailable: for every other request that got no answer
-    """
-    try:
-        yield
-    except httpx.ProxyError as error:
-        if _REFUSED_BY_PROXY.match(str(error)) is None:
-            raise _unavailable(attempted, subject, error) from None
-        raise NetworkDenied(
-            attempted, subject, f"The proxy refuses it: {error}.", "Let this worker reach the host."
-        ) from None
-    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        raise _unavailable(attempted, subject, error) from None
 
 
 def refusal(answer: httpx.Response, attempted: str, subject: str) -> PratiqueError:
@@ -68,11 +44,6 @@ def refusal(answer: httpx.Response, attempted: str, subject: str) -> PratiqueErr
     if status == 408 or (status >= 500 and status != 501):
         return Unavailable(attempted, subject, observed, "Run again.")
     return OperationFailed(attempted, subject, observed, "Mend what the registry names, then run again.")
-
-
-def _unavailable(attempted: str, subject: str, error: Exception) -> Unavailable:
-    told = f"{type(error).__name__} {error}".strip()
-    return Unavailable(attempted, subject, f"No answer: {told}.", "Run again; check the network if it persists.")
 
 
 def _told(answer: httpx.Response) -> tuple[set[str], str]:

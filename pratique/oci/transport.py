@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import httpx
 
 from pratique.errors import UnreadableAnswer
+from pratique.http_errors import connection_faults
 from pratique.oci.auth import Authenticator, Login
-from pratique.oci.faults import connection_faults, refusal
+from pratique.oci.faults import refusal
 
 LARGEST_MANIFEST = 4 * 1024 * 1024  # bytes; what registries must accept at least
 _HUB = frozenset({"docker.io", "index.docker.io"})

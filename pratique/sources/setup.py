@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pratique.azure.defender import DefenderPlan, read_plan
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
+from pratique.clock import Clock
 from pratique.config import Gate
 from pratique.errors import GateBlocked, PermissionDenied
 from pratique.gate.decision import Rules
@@ -16,7 +17,7 @@ from pratique.gate.evidence import EvidenceSource
 from pratique.gate.exceptions import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
-from pratique.gate.watch import Clock, Watch
+from pratique.gate.watch import Watch
 from pratique.gitops.command import standing
 from pratique.notary.trust import TrustStore
 from pratique.oci.client import OciClient

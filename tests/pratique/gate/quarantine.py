@@ -17,10 +17,10 @@ import httpx
 from pratique.azure.registries import Registry, Upstream, get_registry, import_image
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
+from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Judgement, State
-from pratique.gate.watch import SystemClock
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from pratique.cancellation import uninterrupted
 from pratique.errors import AccessNotRevoked, Unavailable
-from pratique.uninterrupted import uninterrupted
 
 
 class Gate:

@@ -1,0 +1,55 @@
+"""What HTTP itself can refuse, whoever is asked: no connection, a proxy's no, and how long an answer asks to wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from pratique.errors import NetworkDenied, Unavailable
+
+_REFUSED_BY_PROXY = re.compile(r"40[37]\b")
+
+
+@contextmanager
+def connection_faults(attempted: str, subject: str) -> Iterator[None]:
+    """Let no error of httpx out of the block.
+
+    :raises NetworkDenied: when the network's proxy refuses the host
+    :raises Unavailable: for every other request that got no answer
+    """
+    try:
+        yield
+    except httpx.ProxyError as error:
+        if _REFUSED_BY_PROXY.match(str(error)) is None:
+            raise _unavailable(attempted, subject, error) from None
+        raise NetworkDenied(
+            attempted, subject, f"The proxy refuses it: {error}.", "Let this worker reach the host."
+        ) from None
+    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+        raise _unavailable(attempted, subject, error) from None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks to wait (``Retry-After`` as seconds or date, ``retry-after-ms``), or ``None``."""
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (milliseconds := headers.get(name, "")).isdigit():
+            return int(milliseconds) / 1000
+    text = headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _unavailable(attempted: str, subject: str, error: Exception) -> Unavailable:
+    told = f"{type(error).__name__} {error}".strip()
+    return Unavailable(attempted, subject, f"No answer: {told}.", "Run again; check the network if it persists.")
