@@ -9,9 +9,9 @@ import httpx
 from prefect.client.schemas.objects import FlowRun, State
 
 from pratique.azure.session import AzureSession
+from pratique.cluster.infrastructure import find_registry, find_vault
 from pratique.config import Bootstrap
 from pratique.drill import staging
-from pratique.infrastructure import find_registry, find_vault
 from pratique.lease import lease_id
 from pratique.registry_client import oci_client
 from pratique.vault_access import close_access

@@ -9,9 +9,9 @@ from prefect import flow
 from flows.hooks import end_leases_of_run
 from flows.releasing import Deployed, advance, after_asking, recording
 from flows.settling import settled
-from pratique.cluster_stamp import StampEdit, cluster_stamp
+from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
 from pratique.config import Bootstrap
-from pratique.infrastructure import Infrastructure
 from pratique.plan import Plan
 from pratique.report import Delivery, Preparation
 from tasks.certificate import Imported, bring_certificate, check_certificate

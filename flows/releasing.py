@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from flows.asking import ask
 from flows.settling import settled
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Gate, Image, Manifests, Release
 from pratique.errors import PratiqueError
 from pratique.gate.asking import Question
 from pratique.gate.assess import GateReport
-from pratique.infrastructure import Infrastructure
 from pratique.promotion import Moved
 from tasks.events import telling_of_a_block
 from tasks.gate import give_verdict, scan_gate

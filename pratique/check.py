@@ -14,13 +14,13 @@ from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
+from pratique.cluster.infrastructure import find_registry, find_vault, read_network
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.gate.exceptions import Exceptions
 from pratique.gitops import delivery
 from pratique.gitops.checkout import checkout
 from pratique.images import ImageReference
-from pratique.infrastructure import find_registry, find_vault, read_network
 from pratique.notary.trust import TrustStore
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient

@@ -22,9 +22,9 @@ from rich.table import Table
 from pratique import revocation
 from pratique.azure.session import AzureSession
 from pratique.check import run_checks
+from pratique.cluster.infrastructure import find_vault
 from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PratiqueError
-from pratique.infrastructure import find_vault
 from pratique.plan import Plan
 from pratique.report import Delivery, Preparation
 from pratique.revocation import Swept

@@ -19,7 +19,8 @@ import httpx
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.what_if import ResourceChange
-from pratique.cluster_stamp import StampEdit, cluster_stamp
+from pratique.cluster.infrastructure import Infrastructure, forecast, standing
+from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
 from pratique.config import Bootstrap, Release
 from pratique.errors import NotFound
 from pratique.gate.assess import Pace, glance
@@ -29,7 +30,6 @@ from pratique.gitops.edits import edits, images_edit
 from pratique.gitops.pending import take_along
 from pratique.gitops.publishing import applied
 from pratique.images import ImageReference, ResolvedImage
-from pratique.infrastructure import Infrastructure, forecast, standing
 from pratique.oci.client import OciClient
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.promotion import Moved, Unresolved, Unseen, digest_at, resolve

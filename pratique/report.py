@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from pratique.cluster_stamp import ClusterStamp
+from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.stamp_parameters import ClusterStamp
 from pratique.gate.assess import GateReport
 from pratique.gate.report import record
 from pratique.gitops.publishing import Publication
-from pratique.infrastructure import Infrastructure
 from pratique.manifests.rendering import Usage
 from pratique.markdown import literal, table
 from pratique.promotion import Moved

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Gate, Release
 from pratique.gate.assess import GateReport, Pace, assess
 from pratique.gate.report import require_passed
-from pratique.infrastructure import Infrastructure
 from pratique.promotion import Moved
 from pratique.sources.candidates import candidates
 from tasks.events import tell, telling_of_a_block

@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import get_run_logger, task
 
 from pratique import promotion
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Image
 from pratique.gate.assess import GateReport
 from pratique.images import ResolvedImage
-from pratique.infrastructure import Infrastructure
 from pratique.promotion import Moved, Unresolved
 from tasks.events import tell_moved
 from tasks.policies import REMEMBERED, remembered_without

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from pratique import infrastructure
+from pratique.cluster import infrastructure
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Cluster, Network
-from pratique.infrastructure import Infrastructure
 from pratique.vault_access import Vault
 from tasks.policies import ALWAYS, REMEMBERED
 from tasks.runtime import current

@@ -11,10 +11,10 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
 from pratique.forges.remote import forge_of
 from pratique.gitops.checkout import checkout
-from pratique.infrastructure import Infrastructure
 from pratique.live import report
 from pratique.live.audit import AuditReport
 from pratique.live.following import Change, Followed, Kind, allowed, follow

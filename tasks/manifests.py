@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from pratique.cluster_stamp import StampEdit
+from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.gitops import delivery
 from pratique.gitops.edits import edits, images_edit
 from pratique.gitops.publishing import Edit, Publication
-from pratique.infrastructure import Infrastructure
 from pratique.manifests.pointing import ImagesEdit
 from pratique.promotion import Moved
 from pratique.report import Published

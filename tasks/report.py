@@ -7,9 +7,9 @@ from typing import TypeVar
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
-from pratique.cluster_stamp import ClusterStamp
+from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.stamp_parameters import ClusterStamp
 from pratique.gitops.publishing import Publication
-from pratique.infrastructure import Infrastructure
 from pratique.manifests.rendering import Usage
 from pratique.report import Delivery, links
 from tasks.policies import ALWAYS

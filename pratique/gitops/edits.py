@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pratique.cluster_stamp import StampEdit
+from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.gitops.publishing import Edit
 from pratique.images import LiveImage
-from pratique.infrastructure import Infrastructure
 from pratique.manifests import pointing as manifests
 from pratique.manifests.pointing import ImagesEdit
 from pratique.promotion import Moved

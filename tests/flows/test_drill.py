@@ -17,11 +17,11 @@ from prefect.states import Cancelled, Crashed, Failed
 from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
 from flows.hooks import remove_drill_of_run
 from pratique.azure.session import AzureSession
+from pratique.cluster.infrastructure import deploy, read_network
 from pratique.config import Bootstrap
 from pratique.drill.record import DrillReport
 from pratique.drill.staging import IMPORTED, PUSHED, TAG
 from pratique.errors import AlarmSilent, ConfigurationError, DrillNotRemoved, NetworkDenied
-from pratique.infrastructure import deploy, read_network
 from sandbox.scenario import Client, Scenario, Timings
 from sandbox.services.alerts.rules import RULE_TYPE
 from sandbox.services.loganalytics.part import DIAGNOSTICS_TYPE

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pratique.azure.registries import Registry
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.gitops.publishing import Publication
-from pratique.infrastructure import Infrastructure
 from pratique.report import links
 from pratique.vault_access import Vault
 

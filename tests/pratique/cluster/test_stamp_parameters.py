@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pratique.azure.registries import Registry
-from pratique.cluster_stamp import SCHEMA, ClusterStamp, StampEdit, allowed_images, cluster_stamp
+from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.stamp_parameters import SCHEMA, ClusterStamp, StampEdit, allowed_images, cluster_stamp
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
-from pratique.infrastructure import Infrastructure
 from pratique.manifests.pointing import point_images
 from pratique.manifests.rendering import Rendering, UsedImage
 from pratique.vault_access import Vault
@@ -23,7 +23,7 @@ from tests.pratique.manifests.test_manifests import CATALOGUE, SAMPLE, sample
 
 __all__ = ["sample"]
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "bootstrap.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "bootstrap.yaml"
 REGISTRY = "acraks123.azurecr.io"
 DIGEST = "sha256:" + "a" * 64
 NETWORK = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/vnet-spoke"

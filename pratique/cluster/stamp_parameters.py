@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE
-from pratique.infrastructure import Infrastructure
 from pratique.manifests.pointing import Change
 from pratique.manifests.rendering import UsedImage
 
