@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from pratique.azure.registries import Registry, get_registry
+from pratique.azure.registries import Registry, get_registry, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import SystemClock
 from pratique.config import Gate
@@ -27,7 +27,6 @@ from pratique.gate.assess import GateReport, Pace, assess
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved, quarantine, resolve
-from pratique.registry_client import oci_client
 from pratique.sources.candidates import candidates
 from pratique.sources.setup import set_up
 

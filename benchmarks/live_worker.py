@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from benchmarks.gate_worker import IMPORTS_AT_ONCE, memory
-from pratique.azure.registries import Registry, Upstream, get_registry, import_image
+from pratique.azure.registries import Registry, Upstream, get_registry, import_image, oci_client
 from pratique.azure.session import AzureSession
 from pratique.config import Gate
 from pratique.config.scanning import Scanning
@@ -34,7 +34,6 @@ from pratique.records import findings
 from pratique.records.branch import RecordsBranch
 from pratique.records.findings import Cases
 from pratique.records.promotions import PromotionRecord
-from pratique.registry_client import oci_client
 from pratique.sources.setup import GateSetup, set_up
 
 

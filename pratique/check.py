@@ -12,6 +12,7 @@ import httpx
 from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
+from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
 from pratique.cluster.infrastructure import find_registry, find_vault, read_network
@@ -24,7 +25,6 @@ from pratique.images import ImageReference
 from pratique.notary.trust import TrustStore
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
-from pratique.registry_client import oci_client
 from pratique.secret import SecretKind, SecretSource, text_of
 from pratique.sources.setup import READ_FINDINGS
 from pratique.vault_access import address_to_let_in

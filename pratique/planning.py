@@ -18,6 +18,7 @@ import httpx
 
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
+from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange
 from pratique.cluster.infrastructure import Infrastructure, forecast, standing
 from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
@@ -35,7 +36,7 @@ from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.promotion import Moved, Unresolved, Unseen, digest_at, resolve
 from pratique.sources.candidates import candidates
 from pratique.sources.setup import GateSetup
-from pratique.vault_access import Vault, needed
+from pratique.vault_access import needed
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pratique.azure.vault import StoredCertificate
 from pratique.certificate.bundle import CertificateBundle, carries
+from pratique.certificate.stored import StoredCertificate
 from pratique.errors import CertificateRejected
 
 _DISABLED = "Enable that version if it is to be used; give another certificate if it is not."

@@ -29,7 +29,7 @@ from pratique.azure import firewall as firewalls
 from pratique.azure import pim, roles
 from pratique.azure.directory import egress_address
 from pratique.azure.session import AzureSession, Caller
-from pratique.azure.vault import Reach, probe
+from pratique.azure.vault import Reach, Vault, probe
 from pratique.cancellation import uninterrupted
 from pratique.config import Access
 from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied, PratiqueError
@@ -43,14 +43,6 @@ PROBE_SECONDS = 2.0
 _PROBES_A_LOOK = 5
 #: What a cancelled opening has to finish the requests under way, so that nothing is still being opened while it closes.
 FINISH_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Vault:
-    """A vault by its name (the data plane's) and its ARM id."""
-
-    name: str
-    id: str
 
 
 @asynccontextmanager

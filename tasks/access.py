@@ -10,10 +10,10 @@ from prefect import get_run_logger, task
 
 from pratique import revocation, vault_access
 from pratique.azure.session import AzureSession
+from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import find_vault
 from pratique.config import Access, Bootstrap
 from pratique.lease import Lease, lease_id
-from pratique.vault_access import Vault
 from tasks.events import tell, tell_revoked, telling_of_a_leak
 from tasks.policies import ALWAYS
 from tasks.runtime import current, lease_owner

@@ -9,15 +9,15 @@ from prefect import get_run_logger, task
 
 from pratique import renewal
 from pratique.azure import vault as vaults
-from pratique.azure.vault import StoredCertificate
+from pratique.azure.vault import Vault
 from pratique.cancellation import uninterrupted
 from pratique.certificate import bundle as certificates
 from pratique.certificate.bundle import CertificateBundle
+from pratique.certificate.stored import StoredCertificate
 from pratique.config import Access, Certificate
 from pratique.errors import CertificateRejected
 from pratique.lease import Lease
 from pratique.renewal import Renewal
-from pratique.vault_access import Vault
 from tasks.access import open_vault_access, revoke_vault_access, with_access
 from tasks.events import tell
 from tasks.policies import ALWAYS, FINISHED

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
+from pratique.azure.vault import Vault
 from pratique.cluster import infrastructure
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Cluster, Network
-from pratique.vault_access import Vault
 from tasks.policies import ALWAYS, REMEMBERED
 from tasks.runtime import current
 from tasks.states import NOTHING_TO_DO, ended, opened

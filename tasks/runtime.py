@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import httpx
 from prefect import runtime as prefect_runtime
 
-from pratique.azure.registries import RegistryCredentials
+from pratique.azure.registries import RegistryCredentials, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
@@ -27,7 +27,6 @@ from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved
 from pratique.records.branch import RecordsBranch
-from pratique.registry_client import oci_client
 from pratique.secret import text_of
 from pratique.sources.setup import GateSetup, set_up
 from tasks.secrets import read_secret

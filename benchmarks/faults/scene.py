@@ -13,8 +13,8 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.faults.worker import CERTIFICATE, SUBJECT, Ended, Job, Verb, Worker
+from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
-from pratique.vault_access import Vault
 from sandbox.azure import Azure
 from sandbox.control.invariants import invariants_document
 from sandbox.core.faults import StandingFault

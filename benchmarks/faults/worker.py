@@ -25,18 +25,12 @@ import httpx
 
 from pratique.azure import vault as vaults
 from pratique.azure.session import AzureSession
+from pratique.azure.vault import Vault
 from pratique.certificate.bundle import read_certificate
 from pratique.config import Access
 from pratique.errors import PratiqueError
 from pratique.revocation import sweep
-from pratique.vault_access import (
-    Vault,
-    close_access,
-    keep_open,
-    open_access,
-    temporary_vault_access,
-    wait_until_open,
-)
+from pratique.vault_access import close_access, keep_open, open_access, temporary_vault_access, wait_until_open
 
 CERTIFICATE = "ingress"
 SUBJECT = "*.aks-ingress.contoso.com"

@@ -15,9 +15,10 @@ Facts: Microsoft.ContainerRegistry/registries and importImage REST API.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import httpx
 from azure.mgmt.containerregistry import models
 
 from pratique.azure.faults import azure_faults
@@ -32,6 +33,8 @@ from pratique.errors import (
     Throttled,
     UnreadableAnswer,
 )
+from pratique.oci.auth import Authenticator, Login
+from pratique.oci.client import OciClient
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
 TAG_EXISTS = "already exists in target registry"
@@ -209,3 +212,12 @@ def _registry(found: models.Registry) -> Registry:
         found.location,
         properties.public_network_access != "Disabled",
     )
+
+
+def oci_client(session: AzureSession, http: httpx.AsyncClient, logins: Mapping[str, Login]) -> OciClient:
+    """A client for every registry that a run meets.
+
+    :param logins: by source registry
+    """
+    suffix = session.cloud.acr_suffix
+    return OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token, acr_suffix=suffix))

@@ -19,7 +19,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from azure.core.exceptions import ResourceExistsError
@@ -29,6 +28,7 @@ from cryptography import x509
 from pratique.azure.faults import azure_faults, read_fault
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import CertificateBundle, dns_names, thumbprint
+from pratique.certificate.stored import StoredCertificate
 from pratique.errors import (
     Conflict,
     NetworkDenied,
@@ -48,6 +48,14 @@ _CLIENT_ADDRESS = re.compile(r"[Cc]lient address:\s*'?([0-9a-fA-F.:]+)")
 
 
 @dataclass(frozen=True)
+class Vault:
+    """A vault by its name (the data plane's) and its ARM id."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True)
 class Reach:
     """What a vault's data plane says to this worker.
 
@@ -59,28 +67,6 @@ class Reach:
     state: Literal["open", "network", "permission"]
     address: str | None = None
     observed: str = ""
-
-
-@dataclass(frozen=True)
-class StoredCertificate:
-    """The current version of a certificate.
-
-    :ivar thumbprint: SHA-1 of the certificate, upper-case hexadecimal
-    :ivar issued_on: from when on it is valid
-    :ivar names: DNS names, then common names
-    :ivar enabled: whether those who need it get it
-    """
-
-    thumbprint: str
-    issued_on: datetime
-    expires_on: datetime
-    names: tuple[str, ...]
-    enabled: bool
-    version: str
-
-    def holds(self, bundle: CertificateBundle) -> bool:
-        """Whether it is this very certificate, for everybody to use."""
-        return self.enabled and self.thumbprint == bundle.thumbprint
 
 
 async def probe(session: AzureSession, vault: str) -> Reach:

@@ -15,10 +15,10 @@ from pratique.azure.deployments import (
 from pratique.azure.firewall import firewall
 from pratique.azure.registries import Registry, get_registry
 from pratique.azure.session import AzureSession
+from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange, what_if
 from pratique.config import Cluster, Network
 from pratique.errors import NotFound, UnreadableAnswer
-from pratique.vault_access import Vault
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from flows.sweep_access import sweep_access
 from pratique.azure.firewall import record_lease
 from pratique.azure.roles import assignment_name, grant_role
 from pratique.azure.session import AzureSession
+from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import CertificateRejected
 from pratique.lease import TAG_PREFIX, Lease, lease_id
-from pratique.vault_access import Vault
 from sandbox.scenario import Scenario, Timings
 from sandbox.services.keyvault.part import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE

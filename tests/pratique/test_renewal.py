@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from pratique.azure.vault import StoredCertificate
 from pratique.certificate.bundle import CertificateBundle, read_certificate
+from pratique.certificate.stored import StoredCertificate
 from pratique.errors import CertificateRejected
 from pratique.renewal import Decision, decide
 from tests.pratique.certificate.issuing import NAME, NOW, issue

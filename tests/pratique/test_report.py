@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pratique.azure.registries import Registry
+from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.gitops.publishing import Publication
 from pratique.report import links
-from pratique.vault_access import Vault
 
 GROUP = "/subscriptions/s/resourceGroups/rg/providers"
 REGISTRY = Registry(f"{GROUP}/Microsoft.ContainerRegistry/registries/acr", "acr", "acr.azurecr.io", "westus", True)

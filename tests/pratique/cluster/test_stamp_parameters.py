@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pratique.azure.registries import Registry
+from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import SCHEMA, ClusterStamp, StampEdit, allowed_images, cluster_stamp
 from pratique.config import Bootstrap
@@ -18,7 +19,6 @@ from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
 from pratique.manifests.pointing import point_images
 from pratique.manifests.rendering import Rendering, UsedImage
-from pratique.vault_access import Vault
 from tests.pratique.manifests.test_manifests import CATALOGUE, SAMPLE, sample
 
 __all__ = ["sample"]

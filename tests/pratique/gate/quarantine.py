@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from pratique.azure.registries import Registry, Upstream, get_registry, import_image
+from pratique.azure.registries import Registry, Upstream, get_registry, import_image, oci_client
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.clock import SystemClock
@@ -25,7 +25,6 @@ from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of
 from pratique.promotion import Unresolved, quarantine, resolve
-from pratique.registry_client import oci_client
 from pratique.sources.candidates import candidates
 from pratique.sources.setup import GateSetup, set_up
 from sandbox.core.arrivals import ImageArrived

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.images import LIVE, ImageReference
 from pratique.live.inventory import Inventory, Knowledge, take_inventory
 from pratique.live.usage import Use, references
 from pratique.records.promotions import Promotions
-from pratique.registry_client import oci_client
 from sandbox.services.oci.catalogue import image_spec
 from tests.conftest import StartSandbox
 from tests.sandbox.defending import NAME, bring, scans_end

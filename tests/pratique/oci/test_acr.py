@@ -9,12 +9,12 @@ import httpx
 import pytest
 from starlette.responses import Response
 
+from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.errors import AuthenticationFailed, UnreadableAnswer
 from pratique.images import ImageReference
 from pratique.oci.acr import arrival
 from pratique.oci.auth import Authenticator, Login
-from pratique.registry_client import oci_client
 from sandbox.scenario import Client, Scenario
 from sandbox.services.acr import attributes
 from tests.sandbox.defending import NAME, REPOSITORY, bring

@@ -10,10 +10,10 @@ from datetime import datetime
 import httpx
 import pytest
 
+from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.gate.evidence import Subject
 from pratique.oci.client import OciClient
-from pratique.registry_client import oci_client
 from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.defending import NAME, REPOSITORY, brought
