@@ -9,6 +9,7 @@ from functools import partial
 
 import httpx
 
+from pratique.access.grant import address_to_let_in
 from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
@@ -27,7 +28,6 @@ from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.secret import SecretKind, SecretSource, text_of
 from pratique.sources.setup import READ_FINDINGS
-from pratique.vault_access import address_to_let_in
 
 #: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6); infra/pipeline-role.json has more.
 CLUSTER_ACTIONS = (

@@ -19,7 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pratique import revocation
+from pratique.access import revoke
+from pratique.access.revoke import Swept
 from pratique.azure.session import AzureSession
 from pratique.check import run_checks
 from pratique.cluster.infrastructure import find_vault
@@ -27,7 +28,6 @@ from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PratiqueError
 from pratique.plan import Plan
 from pratique.report import Delivery, Preparation
-from pratique.revocation import Swept
 
 FAILED, MISUSED, BLOCKED = 1, 2, 3
 _REFUSALS = (GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained)
@@ -180,7 +180,7 @@ def sweep(
 async def _sweep(config: Bootstrap, everything: bool) -> Swept:
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
         vault = await find_vault(session, config.cluster)
-        return await revocation.sweep(session, vault.id, everything=everything) if vault else Swept((), ())
+        return await revoke.sweep(session, vault.id, everything=everything) if vault else Swept((), ())
 
 
 @app.command()

@@ -16,6 +16,7 @@ from typing import Literal
 
 import httpx
 
+from pratique.access.grant import needed
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
@@ -36,7 +37,6 @@ from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.promotion import Moved, Unresolved, Unseen, digest_at, resolve
 from pratique.sources.candidates import candidates
 from pratique.sources.setup import GateSetup
-from pratique.vault_access import needed
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from prefect import get_run_logger, task
 
-from pratique import revocation, vault_access
+from pratique.access import grant, revoke
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import find_vault
@@ -26,9 +26,9 @@ T = TypeVar("T")
 async def open_vault_access(vault: Vault, access: Access) -> Lease:
     """Grant the role and open the firewall, as far as needed, and wait until the vault lets us in."""
     now = current()
-    lease = await vault_access.open_access(now.session, now.http, vault, access, owner=lease_owner())
+    lease = await grant.open_access(now.session, now.http, vault, access, owner=lease_owner())
     get_run_logger().info("Lease %s", lease)
-    usable = await vault_access.wait_until_open(now.session, now.http, vault, access, lease)
+    usable = await grant.wait_until_open(now.session, now.http, vault, access, lease)
     tell("access.opened", vault=vault.name, lease=usable.id, expires=usable.expires.isoformat(timespec="seconds"))
     return usable
 
@@ -36,7 +36,7 @@ async def open_vault_access(vault: Vault, access: Access) -> Lease:
 async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable[[], Awaitable[T]]) -> T:
     """Do the work of a task, and open the vault again when others have closed it meanwhile."""
     now = current()
-    return await vault_access.keep_open(now.session, now.http, vault, access, lease, work)
+    return await grant.keep_open(now.session, now.http, vault, access, lease, work)
 
 
 async def revoke_vault_access(vault: Vault) -> None:
@@ -56,7 +56,7 @@ async def _revoke(vault: Vault) -> list[Lease]:
 async def _revoked(vault: Vault) -> list[Lease]:
     owner = lease_owner()
     with telling_of_a_leak(vault.name, lease_id(owner, vault.id)):
-        leases = await vault_access.close_access(current().session, vault, owner)
+        leases = await grant.close_access(current().session, vault, owner)
     get_run_logger().info(
         "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in leases) or "none was held"
     )
@@ -74,7 +74,7 @@ async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[st
             log.info("Nothing is deployed yet: there is no vault to sweep")
             return []
         with telling_of_a_leak(vault.name, cluster=group):
-            swept = await revocation.sweep(session, vault.id, everything=everything)
+            swept = await revoke.sweep(session, vault.id, everything=everything)
     now = datetime.now(UTC)
     if expired := [lease.id for lease in swept.ended if lease.expired(now)]:
         tell("access.leaked", cluster=group, vault=vault.name, leases=expired)

@@ -23,22 +23,22 @@ from unittest.mock import patch
 import httpcore  # noqa: F401  # httpx's own import of it is late: once for all processes
 import httpx
 
+from pratique.access.grant import close_access, keep_open, open_access, temporary_vault_access, wait_until_open
+from pratique.access.revoke import sweep
 from pratique.azure import vault as vaults
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.certificate.bundle import read_certificate
 from pratique.config import Access
 from pratique.errors import PratiqueError
-from pratique.revocation import sweep
-from pratique.vault_access import close_access, keep_open, open_access, temporary_vault_access, wait_until_open
 
 CERTIFICATE = "ingress"
 SUBJECT = "*.aks-ingress.contoso.com"
 #: Pauses that Azure needs and the local one does not, and how long a lost answer is waited for, in seconds.
 PAUSES = {
-    "pratique.vault_access.PROBE_SECONDS": 0.05,
+    "pratique.access.grant.PROBE_SECONDS": 0.05,
     "pratique.azure.firewall.SETTLE_SECONDS": 0.05,
-    "pratique.revocation.PAUSES": (0.0, 0.05, 0.1, 0.2, 0.2),
+    "pratique.access.revoke.PAUSES": (0.0, 0.05, 0.1, 0.2, 0.2),
     "pratique.azure.session.READ_SECONDS": 2.0,
 }
 _SECONDS = 120

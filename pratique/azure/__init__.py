@@ -1,0 +1,1 @@
+"""Adapters over the official SDKs; none of their errors leaves this folder."""

@@ -1,0 +1,1 @@
+"""The ingress certificate: read, checked, stored, renewed."""

@@ -1,0 +1,1 @@
+"""The scan gate: policy, decision, waiting, approval. Pure."""

@@ -40,7 +40,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that Azure needs and the local one does not."""
-    monkeypatch.setattr("pratique.vault_access.PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("pratique.access.grant.PROBE_SECONDS", 0.1)
     monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
 
 

@@ -100,7 +100,7 @@ def test_check(world: MakeWorld) -> None:
 
 def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every lease is told with what became of it; exit code 1 when one could not be ended, with the commands."""
-    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0,) * 5)
+    monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0,) * 5)
     cluster = world()
     config = cluster.written()
     assert CliRunner().invoke(app, ["sweep", config]).output == "0 found, 0 ended, 0 left\n"

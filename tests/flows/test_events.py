@@ -126,7 +126,7 @@ async def test_access_that_cannot_be_revoked(
     world: MakeWorld, told: Told, monkeypatch: pytest.MonkeyPatch, revokes: str
 ) -> None:
     """Whoever fails to take access back tells so, with what finishes it by hand; nobody tells that it was revoked."""
-    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0, 0.0))
     cluster = world()
     faults = cluster.sandbox.azure.faults
     faults.add(kind="status", status=409, method="DELETE", path="*/roleAssignments/*", times=None)

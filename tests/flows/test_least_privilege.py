@@ -166,7 +166,7 @@ async def test_without_it_something_fails(
     pipeline: Pipeline, role: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Take one action away, and a flow or the check ends with an error that names it."""
-    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0, 0.0))
     pipeline.define(role, action)
     assert SILENT.get(action, action) in await pipeline.fail()
 

@@ -23,8 +23,8 @@ async def session(sandbox: RunningSandbox) -> AsyncIterator[AzureSession]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that Azure needs and the local one does not."""
     monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
-    monkeypatch.setattr("pratique.vault_access.PROBE_SECONDS", 0.01)
-    monkeypatch.setattr("pratique.revocation.PAUSES", (0.0,) * 5)
+    monkeypatch.setattr("pratique.access.grant.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0,) * 5)
 
 
 @pytest.fixture

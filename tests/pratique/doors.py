@@ -12,14 +12,14 @@ import httpx
 from azure.keyvault.certificates import CertificatePolicy
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pratique.access.grant import keep_open, open_access, temporary_vault_access, wait_until_open
+from pratique.access.revoke import sweep
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
 from pratique.errors import NetworkDenied, NotYetEffective, PermissionDenied
 from pratique.lease import Lease, from_tags
-from pratique.revocation import sweep
-from pratique.vault_access import keep_open, open_access, temporary_vault_access, wait_until_open
 from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Scenario, Timings
 from tests.conftest import SPEED, RunningSandbox, StartSandbox

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pratique.access.grant import keep_open, temporary_vault_access, wait_until_open
 from pratique.azure import pim
 from pratique.azure.firewall import erase_leases, record_lease
 from pratique.azure.roles import assignment_id, revoke_role
@@ -20,7 +21,6 @@ from pratique.azure.session import AzureSession
 from pratique.config import Access
 from pratique.errors import AccessNotRevoked, ConfigurationError, NetworkDenied, NotYetEffective, PermissionDenied
 from pratique.lease import Lease
-from pratique.vault_access import keep_open, temporary_vault_access, wait_until_open
 from sandbox.scenario import Client, Identity, Scenario, Timings
 from sandbox.services.authorization.schedules import Schedules
 from sandbox.tenant import CLUSTER_GROUP, group_id
@@ -294,7 +294,7 @@ async def test_cancelled_while_opening(vault: Door, half: str) -> None:
 
 async def test_cancelled_while_opening_hangs(vault: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that never ends is not waited for for ever."""
-    monkeypatch.setattr("pratique.vault_access.FINISH_SECONDS", 0.1)
+    monkeypatch.setattr("pratique.access.grant.FINISH_SECONDS", 0.1)
     before = vault.traces
     held = vault.sandbox.azure.faults.add(kind="timeout", method="PUT", path="*/roleAssignments/*")
     run = asyncio.create_task(_run(vault, asyncio.Event()))

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from pratique.access.grant import close_access
+from pratique.access.revoke import end_leases, sweep
 from pratique.azure.firewall import record_lease
 from pratique.azure.roles import Assignment, assignment_id, grant_role
 from pratique.azure.session import AzureSession
 from pratique.config import Access
 from pratique.errors import AccessNotRevoked
 from pratique.lease import TAG_PREFIX, Lease, lease_id
-from pratique.revocation import end_leases, sweep
-from pratique.vault_access import close_access
 from sandbox.scenario import Identity, Scenario
 from tests.conftest import StartSandbox
 from tests.pratique.azure.vaults import NAME

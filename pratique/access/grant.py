@@ -25,6 +25,7 @@ from typing import TypeVar
 
 import httpx
 
+from pratique.access.revoke import end_leases
 from pratique.azure import firewall as firewalls
 from pratique.azure import pim, roles
 from pratique.azure.directory import egress_address
@@ -34,7 +35,6 @@ from pratique.cancellation import uninterrupted
 from pratique.config import Access
 from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied, PratiqueError
 from pratique.lease import Lease, from_tags, lease_id
-from pratique.revocation import end_leases
 
 T = TypeVar("T")
 
