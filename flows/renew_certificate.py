@@ -6,8 +6,8 @@ from prefect import flow
 
 from flows.hooks import end_leases_of_run
 from pratique.cancellation import uninterrupted
+from pratique.certificate.renewal import Renewal
 from pratique.config import Bootstrap
-from pratique.renewal import Renewal
 from tasks.access import open_vault_access, revoke_vault_access
 from tasks.certificate import check_certificate, renew_stored_certificate
 from tasks.infrastructure import find_cluster_vault

@@ -7,17 +7,17 @@ from typing import Literal, TypeAlias
 
 from prefect import get_run_logger, task
 
-from pratique import renewal
 from pratique.azure import vault as vaults
 from pratique.azure.vault import Vault
 from pratique.cancellation import uninterrupted
 from pratique.certificate import bundle as certificates
+from pratique.certificate import renewal
 from pratique.certificate.bundle import CertificateBundle
+from pratique.certificate.renewal import Renewal
 from pratique.certificate.stored import StoredCertificate
 from pratique.config import Access, Certificate
 from pratique.errors import CertificateRejected
 from pratique.lease import Lease
-from pratique.renewal import Renewal
 from tasks.access import open_vault_access, revoke_vault_access, with_access
 from tasks.events import tell
 from tasks.policies import ALWAYS, FINISHED

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from pratique.certificate.bundle import CertificateBundle, read_certificate
+from pratique.certificate.renewal import Decision, decide
 from pratique.certificate.stored import StoredCertificate
 from pratique.errors import CertificateRejected
-from pratique.renewal import Decision, decide
 from tests.pratique.certificate.issuing import NAME, NOW, issue
 
 
