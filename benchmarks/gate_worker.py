@@ -23,12 +23,12 @@ from pratique.azure.registries import Registry, get_registry, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import SystemClock
 from pratique.config import Gate
+from pratique.evidence.candidates import candidates
+from pratique.evidence.setup import set_up
 from pratique.gate.assess import GateReport, Pace, assess
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved, quarantine, resolve
-from pratique.sources.candidates import candidates
-from pratique.sources.setup import set_up
 
 IMPORTS_AT_ONCE = 50
 

@@ -23,6 +23,7 @@ from pratique.azure.registries import Registry, Upstream, get_registry, import_i
 from pratique.azure.session import AzureSession
 from pratique.config import Gate
 from pratique.config.scanning import Scanning
+from pratique.evidence.setup import GateSetup, set_up
 from pratique.gitops.checkout import Author, Repository
 from pratique.images import ImageReference
 from pratique.live.following import follow
@@ -34,7 +35,6 @@ from pratique.records import findings
 from pratique.records.branch import RecordsBranch
 from pratique.records.findings import Cases
 from pratique.records.promotions import PromotionRecord
-from pratique.sources.setup import GateSetup, set_up
 
 
 async def fill(session: AzureSession, registry: Registry, references: Collection[str]) -> None:

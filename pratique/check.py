@@ -19,15 +19,15 @@ from pratique.certificate.bundle import read_certificate
 from pratique.cluster.infrastructure import find_registry, find_vault, read_network
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
+from pratique.evidence.setup import READ_FINDINGS
+from pratique.evidence.signatures.trust import TrustStore
 from pratique.gate.exceptions import Exceptions
 from pratique.gitops import delivery
 from pratique.gitops.checkout import checkout
 from pratique.images import ImageReference
-from pratique.notary.trust import TrustStore
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.secret import SecretKind, SecretSource, text_of
-from pratique.sources.setup import READ_FINDINGS
 
 #: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6); infra/pipeline-role.json has more.
 CLUSTER_ACTIONS = (

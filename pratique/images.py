@@ -124,3 +124,17 @@ class LiveImage:
 
     tag: str
     digest: str
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """Names bytes by their digest (OCI image-spec v1.1, "OCI Content Descriptors").
+
+    :ivar media_type: of the bytes
+    :ivar digest: ``sha256:`` and 64 hexadecimal digits
+    :ivar size: of the bytes
+    """
+
+    media_type: str
+    digest: str
+    size: int

@@ -25,6 +25,8 @@ from pratique.cluster.infrastructure import Infrastructure, forecast, standing
 from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
 from pratique.config import Bootstrap, Release
 from pratique.errors import NotFound
+from pratique.evidence.candidates import candidates
+from pratique.evidence.setup import GateSetup
 from pratique.gate.assess import Pace, glance
 from pratique.gitops.checkout import Author, Repository, checkout
 from pratique.gitops.delivery import own_branch
@@ -35,8 +37,6 @@ from pratique.images import ImageReference, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.promotion import Moved, Unresolved, Unseen, digest_at, resolve
-from pratique.sources.candidates import candidates
-from pratique.sources.setup import GateSetup
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."

@@ -21,6 +21,7 @@ from pratique.azure.registries import RegistryCredentials, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
+from pratique.evidence.setup import GateSetup, set_up
 from pratique.gitops import delivery
 from pratique.gitops.checkout import Author, Repository
 from pratique.oci.auth import Login
@@ -28,7 +29,6 @@ from pratique.oci.client import OciClient
 from pratique.promotion import Moved
 from pratique.records.branch import RecordsBranch
 from pratique.secret import text_of
-from pratique.sources.setup import GateSetup, set_up
 from tasks.secrets import read_secret
 
 T = TypeVar("T")

@@ -23,9 +23,8 @@ from typing import Any
 import httpx
 
 from pratique.errors import DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
-from pratique.images import DIGEST_PATTERN, ImageReference, PlatformManifest, ResolvedImage
+from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.auth import Authenticator, Login
-from pratique.oci.descriptor import Descriptor
 from pratique.oci.media_types import ACCEPT, IMAGE_CONFIGS, INDEXES, MANIFESTS, OCI_INDEX, platform_name, runnable
 from pratique.oci.transport import LARGEST_MANIFEST, Request, Transport, base_url
 

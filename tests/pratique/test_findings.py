@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pratique.findings import Finding, Fix, Severity, merged, worst_first
-from tests.pratique.readers.mutations import JSON
+from tests.pratique.evidence.parsers.mutations import JSON
 
 RATED = [Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL]
 FINDINGS = st.lists(

@@ -19,14 +19,14 @@ from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.clock import SystemClock
 from pratique.config import Gate
+from pratique.evidence.candidates import candidates
+from pratique.evidence.setup import GateSetup, set_up
 from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Judgement, State
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of
 from pratique.promotion import Unresolved, quarantine, resolve
-from pratique.sources.candidates import candidates
-from pratique.sources.setup import GateSetup, set_up
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import Scan
 from sandbox.services.acr.imports import ImportRequest, Source, copy, read_source

@@ -14,24 +14,24 @@ import pytest
 from starlette.responses import Response
 
 from pratique.errors import GateBlocked
+from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
 from pratique.gate.assess import Candidate, GateReport
 from pratique.gate.decision import Rules, State, Wait, decide
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.report import markdown, record, require_passed, rows
-from pratique.oci.findings_artifact import LARGEST_STATEMENT
 from sandbox.scenario import PublicImage, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage
 from sandbox.services.defender.notation import Signer
 from sandbox.services.defender.reports import Row
 from sandbox.services.resourcegraph import quota, routes
+from tests.pratique.evidence.conftest import Scanned
+from tests.pratique.evidence.rows import spoil
 from tests.pratique.gate.conftest import Open
 from tests.pratique.gate.kit import AMD64, CRITICAL, HIGH, NGINX, NOW, acceptance, artifact, many
 from tests.pratique.gate.kit import rows as told_in_rows
 from tests.pratique.gate.quarantine import PLATFORMS, Hurried, Quarantine, only, written
-from tests.pratique.sources.conftest import Scanned
-from tests.pratique.sources.rows import spoil
 from tests.sandbox.defending import NAME, OPENSSL
 from tests.sandbox.registries import content
 

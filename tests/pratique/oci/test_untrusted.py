@@ -15,10 +15,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pratique import errors
+from pratique.evidence.findings_artifact import IN_TOTO, Unusable, fetch_findings
 from pratique.images import ImageReference
 from pratique.oci.auth import Authenticator, Challenge, Login
 from pratique.oci.client import MOST_PAGES, OciClient
-from pratique.oci.findings_artifact import IN_TOTO, Unusable, fetch_findings
 from pratique.oci.media_types import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from pratique.oci.pushing import SmallImage, push
 from pratique.oci.transport import LARGEST_MANIFEST

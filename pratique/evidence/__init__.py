@@ -1,0 +1,1 @@
+"""What others say about an image: Defender, attestations, scanners."""

@@ -1,0 +1,201 @@
+"""Defender's findings as they hang on an image: in-toto statements, and the signatures on them.
+
+Nothing is believed here: :mod:`pratique.notary` verifies, :mod:`pratique.readers` reads.
+
+Anybody who may push can hang something on an image. So one artifact that cannot be read hides no other, and there are
+bounds on what is read. They cut in one direction only: newest first, and behind an artifact that is cut all older ones
+are cut too. A flood can take proof away; it cannot make an old statement look like the latest.
+
+Facts: Defender for Containers, gated deployment; in-toto attestation, predicate ``vulns`` v0.2; Notary Project
+signature specification, "OCI Signatures".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pratique.errors import DigestMismatch, NotFound, OperationFailed, UnreadableAnswer
+from pratique.evidence.signatures.envelope import ARTIFACT_TYPE as SIGNATURE
+from pratique.evidence.signatures.envelope import LARGEST as LARGEST_ENVELOPE
+from pratique.evidence.signatures.verify import ENVELOPE_TYPES
+from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference
+from pratique.oci.client import OciClient, Referrer
+
+IN_TOTO = "application/vnd.in-toto+json"
+PREDICATE_ANNOTATION = "in-toto.io/predicate-type"
+CREATED_ANNOTATION = "org.opencontainers.image.created"
+VULNERABILITIES = "https://in-toto.io/attestation/vulns/v0.2"
+
+MOST_ARTIFACTS = 200  # read of one image; Defender adds one a day
+MOST_SIGNATURES = 16  # read of one artifact
+LARGEST_STATEMENT = 8 * 1024 * 1024  # bytes
+LARGEST_TOTAL = 64 * 1024 * 1024  # bytes of one image's statements and signatures, beyond which no more are begun
+
+_AT_ONCE = 8
+_UNUSABLE = (UnreadableAnswer, DigestMismatch, NotFound, OperationFailed)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class SignatureEnvelope:
+    """A signature as it was found.
+
+    :ivar media_type: one of :data:`pratique.evidence.signatures.verify.ENVELOPE_TYPES`
+    """
+
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class SignedStatement:
+    """A findings artifact.
+
+    :ivar statement: the in-toto statement's bytes
+    :ivar artifact: descriptor of the artifact's manifest: what the signatures sign
+    :ivar signatures: unverified
+    """
+
+    statement: bytes
+    artifact: Descriptor
+    signatures: tuple[SignatureEnvelope, ...]
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An artifact, or the signature of one, that was left out.
+
+    :ivar digest: of its manifest; where several were left out, of the newest
+    """
+
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Layer:
+    media_type: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class _Artifact:
+    """What became of one.
+
+    :ivar cut: a bound was met, so nothing older may be shown
+    """
+
+    found: tuple[SignedStatement | Unusable, ...]
+    cut: bool = False
+
+    @property
+    def size(self) -> int:
+        signed = [one for one in self.found if isinstance(one, SignedStatement)]
+        return sum(len(one.statement) + sum(len(by.content) for by in one.signatures) for one in signed)
+
+
+async def fetch_findings(client: OciClient, reference: ImageReference) -> list[SignedStatement | Unusable]:
+    """The findings artifacts of an image, newest first by their own account, and what of them cannot be used.
+
+    :param reference: with the digest that was assessed; artifacts are per repository
+    :raises NotFound: the image itself is not there
+    :raises NetworkDenied: the registry cannot be seen from here
+    :raises UnreadableAnswer: the list of artifacts cannot be read
+    :raises TransientError: trying again may help
+    """
+    listed = await client.referrers(reference, IN_TOTO)
+    artifacts = _newest_first([one for one in listed if one.annotations.get(PREDICATE_ANNOTATION) == VULNERABILITIES])
+    if not artifacts and await client.head(reference) is None:
+        raise NotFound("read the findings artifacts", str(reference), "There is no such image.", "Import it again.")
+    found: list[SignedStatement | Unusable] = []
+    done = size = 0
+    while done < len(artifacts):
+        batch = artifacts[done : min(done + _AT_ONCE, MOST_ARTIFACTS)]
+        for artifact in await asyncio.gather(*(_fetch(client, reference, one.descriptor.digest) for one in batch)):
+            found += artifact.found
+            done, size = done + 1, size + artifact.size
+            if artifact.cut or size > LARGEST_TOTAL or done == MOST_ARTIFACTS:
+                return [*found, *_left_out(artifacts[done:])]
+    return found
+
+
+def _newest_first(referrers: Sequence[Referrer]) -> list[Referrer]:
+    """By the annotation, which a signature of the artifact covers; those without a readable one come last."""
+    return sorted(referrers, key=_created, reverse=True)
+
+
+def _created(referrer: Referrer) -> datetime:
+    try:
+        moment = datetime.fromisoformat(referrer.annotations.get(CREATED_ANNOTATION, ""))
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return _LONG_AGO
+
+
+def _left_out(rest: Sequence[Referrer]) -> list[Unusable]:
+    if not rest:
+        return []
+    return [Unusable(rest[0].descriptor.digest, f"It and {len(rest) - 1} older findings artifacts are left unread.")]
+
+
+async def _fetch(client: OciClient, reference: ImageReference, digest: str) -> _Artifact:
+    try:
+        place = _at(reference, digest)
+        manifest = await client.manifest(place)
+        subject = manifest.document.get("subject")
+        if not isinstance(subject, dict) or subject.get("digest") != reference.digest:
+            raise _unreadable(place, "It is about another image than the one that it hangs on.")
+        layer = _only_layer(manifest.document, place, {IN_TOTO})
+    except _UNUSABLE as error:
+        return _Artifact((Unusable(digest, error.observed),))
+    if layer.size > LARGEST_STATEMENT:
+        return _Artifact((Unusable(digest, f"It is larger than {LARGEST_STATEMENT} bytes."),), cut=True)
+    try:
+        signed_by = await client.referrers(place, SIGNATURE)
+    except _UNUSABLE as error:
+        return _Artifact((Unusable(digest, f"Its signatures cannot be listed. {error.observed}"),), cut=True)
+    if len(signed_by) > MOST_SIGNATURES:
+        return _Artifact((Unusable(digest, f"It has more than {MOST_SIGNATURES} signatures."),), cut=True)
+    try:
+        statement = await client.blob(place, layer.digest, largest=LARGEST_STATEMENT)
+    except _UNUSABLE as error:
+        return _Artifact((Unusable(digest, error.observed),))
+    signatures = [await _signature(client, reference, one.descriptor.digest) for one in signed_by]
+    usable = tuple(one for one in signatures if isinstance(one, SignatureEnvelope))
+    signed = SignedStatement(statement, manifest.descriptor, usable)
+    return _Artifact((signed, *(one for one in signatures if isinstance(one, Unusable))))
+
+
+async def _signature(client: OciClient, reference: ImageReference, digest: str) -> SignatureEnvelope | Unusable:
+    try:
+        place = _at(reference, digest)
+        layer = _only_layer((await client.manifest(place)).document, place, ENVELOPE_TYPES)
+        content = await client.blob(place, layer.digest, largest=LARGEST_ENVELOPE)
+        return SignatureEnvelope(layer.media_type, content)
+    except _UNUSABLE as error:
+        return Unusable(digest, f"As a signature it cannot be read. {error.observed}")
+
+
+def _at(reference: ImageReference, digest: str) -> ImageReference:
+    """A place to ask for; a digest that is none could lead to another one."""
+    if not re.fullmatch(DIGEST_PATTERN, digest):
+        raise _unreadable(reference, "It goes by something that is no SHA-256 digest.")
+    return reference.at(digest)
+
+
+def _only_layer(document: Mapping[str, Any], place: ImageReference, media_types: Collection[str]) -> _Layer:
+    match document.get("layers"):
+        case [{"mediaType": str() as media_type, "digest": str() as digest, "size": int() as size}]:
+            if media_type in media_types and re.fullmatch(DIGEST_PATTERN, digest):
+                return _Layer(media_type, digest, size)
+    raise _unreadable(place, f"It should have one layer of the type {' or '.join(sorted(media_types))}.")
+
+
+def _unreadable(reference: ImageReference, observed: str) -> UnreadableAnswer:
+    return UnreadableAnswer("read the findings artifact", str(reference), observed, "Wait for Defender's next scan.")

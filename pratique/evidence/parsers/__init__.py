@@ -1,0 +1,1 @@
+"""The formats in which findings arrive. Pure: bytes in, observations out."""

@@ -1,0 +1,124 @@
+"""Sets a gate up: which sources can be asked, by which rules, and what to know before waiting for hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pratique.azure.defender import DefenderPlan, read_plan
+from pratique.azure.permissions import require_actions
+from pratique.azure.session import AzureSession
+from pratique.clock import Clock
+from pratique.config import Gate
+from pratique.errors import GateBlocked, PermissionDenied
+from pratique.evidence.attestations import AttachedStatements
+from pratique.evidence.resource_graph import ResourceGraph
+from pratique.evidence.scanners import CommandScanner
+from pratique.evidence.signatures.trust import TrustStore
+from pratique.gate.decision import Rules
+from pratique.gate.evidence import EvidenceSource
+from pratique.gate.exceptions import Exceptions
+from pratique.gate.holds import NO_HOLDS, Holds
+from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
+from pratique.gate.watch import Watch
+from pratique.gitops.command import standing
+from pratique.oci.client import OciClient
+
+#: Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.
+READ_FINDINGS = "Microsoft.Security/assessments/read"
+_ENABLE = "Defender for Cloud > Environment settings > the subscription > Containers"
+
+
+@dataclass(frozen=True)
+class GateSetup:
+    """A gate that is ready to judge.
+
+    :ivar warnings: sentences for the log
+    """
+
+    rules: Rules
+    watch: Watch
+    warnings: tuple[str, ...]
+
+
+async def set_up(
+    gate: Gate,
+    session: AzureSession,
+    client: OciClient,
+    *,
+    group: str,
+    clock: Clock | None = None,
+    holds: Holds = NO_HOLDS,
+) -> GateSetup:
+    """Read the exceptions, the trusted roots and Defender's plan.
+
+    :param group: the registry's resource group
+    :param holds: digests that are refused whatever the sources say
+    :raises PermissionDenied: when this identity may not read findings: Resource Graph would leave them out in silence
+    :raises ConfigurationError: when a file that the configuration names is missing or wrong
+    :raises GateBlocked: when Defender is off, and the policy does not say to go on without it
+    """
+    now = clock.now() if clock else datetime.now(UTC)
+    exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
+    plan = await _plan(session)
+    rules = Rules(gate.policy, gate.platforms, gate.sources, exceptions, await _provenance(gate), holds)
+    if plan is not None and not plan.registry_assessment:
+        rules = _without_defender(rules, session)
+    if rules.asked & {*gate.resource_graph}:
+        await require_actions(session, group, [READ_FINDINGS])
+    broad, narrow = _sources(gate, rules.asked, session, client)
+    return GateSetup(rules, Watch(broad, narrow, clock), tuple(_warnings(gate, rules, plan, now)))
+
+
+def _sources(
+    gate: Gate, asked: frozenset[str], session: AzureSession, client: OciClient
+) -> tuple[list[EvidenceSource], list[EvidenceSource]]:
+    tables = [generation for generation in gate.resource_graph if generation in asked]
+    trusted: dict[str, TrustStore | None] = {
+        one.name: TrustStore.load(list(one.trust_store)) for one in gate.attestations
+    }
+    if FINDINGS_ARTIFACT in asked:
+        unsafe = gate.unsafe_accept_unsigned_artifacts
+        trusted[FINDINGS_ARTIFACT] = None if unsafe else TrustStore.load(list(gate.trust_store))
+    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted)] if trusted else []
+    narrow += [CommandScanner(scanner, client.docker_login) for scanner in gate.scanners]
+    return ([ResourceGraph(session, tables)] if tables else []), narrow
+
+
+def _without_defender(rules: Rules, session: AzureSession) -> Rules:
+    """What the policy says when nobody scans."""
+    if rules.policy.defender_off == "fail":
+        raise GateBlocked(
+            "find Defender for Containers",
+            f"subscription {session.subscription_id}",
+            "Its plan, or the extension that scans registries, is off: no image would ever be assessed.",
+            f"Enable it ({_ENABLE}), or say 'defender_off: skip' in the policy to go by other sources, or by none.",
+        )
+    return rules.by_others(rules.asked - DEFENDER)
+
+
+async def _plan(session: AzureSession) -> DefenderPlan | None:
+    """``None`` when this identity may not read it: then only the evidence itself can tell."""
+    try:
+        return await read_plan(session)
+    except PermissionDenied:
+        return None
+
+
+async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:
+    return tuple([(str(path), await standing(path)) for path in (*gate.exceptions, *gate.vex)])
+
+
+def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime) -> Iterator[str]:
+    if plan is None:
+        yield "Whether Defender for Containers is on cannot be read; without it the gate waits in vain"
+    elif not plan.registry_assessment:
+        how = f"the gate goes by {', '.join(sorted(rules.asked))}" if rules.asked else "IMAGES PASS UNSCANNED"
+        yield f"Defender is OFF and the policy says to skip it: {how}"
+    elif not plan.findings_artifact:
+        yield f"Defender's extension 'security findings' is off: nothing will prove a clean scan. Enable it: {_ENABLE}"
+    if gate.unsafe_accept_unsigned_artifacts:
+        yield "UNSAFE: unsigned findings artifacts are believed; anybody who may push can forge one"
+    yield from (f"{path}: {standing}" for path, standing in rules.provenance if not standing.startswith("commit "))
+    yield from rules.exceptions.notices(now)

@@ -1,0 +1,97 @@
+"""The COSE envelope: a tagged COSE_Sign1.
+
+CBOR can say one thing in several ways, and two readers of a map with a label given twice could disagree on its value.
+So only what re-encodes to the very same bytes is read: definite and shortest lengths, unique labels, nothing behind.
+
+Source: Notary Project, "COSE Sign1 Signature Envelope"; RFC 9052, sections 3, 4.2 and 4.4; RFC 9360 (x5chain). Hash
+envelopes, whose payload is a hash, are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import cbor2
+
+from pratique.evidence.signatures.envelope import TIMES, Defect, Envelope, certificates
+
+MEDIA_TYPE = "application/cose"
+
+_EPOCH = 1
+_ALGORITHM, _CRITICAL, _CONTENT_TYPE, _X5CHAIN = 1, 2, 3, 33
+_PAYLOAD_HASH_ALGORITHM = 258
+_ALGORITHMS = {-37: "PS256", -38: "PS384", -39: "PS512", -7: "ES256", -35: "ES384", -36: "ES512"}
+_DEEPEST = 8
+
+
+class _Tags(dict[int, Callable[[Any, bool], Any]]):
+    """Leaves tagged values as they are: CBOR's tags reach from dates to regular expressions, and none is wanted."""
+
+    def __missing__(self, tag: int) -> Callable[[Any, bool], Any]:
+        return lambda value, _: cbor2.CBORTag(tag, value)
+
+
+def read(content: bytes) -> Envelope:
+    """The envelope's parts, unverified.
+
+    :raises Defect: when it is no COSE_Sign1 of that form, or a ``ValueError`` of a certificate
+    """
+    protected, unprotected, payload, signature = _sign1(_decoded(content))
+    header = _labelled(_decoded(protected))
+    if not header.keys().isdisjoint(_labelled(unprotected)):
+        raise Defect("A header is given as protected and as unprotected.")
+    if _PAYLOAD_HASH_ALGORITHM in header:
+        raise Defect("The payload is a hash of what was signed.")
+    return Envelope(
+        algorithm=_algorithm(header.get(_ALGORITHM)),
+        content_type=header.get(_CONTENT_TYPE),
+        critical=header.get(_CRITICAL),
+        headers={
+            name: _time(value) if name in TIMES else value for name, value in header.items() if isinstance(name, str)
+        },
+        payload=payload,
+        signed=cbor2.dumps(["Signature1", protected, b"", payload]),
+        signature=signature,
+        chain=certificates(unprotected.get(_X5CHAIN)),
+    )
+
+
+def _sign1(message: object) -> tuple[bytes, dict[object, object], bytes, bytes]:
+    match message:
+        case cbor2.CBORTag(
+            tag=18, value=[bytes() as protected, dict() as unprotected, bytes() as payload, bytes() as signature]
+        ):
+            return protected, unprotected, payload, signature
+    raise Defect("The envelope is not a tagged COSE_Sign1 with its payload.")
+
+
+def _decoded(content: bytes) -> object:
+    try:
+        value = cbor2.loads(content, max_depth=_DEEPEST, semantic_decoders=_Tags())
+        if cbor2.dumps(value) == content:
+            return value
+    except cbor2.CBORError as error:
+        raise Defect(f"A part of the envelope is not CBOR: {error}.") from None
+    raise Defect("A part of the envelope is not in CBOR's preferred form, gives a label twice, or has bytes behind it.")
+
+
+def _labelled(header: object) -> dict[int | str, object]:
+    """A map whose labels are integers or texts, and not what Python takes for equal to them."""
+    if not isinstance(header, dict) or not all(type(label) in (int, str) for label in header):
+        raise Defect("A header is not a map of labels.")
+    return header
+
+
+def _algorithm(identifier: object) -> str:
+    if type(identifier) is not int or identifier not in _ALGORITHMS:
+        raise Defect(f"The algorithm {identifier!r} is none of the specification's.")
+    return _ALGORITHMS[identifier]
+
+
+def _time(value: object) -> datetime:
+    """Seconds since the epoch, tagged as such; without fractions, which the specification advises against."""
+    if not isinstance(value, cbor2.CBORTag) or value.tag != _EPOCH or type(value.value) is not int:
+        raise Defect("The signing time, or the expiry, is no tagged number of seconds.")
+    return datetime.fromtimestamp(value.value, UTC)

@@ -1,0 +1,57 @@
+"""The JWS envelope: a flattened JSON Web Signature.
+
+Source: Notary Project, "JWS Signature Envelope"; RFC 7515.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+
+from pratique.evidence.signatures.envelope import TIMES, Defect, Envelope, certificates
+from pratique.evidence.signatures.strict_json import json_object
+
+MEDIA_TYPE = "application/jose+json"
+
+_MEMBERS = {"payload", "protected", "header", "signature"}
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read(content: bytes) -> Envelope:
+    """The envelope's parts, unverified.
+
+    :raises Defect: when it is no JWS of that form, or something that :mod:`json` or :mod:`base64` raise
+    """
+    parts = json_object(content)
+    if set(parts) != _MEMBERS or not isinstance(parts["header"], dict):
+        raise Defect("The envelope is not a flattened JWS with an unprotected header.")
+    header = json_object(_base64url(parts["protected"]))
+    chain = parts["header"].get("x5c")
+    return Envelope(
+        algorithm=header.get("alg"),
+        content_type=header.get("cty"),
+        critical=header.get("crit"),
+        headers={name: _time(value) if name in TIMES else value for name, value in header.items()},
+        payload=_base64url(parts["payload"]),
+        signed=f"{parts['protected']}.{parts['payload']}".encode(),
+        signature=_base64url(parts["signature"]),
+        chain=certificates([base64.b64decode(text, validate=True) for text in chain] if chain else None),
+    )
+
+
+def _base64url(text: object) -> bytes:
+    """RFC 7515's Base64url: no padding, nothing outside the alphabet."""
+    if not isinstance(text, str) or not _BASE64URL.fullmatch(text):
+        raise Defect("A part of the envelope is not Base64url.")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _time(text: object) -> datetime:
+    """RFC 3339's date-time."""
+    if not isinstance(text, str):
+        raise Defect("The signing time, or the expiry, is no text.")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise Defect(f"The time {text!r} has no offset.")
+    return moment.astimezone(UTC)

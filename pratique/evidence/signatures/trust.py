@@ -1,0 +1,128 @@
+"""Whom to trust: the store of trusted certificates, and what a chain of certificates has to be like.
+
+Source: Notary Project signature specification, "Certificate Requirements". Extensions other than those that it names
+are not looked at, as it demands. Revocation is not checked: take a root out of the trust store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from pratique.errors import ConfigurationError
+from pratique.evidence.signatures.envelope import Defect
+
+_FORBIDDEN_PURPOSES = frozenset(
+    {
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        ExtendedKeyUsageOID.TIME_STAMPING,
+    }
+)
+_LONGEST_NAME = 200  # characters of a stranger's name that are repeated
+
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True)
+class TrustStore:
+    """Certificates one of which must be in a signature's chain."""
+
+    anchors: tuple[x509.Certificate, ...]
+
+    @classmethod
+    def load(cls, paths: Iterable[Path]) -> TrustStore:
+        """Read PEM files, each with one certificate or more.
+
+        :raises ConfigurationError: when a file cannot be read, or there is no certificate at all
+        """
+        anchors: list[x509.Certificate] = []
+        for path in paths:
+            try:
+                anchors += x509.load_pem_x509_certificates(path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise ConfigurationError(
+                    "read the trusted certificates", str(path), f"{error}.", "Name a PEM file of CA certificates."
+                ) from error
+        if not anchors:
+            raise ConfigurationError(
+                "read the trusted certificates",
+                "trust store",
+                "It is empty, so no signature could ever be trusted.",
+                "Name the PEM file of the root that signs the findings artifacts.",
+            )
+        return cls(tuple(anchors))
+
+
+def check_chain(chain: Sequence[x509.Certificate], trust: TrustStore, moments: Sequence[datetime]) -> None:
+    """Check that a chain leads from the signing certificate to a self-signed root, in order, and through an anchor.
+
+    :param moments: times at all of which all certificates must be valid
+    :raises Defect: when it does not, or ``InvalidSignature`` when a certificate's issuer did not sign it
+    """
+    for certificate, issuer in zip(chain, (*chain[1:], chain[-1]), strict=True):
+        subject = _name(certificate)
+        certificate.verify_directly_issued_by(issuer)
+        if not isinstance(certificate.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+            raise Defect(f"The certificate {subject} is signed with a weak hash.")
+        if not all(certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc for at in moments):
+            raise Defect(f"The certificate {subject} was not valid when it signed, or is not valid now.")
+    _check_leaf(chain[0])
+    for below, authority in enumerate(chain[1:]):
+        _check_authority(authority, below)
+    if not any(certificate in trust.anchors for certificate in chain):
+        raise Defect(f"The chain ends in {_name(chain[-1])}, which is not in the trust store.")
+
+
+def _check_leaf(certificate: x509.Certificate) -> None:
+    """Certificate Requirements, "Leaf Certificates"."""
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is None or not usage.critical:
+        raise Defect("The signing certificate has no critical key usage.")
+    bits = usage.value
+    other = bits.key_encipherment or bits.data_encipherment or bits.key_agreement or bits.key_cert_sign or bits.crl_sign
+    if not bits.digital_signature or other:
+        raise Defect("The signing certificate's key usage is not that of a signer.")
+    constraints = _extension(certificate, x509.BasicConstraints)
+    if constraints is not None and constraints.value.ca:
+        raise Defect("The signing certificate is a certificate authority's.")
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    if purposes is not None and not _FORBIDDEN_PURPOSES.isdisjoint(purposes.value):
+        raise Defect("The signing certificate is for purposes other than signing.")
+
+
+def _check_authority(certificate: x509.Certificate, below: int) -> None:
+    """Certificate Requirements, "Root and Intermediate CA Certificates".
+
+    :param below: how many other authorities lie between this one and the signing certificate
+    """
+    subject = _name(certificate)
+    constraints = _extension(certificate, x509.BasicConstraints)
+    if constraints is None or not constraints.critical or not constraints.value.ca:
+        raise Defect(f"The certificate {subject} is not a certificate authority's.")
+    if constraints.value.path_length is not None and constraints.value.path_length < below:
+        raise Defect(f"The chain below {subject} is longer than it permits.")
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is None or not usage.critical or not usage.value.key_cert_sign:
+        raise Defect(f"The certificate {subject} may not issue certificates.")
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind)
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """Its subject for a message, where nothing that a stranger wrote into it can do harm."""
+    return repr(certificate.subject.rfc4514_string()[:_LONGEST_NAME])

@@ -1,0 +1,175 @@
+"""Who signed an artifact.
+
+A registry holds the signature of an artifact as a referrer of it, with one layer: the envelope, read here::
+
+    trust = TrustStore.load([Path("defender-root.pem")])
+    artifact = Descriptor(media_type, digest, size)
+    signer = verify(envelope, media_type="application/jose+json", artifact=artifact, trust=trust)
+
+The steps are those of the Notary Project's signature specification. Played is the scheme ``notary.x509``; the
+certificates must be valid at the signing time and now, because timestamp countersignatures are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from pratique.errors import SignatureRejected
+from pratique.evidence.signatures import cose, jws
+from pratique.evidence.signatures.envelope import (
+    EXPIRY,
+    LARGEST,
+    PAYLOAD_TYPE,
+    PREFIX,
+    SCHEME,
+    SIGNING_TIME,
+    Defect,
+    Envelope,
+)
+from pratique.evidence.signatures.strict_json import json_object
+from pratique.evidence.signatures.trust import TrustStore, check_chain
+from pratique.images import Descriptor
+
+_READERS: Mapping[str, Callable[[bytes], Envelope]] = {jws.MEDIA_TYPE: jws.read, cose.MEDIA_TYPE: cose.read}
+ENVELOPE_TYPES = frozenset(_READERS)
+
+_CRITICAL = frozenset({SCHEME, EXPIRY})
+_HASHES: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    "256": hashes.SHA256(),
+    "384": hashes.SHA384(),
+    "512": hashes.SHA512(),
+}
+_RSA_ALGORITHMS = {2048: "PS256", 3072: "PS384", 4096: "PS512"}
+_CURVE_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    OSError,
+    RecursionError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+_LONGEST = 400  # characters of an observation, which repeats what strangers wrote
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signed.
+
+    :ivar subject: of the signing certificate, as RFC 4514 writes it
+    :ivar thumbprint: SHA-256 of the signing certificate, in hexadecimal
+    :ivar signed_at: by the signer's own clock
+    """
+
+    subject: str
+    thumbprint: str
+    signed_at: datetime
+
+
+def verify(
+    envelope: bytes, *, media_type: str, artifact: Descriptor, trust: TrustStore, at: datetime | None = None
+) -> Signer:
+    """Check that somebody trusted signed exactly this artifact.
+
+    :param envelope: the bytes of the signature's layer
+    :param media_type: of that layer
+    :param artifact: what should have been signed
+    :param at: the time of the check, by default the present
+    :raises SignatureRejected: when anything at all is amiss
+    """
+    try:
+        return _verify(envelope, media_type, artifact, trust, at or datetime.now(UTC))
+    except InvalidSignature:
+        observed = "A signature in it, or in its certificate chain, does not match its key."
+    except Defect as defect:
+        observed = str(defect)
+    except _UNREADABLE as error:
+        observed = f"It cannot be read: {error}."
+    raise SignatureRejected(
+        "verify the signature",
+        artifact.digest,
+        observed[:_LONGEST],
+        "Treat the artifact as unsigned. If its signer is right, check the configured trust store.",
+    )
+
+
+def _verify(content: bytes, media_type: str, artifact: Descriptor, trust: TrustStore, at: datetime) -> Signer:
+    if media_type not in _READERS:
+        raise Defect(f"Envelopes of the type {media_type!r} are not read.")
+    if len(content) > LARGEST:
+        raise Defect(f"The envelope is larger than {LARGEST} bytes.")
+    envelope = _READERS[media_type](content)
+    signed_at = _check_headers(envelope, at)
+    signing = envelope.chain[0]
+    check_chain(envelope.chain, trust, (signed_at, at))
+    _check_signature(signing, envelope)
+    _check_payload(json_object(envelope.payload), artifact)
+    return Signer(signing.subject.rfc4514_string(), signing.fingerprint(hashes.SHA256()).hex(), signed_at)
+
+
+def _check_headers(envelope: Envelope, at: datetime) -> datetime:
+    """The signing time, once every protected header that matters is known to be understood."""
+    critical, headers = envelope.critical, envelope.headers
+    if not isinstance(critical, list) or not critical or not all(type(name) in (int, str) for name in critical):
+        raise Defect("The list of critical headers is missing, or names what is no header.")
+    if len(set(critical)) != len(critical):
+        raise Defect("The list of critical headers names one twice.")
+    if unknown := [name for name in critical if name not in _CRITICAL or name not in headers]:
+        raise Defect(f"Critical headers are not understood: {unknown}.")
+    known = _CRITICAL | {SIGNING_TIME}
+    if unknown := [name for name in headers if name.startswith(PREFIX) and name not in known]:
+        raise Defect(f"Notary Project headers are not understood: {unknown}.")
+    if SCHEME not in critical or headers[SCHEME] != "notary.x509":
+        raise Defect(f"The signing scheme is not a critical notary.x509: {headers.get(SCHEME)!r}.")
+    if envelope.content_type != PAYLOAD_TYPE:
+        raise Defect(f"The payload is not of type {PAYLOAD_TYPE}: {envelope.content_type!r}.")
+    signed_at, expiry = headers.get(SIGNING_TIME), headers.get(EXPIRY)
+    if not isinstance(signed_at, datetime):
+        raise Defect("The signing time is missing.")
+    if expiry is not None and EXPIRY not in critical:
+        raise Defect("The signature's expiry is not critical.")
+    if isinstance(expiry, datetime) and expiry <= at:
+        raise Defect(f"The signature expired at {expiry.isoformat()}.")
+    return signed_at
+
+
+def _check_signature(certificate: x509.Certificate, envelope: Envelope) -> None:
+    """The key decides the algorithm; the header may only agree ("Algorithm Selection")."""
+    key, signature, algorithm = certificate.public_key(), envelope.signature, envelope.algorithm
+    if isinstance(key, rsa.RSAPublicKey):
+        expected = _RSA_ALGORITHMS.get(key.key_size)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        expected = _CURVE_ALGORITHMS.get(key.curve.name)
+    else:
+        expected = None
+    if expected is None or algorithm != expected:
+        raise Defect(f"The algorithm {algorithm!r} is not the one of the signing key, {expected!r}.")
+    digest = _HASHES[expected[2:]]
+    if isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, envelope.signed, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        width = (key.key_size + 7) // 8
+        if len(signature) != 2 * width:
+            raise Defect("The signature does not have the length that its curve asks for.")
+        halves = int.from_bytes(signature[:width]), int.from_bytes(signature[width:])
+        key.verify(encode_dss_signature(*halves), envelope.signed, ec.ECDSA(digest))
+
+
+def _check_payload(payload: Mapping[str, object], artifact: Descriptor) -> None:
+    target = payload.get("targetArtifact")
+    if not isinstance(target, dict) or isinstance(target.get("size"), bool):
+        raise Defect("The payload names no target artifact.")
+    signed = (target.get("mediaType"), target.get("digest"), target.get("size"))
+    if signed != (artifact.media_type, artifact.digest, artifact.size):
+        raise Defect(f"The signature is about another artifact: {target.get('digest')!r}.")

@@ -1,0 +1,168 @@
+"""A statement of a whole scan is read with suspicion: nothing unreadable becomes "nothing found"."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pratique.errors import UnreadableAnswer
+from pratique.evidence.parsers.in_toto import from_statement
+from pratique.findings import Finding, Fix, Severity
+from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed
+
+
+def statement(**changes: Any) -> dict[str, Any]:
+    """A statement of a scan that found one thing."""
+    result = {
+        "id": "CVE-2026-0001",
+        "severity": [{"method": "MDVM", "score": "High"}],
+        "annotations": [{"packageName": "openssl", "installedVersion": "3.0.1", "fixedVersion": "3.0.16"}],
+    }
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "acr/library/busybox", "digest": {"sha256": DIGEST.removeprefix("sha256:")}}],
+        "predicateType": "https://in-toto.io/attestation/vulns/v0.2",
+        "predicate": {
+            "scanner": {"uri": "https://mdvm.example", "version": "1.0", "result": [result]},
+            "metadata": {"scanStartedOn": "2026-11-23T10:00:00Z", "scanFinishedOn": "2026-11-23T10:15:00Z"},
+        },
+        **changes,
+    }
+
+
+def scanned(document: dict[str, Any]) -> tuple[Finding, ...]:
+    return from_statement(json.dumps(document).encode(), digest=DIGEST, source="artifact").findings
+
+
+def with_result(**changes: Any) -> dict[str, Any]:
+    document = statement()
+    document["predicate"]["scanner"]["result"][0].update(changes)
+    return document
+
+
+def test_statement() -> None:
+    """A statement names its findings, its scanner and when the scan ended."""
+    assessment = from_statement(json.dumps(statement()).encode(), digest=DIGEST, source="artifact")
+    finding = Finding("CVE-2026-0001", Severity.HIGH, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE, ("artifact",))
+    assert assessment.findings == (finding,)
+    assert assessment.scanned_at == datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
+    assert assessment.scanner == "https://mdvm.example 1.0"
+
+
+def test_clean_statement() -> None:
+    """An empty list of results is the one way to say that nothing was found."""
+    document = statement()
+    document["predicate"]["scanner"]["result"] = []
+    assert scanned(document) == ()
+
+
+@pytest.mark.parametrize("result", ["missing", None, {}, "", 0, False, [None], ["CVE-2026-0001"], [{}], [[]]])
+def test_result_that_is_no_list(result: object) -> None:
+    """A statement without a readable list of results does not say that nothing was found."""
+    document = statement()
+    document["predicate"]["scanner"]["result"] = result
+    if result == "missing":
+        del document["predicate"]["scanner"]["result"]
+    with pytest.raises(UnreadableAnswer):
+        scanned(document)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"_type": "https://in-toto.io/Statement/v0.1"},
+        {"predicateType": "https://in-toto.io/attestation/vulns/v0.1"},
+        {"predicateType": None},
+        {"subject": []},
+        {"subject": [{"digest": {"sha256": "ff" * 32}}]},
+        {"subject": [{"digest": {"sha512": DIGEST.removeprefix("sha256:")}}]},
+        {"subject": DIGEST},
+        {"predicate": None},
+        {"predicate": {"scanner": {"uri": "x", "result": []}}},
+        {"predicate": {"scanner": {"uri": "x", "result": []}, "metadata": {"scanFinishedOn": "soon"}}},
+    ],
+    ids=str,
+)
+def test_statement_about_something_else(changes: dict[str, Any]) -> None:
+    """A statement of another type, about another image, or without a date is an error."""
+    with pytest.raises(UnreadableAnswer):
+        scanned(statement(**changes))
+
+
+@pytest.mark.parametrize(
+    ("severity", "expected"),
+    [
+        ([{"method": "MDVM", "score": "critical"}], Severity.CRITICAL),
+        ([{"method": "CVSS_V3", "score": "9.8"}], Severity.CRITICAL),
+        ([{"method": "cvss_score", "score": 7.0}], Severity.HIGH),
+        ([{"method": "cvss_score", "score": "5.2"}, {"method": "nvd", "score": "Low"}], Severity.MEDIUM),
+        ([{"method": "CVSS_V3", "score": "CVSS:3.1/AV:N"}, {"method": "nvd", "score": "Low"}], Severity.LOW),
+        ([{"method": "CVSS_V3", "score": "CVSS:3.1/AV:N"}], Severity.UNKNOWN),
+        ([{"method": "cvss_score", "score": "nan"}], Severity.UNKNOWN),
+        ([{"method": "cvss_score", "score": "-1"}], Severity.UNKNOWN),
+        ([{"method": "cvss_score", "score": True}], Severity.UNKNOWN),
+        ([{"method": "cvss_score", "score": 10**4000}], Severity.UNKNOWN),
+        ([{"method": "epss", "score": "0.97"}], Severity.UNKNOWN),
+        ([{"method": "nvd", "score": "Low"}, {"method": "vendor", "score": "ask us"}], Severity.UNKNOWN),
+        ([{}], Severity.UNKNOWN),
+        ([], Severity.UNKNOWN),
+        (None, Severity.UNKNOWN),
+    ],
+    ids=str,
+)
+def test_severities_of_a_statement(severity: object, expected: Severity) -> None:
+    """The worst rating counts, and one that nobody understands is the worst."""
+    assert [finding.severity for finding in scanned(with_result(severity=severity))] == [expected]
+
+
+@given(st.integers(0, len(json.dumps(statement())) - 1))
+def test_truncated_statement(length: int) -> None:
+    """Half a statement is an error, wherever it was cut."""
+    with pytest.raises(UnreadableAnswer):
+        from_statement(json.dumps(statement()).encode()[:length], digest=DIGEST, source="artifact")
+
+
+@given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_garbage_statement(document: bytes) -> None:
+    """Bytes that are no statement are an error, NUL bytes and all."""
+    with pytest.raises(UnreadableAnswer):
+        from_statement(document, digest=DIGEST, source="artifact")
+
+
+@pytest.mark.parametrize(
+    ("notes", "fix"),
+    [
+        ([{"fixedVersion": "3.0.16"}], Fix.AVAILABLE),
+        ([{"fixStatus": "NoFix"}, {"fixedVersion": "3.0.16"}], Fix.AVAILABLE),
+        ([{"fixStatus": "NoFix"}, {"fixedVersion": ""}], Fix.NONE),
+        ([{"fixedVersion": ""}], Fix.UNKNOWN),
+        ([], Fix.UNKNOWN),
+        (None, Fix.UNKNOWN),
+    ],
+    ids=str,
+)
+def test_fixes_of_a_statement(notes: object, fix: Fix) -> None:
+    """There is a fix when a version of it is named, and none only by the scanner's plain word."""
+    assert [finding.fix for finding in scanned(with_result(annotations=notes))] == [fix]
+
+
+@settings(max_examples=300)
+@given(encoded(statement()))
+def test_nothing_gets_lost(document: bytes) -> None:
+    """Whatever is wrong with a statement, its results are findings, or it is an error."""
+    with suppress(UnreadableAnswer):
+        found = from_statement(document, digest=DIGEST, source="artifact").findings
+        assert len(found) == len(listed(json.loads(document), "predicate", "scanner", "result"))
+
+
+@given(JSON, st.sampled_from(["id", "severity", "annotations"]))
+def test_wrong_types_in_a_result(value: object, key: str) -> None:
+    """A result stays a finding, or becomes an error, whatever is in it."""
+    with suppress(UnreadableAnswer):
+        assert len(scanned(with_result(**{key: value}))) == 1

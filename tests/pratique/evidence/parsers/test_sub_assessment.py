@@ -1,0 +1,159 @@
+"""Sub-assessments are read with suspicion: nothing unreadable becomes "no findings"."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from pratique.errors import UnreadableAnswer
+from pratique.evidence.parsers.assessment import Row
+from pratique.evidence.parsers.sub_assessment import KEY, from_sub_assessment
+from pratique.findings import Finding, Fix, Severity
+from tests.pratique.evidence.parsers.mutations import DIGEST, mutated
+
+ROW: dict[str, Any] = {
+    "id": f"/subscriptions/s/providers/Microsoft.Security/assessments/{KEY}/subassessments/1",
+    "properties": {
+        "id": "CVE-2026-0001",
+        "displayName": "CVE-2026-0001",
+        "timeGenerated": "2026-11-21T10:00:00Z",
+        "resourceDetails": {"source": "Azure", "id": f"/repositories/quarantine/kured/images/{DIGEST}"},
+        "status": {"code": "Unhealthy", "severity": "High", "cause": "", "description": ""},
+        "additionalData": {
+            "assessedResourceType": "AzureContainerRegistryVulnerability",
+            "cvssV30Score": 7.5,
+            "artifactDetails": {
+                "registryHost": "ACRaks.azurecr.io",
+                "repositoryName": "quarantine/kured",
+                "digest": DIGEST,
+                "tags": ["1.14.0"],
+                "lastPushedToRegistryUTC": "2026-11-20T08:00:00Z",
+            },
+            "vulnerabilityDetails": {"cveId": "CVE-2026-0001", "severity": "High"},
+            "softwareDetails": {
+                "packageName": "openssl",
+                "version": "3.0.1",
+                "fixedVersion": "3.0.16",
+                "fixStatus": "FixAvailable",
+            },
+        },
+    },
+}
+
+
+def row(status: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]:
+    document = copy.deepcopy(ROW)
+    document["properties"]["status"].update(status or {})
+    document["properties"]["additionalData"].update(data)
+    return document
+
+
+def read(document: dict[str, Any]) -> Row:
+    return from_sub_assessment(document, source="graph")
+
+
+def test_sub_assessment() -> None:
+    """A row is one finding of the image that it is about."""
+    assert read(row()) == Row(
+        digest=DIGEST,
+        registry_host="acraks.azurecr.io",
+        repository="quarantine/kured",
+        findings=(Finding("CVE-2026-0001", Severity.HIGH, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE, ("graph",)),),
+        pushed=datetime(2026, 11, 20, 8, tzinfo=UTC),
+        at=datetime(2026, 11, 21, 10, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "severity"),
+    [
+        ("Low", "Critical", Severity.CRITICAL),
+        ("Critical", "Low", Severity.CRITICAL),
+        ("Low", None, Severity.LOW),
+        (None, "medium", Severity.MEDIUM),
+        ("Low", "Unknown", Severity.UNKNOWN),
+        ("Low", 7, Severity.UNKNOWN),
+        (None, None, Severity.UNKNOWN),
+    ],
+)
+def test_severities(status: object, details: object, severity: Severity) -> None:
+    """The worse of two severities counts; none at all is the worst."""
+    document = row({"severity": status}, vulnerabilityDetails={"cveId": "CVE-2026-0001", "severity": details})
+    assert [finding.severity for finding in read(document).findings] == [severity]
+
+
+@pytest.mark.parametrize("code", ["Healthy", "NotApplicable", "Unhealthy", "Brand new"])
+def test_details_count_whatever_the_status(code: str) -> None:
+    """A vulnerability that a row details is a finding, exempted in the portal or not."""
+    found = read(row({"code": code, "cause": "Exempt"}))
+    assert [finding.vulnerability for finding in found.findings] == ["CVE-2026-0001"]
+    assert found.not_applicable == ("Exempt" if code == "NotApplicable" else "")
+
+
+@pytest.mark.parametrize(
+    ("code", "findings", "not_applicable"),
+    [("Healthy", 0, ""), ("NotApplicable", 0, "no cause given"), ("Unhealthy", 1, ""), ("Brand new", 1, "")],
+)
+def test_rows_without_details(code: str, findings: int, not_applicable: str) -> None:
+    """Without details a healthy row has no finding, one that does not apply says so, and any other is a finding."""
+    found = read(row({"code": code}, vulnerabilityDetails=None, softwareDetails=None))
+    assert (len(found.findings), found.not_applicable) == (findings, not_applicable)
+
+
+@pytest.mark.parametrize("name", [None, "", "CVE\0", 7])
+def test_nameless_vulnerability(name: object) -> None:
+    """A vulnerability without a readable name of its own has the row's."""
+    found = read(row({"code": "Healthy"}, vulnerabilityDetails={"cveId": name, "severity": "High"}))
+    assert [finding.vulnerability for finding in found.findings] == ["CVE-2026-0001"]
+
+
+@pytest.mark.parametrize(
+    ("software", "fix"),
+    [
+        ({"fixStatus": "NoFix"}, Fix.NONE),
+        ({"fixStatus": "NoFix", "fixedVersion": "3.0.16"}, Fix.AVAILABLE),
+        ({"fixStatus": "fixavailable"}, Fix.AVAILABLE),
+        ({"fixStatus": "Postponed"}, Fix.UNKNOWN),
+        ({}, Fix.UNKNOWN),
+        (None, Fix.UNKNOWN),
+    ],
+    ids=str,
+)
+def test_fixes(software: object, fix: Fix) -> None:
+    """There is no fix only by a plain word."""
+    assert [finding.fix for finding in read(row(softwareDetails=software)).findings] == [fix]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"artifactDetails": None},
+        {"artifactDetails": {"registryHost": "a", "repositoryName": "b", "digest": "sha256:1"}},
+        {"artifactDetails": {"registryHost": "a", "digest": DIGEST}},
+        {"artifactDetails": {"registryHost": "a\0", "repositoryName": "b", "digest": DIGEST}},
+        {"vulnerabilityDetails": ["CVE-2026-0001"]},
+        {"vulnerabilityDetails": 0},
+        {"softwareDetails": "openssl"},
+        {"AdditionalData": {}, "artifactdetails": {}},
+    ],
+    ids=str,
+)
+def test_malformed_row(data: dict[str, Any]) -> None:
+    """A row that cannot be read in full is an error."""
+    with pytest.raises(UnreadableAnswer):
+        read(row({"code": "Healthy"}, **data))
+
+
+@settings(max_examples=300)
+@given(mutated(ROW))
+def test_nothing_gets_lost(document: dict[str, Any]) -> None:
+    """Whatever is wrong with an unhealthy row, it is a finding or an error."""
+    with suppress(UnreadableAnswer):
+        found = read(document)
+        assert len(found.findings) == 1
+        assert not found.not_applicable

@@ -1,0 +1,257 @@
+"""What hangs on an image: good artifacts, among those that anybody may have hung beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import httpx
+import pytest
+
+from pratique.azure.session import AzureSession
+from pratique.errors import NetworkDenied, NotFound, Throttled, Unavailable
+from pratique.evidence import findings_artifact
+from pratique.evidence.findings_artifact import SignedStatement, Unusable, fetch_findings
+from pratique.evidence.signatures.trust import TrustStore
+from pratique.evidence.signatures.verify import verify
+from pratique.images import ImageReference
+from pratique.oci.auth import Authenticator
+from pratique.oci.client import OciClient
+from sandbox.scenario import Client, DefenderPlan, Scan, Scenario
+from sandbox.services.defender.findings_artifact import attach_statement, described, put_blob, put_referrer
+from sandbox.services.defender.notation import Signer
+from sandbox.services.oci.manifests import IN_TOTO, OCI_EMPTY, OCI_MANIFEST, Manifest
+from sandbox.services.oci.store import RegistryStore
+from tests.sandbox.defending import FALCO, NAME, REPOSITORY, bring, brought, platforms
+from tests.sandbox.registries import add_registry, content
+
+if TYPE_CHECKING:
+    from tests.conftest import RunningSandbox, StartSandbox
+
+SIGNATURE = "application/vnd.cncf.notary.signature"
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PREDICATE = {"in-toto.io/predicate-type": "https://in-toto.io/attestation/vulns/v0.2"}
+
+
+class Image:
+    """One that Defender leaves alone, and on which anybody can hang something."""
+
+    def __init__(self, sandbox: RunningSandbox, digest: str) -> None:
+        self.sandbox = sandbox
+        self.store: RegistryStore = content(sandbox, NAME)
+        self.manifest = self.store.manifest(REPOSITORY, digest).manifest
+        self.reference = ImageReference(f"{NAME}.azurecr.io", REPOSITORY, digest=digest)
+        self._signer = Signer(sandbox.azure.home)
+
+    def artifact(self, statement: bytes = b"{}", *, day: int = 0) -> Manifest:
+        """A findings artifact of the usual form."""
+        return attach_statement(self.store, REPOSITORY, self.manifest, statement, NOON + timedelta(days=day))
+
+    def hang(self, layers: list[dict[str, Any]], on: Manifest | None = None, **changes: Any) -> Manifest:
+        """A findings artifact of any other form, older than the usual ones."""
+        body = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": IN_TOTO,
+            "config": self.blob(b"{}", OCI_EMPTY),
+            "layers": layers,
+            "subject": described(on or self.manifest),
+            "annotations": PREDICATE,
+        }
+        return put_referrer(self.store, REPOSITORY, {**body, **changes})
+
+    def sign(self, artifact: Manifest, form: Literal["jws", "cose"] = "jws") -> Manifest:
+        return self._signer.attach_signature(self.store, REPOSITORY, artifact, datetime.now(UTC), form)
+
+    def blob(self, statement: bytes = b"{}", media_type: str = IN_TOTO) -> dict[str, Any]:
+        return put_blob(self.store, REPOSITORY, media_type, statement)
+
+    def lose(self, manifest: Manifest) -> Manifest:
+        """Delete the blob that a manifest's layer names."""
+        self.store.repository(REPOSITORY).blobs.discard(manifest.layers[0].digest)
+        return manifest
+
+
+@pytest.fixture
+async def client(sandbox: RunningSandbox) -> AsyncIterator[OciClient]:
+    async with AzureSession.open() as session, httpx.AsyncClient() as http:
+        yield OciClient(http, Authenticator(http, entra=session.registry_token))
+
+
+@pytest.fixture
+def sandbox(start_sandbox: StartSandbox) -> RunningSandbox:
+    return start_sandbox(Scenario(scans={FALCO: Scan(outcome="never")}))
+
+
+@pytest.fixture
+async def image(sandbox: RunningSandbox) -> Image:
+    add_registry(sandbox, NAME)
+    return Image(sandbox, (await brought(sandbox))[0])
+
+
+def statements(found: list[SignedStatement | Unusable]) -> list[bytes]:
+    return [one.statement for one in found if isinstance(one, SignedStatement)]
+
+
+def unusable(found: list[SignedStatement | Unusable]) -> dict[str, str]:
+    return {one.digest: one.reason for one in found if isinstance(one, Unusable)}
+
+
+@pytest.mark.parametrize("form", ["jws", "cose"])
+async def test_signed_findings(start_sandbox: StartSandbox, form: Literal["jws", "cose"]) -> None:
+    """Statement, artifact and signature fit together, in either envelope."""
+    sandbox = start_sandbox(Scenario(defender=DefenderPlan(signature=form)))
+    add_registry(sandbox, NAME)
+    digest = (await brought(sandbox))[0]
+    reference = ImageReference(f"{NAME}.azurecr.io", REPOSITORY, digest=digest)
+    async with AzureSession.open() as session, httpx.AsyncClient() as http:
+        (signed,) = await fetch_findings(OciClient(http, Authenticator(http, entra=session.registry_token)), reference)
+    assert isinstance(signed, SignedStatement)
+    assert digest.removeprefix("sha256:").encode() in signed.statement
+    (envelope,) = signed.signatures
+    assert envelope.media_type == {"jws": "application/jose+json", "cose": "application/cose"}[form]
+    trust = TrustStore.load([sandbox.azure.home.directory / "defender-root.pem"])
+    signer = verify(envelope.content, media_type=envelope.media_type, artifact=signed.artifact, trust=trust)
+    assert "Defender for Containers findings" in signer.subject
+
+
+async def test_nothing_yet(client: OciClient, image: Image) -> None:
+    """An image without an artifact has none, and neither has one that only bears other referrers."""
+    assert await fetch_findings(client, image.reference) == []
+    image.hang([image.blob()], annotations={"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"})
+    image.sign(image.manifest)
+    assert await fetch_findings(client, image.reference) == []
+
+
+async def test_newest_first(client: OciClient, image: Image) -> None:
+    """The order is that of their dates; those without a readable one are the oldest."""
+    image.hang([image.blob(b'"undated"')])
+    image.hang([image.blob(b'"soon"')], annotations={**PREDICATE, "org.opencontainers.image.created": "soon"})
+    for day in (2, 1, 3):
+        image.artifact(str(day).encode(), day=day)
+    image.hang(
+        [image.blob(b'"naive"')], annotations={**PREDICATE, "org.opencontainers.image.created": "2026-11-22T00:00:00"}
+    )
+    found = statements(await fetch_findings(client, image.reference))
+    assert found[:4] == [b"3", b"2", b"1", b'"naive"']
+    assert set(found[4:]) == {b'"undated"', b'"soon"'}
+
+
+async def test_both_envelopes_on_one_artifact(client: OciClient, image: Image) -> None:
+    """All signatures are handed on, each with its type."""
+    artifact = image.artifact()
+    image.sign(artifact, "jws")
+    image.sign(artifact, "cose")
+    (signed,) = await fetch_findings(client, image.reference)
+    assert isinstance(signed, SignedStatement)
+    assert {one.media_type for one in signed.signatures} == {"application/jose+json", "application/cose"}
+
+
+async def test_malformed_artifacts_hide_nothing(client: OciClient, image: Image) -> None:
+    """Each that cannot be used is told of with a reason, and the good ones are there."""
+    bad = {
+        image.hang([image.blob(), image.blob(b"[]")]).digest: "one layer",
+        image.hang([]).digest: "one layer",
+        image.hang([image.blob(media_type="text/plain")]).digest: "one layer",
+        image.lose(image.hang([image.blob(b"lost")])).digest: "404",
+    }
+    artifact = image.artifact(b"good")
+    image.sign(artifact)
+    found = await fetch_findings(client, image.reference)
+    assert statements(found) == [b"good"]
+    reasons = unusable(found)
+    assert reasons.keys() == bad.keys()
+    assert all(words in reasons[digest] for digest, words in bad.items())
+
+
+async def test_malformed_signatures_hide_nothing(client: OciClient, image: Image) -> None:
+    """An unusable signature is told of, and the good ones beside it are there."""
+    artifact = image.artifact()
+    form: dict[str, Any] = {"on": artifact, "artifactType": SIGNATURE}
+    jws = "application/jose+json"
+    bad = {
+        image.hang([image.blob(b"x", jws), image.blob(b"y", jws)], **form).digest,
+        image.hang([image.blob(b"x", "application/pgp-signature")], **form).digest,
+        image.hang([image.blob(b"x" * (64 * 1024 + 1), jws)], **form).digest,
+        image.lose(image.hang([image.blob(b"lost", jws)], **form)).digest,
+    }
+    image.sign(artifact)
+    found = await fetch_findings(client, image.reference)
+    (signed,) = [one for one in found if isinstance(one, SignedStatement)]
+    assert len(signed.signatures) == 1
+    assert unusable(found).keys() == bad
+    assert all(reason.startswith("As a signature") for reason in unusable(found).values())
+
+
+async def test_bound_of_artifacts(client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest are read; of the others it is said that they are there."""
+    monkeypatch.setattr(findings_artifact, "MOST_ARTIFACTS", 10)
+    made = [image.artifact(str(day).encode(), day=day) for day in range(25)]
+    before = len(image.sandbox.azure.requests.since())
+    found = await fetch_findings(client, image.reference)
+    assert statements(found) == [str(day).encode() for day in range(24, 14, -1)]
+    assert unusable(found) == {made[14].digest: "It and 14 older findings artifacts are left unread."}
+    assert len(image.sandbox.azure.requests.since()) - before < 50
+
+
+@pytest.mark.parametrize("bound", ["signatures", "size", "total"])
+async def test_a_bound_hides_what_is_older(
+    client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """A flood on the latest statement does not make the one before it the latest."""
+    image.artifact(b"clean", day=1)
+    bad = image.artifact(b"bad" * 10, day=2)
+    image.artifact(b"new", day=3)
+    if bound == "signatures":
+        for number in range(17):
+            layer = image.blob(str(number).encode(), "application/cose")
+            image.hang([layer], on=bad, artifactType=SIGNATURE)
+    else:
+        monkeypatch.setattr(findings_artifact, "LARGEST_STATEMENT" if bound == "size" else "LARGEST_TOTAL", 20)
+    found = await fetch_findings(client, image.reference)
+    assert statements(found) == ([b"new", b"bad" * 10] if bound == "total" else [b"new"])
+    assert "older findings artifacts are left unread" in list(unusable(found).values())[-1]
+
+
+async def test_image_that_is_not_there(client: OciClient, image: Image) -> None:
+    """It is told from one without artifacts."""
+    with pytest.raises(NotFound, match="no such image"):
+        await fetch_findings(client, image.reference.at("sha256:" + "0" * 64))
+    await asyncio.to_thread(image.store.delete_repository, REPOSITORY)
+    with pytest.raises(NotFound):
+        await fetch_findings(client, image.reference)
+
+
+async def test_registry_that_cannot_be_seen(start_sandbox: StartSandbox) -> None:
+    """It is the network's refusal, not an image without findings."""
+    sandbox = start_sandbox(Scenario(client=Client(private_links=frozenset())))
+    add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
+    digest = platforms(sandbox, await bring(sandbox))[0]
+    async with AzureSession.open() as session, httpx.AsyncClient() as http:
+        blind = OciClient(http, Authenticator(http, entra=session.registry_token))
+        with pytest.raises(NetworkDenied):
+            await fetch_findings(blind, ImageReference(f"{NAME}.azurecr.io", REPOSITORY, digest=digest))
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, Unavailable), (429, Throttled)])
+@pytest.mark.parametrize("place", ["referrers of the image", "manifest", "statement", "signatures", "envelope"])
+async def test_passing_trouble(
+    client: OciClient, image: Image, place: str, status: int, error: type[Exception]
+) -> None:
+    """What may be better in a moment is nobody's defect: it is raised, wherever it happens."""
+    artifact = image.artifact(json.dumps({"at": place}).encode())
+    signature = image.sign(artifact)
+    path = {
+        "referrers of the image": f"*/referrers/{image.manifest.digest}",
+        "manifest": f"*/manifests/{artifact.digest}",
+        "statement": f"*/blobs/{artifact.layers[0].digest}",
+        "signatures": f"*/referrers/{artifact.digest}",
+        "envelope": f"*/blobs/{signature.layers[0].digest}",
+    }[place]
+    image.sandbox.azure.faults.add(kind="status", status=status, path=path)
+    with pytest.raises(error):
+        await fetch_findings(client, image.reference)
+    assert len(statements(await fetch_findings(client, image.reference))) == 1

@@ -1,0 +1,117 @@
+"""Programs that hang, flood and fail, and what is left of them: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sys
+from pathlib import Path
+
+import pytest
+
+from pratique.evidence import scanner_process
+from pratique.evidence.scanner_process import Command, CommandFailed
+
+SECRET = "a-password-for-the-registry"
+
+
+def python(program: str, timeout: float = 30) -> Command:
+    """A few lines of Python as a command."""
+    arguments = [sys.executable, "-c", f"import os, sys, time\n{program}"]
+    return Command(arguments, {"SECRET": SECRET}, timeout, (SECRET, ""))
+
+
+def hangs(lock: Path) -> str:
+    """A program that never ends, and neither does what it starts. Both hold the lock."""
+    return f"""
+import fcntl
+lock = open({str(lock)!r}, "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.fork()
+open({str(lock)!r} + ".ready", "w").close()
+time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    path = tmp_path / "lock"
+    path.touch()
+    return path
+
+
+async def free(lock: Path) -> bool:
+    """True as soon as nobody holds the lock any more."""
+    async with asyncio.timeout(20):
+        with lock.open() as file:
+            await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+            return True
+
+
+async def test_the_output() -> None:
+    """Every byte of it; its input is empty, its environment this process's with a little more."""
+    program = (
+        "sys.stdout.buffer.write(bytes(range(256)) * 1000 + sys.stdin.buffer.read() + os.environ['SECRET'].encode())"
+    )
+    assert await python(program).run() == bytes(range(256)) * 1000 + SECRET.encode()
+
+
+async def test_a_program_that_hangs(lock: Path) -> None:
+    """When its time is over it is ended, with what it has started."""
+    with pytest.raises(CommandFailed, match="longer than 1 seconds"):
+        await python(hangs(lock), timeout=1).run()
+    assert await free(lock)
+
+
+async def test_an_interruption(lock: Path) -> None:
+    """Whoever is interrupted leaves no program behind."""
+    running = asyncio.create_task(python(hangs(lock)).run())
+    async with asyncio.timeout(20):
+        while not lock.with_name("lock.ready").exists():  # noqa: ASYNC110  # another process makes it
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await free(lock)
+
+
+async def test_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output without end ends the program; words without end do not matter."""
+    monkeypatch.setattr(scanner_process, "LARGEST_OUTPUT", 1_000_000)
+    with pytest.raises(CommandFailed, match="more than 1000000 bytes"):
+        await python("while True: print('x' * 100_000)").run()
+    assert await python("sys.stderr.write('x' * 1_000_000); print('done')").run() == b"done\n"
+
+
+async def test_what_a_failing_program_says() -> None:
+    """The line that says why, printable, short, and without the secret."""
+    lines = ["INFO starting", f"\x1b[31mFATAL\x1b[0m\tlogin with {SECRET} refused \x00" + "x" * 300, "later"]
+    with pytest.raises(CommandFailed) as failed:
+        await python(f"sys.stderr.write({chr(10).join(lines)!r}); print('{{}}'); sys.exit(3)").run()
+    told = str(failed.value)
+    assert told.startswith("it ended with exit code 3: FATAL login with *** refused xxx")
+    assert told.isprintable()
+    assert len(told) < scanner_process.LONGEST_REASON + 40
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("os.abort()", "it ended with exit code -6: it does not say why"),
+        ("sys.exit('no route\\nto the host')", "it ended with exit code 1: no route"),
+    ],
+)
+async def test_other_bad_ends(program: str, told: str) -> None:
+    """A signal, and the first line where no line is serious."""
+    with pytest.raises(CommandFailed) as failed:
+        await python(program).run()
+    assert str(failed.value) == told
+
+
+async def test_a_program_that_does_not_start(tmp_path: Path) -> None:
+    """A file of another kind under the program's name."""
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF")
+    program.chmod(0o755)
+    with pytest.raises(CommandFailed, match="cannot be started"):
+        await Command([str(program)], {}, 30).run()

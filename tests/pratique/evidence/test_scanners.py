@@ -1,0 +1,254 @@
+"""Scanners as commands: small programs stand in for Trivy and Grype, well-behaved and not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pratique.config import Scanner
+from pratique.errors import AuthenticationFailed, ConfigurationError, Unavailable
+from pratique.evidence import scanners
+from pratique.evidence.scanners import CommandScanner
+from pratique.findings import Fix, Severity
+from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.oci.auth import Login
+
+HOST, REPOSITORY = "acraks.azurecr.io", "quarantine/library/busybox"
+DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+SUBJECT = Subject(HOST, REPOSITORY, DIGEST)
+IMAGE = f"{HOST}/{REPOSITORY}@{DIGEST}"
+PASSWORD = "a-password-for-the-registry"
+TRIVY: dict[str, Any] = {
+    "SchemaVersion": 2,
+    "CreatedAt": "2026-11-22T10:00:00Z",
+    "ArtifactName": IMAGE,
+    "ArtifactType": "container_image",
+    "Metadata": {"OS": {"Family": "alpine", "Name": "3.20"}},
+    "Results": [
+        {
+            "Target": "alpine 3.20",
+            "Class": "os-pkgs",
+            "Type": "alpine",
+            "Vulnerabilities": [
+                {
+                    "VulnerabilityID": "CVE-2026-1001",
+                    "PkgName": "libssl3",
+                    "InstalledVersion": "3.3.2-r1",
+                    "FixedVersion": "3.3.3-r0",
+                    "Status": "fixed",
+                    "Severity": "CRITICAL",
+                }
+            ],
+        }
+    ],
+}
+GRYPE: dict[str, Any] = {
+    "matches": [
+        {
+            "vulnerability": {"id": "CVE-2026-2001", "severity": "Low", "fix": {"versions": [], "state": "wont-fix"}},
+            "artifact": {"name": "zlib", "version": "1.3.1"},
+        }
+    ],
+    "source": {"type": "image", "target": {"userInput": IMAGE, "repoDigests": [IMAGE]}},
+    "distro": {"name": "alpine", "version": "3.20"},
+    "descriptor": {"name": "grype", "version": "0.104.0", "timestamp": "2026-11-22T10:00:00Z"},
+}
+
+MakeScanner = Callable[..., Scanner]
+
+
+async def login(registry: str) -> Login:
+    assert registry == HOST
+    return Login("robot", PASSWORD)
+
+
+@pytest.fixture
+def scanner(tmp_path: Path) -> MakeScanner:
+    """A scanner whose program is a line or more of Python. It notes each run in the file ``runs``."""
+
+    def make(body: str, format: str = "trivy", timeout: float = 30) -> Scanner:
+        program = tmp_path / "scanner.py"
+        runs = f"open({str(tmp_path / 'runs')!r}, 'a').write(sys.argv[1] + '\\n')\n"
+        program.write_text(f"import json, os, sys, time\n{runs}{body}\n")
+        command = (sys.executable, str(program), "{image}")
+        return Scanner.model_validate({"name": "mine", "format": format, "command": command, "timeout": timeout})
+
+    return make
+
+
+def prints(report: dict[str, Any]) -> str:
+    return f"print({json.dumps(report)!r})"
+
+
+def runs(folder: Path) -> list[str]:
+    """The images that the scanner was run for."""
+    file = folder / "runs"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+async def look(source: CommandScanner, subject: Subject = SUBJECT) -> Observation:
+    ((observation,),) = (await source([subject])).values()
+    assert observation.source == "mine"
+    assert source.names == {"mine"}
+    return observation
+
+
+async def test_trivy(scanner: MakeScanner, tmp_path: Path) -> None:
+    """The image is named by its digest; the report is a fact with a time, and asked for once."""
+    source = CommandScanner(scanner(prints(TRIVY)))
+    first, second = await look(source), await look(source)
+    assert first == second
+    assert runs(tmp_path) == [IMAGE]
+    assert (first.answer, first.at) == (Answer.ASSESSED, datetime(2026, 11, 22, 10, tzinfo=UTC))
+    (finding,) = first.findings
+    assert (finding.vulnerability, finding.severity, finding.sources) == ("CVE-2026-1001", Severity.CRITICAL, ("mine",))
+
+
+async def test_grype(scanner: MakeScanner) -> None:
+    """The same from the other scanner's report."""
+    observation = await look(CommandScanner(scanner(prints(GRYPE), "grype")))
+    assert (observation.answer, observation.detail) == (Answer.ASSESSED, "grype 0.104.0")
+    assert [(f.vulnerability, f.fix) for f in observation.findings] == [("CVE-2026-2001", Fix.NONE)]
+
+
+async def test_a_scanner_that_recognises_nothing(scanner: MakeScanner, tmp_path: Path) -> None:
+    """That it found nothing proves nothing, and asking again does not change it."""
+    source = CommandScanner(scanner(prints({**TRIVY, "Results": []})))
+    observation = await look(source)
+    assert (observation.answer, observation.at) == (Answer.NOTHING, None)
+    assert "no packages" in observation.detail
+    await look(source)
+    assert len(runs(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        ("trivy", {"TRIVY_USERNAME": "robot", "TRIVY_PASSWORD": PASSWORD}),
+        (
+            "grype",
+            {
+                "GRYPE_REGISTRY_AUTH_AUTHORITY": HOST,
+                "GRYPE_REGISTRY_AUTH_USERNAME": "robot",
+                "GRYPE_REGISTRY_AUTH_PASSWORD": PASSWORD,
+            },
+        ),
+    ],
+)
+async def test_the_login(
+    scanner: MakeScanner, monkeypatch: pytest.MonkeyPatch, format: str, expected: dict[str, str]
+) -> None:
+    """The scanner finds it in its environment, beside everything else of this process's, and not in its arguments."""
+    monkeypatch.setenv("OF_THIS_PROCESS", "kept")
+    report = TRIVY if format == "trivy" else GRYPE
+    body = f"""
+expected = {expected!r} | {{"OF_THIS_PROCESS": "kept"}}
+assert {{name: os.environ.get(name) for name in expected}} == expected
+assert not any({PASSWORD!r} in argument for argument in sys.argv)
+assert sys.stdin.read() == ""
+"""
+    observation = await look(CommandScanner(scanner(body + prints(report), format), login))
+    assert (observation.answer, observation.detail.split(" ")[0].lower()) == (Answer.ASSESSED, format)
+
+
+async def test_no_login(scanner: MakeScanner) -> None:
+    """Without credentials the scanner signs in by its own means."""
+    body = f"assert 'TRIVY_PASSWORD' not in os.environ\n{prints(TRIVY)}"
+    assert (await look(CommandScanner(scanner(body)))).answer is Answer.ASSESSED
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["print('garbage')", "sys.stdout.buffer.write(b'\\x00\\xff')", "pass", prints({**TRIVY, "ArtifactName": "other"})],
+    ids=["garbage", "bytes", "nothing", "another image"],
+)
+async def test_a_report_that_cannot_be_read(scanner: MakeScanner, tmp_path: Path, body: str) -> None:
+    """It is tried again, at most three times; then the answer stays what it is."""
+    source = CommandScanner(scanner(body))
+    for _ in range(5):
+        observation = await look(source)
+        assert observation.answer is Answer.UNREADABLE
+        assert "cannot be read" in observation.detail
+    assert len(runs(tmp_path)) == scanners.ATTEMPTS
+
+
+async def test_a_failure_that_passes(scanner: MakeScanner, tmp_path: Path) -> None:
+    """A later attempt that succeeds counts."""
+    once = f"len(open({str(tmp_path / 'runs')!r}).readlines()) > 1 or sys.exit('error: no route')"
+    source = CommandScanner(scanner(f"{once}\n{prints(TRIVY)}"))
+    failed, good = await look(source), await look(source)
+    assert (failed.answer, failed.detail) == (Answer.FAILED, "it ended with exit code 1: error: no route")
+    assert good.answer is Answer.ASSESSED
+
+
+async def test_the_password_is_in_no_observation(scanner: MakeScanner) -> None:
+    """Even when the scanner itself tells it."""
+    leaks = "print('error: cannot log in with', os.environ['TRIVY_PASSWORD'], file=sys.stderr); sys.exit(1)"
+    observation = await look(CommandScanner(scanner(leaks), login))
+    assert observation.detail == "it ended with exit code 1: error: cannot log in with ***"
+
+
+async def test_a_scanner_that_takes_too_long(scanner: MakeScanner) -> None:
+    """Its time is bounded by the configuration."""
+    observation = await look(CommandScanner(scanner("time.sleep(3600)", timeout=0.2)))
+    assert (observation.answer, observation.detail) == (Answer.FAILED, "it took longer than 0.2 seconds")
+
+
+async def test_a_program_that_is_not_there() -> None:
+    """That is the configuration's fault, told on first use."""
+    missing = Scanner(name="mine", format="trivy", command=("no-such-scanner", "{image}"))
+    with pytest.raises(ConfigurationError, match="no-such-scanner"):
+        await look(CommandScanner(missing))
+
+
+async def test_a_registry_that_gives_no_login(scanner: MakeScanner, tmp_path: Path) -> None:
+    """The scanner is not run; an outage does not count as an attempt, a refusal does."""
+    down = Unavailable("get a token", HOST, "503.", "Run again.")
+    refused = AuthenticationFailed("get a token", HOST, "There is no login.", "Give credentials for it.")
+    script = [*[down] * 4, *[refused] * 3]
+
+    async def fails(_: str) -> Login:
+        raise script.pop(0)
+
+    source = CommandScanner(scanner(prints(TRIVY)), fails)
+    details = [(await look(source)).detail for _ in range(8)]
+    assert details[:4] == ["could not sign in: 503."] * 4
+    assert details[4:] == ["could not sign in: There is no login. Next: Give credentials for it."] * 4
+    assert runs(tmp_path) == []
+
+
+async def test_two_at_once(scanner: MakeScanner, tmp_path: Path) -> None:
+    """No more than two scanners run; one digest is scanned once, wherever it stands."""
+    report = f"report = {TRIVY!r}; report['ArtifactName'] = sys.argv[1]\n"
+    body = f"""
+mark = {str(tmp_path / "running-")!r} + str(os.getpid())
+open(mark, "w").close()
+others = [name for name in os.listdir({str(tmp_path)!r}) if name.startswith("running-")]
+assert len(others) <= 2, others
+{report}
+os.remove(mark)
+print(json.dumps(report))
+"""
+    digests = [f"sha256:{number:064x}" for number in range(5)]
+    subjects = [Subject(HOST, repository, digest) for digest in digests for repository in ("quarantine/a", "live/a")]
+    found = await CommandScanner(scanner(body))(subjects)
+    assert [one.answer for (one,) in found.values()] == [Answer.ASSESSED] * 10
+    assert len(runs(tmp_path)) == 5
+
+
+async def test_a_long_queue(scanner: MakeScanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known by the end of a round is told; the rest could not be asked yet, and is in the next one."""
+    monkeypatch.setattr(scanners, "ROUND", -1.0)
+    source = CommandScanner(scanner(prints(TRIVY)))
+    waiting = await look(source)
+    assert waiting.answer is Answer.FAILED
+    assert "has not begun" in waiting.detail
+    monkeypatch.setattr(scanners, "ROUND", 60.0)
+    assert (await look(source)).answer is Answer.ASSESSED
+    assert runs(tmp_path) == [IMAGE]
