@@ -25,7 +25,7 @@ from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import set_up
-from pratique.gate.assess import GateReport, Pace, assess
+from pratique.gate.wait import GateReport, Pace, assess
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved, quarantine, resolve

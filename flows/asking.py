@@ -22,8 +22,8 @@ from prefect.utilities.urls import url_for
 from pydantic import Field, ValidationError, create_model
 
 from pratique.errors import GateBlocked, UnreadableAnswer
-from pratique.gate.answer import Answer
-from pratique.gate.asking import NAME, REASON, Choice, Question
+from pratique.gate.approval import Answer
+from pratique.gate.approval_request import NAME, REASON, Choice, Question
 from tasks.events import tell
 from tasks.turns import turn_given_up
 

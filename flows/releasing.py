@@ -12,8 +12,8 @@ from flows.settling import settled
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Gate, Image, Manifests, Release
 from pratique.errors import PratiqueError
-from pratique.gate.asking import Question
-from pratique.gate.assess import GateReport
+from pratique.gate.approval_request import Question
+from pratique.gate.wait import GateReport
 from pratique.promotion import Moved
 from tasks.events import telling_of_a_block
 from tasks.gate import give_verdict, scan_gate

@@ -21,7 +21,7 @@ from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS
 from pratique.evidence.signatures.trust import TrustStore
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gitops import delivery
 from pratique.gitops.checkout import checkout
 from pratique.images import ImageReference

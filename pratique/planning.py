@@ -27,7 +27,7 @@ from pratique.config import Bootstrap, Release
 from pratique.errors import NotFound
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup
-from pratique.gate.assess import Pace, glance
+from pratique.gate.wait import Pace, glance
 from pratique.gitops.checkout import Author, Repository, checkout
 from pratique.gitops.delivery import own_branch
 from pratique.gitops.edits import edits, images_edit

@@ -9,8 +9,8 @@ from typing import Any
 
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import ClusterStamp
-from pratique.gate.assess import GateReport
 from pratique.gate.report import record
+from pratique.gate.wait import GateReport
 from pratique.gitops.publishing import Publication
 from pratique.manifests.rendering import Usage
 from pratique.markdown import literal, table

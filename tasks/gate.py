@@ -7,8 +7,8 @@ from prefect import get_run_logger, task
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Gate, Release
 from pratique.evidence.candidates import candidates
-from pratique.gate.assess import GateReport, Pace, assess
 from pratique.gate.report import require_passed
+from pratique.gate.wait import GateReport, Pace, assess
 from pratique.promotion import Moved
 from tasks.events import tell, telling_of_a_block
 from tasks.gate_board import GateBoard, leave_record

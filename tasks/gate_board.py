@@ -10,8 +10,8 @@ from prefect import get_client, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from pratique.gate.assess import GateReport
 from pratique.gate.report import markdown, record, rows
+from pratique.gate.wait import GateReport
 
 
 class GateBoard:

@@ -7,7 +7,7 @@ from prefect import get_run_logger, task
 from pratique import promotion
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Image
-from pratique.gate.assess import GateReport
+from pratique.gate.wait import GateReport
 from pratique.images import ResolvedImage
 from pratique.promotion import Moved, Unresolved
 from tasks.events import tell_moved

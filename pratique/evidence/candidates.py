@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pratique.errors import PermissionDenied, UnreadableAnswer
-from pratique.gate.assess import Candidate
 from pratique.gate.decision import required_manifests
+from pratique.gate.wait import Candidate
 from pratique.images import ImageReference
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient

@@ -18,10 +18,10 @@ from pratique.evidence.scanners import CommandScanner
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.gate.decision import Rules
 from pratique.gate.evidence import EvidenceSource
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
-from pratique.gate.watch import Watch
+from pratique.gate.polling import Watch
 from pratique.gitops.command import standing
 from pratique.oci.client import OciClient
 

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from pratique.findings import Finding, Fix, Severity, merged, worst_first
 from pratique.gate.evidence import Observation, contradictions, prove
-from pratique.gate.exception_file import Unassessed
-from pratique.gate.exceptions import Exceptions, Excuse
+from pratique.gate.exceptions.file import Unassessed
+from pratique.gate.exceptions.lookup import Exceptions, Excuse
 from pratique.gate.holds import NO_HOLDS, Hold, Holds
 from pratique.gate.policy import Limits, Policy
 from pratique.images import PlatformManifest, ResolvedImage

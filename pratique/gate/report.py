@@ -10,9 +10,9 @@ from typing import Any
 
 from pratique.errors import GateBlocked
 from pratique.findings import Finding, Severity
-from pratique.gate.assess import GateReport
 from pratique.gate.decision import Decision, Judgement, State
-from pratique.gate.exceptions import Excuse
+from pratique.gate.exceptions.lookup import Excuse
+from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain, table
 
 #: Images that an error's message names, and findings of each; the summary has them all.

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 from pratique.config.scanning import Scanning
 from pratique.findings import Finding, merged
-from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Decision, Rules, State, excess
 from pratique.gate.evidence import Answer
-from pratique.gate.excuses import Excuse
+from pratique.gate.exceptions.exemption import Excuse
 from pratique.gate.holds import NO_HOLDS
-from pratique.gate.watch import Watch
+from pratique.gate.polling import Watch
+from pratique.gate.wait import Candidate, GateReport, Pace, assess
 from pratique.live.inventory import InLive
 
 #: Images a batch: their digests fit into one query of Resource Graph, their rows into some megabytes.

@@ -12,7 +12,7 @@ from typing import Any
 from pratique.config.scanning import Scanning
 from pratique.errors import LiveImagesAtRisk, LiveImagesUnexplained
 from pratique.gate.decision import Rules
-from pratique.gate.excuses import Excuse
+from pratique.gate.exceptions.exemption import Excuse
 from pratique.live.audit import AuditReport
 from pratique.live.following import Change, Followed, Kind
 from pratique.live.inventory import Inventory

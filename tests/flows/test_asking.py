@@ -21,8 +21,8 @@ from prefect.states import AwaitingRetry, Scheduled
 
 from flows.asking import ask
 from pratique.errors import GateBlocked
-from pratique.gate.answer import Answer
-from pratique.gate.asking import Item, Question
+from pratique.gate.approval import Answer
+from pratique.gate.approval_request import Item, Question
 from tasks.policies import REMEMBERED
 
 QUESTION = Question("web", (Item("nginx:1.27", "linux/amd64", "sha256:aa", "no proof of a scan"),), 30)

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pratique.config import Bootstrap, load, parse
 from pratique.errors import ConfigurationError
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.images import ResolvedImage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bootstrap.yaml"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pratique.findings import Finding, Fix, Severity
 from pratique.gate.evidence import Answer, Observation, Subject
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, SUB_ASSESSMENTS, Policy
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 

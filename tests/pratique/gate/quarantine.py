@@ -21,8 +21,8 @@ from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup, set_up
-from pratique.gate.assess import Candidate, GateReport, Pace, assess
 from pratique.gate.decision import Judgement, State
+from pratique.gate.wait import Candidate, GateReport, Pace, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of

@@ -11,10 +11,10 @@ import pytest
 
 from pratique.azure import defender
 from pratique.errors import GateBlocked
-from pratique.gate.assess import GateReport
 from pratique.gate.decision import State
+from pratique.gate.polling import Watch
 from pratique.gate.report import markdown, require_passed
-from pratique.gate.watch import Watch
+from pratique.gate.wait import GateReport
 from pratique.images import ImageReference
 from sandbox.scenario import Finding, PublicImage, Scan, Scenario
 from sandbox.services.defender.part import Defender

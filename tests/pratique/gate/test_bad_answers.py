@@ -16,10 +16,10 @@ from starlette.responses import Response
 from pratique.errors import GateBlocked
 from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
-from pratique.gate.assess import Candidate, GateReport
 from pratique.gate.decision import Rules, State, Wait, decide
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.report import markdown, record, require_passed, rows
+from pratique.gate.wait import Candidate, GateReport
 from sandbox.scenario import PublicImage, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage

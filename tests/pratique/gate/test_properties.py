@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pratique.findings import Finding, Fix, Severity
 from pratique.gate.decision import Decision, Rules, State, Wait, decide
 from pratique.gate.evidence import Answer, Observation
-from pratique.gate.exceptions import Exceptions, Excuse
+from pratique.gate.exceptions.lookup import Exceptions, Excuse
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.images import ResolvedImage
 from tests.pratique.gate.kit import AMD64, ARM64, NGINX, NOW, acceptance, exception, on_file, vex

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from pratique.errors import GateBlocked
 from pratique.gate import report as pages
-from pratique.gate.answer import Answer as Word
-from pratique.gate.assess import GateReport
+from pratique.gate.approval import Answer as Word
 from pratique.gate.decision import Rules, Wait, decide
 from pratique.gate.evidence import Observation
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.gate.wait import GateReport
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
     AMD64,

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding, Severity
-from pratique.gate.exception_file import ImagePattern
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.file import ImagePattern
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import Policy
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy()
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[4] / "examples"
 
 INDEX, AMD64, ARM64, OTHER = (f"sha256:{digit * 64}" for digit in "abcd")
 BUSYBOX = ResolvedImage(

@@ -1,6 +1,6 @@
 """Findings that do not count and images that pass unassessed, each with a reason, an owner, an approver and an end.
 
-They stand in YAML files under Git, beside OpenVEX documents (:mod:`pratique.gate.openvex`)::
+They stand in YAML files under Git, beside OpenVEX documents (:mod:`pratique.gate.exceptions.openvex`)::
 
     exceptions:
       - vulnerability: CVE-2024-6119
@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from pratique.findings import Finding
-from pratique.gate import exception_file, openvex
-from pratique.gate.exception_file import Acceptance, Exemption, Unassessed
-from pratique.gate.excuses import Excuse, longest, read
+from pratique.gate.exceptions import file, openvex
+from pratique.gate.exceptions.exemption import Excuse, longest, read
+from pratique.gate.exceptions.file import Acceptance, Exemption, Unassessed
 from pratique.gate.policy import Policy
 from pratique.images import ResolvedImage
 
@@ -63,7 +63,7 @@ class Exceptions:
         :raises ConfigurationError: names file, entry and field of what is wrong
         """
         contents = {str(path): read(path) for path in (*exceptions, *vex)}
-        exemptions, acceptances = exception_file.entries([(str(p), contents[str(p)]) for p in exceptions], policy, now)
+        exemptions, acceptances = file.entries([(str(p), contents[str(p)]) for p in exceptions], policy, now)
         parsed = [(str(path), openvex.parse(contents[str(path)], str(path), now=now)) for path in vex]
         documents = openvex.newest(parsed)
         entries: list[tuple[str, Exemption | Acceptance]] = [*exemptions, *acceptances]

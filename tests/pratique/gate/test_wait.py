@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
-from pratique.gate.answer import Answer as Word
-from pratique.gate.assess import Candidate, GateReport, Pace, assess
+from pratique.gate.approval import Answer as Word
 from pratique.gate.decision import Rules, State
 from pratique.gate.evidence import Observation, Subject
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
-from pratique.gate.watch import Watch
+from pratique.gate.polling import Watch
+from pratique.gate.wait import Candidate, GateReport, Pace, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
     AMD64,

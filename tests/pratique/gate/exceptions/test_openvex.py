@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding, Severity
-from pratique.gate.exceptions import Exceptions
+from pratique.gate.exceptions.lookup import Exceptions
+from pratique.gate.exceptions.purl import Purl
 from pratique.gate.policy import Policy
-from pratique.gate.purl import Purl
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-EXAMPLE = Path(__file__).parents[3] / "examples" / "vex" / "payments-api.json"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "vex" / "payments-api.json"
 
 INDEX, AMD64, ARM64, OTHER = (f"sha256:{digit * 64}" for digit in "abcd")
 IMAGE = ResolvedImage(

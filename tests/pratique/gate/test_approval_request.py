@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.answer import Answer
-from pratique.gate.asking import Item, Question
-from pratique.gate.assess import GateReport
+from pratique.gate.approval import Answer
+from pratique.gate.approval_request import Item, Question
 from pratique.gate.decision import Decision, Judgement, Rules, State
 from pratique.gate.policy import Policy
+from pratique.gate.wait import GateReport
 from tests.pratique.gate.kit import AMD64, ARM64, LOW, NGINX, NOW, flaw, rows
 
 TODAY = date(2026, 11, 23)

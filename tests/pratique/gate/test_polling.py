@@ -12,7 +12,7 @@ from pratique.clock import SystemClock
 from pratique.errors import PermissionDenied, Throttled
 from pratique.gate.evidence import Answer, Observation, Subject
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS
-from pratique.gate.watch import Evidence, Watch
+from pratique.gate.polling import Evidence, Watch
 from tests.pratique.gate.kit import NOW, FakeClock, Source, artifact, rows, subject_of
 
 A, B, C = map(subject_of, "abc")

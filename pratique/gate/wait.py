@@ -13,10 +13,10 @@ from functools import partial
 
 from pratique.clock import Clock
 from pratique.errors import GateBlocked
-from pratique.gate.answer import Answer as PersonsAnswer
+from pratique.gate.approval import Answer as PersonsAnswer
 from pratique.gate.decision import Decision, Judgement, Rules, State, Wait, decide, required_manifests
 from pratique.gate.evidence import Answer, Subject
-from pratique.gate.watch import Evidence, Watch
+from pratique.gate.polling import Evidence, Watch
 from pratique.images import ResolvedImage
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
-from pratique.gate.excuses import names_all_of
-from pratique.gate.purl import Purl
+from pratique.gate.exceptions.exemption import names_all_of
+from pratique.gate.exceptions.purl import Purl
 from pratique.images import ImageReference, ResolvedImage
 
 #: Hosts under which clients know Docker Hub.

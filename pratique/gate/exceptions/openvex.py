@@ -20,9 +20,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from pratique.findings import Finding
 from pratique.gate.evidence import CLOCKS_DIFFER
-from pratique.gate.excuses import Excuse, later, moment, unreadable, validated
+from pratique.gate.exceptions.exemption import Excuse, later, moment, unreadable, validated
+from pratique.gate.exceptions.openvex_products import Product
 from pratique.gate.policy import Policy
-from pratique.gate.products import Product
 from pratique.images import ResolvedImage
 from pratique.markdown import one_line
 

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
-from pratique.gate.excuses import Excuse, later, moment, names_all_of, unreadable, validated
+from pratique.gate.exceptions.exemption import Excuse, later, moment, names_all_of, unreadable, validated
 from pratique.gate.policy import Policy
 from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
 from pratique.markdown import one_line

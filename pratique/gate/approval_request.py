@@ -16,9 +16,9 @@ from typing import Literal
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.answer import Answer
-from pratique.gate.assess import GateReport
+from pratique.gate.approval import Answer
 from pratique.gate.decision import Judgement, State
+from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain
 
 Choice = Literal["approve", "reject"]

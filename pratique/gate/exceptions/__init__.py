@@ -1,0 +1,1 @@
+"""Findings and missing scans that somebody answers for: exceptions files, acceptances, OpenVEX."""
