@@ -23,7 +23,7 @@ from pratique.live.looks import Look, judge_live
 from pratique.live.proposals import Moves, branch_name, moves, propose, proposed, request, withdraw
 from pratique.live.pulls import set_pulls
 from pratique.live.report import Rescan
-from pratique.live.usage import references
+from pratique.manifests.usage import references
 from pratique.records import findings as records
 from pratique.records.findings import Case, Cases
 from tasks.events import Happened, tell

@@ -10,7 +10,7 @@ from pratique.config import Manifests
 from pratique.gitops import delivery
 from pratique.gitops.edits import edits, images_edit
 from pratique.gitops.publishing import Edit, Publication
-from pratique.manifests.pointing import ImagesEdit
+from pratique.manifests.update import ImagesEdit
 from pratique.promotion import Moved
 from pratique.report import Published
 from tasks.events import tell

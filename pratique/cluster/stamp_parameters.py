@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pratique.change import Change
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE
-from pratique.manifests.pointing import Change
-from pratique.manifests.rendering import UsedImage
+from pratique.manifests.kustomize import UsedImage
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"
 

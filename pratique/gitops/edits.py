@@ -9,8 +9,8 @@ from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.gitops.publishing import Edit
 from pratique.images import LiveImage
-from pratique.manifests import pointing as manifests
-from pratique.manifests.pointing import ImagesEdit
+from pratique.manifests import update as manifests
+from pratique.manifests.update import ImagesEdit
 from pratique.promotion import Moved
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from pratique.change import Change
 from pratique.errors import Conflict, TransientError
 from pratique.gitops.checkout import Author, Checkout, PushResult, Repository, checkout
 from pratique.gitops.pending import Pending, take_along
-from pratique.manifests.pointing import Change
 
 #: Pushes that one run tries: of ten that push at the same moment one lands each time.
 ATTEMPTS = 20

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 from pratique.gitops.command import Git
-from pratique.manifests.rendering import KUSTOMIZATIONS
+from pratique.manifests.kustomize import KUSTOMIZATIONS
 
 # Paths that lead upwards, however YAML quotes them. One too many does no harm.
 _UPWARDS = re.compile(rb"(?:\.{1,2}/)*\.\./[^\s\"',\]}#]*|\.\.(?=[\s\"',\]}]|$)")

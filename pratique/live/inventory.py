@@ -15,7 +15,7 @@ from datetime import datetime
 
 from pratique.errors import NetworkDenied, NotFound
 from pratique.images import LIVE, ImageReference, PlatformManifest, ResolvedImage
-from pratique.live.usage import Use
+from pratique.manifests.usage import Use
 from pratique.oci import acr
 from pratique.oci.acr import StoredManifest
 from pratique.oci.client import OciClient

@@ -18,7 +18,7 @@ from pratique.gitops.checkout import Author, PushResult, Repository, checkout
 from pratique.gitops.pending import RUN
 from pratique.images import LIVE, LiveImage
 from pratique.live.looks import Look
-from pratique.manifests.pointing import Pin, point_images
+from pratique.manifests.update import Pin, point_images
 from pratique.markdown import table
 from pratique.records.findings import Case, Cases, Condition
 
@@ -58,7 +58,7 @@ async def propose(
 
     :param manifests: the branch from which it starts
     :param run: id of the flow run, which the commit names
-    :raises PratiqueError: as :func:`pratique.checkout.checkout` and :func:`pratique.manifests.pointing.point_images`
+    :raises PratiqueError: as :func:`pratique.checkout.checkout` and :func:`pratique.manifests.update.point_images`
     """
     name = branch_name(wanted)
     async with checkout(manifests) as tree:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pratique.change import Change
 from pratique.errors import UnreadableAnswer
 from pratique.gitops.checkout import Author, Repository, checkout
 from pratique.gitops.pending import RUN
 from pratique.gitops.publishing import Publication, publish
-from pratique.manifests.pointing import Change
 from pratique.records import findings as of_findings
 from pratique.records import promotions as of_promotions
 from pratique.records.findings import Cases

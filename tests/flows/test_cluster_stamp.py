@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 
 from flows.prepare_cluster import prepare_cluster
 from pratique.config import Bootstrap
-from pratique.manifests.rendering import UsedImage
+from pratique.manifests.kustomize import UsedImage
 from tests.flows.conftest import MakeWorld
 from tests.flows.world import FALCO, KURED, World, git
 

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from pratique.change import Change
 from pratique.gitops.checkout import Author, Repository
-from pratique.manifests.pointing import Change
 
 AUTHOR = Author("Pratique", "pratique@contoso.com")
 

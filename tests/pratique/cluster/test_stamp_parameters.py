@@ -17,8 +17,8 @@ from pratique.cluster.stamp_parameters import SCHEMA, ClusterStamp, StampEdit, a
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
-from pratique.manifests.pointing import point_images
-from pratique.manifests.rendering import Rendering, UsedImage
+from pratique.manifests.kustomize import Rendering, UsedImage
+from pratique.manifests.update import point_images
 from tests.pratique.manifests.test_manifests import CATALOGUE, SAMPLE, sample
 
 __all__ = ["sample"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pratique.change import Change
 from pratique.errors import AuthenticationFailed, ConfigurationError
 from pratique.gitops.checkout import Repository
 from pratique.gitops.command import Git, credential_helpers
 from pratique.gitops.keys import Credentials, SshKey, is_ssh
 from pratique.gitops.publishing import publish
-from pratique.manifests.pointing import Change
 from tests.pratique.repositories import AUTHOR, git, subjects, there, write
 from tests.pratique.sshd import SSHD, Sshd, new_key, public, serve
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pratique.change import Change
 from pratique.errors import ConfigurationError, Conflict, GitRejected, ManifestRejected, NotFound, TransientError
 from pratique.gitops import publishing as gitops
 from pratique.gitops.checkout import Author, PushResult, Repository, checkout
 from pratique.gitops.publishing import Edit, publish
 from pratique.images import LiveImage
-from pratique.manifests.pointing import Change, point_images, point_vault
+from pratique.manifests.update import point_images, point_vault
 from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"

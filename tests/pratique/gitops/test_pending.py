@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pratique.change import Change
 from pratique.errors import Conflict
 from pratique.gitops.publishing import Edit, Publication, publish
-from pratique.manifests.pointing import Change
 from tests.pratique.repositories import AUTHOR, content, git, lines, somebody_pushes, subjects, there
 
 OWN = "pratique/rg-bu0001a0008"

@@ -11,7 +11,7 @@ from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.images import LIVE, ImageReference
 from pratique.live.inventory import Inventory, Knowledge, take_inventory
-from pratique.live.usage import Use, references
+from pratique.manifests.usage import Use, references
 from pratique.records.promotions import Promotions
 from sandbox.services.oci.catalogue import image_spec
 from tests.conftest import StartSandbox

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from pratique.change import Change
 from pratique.errors import ConfigurationError, ManifestRejected
 from pratique.images import LiveImage
-from pratique.manifests.pointing import Change, Pin, point_images, point_vault
-from pratique.manifests.yamltext import Path as YamlPath
-from pratique.manifests.yamltext import YamlText
+from pratique.manifests.update import Pin, point_images, point_vault
+from pratique.manifests.yaml_editor import Path as YamlPath
+from pratique.manifests.yaml_editor import YamlText
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"

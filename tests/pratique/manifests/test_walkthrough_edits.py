@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.images import LiveImage
-from pratique.manifests.pointing import Pin, point_images, point_vault
+from pratique.manifests.update import Pin, point_images, point_vault
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"

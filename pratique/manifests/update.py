@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pratique.change import Change
 from pratique.errors import ConfigurationError, ManifestRejected
 from pratique.images import LIVE, ImageReference, LiveImage
-from pratique.manifests.rendering import Rendering, Usage, kustomizations, suffix, usage
-from pratique.manifests.yamltext import Path as YamlPath
-from pratique.manifests.yamltext import Plain, YamlText
+from pratique.manifests.kustomize import Rendering, Usage, kustomizations, suffix, usage
+from pratique.manifests.yaml_editor import Path as YamlPath
+from pratique.manifests.yaml_editor import Plain, YamlText
 
 PROVIDER_KIND = "SecretProviderClass"
 
@@ -48,22 +49,6 @@ _AZURE_REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.azurecr\.(?:io|us|cn)")
 _VAULT_NAME = re.compile(r"(?=.{3,24}\Z)[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*")
 _CERTIFICATE_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One value that was edited.
-
-    :ivar file: path below the root, with ``/``
-    :ivar field: where in the file
-    :ivar before: ``None`` when the field was added
-    :ivar after: ``None`` when it was removed
-    """
-
-    file: str
-    field: str
-    before: str | None
-    after: str | None
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pratique.images import DIGEST_PATTERN, LIVE
-from pratique.manifests.pointing import live_images
-from pratique.manifests.rendering import KUSTOMIZATIONS
+from pratique.manifests.kustomize import KUSTOMIZATIONS
+from pratique.manifests.update import live_images
 
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _LARGEST = 4 * 1024 * 1024  # bytes; no manifest is larger
@@ -35,7 +35,7 @@ def references(root: Path, folder: str, registry: str) -> list[Use]:
     """References to ``live/`` below a folder of a checkout: kustomizations' entries, and any YAML file's text.
 
     :param registry: login server
-    :raises ManifestRejected: as :func:`pratique.manifests.pointing.live_images`
+    :raises ManifestRejected: as :func:`pratique.manifests.update.live_images`
     """
     entries = live_images(root, folder, registry)
     found = {Use(file, LIVE + repository, image.tag, image.digest) for file, repository, image in entries}

@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE, LiveImage
-from pratique.manifests.yamltext import YamlText
+from pratique.manifests.yaml_editor import YamlText
 
 # The three names that kustomize looks for.
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")

@@ -1,0 +1,21 @@
+"""What an edit changed, for commit messages and plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that was edited.
+
+    :ivar file: path below the root, with ``/``
+    :ivar field: where in the file
+    :ivar before: ``None`` when the field was added
+    :ivar after: ``None`` when it was removed
+    """
+
+    file: str
+    field: str
+    before: str | None
+    after: str | None
