@@ -24,7 +24,7 @@ from pratique.azure.session import AzureSession
 from pratique.config import Gate
 from pratique.config.scanning import Scanning
 from pratique.evidence.setup import GateSetup, set_up
-from pratique.gitops.checkout import Author, Repository
+from pratique.git.checkout import Author, Repository
 from pratique.images import ImageReference
 from pratique.live.following import follow
 from pratique.live.inventory import Knowledge, take_inventory

@@ -22,8 +22,8 @@ from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.gate.exceptions.lookup import Exceptions
+from pratique.git.checkout import checkout
 from pratique.gitops import delivery
-from pratique.gitops.checkout import checkout
 from pratique.images import ImageReference
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient

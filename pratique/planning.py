@@ -28,11 +28,11 @@ from pratique.errors import NotFound
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup
 from pratique.gate.wait import Pace, glance
-from pratique.gitops.checkout import Author, Repository, checkout
+from pratique.git.checkout import Author, Repository, checkout
+from pratique.git.pending import take_along
+from pratique.git.publish import applied
 from pratique.gitops.delivery import own_branch
 from pratique.gitops.edits import edits, images_edit
-from pratique.gitops.pending import take_along
-from pratique.gitops.publishing import applied
 from pratique.images import ImageReference, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage

@@ -11,7 +11,7 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import ClusterStamp
 from pratique.gate.report import record
 from pratique.gate.wait import GateReport
-from pratique.gitops.publishing import Publication
+from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
 from pratique.markdown import literal, table
 from pratique.promotion import Moved

@@ -13,8 +13,8 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
-from pratique.forges.remote import forge_of
-from pratique.gitops.checkout import checkout
+from pratique.git.checkout import checkout
+from pratique.git.forges.remote import forge_of
 from pratique.live import report
 from pratique.live.audit import AuditReport
 from pratique.live.following import Change, Followed, Kind, allowed, follow

@@ -7,9 +7,9 @@ from prefect import get_run_logger, task
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
+from pratique.git.publish import Edit, Publication
 from pratique.gitops import delivery
 from pratique.gitops.edits import edits, images_edit
-from pratique.gitops.publishing import Edit, Publication
 from pratique.manifests.update import ImagesEdit
 from pratique.promotion import Moved
 from pratique.report import Published

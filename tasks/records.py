@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import get_run_logger, task
 
 from pratique.config import Manifests
-from pratique.gitops.publishing import Publication
+from pratique.git.publish import Publication
 from pratique.promotion import Moved
 from pratique.records.promotions import PromotionRecord
 from tasks.policies import ALWAYS

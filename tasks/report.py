@@ -9,7 +9,7 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import ClusterStamp
-from pratique.gitops.publishing import Publication
+from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
 from pratique.report import Delivery, links
 from tasks.policies import ALWAYS

@@ -22,8 +22,8 @@ from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
 from pratique.evidence.setup import GateSetup, set_up
+from pratique.git.checkout import Author, Repository
 from pratique.gitops import delivery
-from pratique.gitops.checkout import Author, Repository
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.promotion import Moved

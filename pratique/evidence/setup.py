@@ -22,7 +22,7 @@ from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
 from pratique.gate.polling import Watch
-from pratique.gitops.command import standing
+from pratique.git.command import standing
 from pratique.oci.client import OciClient
 
 #: Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.

@@ -17,12 +17,12 @@ import httpx
 
 from pratique.config import Manifests
 from pratique.errors import ConfigurationError
-from pratique.forges.proposing import Proposal, propose
-from pratique.forges.remote import forge_of
-from pratique.gitops.checkout import Author, Repository
-from pratique.gitops.keys import Credentials, SshKey, is_ssh
-from pratique.gitops.pending import RUN
-from pratique.gitops.publishing import Edit, Publication, publish
+from pratique.git.checkout import Author, Repository
+from pratique.git.credentials import Credentials, SshKey, is_ssh
+from pratique.git.forges.proposing import Proposal, propose
+from pratique.git.forges.remote import forge_of
+from pratique.git.pending import RUN
+from pratique.git.publish import Edit, Publication, publish
 from pratique.markdown import table
 from pratique.secret import text_of
 
@@ -69,7 +69,7 @@ async def deliver(
     :param run: what the commits name as the run that made them
     :param policy: digest of the gate's policy
     :param token: for the forge's API
-    :raises PratiqueError: as :func:`~pratique.gitops.publishing.publish` and :func:`~pratique.forges.proposing.propose`
+    :raises PratiqueError: as :func:`~pratique.git.publish.publish` and :func:`~pratique.git.forges.proposing.propose`
     """
     through = None if target.deliver == "push" else own_branch(cluster)
     if through == target.branch:

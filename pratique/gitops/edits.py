@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
-from pratique.gitops.publishing import Edit
+from pratique.git.publish import Edit
 from pratique.images import LiveImage
 from pratique.manifests import update as manifests
 from pratique.manifests.update import ImagesEdit

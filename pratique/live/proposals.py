@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pratique.forges.proposing import Forge, Proposal, PullRequest
-from pratique.forges.proposing import propose as open_request
-from pratique.gitops.branches import branch_head, delete_branch
-from pratique.gitops.checkout import Author, PushResult, Repository, checkout
-from pratique.gitops.pending import RUN
+from pratique.git.branches import branch_head, delete_branch
+from pratique.git.checkout import Author, PushResult, Repository, checkout
+from pratique.git.forges.proposing import Forge, Proposal, PullRequest
+from pratique.git.forges.proposing import propose as open_request
+from pratique.git.pending import RUN
 from pratique.images import LIVE, LiveImage
 from pratique.live.looks import Look
 from pratique.manifests.update import Pin, point_images
@@ -76,7 +76,7 @@ async def request(forge: Forge, target: str, wanted: Moves) -> PullRequest:
     """The pull request for a proposal.
 
     :param target: branch that the manifests are on
-    :raises PratiqueError: as :func:`pratique.forges.proposing.propose`
+    :raises PratiqueError: as :func:`pratique.git.forges.proposing.propose`
     """
     rows = [(repository, image.tag, image.digest) for repository, image in sorted(wanted.items())]
     body = "\n".join(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pratique.change import Change
 from pratique.errors import UnreadableAnswer
-from pratique.gitops.checkout import Author, Repository, checkout
-from pratique.gitops.pending import RUN
-from pratique.gitops.publishing import Publication, publish
+from pratique.git.checkout import Author, Repository, checkout
+from pratique.git.pending import RUN
+from pratique.git.publish import Publication, publish
 from pratique.records import findings as of_findings
 from pratique.records import promotions as of_promotions
 from pratique.records.findings import Cases
@@ -60,7 +60,7 @@ class RecordsBranch:
         """Put promotions on record; what is there already makes no commit.
 
         :param run: id of the flow run
-        :raises PratiqueError: as :func:`pratique.gitops.publishing.publish`
+        :raises PratiqueError: as :func:`pratique.git.publish.publish`
         """
         text = f"Record what was promoted: {_images(records)}."
         return await self.write(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pratique.change import Change
-from pratique.gitops.checkout import Author, Repository
+from pratique.git.checkout import Author, Repository
 
 AUTHOR = Author("Pratique", "pratique@contoso.com")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pratique.errors import NotFound, UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gitops.checkout import Author, Repository
+from pratique.git.checkout import Author, Repository
 from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.findings import Case, Cases, Condition, FindingState, Tracked

@@ -9,7 +9,7 @@ import pytest
 from pratique.azure.registries import Registry
 from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.gitops.publishing import Publication
+from pratique.git.publish import Publication
 from pratique.report import links
 
 GROUP = "/subscriptions/s/resourceGroups/rg/providers"

@@ -22,8 +22,8 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
+from pratique.git.publish import Edit, Publication
 from pratique.gitops.delivery import deliver, own_branch, repository
-from pratique.gitops.publishing import Edit, Publication
 from sandbox.core.faults import Fault
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.hosted import AZURE, EXPIRED, GITHUB, READS, WRITES, hosted, scenario

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
-from pratique.gitops.command import Git
+from pratique.git.command import Git
 from pratique.manifests.kustomize import KUSTOMIZATIONS
 
 # Paths that lead upwards, however YAML quotes them. One too many does no harm.
@@ -23,7 +23,7 @@ async def check_out(git: Git, root: Path, branch: str, folder: str, *, attempted
     """Fill a clone that has no files yet.
 
     :param folder: below the root
-    :raises PratiqueError: as :meth:`~pratique.gitops.command.Git.output`
+    :raises PratiqueError: as :meth:`~pratique.git.command.Git.output`
     """
 
     async def run(*command: str) -> str:

@@ -21,9 +21,9 @@ from enum import Enum
 from pathlib import Path
 
 from pratique.errors import ConfigurationError, GitRejected, NotFound
-from pratique.gitops.command import Git, credential_helpers
-from pratique.gitops.keys import Credentials
-from pratique.gitops.sparse import check_out
+from pratique.git.command import Git, credential_helpers
+from pratique.git.credentials import Credentials
+from pratique.git.sparse import check_out
 
 _CLONE = ("clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template=", "--no-checkout")
 # Files come with the checkout, and only those that it needs. A server that knows no filter sends them all at once.

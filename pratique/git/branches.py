@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pratique.gitops.checkout import Repository, connection, listed
+from pratique.git.checkout import Repository, connection, listed
 
 
 async def branch_head(branch: Repository) -> str | None:

@@ -25,8 +25,8 @@ from typing import TypeAlias
 
 from pratique.change import Change
 from pratique.errors import Conflict, TransientError
-from pratique.gitops.checkout import Author, Checkout, PushResult, Repository, checkout
-from pratique.gitops.pending import Pending, take_along
+from pratique.git.checkout import Author, Checkout, PushResult, Repository, checkout
+from pratique.git.pending import Pending, take_along
 
 #: Pushes that one run tries: of ten that push at the same moment one lands each time.
 ATTEMPTS = 20
@@ -90,7 +90,7 @@ async def publish(
 
     :param edits: commit message and edit, in order. An edit gets the clone's root and says what it changed. It may be
         called again; one that is not a coroutine function runs in a thread
-    :param trailers: that end each message; :data:`~pratique.gitops.pending.RUN` has to be among them with ``through``
+    :param trailers: that end each message; :data:`~pratique.git.pending.RUN` has to be among them with ``through``
     :param through: a branch of our own that gets the commits, on top of what waits there, instead of the target. It is
         left as it is when the edits add nothing to it
     :raises Conflict: names file and key; or what stands in the way on our own branch

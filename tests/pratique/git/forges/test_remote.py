@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pratique.errors import ConfigurationError
-from pratique.forges.remote import forge_of
+from pratique.git.forges.remote import forge_of
 
 GITHUB = "https://api.github.com/repos/contoso/cluster/pulls"
 AZURE = "https://dev.azure.com/contoso/my%20platform/_apis/git/repositories/cluster/pullrequests"

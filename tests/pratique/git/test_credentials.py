@@ -11,10 +11,10 @@ import pytest
 
 from pratique.change import Change
 from pratique.errors import AuthenticationFailed, ConfigurationError
-from pratique.gitops.checkout import Repository
-from pratique.gitops.command import Git, credential_helpers
-from pratique.gitops.keys import Credentials, SshKey, is_ssh
-from pratique.gitops.publishing import publish
+from pratique.git.checkout import Repository
+from pratique.git.command import Git, credential_helpers
+from pratique.git.credentials import Credentials, SshKey, is_ssh
+from pratique.git.publish import publish
 from tests.pratique.repositories import AUTHOR, git, subjects, there, write
 from tests.pratique.sshd import SSHD, Sshd, new_key, public, serve
 

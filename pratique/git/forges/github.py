@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from pratique.forges.api import Api, unreadable
-from pratique.forges.proposing import Proposal, PullRequest
+from pratique.git.forges.api import Api, unreadable
+from pratique.git.forges.proposing import Proposal, PullRequest
 
 
 class GitHub:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pratique.gitops.checkout import Repository, checkout
+from pratique.git.checkout import Repository, checkout
 from tests.pratique.repositories import git
 
 FILES = {

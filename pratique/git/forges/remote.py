@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from pratique.errors import ConfigurationError
-from pratique.forges.azure_devops import AzureDevOps
-from pratique.forges.github import GitHub
-from pratique.forges.proposing import Forge
+from pratique.git.forges.azure_devops import AzureDevOps
+from pratique.git.forges.github import GitHub
+from pratique.git.forges.proposing import Forge
 
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(.+)")
 _AZURE_SSH = re.compile(r"(?:.+\.)?(?:ssh\.dev\.azure\.com|vs-ssh\.visualstudio\.com)")

@@ -29,11 +29,11 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
-from pratique.gitops import command as git_module
-from pratique.gitops.checkout import Repository
-from pratique.gitops.command import Git, Result, standing
-from pratique.gitops.keys import Credentials
-from pratique.gitops.publishing import publish
+from pratique.git import command as git_module
+from pratique.git.checkout import Repository
+from pratique.git.command import Git, Result, standing
+from pratique.git.credentials import Credentials
+from pratique.git.publish import publish
 from tests.pratique.repositories import AUTHOR, git
 
 TOKEN = "ghp_notarealtoken"

@@ -1,8 +1,8 @@
 """Runs the ``git`` command, and turns its failures into errors of ours.
 
-Two promises: what git does depends on nobody's configuration, but for the credential helpers of a worker that was
-given no token; and secrets (:mod:`pratique.gitops.keys`) are never in an argument or a URL, and blotted out of whatever
-comes back. It never asks anybody: there is no terminal, and no program to ask with. git 2.34 or later::
+git reads no user's or system's configuration, except the credential helpers of a worker that was given no token.
+Secrets (:mod:`pratique.git.credentials`) are never in an argument or a URL, and are masked in whatever git prints. git
+never prompts: it has neither a terminal nor a program to prompt with. Requires git 2.34 or later::
 
     git = Git.towards("https://github.com/contoso/cluster", "main", Credentials(token), folder)
     head = await git.output("rev-parse", "HEAD", cwd=clone, attempted="read the last commit")
@@ -26,7 +26,7 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
-from pratique.gitops.keys import Credentials, lay_out
+from pratique.git.credentials import Credentials, lay_out
 from pratique.process import run as run_program
 
 # Seconds for one call of git, the clone included.
@@ -121,7 +121,7 @@ class Git:
 
         :param folder: for the keys; of this user only, and there as long as git is called
         :param helpers: as :func:`credential_helpers` finds them
-        :raises ConfigurationError: as :func:`~pratique.gitops.keys.lay_out`
+        :raises ConfigurationError: as :func:`~pratique.git.credentials.lay_out`
         """
         laid = lay_out(credentials, remote, folder)
         environment = _environment([*_SETTINGS.items(), *helpers, *laid.settings]) | dict(laid.environment)

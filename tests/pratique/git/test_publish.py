@@ -12,9 +12,9 @@ import pytest
 
 from pratique.change import Change
 from pratique.errors import ConfigurationError, Conflict, GitRejected, ManifestRejected, NotFound, TransientError
-from pratique.gitops import publishing as gitops
-from pratique.gitops.checkout import Author, PushResult, Repository, checkout
-from pratique.gitops.publishing import Edit, publish
+from pratique.git import publish as gitops
+from pratique.git.checkout import Author, PushResult, Repository, checkout
+from pratique.git.publish import Edit, publish
 from pratique.images import LiveImage
 from pratique.manifests.update import point_images, point_vault
 from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write

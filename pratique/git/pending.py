@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pratique.errors import Conflict
-from pratique.gitops.checkout import Author, Checkout
+from pratique.git.checkout import Author, Checkout
 
 #: Trailer by which our commits are known.
 RUN = "Pratique-Run"

@@ -9,7 +9,7 @@ import pytest
 
 from pratique.change import Change
 from pratique.errors import Conflict
-from pratique.gitops.publishing import Edit, Publication, publish
+from pratique.git.publish import Edit, Publication, publish
 from tests.pratique.repositories import AUTHOR, content, git, lines, somebody_pushes, subjects, there
 
 OWN = "pratique/rg-bu0001a0008"

@@ -1,0 +1,1 @@
+"""git: clone, edit, commit, sign and push, with or without a pull request."""
