@@ -28,7 +28,7 @@ from pratique.evidence.setup import set_up
 from pratique.gate.wait import GateReport, Pace, assess
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
-from pratique.promotion import Moved, quarantine, resolve
+from pratique.release.promotion import Moved, quarantine, resolve
 
 IMPORTS_AT_ONCE = 50
 

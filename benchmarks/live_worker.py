@@ -30,11 +30,11 @@ from pratique.live.following import follow
 from pratique.live.inventory import Knowledge, take_inventory
 from pratique.live.looks import judge_live
 from pratique.live.report import Rescan, markdown, record
-from pratique.promotion import Moved
 from pratique.records import findings
 from pratique.records.branch import RecordsBranch
 from pratique.records.findings import Cases
 from pratique.records.promotions import PromotionRecord
+from pratique.release.promotion import Moved
 
 
 async def fill(session: AzureSession, registry: Registry, references: Collection[str]) -> None:

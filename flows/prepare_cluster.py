@@ -13,7 +13,7 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
 from pratique.config import Bootstrap
 from pratique.plan import Plan
-from pratique.report import Delivery, Preparation
+from pratique.release.summary import Delivery, Preparation
 from tasks.certificate import Imported, bring_certificate, check_certificate
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests

@@ -10,7 +10,7 @@ from prefect import flow
 from flows.releasing import advance, after_asking, recording
 from flows.settling import settled
 from pratique.config import Bootstrap
-from pratique.report import Delivery
+from pratique.release.summary import Delivery
 from tasks.infrastructure import find_infrastructure
 from tasks.manifests import publish_manifests
 from tasks.report import show_summary

@@ -14,7 +14,7 @@ from pratique.config import Gate, Image, Manifests, Release
 from pratique.errors import PratiqueError
 from pratique.gate.approval_request import Question
 from pratique.gate.wait import GateReport
-from pratique.promotion import Moved
+from pratique.release.promotion import Moved
 from tasks.events import telling_of_a_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image

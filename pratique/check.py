@@ -23,10 +23,10 @@ from pratique.evidence.setup import READ_FINDINGS
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.git.checkout import checkout
-from pratique.gitops import delivery
 from pratique.images import ImageReference
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
+from pratique.release import delivery
 from pratique.secret import SecretKind, SecretSource, text_of
 
 #: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6); infra/pipeline-role.json has more.

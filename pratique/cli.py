@@ -27,7 +27,7 @@ from pratique.cluster.infrastructure import find_vault
 from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PratiqueError
 from pratique.plan import Plan
-from pratique.report import Delivery, Preparation
+from pratique.release.summary import Delivery, Preparation
 
 FAILED, MISUSED, BLOCKED = 1, 2, 3
 _REFUSALS = (GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained)

@@ -31,12 +31,12 @@ from pratique.gate.wait import Pace, glance
 from pratique.git.checkout import Author, Repository, checkout
 from pratique.git.pending import take_along
 from pratique.git.publish import applied
-from pratique.gitops.delivery import own_branch
-from pratique.gitops.edits import edits, images_edit
 from pratique.images import ImageReference, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
-from pratique.promotion import Moved, Unresolved, Unseen, digest_at, resolve
+from pratique.release.delivery import own_branch
+from pratique.release.manifest_edits import edits, images_edit
+from pratique.release.promotion import Moved, Unresolved, Unseen, digest_at, resolve
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."

@@ -14,7 +14,7 @@ from prefect.events import emit_event
 
 from pratique.errors import AccessNotRevoked, GateBlocked
 from pratique.lease import Lease
-from pratique.promotion import Moved
+from pratique.release.promotion import Moved
 from tasks.runtime import current
 
 Happened = Literal[

@@ -9,7 +9,7 @@ from pratique.config import Gate, Release
 from pratique.evidence.candidates import candidates
 from pratique.gate.report import require_passed
 from pratique.gate.wait import GateReport, Pace, assess
-from pratique.promotion import Moved
+from pratique.release.promotion import Moved
 from tasks.events import tell, telling_of_a_block
 from tasks.gate_board import GateBoard, leave_record
 from tasks.policies import ALWAYS

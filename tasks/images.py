@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import get_run_logger, task
 
-from pratique import promotion
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Image
 from pratique.gate.wait import GateReport
 from pratique.images import ResolvedImage
-from pratique.promotion import Moved, Unresolved
+from pratique.release import promotion
+from pratique.release.promotion import Moved, Unresolved
 from tasks.events import tell_moved
 from tasks.policies import REMEMBERED, remembered_without
 from tasks.runtime import current

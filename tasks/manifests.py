@@ -8,11 +8,11 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.git.publish import Edit, Publication
-from pratique.gitops import delivery
-from pratique.gitops.edits import edits, images_edit
 from pratique.manifests.update import ImagesEdit
-from pratique.promotion import Moved
-from pratique.report import Published
+from pratique.release import delivery
+from pratique.release.manifest_edits import edits, images_edit
+from pratique.release.promotion import Moved
+from pratique.release.summary import Published
 from tasks.events import tell
 from tasks.policies import ALWAYS
 from tasks.runtime import current, run_id

@@ -6,8 +6,8 @@ from prefect import get_run_logger, task
 
 from pratique.config import Manifests
 from pratique.git.publish import Publication
-from pratique.promotion import Moved
 from pratique.records.promotions import PromotionRecord
+from pratique.release.promotion import Moved
 from tasks.policies import ALWAYS
 from tasks.runtime import current, run_id
 from tasks.states import NOTHING_TO_DO, ended, opened

@@ -11,7 +11,7 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import ClusterStamp
 from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
-from pratique.report import Delivery, links
+from pratique.release.summary import Delivery, links
 from tasks.policies import ALWAYS
 from tasks.runtime import current
 

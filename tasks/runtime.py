@@ -23,11 +23,11 @@ from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.git.checkout import Author, Repository
-from pratique.gitops import delivery
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
-from pratique.promotion import Moved
 from pratique.records.branch import RecordsBranch
+from pratique.release import delivery
+from pratique.release.promotion import Moved
 from pratique.secret import text_of
 from tasks.secrets import read_secret
 

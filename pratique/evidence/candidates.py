@@ -12,7 +12,7 @@ from pratique.gate.wait import Candidate
 from pratique.images import ImageReference
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient
-from pratique.promotion import Moved
+from pratique.release.promotion import Moved
 
 _AT_ONCE = 16
 

@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
-from pratique.promotion import Moved
 from pratique.records.document import dump, instant, load, written
+from pratique.release.promotion import Moved
 
 FILE = "promotions.json"
 VERSION = 1

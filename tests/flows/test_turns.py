@@ -16,7 +16,7 @@ from prefect.states import Crashed, Paused, Running
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from pratique.config import Bootstrap
-from pratique.report import Preparation
+from pratique.release.summary import Preparation
 from tasks.runtime import azure_runtime
 from tasks.turns import turn, turn_given_up
 from tests.flows.conftest import MakeWorld

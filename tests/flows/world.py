@@ -23,7 +23,7 @@ from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.images import ImageReference
 from pratique.plan import Plan
-from pratique.report import Preparation
+from pratique.release.summary import Preparation
 from sandbox.services.acr.part import Registries
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.store import RegistryStore

@@ -26,7 +26,7 @@ from pratique.gate.wait import Candidate, GateReport, Pace, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of
-from pratique.promotion import Unresolved, quarantine, resolve
+from pratique.release.promotion import Unresolved, quarantine, resolve
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import Scan
 from sandbox.services.acr.imports import ImportRequest, Source, copy, read_source

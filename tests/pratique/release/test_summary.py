@@ -10,7 +10,7 @@ from pratique.azure.registries import Registry
 from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.git.publish import Publication
-from pratique.report import links
+from pratique.release.summary import links
 
 GROUP = "/subscriptions/s/resourceGroups/rg/providers"
 REGISTRY = Registry(f"{GROUP}/Microsoft.ContainerRegistry/registries/acr", "acr", "acr.azurecr.io", "westus", True)

@@ -11,7 +11,7 @@ from pratique.azure.session import AzureSession
 from pratique.errors import ConfigurationError
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
-from pratique.promotion import quarantine
+from pratique.release.promotion import quarantine
 
 REFERENCE = ImageReference.parse("docker.io/library/huge:1")
 

@@ -11,7 +11,7 @@ from pratique.git.publish import Edit
 from pratique.images import LiveImage
 from pratique.manifests import update as manifests
 from pratique.manifests.update import ImagesEdit
-from pratique.promotion import Moved
+from pratique.release.promotion import Moved
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."
 _VAULT = "Update SecretProviderClass to reference my ingress controller certificate."

@@ -14,7 +14,7 @@ from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
 from pratique.markdown import literal, table
-from pratique.promotion import Moved
+from pratique.release.promotion import Moved
 
 
 @dataclass(frozen=True)

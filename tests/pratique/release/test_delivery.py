@@ -23,7 +23,7 @@ from pratique.errors import (
     Unavailable,
 )
 from pratique.git.publish import Edit, Publication
-from pratique.gitops.delivery import deliver, own_branch, repository
+from pratique.release.delivery import deliver, own_branch, repository
 from sandbox.core.faults import Fault
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.hosted import AZURE, EXPIRED, GITHUB, READS, WRITES, hosted, scenario

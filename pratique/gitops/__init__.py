@@ -1,1 +1,0 @@
-"""The GitOps repository: cloned, edited, committed, and delivered by git, with or without a pull request."""
