@@ -26,15 +26,15 @@ from pratique.config.scanning import Scanning
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.git.checkout import Author, Repository
 from pratique.images import ImageReference
-from pratique.live.following import follow
-from pratique.live.inventory import Knowledge, take_inventory
-from pratique.live.looks import judge_live
-from pratique.live.report import Rescan, markdown, record
-from pratique.records import findings
+from pratique.records import cases
 from pratique.records.branch import RecordsBranch
-from pratique.records.findings import Cases
+from pratique.records.cases import Cases
 from pratique.records.promotions import PromotionRecord
 from pratique.release.promotion import Moved
+from pratique.rescan.assessment import judge_live
+from pratique.rescan.cases import follow
+from pratique.rescan.inventory import Knowledge, take_inventory
+from pratique.rescan.report import Rescan, markdown, record
 
 
 async def fill(session: AzureSession, registry: Registry, references: Collection[str]) -> None:
@@ -87,7 +87,7 @@ class Worker:
             made.append(follow(Cases.parse(text), inventory, looks, scanning, window=168, now=datetime.now(UTC)))
             return made[-1].cases.text()
 
-        await self._records.write({findings.FILE: rewrite}, "Follow up.", run="")
+        await self._records.write({cases.FILE: rewrite}, "Follow up.", run="")
         rescan = Rescan(datetime.now(UTC), inventory, tuple(looks), made[-1], ready.rules, scanning)
         json.dumps(record(rescan))
         markdown(rescan)

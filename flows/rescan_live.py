@@ -11,10 +11,10 @@ from flows.settling import settled
 from pratique.azure.registries import Registry
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
-from pratique.live import report
 from pratique.live.audit import AuditReport
-from pratique.live.inventory import Inventory
-from pratique.live.report import Rescan
+from pratique.rescan import report
+from pratique.rescan.inventory import Inventory
+from pratique.rescan.report import Rescan
 from tasks.audit import audit_live_images
 from tasks.infrastructure import find_infrastructure
 from tasks.live import follow_up, judge, list_live, react, require_explained, vouch

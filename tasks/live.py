@@ -15,17 +15,17 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
 from pratique.git.checkout import checkout
 from pratique.git.forges.remote import forge_of
-from pratique.live import report
 from pratique.live.audit import AuditReport
-from pratique.live.following import Change, Followed, Kind, allowed, follow
-from pratique.live.inventory import Inventory, Knowledge, take_inventory
-from pratique.live.looks import Look, judge_live
-from pratique.live.proposals import Moves, branch_name, moves, propose, proposed, request, withdraw
-from pratique.live.pulls import set_pulls
-from pratique.live.report import Rescan
 from pratique.manifests.usage import references
-from pratique.records import findings as records
-from pratique.records.findings import Case, Cases
+from pratique.records import cases as records
+from pratique.records.cases import Case, Cases
+from pratique.rescan import report
+from pratique.rescan.assessment import Look, judge_live
+from pratique.rescan.cases import Change, Followed, Kind, allowed, follow
+from pratique.rescan.inventory import Inventory, Knowledge, take_inventory
+from pratique.rescan.proposals import Moves, branch_name, moves, propose, proposed, request, withdraw
+from pratique.rescan.pull_block import set_pulls
+from pratique.rescan.report import Rescan
 from tasks.events import Happened, tell
 from tasks.policies import ALWAYS
 from tasks.runtime import current, run_id

@@ -19,9 +19,9 @@ from pratique.errors import UnreadableAnswer
 from pratique.git.checkout import Author, Repository, checkout
 from pratique.git.pending import RUN
 from pratique.git.publish import Publication, publish
-from pratique.records import findings as of_findings
+from pratique.records import cases as of_findings
 from pratique.records import promotions as of_promotions
-from pratique.records.findings import Cases
+from pratique.records.cases import Cases
 from pratique.records.promotions import PromotionRecord, Promotions
 
 

@@ -19,7 +19,7 @@ from pratique.findings import Severity
 from pratique.git.checkout import Author, Repository
 from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
-from pratique.records.findings import Case, Cases, Condition, FindingState, Tracked
+from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
 from pratique.records.promotions import PromotionRecord, Promotions
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -11,10 +11,10 @@ from pratique.config.scanning import Scanning, Sla
 from pratique.findings import Finding, Severity
 from pratique.gate.decision import State
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
-from pratique.live.following import Followed, follow
-from pratique.live.inventory import InLive, Inventory
-from pratique.live.looks import Look
-from pratique.records.findings import Cases, Condition, FindingState
+from pratique.records.cases import Cases, Condition, FindingState
+from pratique.rescan.assessment import Look
+from pratique.rescan.cases import Followed, follow
+from pratique.rescan.inventory import InLive, Inventory
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOST = "acraks123.azurecr.io"

@@ -17,10 +17,10 @@ from pratique.git.forges.proposing import Forge, Proposal, PullRequest
 from pratique.git.forges.proposing import propose as open_request
 from pratique.git.pending import RUN
 from pratique.images import LIVE, LiveImage
-from pratique.live.looks import Look
 from pratique.manifests.update import Pin, point_images
 from pratique.markdown import table
-from pratique.records.findings import Case, Cases, Condition
+from pratique.records.cases import Case, Cases, Condition
+from pratique.rescan.assessment import Look
 
 PREFIX = "pratique/live-"
 

@@ -10,9 +10,9 @@ import pytest
 from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.images import LIVE, ImageReference
-from pratique.live.inventory import Inventory, Knowledge, take_inventory
 from pratique.manifests.usage import Use, references
 from pratique.records.promotions import Promotions
+from pratique.rescan.inventory import Inventory, Knowledge, take_inventory
 from sandbox.services.oci.catalogue import image_spec
 from tests.conftest import StartSandbox
 from tests.sandbox.defending import NAME, bring, scans_end

@@ -14,11 +14,11 @@ from pratique.errors import LiveImagesAtRisk, LiveImagesUnexplained
 from pratique.gate.decision import Rules
 from pratique.gate.exceptions.exemption import Excuse
 from pratique.live.audit import AuditReport
-from pratique.live.following import Change, Followed, Kind
-from pratique.live.inventory import Inventory
-from pratique.live.looks import Look
 from pratique.markdown import literal, plain, table
-from pratique.records.findings import Case, Condition, Tracked
+from pratique.records.cases import Case, Condition, Tracked
+from pratique.rescan.assessment import Look
+from pratique.rescan.cases import Change, Followed, Kind
+from pratique.rescan.inventory import Inventory
 
 AT_RISK, NOT_VERIFIED, WELL = "At risk", "Not verified", "All is well"
 

@@ -51,7 +51,7 @@ class InLive:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """As :attr:`pratique.records.findings.Case.key`."""
+        """As :attr:`pratique.records.cases.Case.key`."""
         return (self.registry, self.repository, self.digest)
 
     @property

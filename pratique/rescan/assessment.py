@@ -18,7 +18,7 @@ from pratique.gate.exceptions.exemption import Excuse
 from pratique.gate.holds import NO_HOLDS
 from pratique.gate.polling import Watch
 from pratique.gate.wait import Candidate, GateReport, Pace, assess
-from pratique.live.inventory import InLive
+from pratique.rescan.inventory import InLive
 
 #: Images a batch: their digests fit into one query of Resource Graph, their rows into some megabytes.
 BATCH = 250

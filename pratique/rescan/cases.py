@@ -15,9 +15,9 @@ from typing import Literal
 from pratique.config.scanning import Scanning
 from pratique.findings import Finding
 from pratique.gate.decision import State
-from pratique.live.inventory import Inventory
-from pratique.live.looks import Look
-from pratique.records.findings import MEMORY, Case, Cases, Condition, FindingState, Tracked
+from pratique.records.cases import MEMORY, Case, Cases, Condition, FindingState, Tracked
+from pratique.rescan.assessment import Look
+from pratique.rescan.inventory import Inventory
 
 Kind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]
 

@@ -1,0 +1,1 @@
+"""live/ judged again: inventory, cases and their clocks, reactions, proposals."""
