@@ -9,11 +9,11 @@ from pydantic import Field
 
 from flows.hooks import remove_drill_of_run
 from flows.settling import settled
+from pratique.audit.drill.alert import Heard
+from pratique.audit.drill.diagnosis import defects
+from pratique.audit.drill.report import DrillReport
+from pratique.audit.drill.staging import Staged, check_names
 from pratique.config import Bootstrap
-from pratique.drill.alarm import Heard
-from pratique.drill.record import DrillReport
-from pratique.drill.silence import defects
-from pratique.drill.staging import Staged, check_names
 from tasks.drill import (
     begin_drill,
     clear_the_way,

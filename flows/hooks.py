@@ -9,11 +9,11 @@ import httpx
 from prefect.client.schemas.objects import FlowRun, State
 
 from pratique.access.grant import close_access
+from pratique.audit.drill import staging
 from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.cluster.infrastructure import find_registry, find_vault
 from pratique.config import Bootstrap
-from pratique.drill import staging
 from pratique.lease import lease_id
 from tasks.events import tell_revoked, telling_of_a_leak
 from tasks.runtime import lease_owner

@@ -8,10 +8,10 @@ from typing import Any
 from prefect import flow
 
 from flows.settling import settled
+from pratique.audit.provenance import AuditReport
 from pratique.azure.registries import Registry
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
-from pratique.live.audit import AuditReport
 from pratique.rescan import report
 from pratique.rescan.inventory import Inventory
 from pratique.rescan.report import Rescan

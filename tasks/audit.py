@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 
+from pratique.audit.provenance import AuditReport, Irregularity, Kind
+from pratique.audit.registry_log import explain_live
 from pratique.azure.registries import Registry
 from pratique.images import ImageReference
-from pratique.live.audit import AuditReport, Irregularity, Kind
-from pratique.live.registry_log import explain_live
 from pratique.records.promotions import Promotions
 from tasks.events import tell
 from tasks.policies import ALWAYS

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 
+from pratique.audit.drill import alert, diagnosis, staging
+from pratique.audit.drill.alert import Alarm, Heard
+from pratique.audit.drill.report import FILE, DrillReport, concluded, including
+from pratique.audit.drill.staging import Staged
 from pratique.azure.registries import Registry
 from pratique.cancellation import uninterrupted
 from pratique.config import Drill
-from pratique.drill import alarm, record, silence, staging
-from pratique.drill.alarm import Alarm, Heard
-from pratique.drill.record import DrillReport
-from pratique.drill.staging import Staged
 from tasks.events import tell
 from tasks.policies import ALWAYS
 from tasks.runtime import current, run_id
@@ -27,9 +27,9 @@ _IMPORT_PATIENCE = 14.0
 @task(name="look at alarm", task_run_name="look at the alarm of {registry.name}", **ALWAYS)
 async def look_at_alarm(registry: Registry, drill: Drill) -> Alarm:
     """Read the rule, what feeds it, and who is told."""
-    found = await alarm.look(current().session, registry, drill.rule)
-    await alarm.require_ears(current().session, registry, found)
-    for defect in silence.defects(found):
+    found = await alert.look(current().session, registry, drill.rule)
+    await alert.require_ears(current().session, registry, found)
+    for defect in diagnosis.defects(found):
         get_run_logger().error("%s", defect)
     return found
 
@@ -65,7 +65,7 @@ async def push_past_quarantine(registry: Registry) -> Staged:
 async def listen_for_alarm(registry: Registry, found: Alarm, staged: Sequence[Staged], drill: Drill) -> Heard:
     """Wait until the alarm has rung for everything, or its time is over."""
     began = min(one.began for one in staged)
-    heard = await alarm.listen(current().session, registry, found, staged, drill, since=began)
+    heard = await alert.listen(current().session, registry, found, staged, drill, since=began)
     if heard.alert is not None:
         get_run_logger().info("The alarm rang: %s", heard.alert.id)
     return heard
@@ -107,11 +107,11 @@ async def conclude_drill(
     removed: Sequence[str],
 ) -> DrillReport:
     """Find the reason where the alarm did not ring, and leave the record."""
-    wrong = silence.defects(found)
+    wrong = diagnosis.defects(found)
     if heard is not None:
-        found = await alarm.look(current().session, registry, drill.rule)
-        wrong = silence.reasons(found, staged, heard)
-    report = record.concluded(begun, found, staged, heard, wrong, removed=removed, ended=datetime.now(UTC))
+        found = await alert.look(current().session, registry, drill.rule)
+        wrong = diagnosis.reasons(found, staged, heard)
+    report = concluded(begun, found, staged, heard, wrong, removed=removed, ended=datetime.now(UTC))
     await asyncio.gather(
         _write(report),
         acreate_markdown_artifact(report.markdown(), key="quarantine-drill", description="Whether the alarm rang"),
@@ -126,4 +126,4 @@ async def conclude_drill(
 
 async def _write(report: DrillReport) -> None:
     branch, message = await current().records(), f"Record a drill of the quarantine: {report.outcome}."
-    await branch.write({record.FILE: lambda text: record.including(text, report)}, message, run=report.run)
+    await branch.write({FILE: lambda text: including(text, report)}, message, run=report.run)

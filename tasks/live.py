@@ -11,11 +11,12 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from pratique.audit import provenance
+from pratique.audit.provenance import AuditReport
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
 from pratique.git.checkout import checkout
 from pratique.git.forges.remote import forge_of
-from pratique.live.audit import AuditReport
 from pratique.manifests.usage import references
 from pratique.records import cases as records
 from pratique.records.cases import Case, Cases
@@ -164,7 +165,7 @@ async def _reported(given: Whole[Rescan]) -> Whole[Rescan]:
 
 async def require_explained(audit: AuditReport) -> AuditReport:
     """:raises LiveImagesUnexplained: when something in ``live/`` did not come by way of the quarantine"""
-    report.require_explained(audit)
+    provenance.require_explained(audit)
     return audit
 
 

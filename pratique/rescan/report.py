@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from pratique.config.scanning import Scanning
-from pratique.errors import LiveImagesAtRisk, LiveImagesUnexplained
+from pratique.errors import LiveImagesAtRisk
 from pratique.gate.decision import Rules
 from pratique.gate.exceptions.exemption import Excuse
-from pratique.live.audit import AuditReport
 from pratique.markdown import literal, plain, table
 from pratique.records.cases import Case, Condition, Tracked
 from pratique.rescan.assessment import Look
@@ -114,20 +113,6 @@ def require_well(rescan: Rescan) -> None:
         f"{len(bad)} of {len(rescan.looks)} are at risk, {new or 'none'} of them since the last rescan. {named}{more}",
         "Put a fixed version into the catalogue and run 'pratique release', or add an exception with an end; "
         "docs/continuous-scanning.md is the playbook, and the run's artifacts have every finding.",
-    )
-
-
-def require_explained(audit: AuditReport) -> None:
-    """:raises LiveImagesUnexplained: when something in ``live/`` bypassed the quarantine, or nobody could tell"""
-    if audit.clean:
-        return
-    found = " ".join(f"{one}." for one in _few([str(one) for one in audit.alarming]))
-    raise LiveImagesUnexplained(
-        "explain the images in live/",
-        audit.registry,
-        found or "The registry's log is empty: nobody could tell what bypassed the quarantine.",
-        "Ask who did it, and remove what nobody answers for; what is wanted comes in by 'pratique release'. "
-        "docs/continuous-scanning.md tells more.",
     )
 
 

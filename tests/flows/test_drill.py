@@ -16,11 +16,11 @@ from prefect.states import Cancelled, Crashed, Failed
 
 from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
 from flows.hooks import remove_drill_of_run
+from pratique.audit.drill.report import DrillReport
+from pratique.audit.drill.staging import IMPORTED, PUSHED, TAG
 from pratique.azure.session import AzureSession
 from pratique.cluster.infrastructure import deploy, read_network
 from pratique.config import Bootstrap
-from pratique.drill.record import DrillReport
-from pratique.drill.staging import IMPORTED, PUSHED, TAG
 from pratique.errors import AlarmSilent, ConfigurationError, DrillNotRemoved, NetworkDenied
 from sandbox.scenario import Client, Scenario, Timings
 from sandbox.services.alerts.rules import RULE_TYPE
@@ -115,8 +115,8 @@ MakeDrilling = Callable[..., Drilling]
 
 @pytest.fixture
 def drilling(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> MakeDrilling:
-    monkeypatch.setattr("pratique.drill.staging.LOOK_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("pratique.drill.staging.LINGERS", 0.3)
+    monkeypatch.setattr("pratique.audit.drill.staging.LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("pratique.audit.drill.staging.LINGERS", 0.3)
 
     def make(timings: dict[str, float] | None = None, *, speed: float = SPEED, **drill: Any) -> Drilling:
         scenario = Scenario(
@@ -293,7 +293,7 @@ class TestNothingStays:
         await cluster.deploy()
         for patience, lingers in ((14.0, 0.0), (0.1, 6.0)):
             monkeypatch.setattr("tasks.drill._IMPORT_PATIENCE", patience)
-            monkeypatch.setattr("pratique.drill.staging.LINGERS", lingers)
+            monkeypatch.setattr("pratique.audit.drill.staging.LINGERS", lingers)
             run = asyncio.create_task(cluster.run())
             await cluster.cluster.until(lambda: cluster.imports("Running") == 1)
             run.cancel()

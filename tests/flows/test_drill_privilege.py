@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pratique.drill.staging import REPOSITORIES
+from pratique.audit.drill.staging import REPOSITORIES
 from pratique.errors import PratiqueError
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.test_drill import Drilling, MakeDrilling, drilling

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from pratique.errors import LiveImagesUnexplained
 from pratique.images import DRILL, ImageReference
 from pratique.markdown import literal, one_line, table
 from pratique.records.promotions import Promotions
 
 #: For how long a bypass is told of whose image is gone, or was judged since.
 RECENT = timedelta(days=7)
+_NAMED = 5  # irregularities that an error's message names; the report has all
 _ROWS = 200  # of a table in the report; what is more is counted
 
 
@@ -205,6 +207,22 @@ class Audit:
             log_begins=log_begins,
             irregularities=tuple(told),
         )
+
+
+def require_explained(audit: AuditReport) -> None:
+    """:raises LiveImagesUnexplained: when something in ``live/`` bypassed the quarantine, or nobody could tell"""
+    if audit.clean:
+        return
+    found = " ".join(f"{irregularity}." for irregularity in audit.alarming[:_NAMED])
+    if (more := len(audit.alarming) - _NAMED) > 0:
+        found += f" And {more} more."
+    raise LiveImagesUnexplained(
+        "explain the images in live/",
+        audit.registry,
+        found or "The registry's log is empty: nobody could tell what bypassed the quarantine.",
+        "Ask who did it, and remove what nobody answers for; what is wanted comes in by 'pratique release'. "
+        "docs/continuous-scanning.md tells more.",
+    )
 
 
 def _key(reference: ImageReference) -> tuple[str, str]:

@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
+from pratique.audit import registry_log
+from pratique.audit.provenance import RECENT, Audit, AuditReport, Kind, LiveEvent
+from pratique.audit.registry_log import explain_live, live_events, log_begins
 from pratique.azure.logs import query_logs
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied, UnreadableAnswer
 from pratique.images import ImageReference
-from pratique.live import registry_log
-from pratique.live.audit import RECENT, Audit, AuditReport, Kind, LiveEvent
-from pratique.live.registry_log import explain_live, live_events, log_begins
 from pratique.oci.auth import Authenticator
 from pratique.oci.client import OciClient
 from pratique.oci.pushing import empty_image, push

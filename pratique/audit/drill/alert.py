@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from pratique.audit.drill.staging import Staged
 from pratique.azure.alerts import Alert, alerts_of_rule
 from pratique.azure.logs import Row, moment, query_logs
 from pratique.azure.monitor import ActionGroup, AlertRule, LogSetting, log_settings, read_action_group, read_rule
@@ -18,7 +19,6 @@ from pratique.azure.registries import Registry
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.config import Drill
-from pratique.drill.staging import Staged
 from pratique.errors import OperationFailed
 from pratique.images import DRILL
 

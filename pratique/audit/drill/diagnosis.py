@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pratique.audit.drill.alert import CATEGORY, Alarm, Heard
+from pratique.audit.drill.staging import Staged
 from pratique.azure.monitor import AlertRule
-from pratique.drill.alarm import CATEGORY, Alarm, Heard
-from pratique.drill.staging import Staged
 
 _DEPLOY = "Deploy the template again: pratique prepare, with cluster.redeploy."
 

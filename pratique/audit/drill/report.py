@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from pratique.audit.drill.alert import Alarm, Heard, Recorded
+from pratique.audit.drill.diagnosis import Defect
+from pratique.audit.drill.staging import Staged
 from pratique.azure.alerts import Alert
-from pratique.drill.alarm import Alarm, Heard, Recorded
-from pratique.drill.silence import Defect
-from pratique.drill.staging import Staged
 from pratique.errors import AlarmSilent
 from pratique.markdown import literal, table
 from pratique.records.document import dump, load, written

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
+from pratique.audit.provenance import Audit, AuditReport, LiveEvent
 from pratique.azure.logs import Row, moment, query_logs
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.errors import UnreadableAnswer
 from pratique.images import ImageReference
-from pratique.live.audit import Audit, AuditReport, LiveEvent
 from pratique.records.promotions import Promotions
 
 SLICE = timedelta(days=30)
@@ -74,7 +74,7 @@ async def explain_live(
     *,
     at: datetime,
 ) -> AuditReport:
-    """Explain why each image stands in ``live/`` (:func:`pratique.live.audit.audit`).
+    """Explain why each image stands in ``live/`` (:func:`pratique.audit.provenance.audit`).
 
     The session's own identity counts as the pipeline's.
 

@@ -1,0 +1,1 @@
+"""Why each image stands in live/."""

@@ -1,0 +1,1 @@
+"""Past the quarantine on purpose: does the alert fire?"""
