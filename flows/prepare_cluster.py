@@ -12,7 +12,7 @@ from flows.settling import settled
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
 from pratique.config import Bootstrap
-from pratique.plan import Plan
+from pratique.preflight.plan import Plan
 from pratique.release.summary import Delivery, Preparation
 from tasks.certificate import Imported, bring_certificate, check_certificate
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network

@@ -22,11 +22,11 @@ from rich.table import Table
 from pratique.access import revoke
 from pratique.access.revoke import Swept
 from pratique.azure.session import AzureSession
-from pratique.check import run_checks
 from pratique.cluster.infrastructure import find_vault
 from pratique.config import Bootstrap, load
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesAtRisk, LiveImagesUnexplained, PratiqueError
-from pratique.plan import Plan
+from pratique.preflight.check import run_checks
+from pratique.preflight.plan import Plan
 from pratique.release.summary import Delivery, Preparation
 
 FAILED, MISUSED, BLOCKED = 1, 2, 3

@@ -6,8 +6,8 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.config import Bootstrap
-from pratique.plan import Plan
-from pratique.planning import Sight, make_plan
+from pratique.preflight.plan import Plan
+from pratique.preflight.preview import Sight, make_plan
 from tasks.policies import ALWAYS
 from tasks.runtime import current
 

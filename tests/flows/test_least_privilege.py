@@ -15,9 +15,9 @@ import pytest
 from flows.renew_certificate import renew_certificate
 from flows.rescan_live import rescan_live
 from flows.sweep_access import sweep_access
-from pratique.check import CLUSTER_ACTIONS, REVOKE_ACTIONS, run_checks
 from pratique.config import CERTIFICATES_OFFICER, Bootstrap
 from pratique.errors import PratiqueError
+from pratique.preflight.check import CLUSTER_ACTIONS, REVOKE_ACTIONS, run_checks
 from sandbox.core.rbac import contains
 from sandbox.scenario import Finding, Identity, Scan, Scenario
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP

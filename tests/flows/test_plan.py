@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from flows.prepare_cluster import prepare_cluster
 from pratique.azure.what_if import ResourceChange
 from pratique.errors import ConfigurationError, Conflict
-from pratique.plan import NOTHING_CHANGED, Plan, PlannedAccess
+from pratique.preflight.plan import NOTHING_CHANGED, Plan, PlannedAccess
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.catalogue import image_spec
 from tests.flows.conftest import MakeWorld

@@ -22,7 +22,7 @@ from flows.prepare_cluster import prepare_cluster
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.images import ImageReference
-from pratique.plan import Plan
+from pratique.preflight.plan import Plan
 from pratique.release.summary import Preparation
 from sandbox.services.acr.part import Registries
 from sandbox.services.keyvault.vaults import VAULT_TYPE

@@ -33,7 +33,7 @@ from pratique.git.pending import take_along
 from pratique.git.publish import applied
 from pratique.images import ImageReference, ResolvedImage
 from pratique.oci.client import OciClient
-from pratique.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
+from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.release.delivery import own_branch
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.promotion import Moved, Unresolved, Unseen, digest_at, resolve

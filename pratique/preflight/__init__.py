@@ -1,0 +1,1 @@
+"""Check and plan: look, and change nothing."""
