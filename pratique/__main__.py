@@ -1,5 +1,5 @@
 """``python -m pratique``."""
 
-from pratique.cli import app
+from pratique.cli.app import app
 
 app()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pratique.cli import app
+from pratique.cli.app import app
 from pratique.lease import Lease
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE

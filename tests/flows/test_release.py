@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.release_images import release_images
-from pratique.cli import app
+from pratique.cli.app import app
 from pratique.config import Bootstrap
 from pratique.errors import ConfigurationError, Conflict, NotFound
 from sandbox.services.oci.catalogue import image_spec
