@@ -16,14 +16,14 @@ from sandbox.core.resources import Resources
 from sandbox.home import Home
 from sandbox.scenario import Client, Scenario
 
-Part = TypeVar("Part")
+S = TypeVar("S")
 
 
 class Azure:
     """The state of one sandbox between two resets.
 
-    A service keeps what only it needs in a *part*: ``azure.part(Vaults)`` is the one ``Vaults(azure)`` of this state,
-    made when it is first asked for.
+    A service keeps what only it needs in an object of its own: ``azure.state(Vaults)`` is the only ``Vaults(azure)``,
+    created on first use.
     """
 
     def __init__(self, home: Home, scenario: Scenario, speed: float) -> None:
@@ -38,7 +38,7 @@ class Azure:
         self.access = Access(self.clock, scenario.identity.subscription_id, scenario.timings.role_assignment)
         #: What Defender makes of images, by repository; the control host may change it.
         self.scans = dict(scenario.scans)
-        self._parts: dict[Any, Any] = {}
+        self._states: dict[Any, Any] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -49,10 +49,10 @@ class Azure:
     def subscription_id(self) -> str:
         return self.scenario.identity.subscription_id
 
-    def part(self, kind: Callable[[Azure], Part]) -> Part:
-        if kind not in self._parts:
-            self._parts[kind] = kind(self)
-        found: Part = self._parts[kind]
+    def state(self, kind: Callable[[Azure], S]) -> S:
+        if kind not in self._states:
+            self._states[kind] = kind(self)
+        found: S = self._states[kind]
         return found
 
     def client(self, user: str | None) -> Client:

@@ -8,7 +8,7 @@ from sandbox.azure import Azure
 from sandbox.core.rbac import Principal
 from sandbox.roles import BUILT_IN
 from sandbox.scenario import Identity, User
-from sandbox.services import open_parts
+from sandbox.services import open_states
 from sandbox.services.blobs.store import ACCOUNT_TYPE, SUFFIX, Accounts
 from sandbox.tenant import (
     CLUSTER_GROUP,
@@ -26,7 +26,7 @@ def seed(azure: Azure) -> None:
     """Fill a fresh state."""
     _directory(azure)
     _network(azure)
-    open_parts(azure)
+    open_states(azure)
     _storage(azure)
 
 
@@ -76,7 +76,7 @@ def _network(azure: Azure) -> None:
 
 
 def _storage(azure: Azure) -> None:
-    accounts = azure.part(Accounts)
+    accounts = azure.state(Accounts)
     for asked in azure.scenario.storage_accounts:
         account_id = f"{group_id(azure, HUB_GROUP)}/providers/{ACCOUNT_TYPE}/{asked.name}"
         endpoints = {"blob": f"https://{asked.name}{SUFFIX}/"}

@@ -79,7 +79,7 @@ class Sandbox:
     def _fresh(self, scenario: Scenario) -> Azure:
         azure = Azure(self._home, scenario, self._speed)
         seed(azure)
-        azure.part(Provenance)
+        azure.state(Provenance)
         return azure
 
     def _blocks(self, host: str, user: str) -> bool:

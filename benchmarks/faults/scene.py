@@ -19,7 +19,7 @@ from sandbox.azure import Azure
 from sandbox.control.invariants import invariants_document
 from sandbox.core.faults import StandingFault
 from sandbox.scenario import Identity, Scenario, Timings
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE, put_vault
 from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
 from tests.conftest import RunningSandbox
@@ -134,7 +134,7 @@ class Scene:
         """How often the certificate was imported."""
 
         async def look() -> int:
-            held = self.azure.part(Vaults).contents(NAME).certificates()
+            held = self.azure.state(Vaults).contents(NAME).certificates()
             return sum(len(one.versions) for one in held if one.name == CERTIFICATE)
 
         return self._sandbox.run(look())

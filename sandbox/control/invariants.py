@@ -13,9 +13,9 @@ from sandbox.control.provenance import Provenance
 from sandbox.core.rbac import RoleAssignment, contains
 from sandbox.core.resources import Document
 from sandbox.services.acr.models import REGISTRY_TYPE
-from sandbox.services.acr.part import Registries
+from sandbox.services.acr.state import Registries
 from sandbox.services.keyvault.firewall import NetworkRules
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.store import RegistryStore
 
@@ -49,7 +49,7 @@ def assignment_document(azure: Azure, assignment: RoleAssignment) -> dict[str, A
 
 def _vault(azure: Azure, document: Document) -> dict[str, Any]:
     declared = NetworkRules.of(document["properties"])
-    counting = azure.part(Vaults).network_rules(document["name"])
+    counting = azure.state(Vaults).network_rules(document["name"])
     assignments = [*azure.access.assignments(), *azure.access.fading()]
     return {
         "id": document["id"],
@@ -73,8 +73,8 @@ def _rules(declared: NetworkRules, counting: NetworkRules) -> list[dict[str, str
 
 def _live(azure: Azure, registry: Document) -> list[dict[str, Any]]:
     """Every tag below ``live/``, and every digest that was imported there without one."""
-    store = azure.part(Registries).store(registry["name"])
-    provenance, found = azure.part(Provenance), []
+    store = azure.state(Registries).store(registry["name"])
+    provenance, found = azure.state(Provenance), []
     for repository in store.repositories():
         if not repository.startswith(LIVE):
             continue

@@ -19,7 +19,7 @@ from sandbox.core.faults import Fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.scenario import PublicImage, Scan, Scenario
 from sandbox.services.oci.catalogue import image_spec
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 
 Restart = Callable[[Scenario | None], Awaitable[None]]
 
@@ -88,7 +88,7 @@ async def move_upstream(call: Call) -> Response:
     asked = read(PublicImage, call)
     try:
         spec = image_spec(asked.reference, asked.base, asked.packages, asked.platforms)
-        index = call.azure.part(PublicRegistries).publish(spec)
+        index = call.azure.state(PublicRegistries).publish(spec)
     except ValueError as error:
         raise refused("base" if "base" in str(error) else "reference", str(error)) from None
     return answer({"reference": asked.reference, "digest": index.digest}, 201)

@@ -7,10 +7,10 @@ from typing import Any
 from sandbox.azure import Azure
 from sandbox.control.invariants import assignment_document
 from sandbox.services.acr.models import REGISTRY_TYPE
-from sandbox.services.acr.part import Registries
-from sandbox.services.alerts.part import Alerts
-from sandbox.services.git.part import Repositories
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.acr.state import Registries
+from sandbox.services.alerts.state import Alerts
+from sandbox.services.git.state import Repositories
+from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 
 
@@ -24,14 +24,14 @@ def state_document(azure: Azure) -> dict[str, Any]:
         "vaults": {d["name"]: _vault(azure, d) for d in azure.resources.list(VAULT_TYPE)},
         "roleAssignments": _role_assignments(azure),
         "operations": _operations(azure),
-        "monitor": azure.part(Alerts).state(),
+        "monitor": azure.state(Alerts).state(),
         "pullRequests": _pull_requests(azure),
     }
 
 
 def _registry(azure: Azure, name: str) -> dict[str, dict[str, str]]:
     """Digests by repository and tag."""
-    store = azure.part(Registries).store(name)
+    store = azure.state(Registries).store(name)
     return {
         repository: {tag.name: tag.digest for tag in store.repository(repository).tags.values()}
         for repository in store.repositories()
@@ -39,7 +39,7 @@ def _registry(azure: Azure, name: str) -> dict[str, dict[str, str]]:
 
 
 def _vault(azure: Azure, document: dict[str, Any]) -> dict[str, Any]:
-    certificates = azure.part(Vaults).contents(document["name"]).certificates()
+    certificates = azure.state(Vaults).contents(document["name"]).certificates()
     return {
         "ipRules": [rule["value"] for rule in document["properties"].get("networkAcls", {}).get("ipRules", [])],
         "tags": document.get("tags") or {},
@@ -74,7 +74,7 @@ def _pull_requests(azure: Azure) -> list[dict[str, Any]]:
             "title": pull.title,
             "state": pull.state,
         }
-        for hosted in azure.part(Repositories).all()
+        for hosted in azure.state(Repositories).all()
         for pull in hosted.pulls
     ]
 

@@ -33,7 +33,7 @@ async def throttle(call: Call, inner: Handler) -> Response:
     if call.host != HOST or call.caller is None:
         return await inner(call)
     found = _SUBSCRIPTION.match(call.path)
-    kind, limits = KINDS.get(call.method, "writes"), call.azure.part(Throttle)
+    kind, limits = KINDS.get(call.method, "writes"), call.azure.state(Throttle)
     principal = call.caller.object_id
     taken = (limits.subscription if found else limits.tenant).take(principal, kind)
     scope = "subscription" if found else "tenant"

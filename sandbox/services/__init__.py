@@ -57,17 +57,17 @@ def all_services() -> list[Service]:
     ]
 
 
-def open_parts(azure: Azure) -> None:
+def open_states(azure: Azure) -> None:
     """Make the parts that listen to events from the start, or that hold something from the start."""
-    from sandbox.services.acr.part import Registries
-    from sandbox.services.alerts.part import Alerts
+    from sandbox.services.acr.state import Registries
+    from sandbox.services.alerts.state import Alerts
     from sandbox.services.blobs.store import Accounts
-    from sandbox.services.defender.part import Defender
-    from sandbox.services.deployments.part import Deployments
-    from sandbox.services.git.part import Repositories
-    from sandbox.services.keyvault.part import Vaults
-    from sandbox.services.loganalytics.part import Logs
+    from sandbox.services.defender.state import Defender
+    from sandbox.services.deployments.state import Deployments
+    from sandbox.services.git.state import Repositories
+    from sandbox.services.keyvault.state import Vaults
+    from sandbox.services.loganalytics.state import Logs
     from sandbox.services.resourcegraph.lag import LateResources
 
-    for part in (Registries, Deployments, Vaults, Accounts, Defender, Logs, Alerts, LateResources, Repositories):
-        azure.part(part)
+    for kind in (Registries, Deployments, Vaults, Accounts, Defender, Logs, Alerts, LateResources, Repositories):
+        azure.state(kind)

@@ -26,7 +26,7 @@ from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import CertificateRejected
 from pratique.lease import TAG_PREFIX, Lease, lease_id
 from sandbox.scenario import Scenario, Timings
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from tasks.runtime import lease_owner
 from tests.flows.conftest import MakeWorld
@@ -215,7 +215,7 @@ def _granted(cluster: World, since: int = 0) -> bool:
 
 def _change(cluster: World, change: Callable[[Vaults], object]) -> None:
     async def work() -> None:
-        change(cluster.sandbox.azure.part(Vaults))
+        change(cluster.sandbox.azure.state(Vaults))
 
     cluster.sandbox.run(work())
 

@@ -24,7 +24,7 @@ from pratique.config import Bootstrap
 from pratique.errors import AlarmSilent, ConfigurationError, DrillNotRemoved, NetworkDenied
 from sandbox.scenario import Client, Scenario, Timings
 from sandbox.services.alerts.rules import RULE_TYPE
-from sandbox.services.loganalytics.part import DIAGNOSTICS_TYPE
+from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.conftest import SPEED
 from tests.flows.conftest import MakeWorld

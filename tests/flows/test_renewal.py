@@ -18,7 +18,7 @@ from pratique.cluster.infrastructure import deploy, read_network
 from pratique.errors import CertificateRejected, NotFound
 from sandbox.services.keyvault.certificates import read_import
 from sandbox.services.keyvault.contents import Version
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 from tests.flows.conftest import MakeWorld
 from tests.flows.world import World
 from tests.pratique.certificate.issuing import Issued
@@ -42,7 +42,7 @@ async def deployed(world: MakeWorld, held: Issued | None) -> World:
     if held is not None:
         azure = cluster.sandbox.azure
         version = Version("0" * 32, read_import(held.pem.decode(), None, None), azure.clock.now())
-        azure.part(Vaults).contents(cluster.vault_name).add(config.certificate.name, version)
+        azure.state(Vaults).contents(cluster.vault_name).add(config.certificate.name, version)
         cluster.pem.write_bytes(held.pem)
     return cluster
 

@@ -24,10 +24,10 @@ from pratique.errors import PratiqueError
 from pratique.images import ImageReference
 from pratique.preflight.plan import Plan
 from pratique.release.summary import Preparation
-from sandbox.services.acr.part import Registries
+from sandbox.services.acr.state import Registries
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.store import RegistryStore
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 from tests.conftest import RunningSandbox
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
@@ -150,7 +150,7 @@ class World:
         found = {}
         for source in sources or tuple(image.source for image in self.config.catalogue.images):
             reference = ImageReference.parse(source)
-            store = self.sandbox.azure.part(PublicRegistries).store(reference.registry)
+            store = self.sandbox.azure.state(PublicRegistries).store(reference.registry)
             assert store is not None
             assert reference.tag is not None
             tag = store.repository(reference.repository).tags[reference.tag]
@@ -161,7 +161,7 @@ class World:
     def registry(self) -> RegistryStore:
         """The content of the cluster's registry."""
         (name,) = self.state()["registries"]
-        return self.sandbox.azure.part(Registries).store(name)
+        return self.sandbox.azure.state(Registries).store(name)
 
     @property
     def vault(self) -> dict[str, Any]:

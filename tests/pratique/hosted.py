@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sandbox.scenario import GitRepository, Scenario
-from sandbox.services.git.part import Hosted, Repositories
+from sandbox.services.git.state import Hosted, Repositories
 from tests.conftest import RunningSandbox
 
 GITHUB = "https://github.com/contoso/cluster"
@@ -25,6 +25,6 @@ def scenario(folder: Path, *protected: str) -> Scenario:
 
 
 def hosted(sandbox: RunningSandbox, url: str) -> Hosted:
-    found = sandbox.azure.part(Repositories).find(url)
+    found = sandbox.azure.state(Repositories).find(url)
     assert found is not None
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sandbox.core.rbac import Principal
-from sandbox.services.entra.part import Application, Entra
+from sandbox.services.entra.state import Application, Entra
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
 
@@ -25,14 +25,14 @@ def pipeline(sandbox: RunningSandbox) -> Principal:
 
 def token(sandbox: RunningSandbox, audience: str = ARM, principal: Principal | None = None, life: float = 3599) -> str:
     """An access token, the pipeline's unless it is to be somebody else's."""
-    return sandbox.azure.part(Entra).issue(principal or pipeline(sandbox), audience, lifetime=life)
+    return sandbox.azure.state(Entra).issue(principal or pipeline(sandbox), audience, lifetime=life)
 
 
 def somebody(sandbox: RunningSandbox, *roles: str, scope: str = "") -> Principal:
     """Another service principal, with roles that count already."""
     access = sandbox.azure.access
     principal = access.add_principal(Principal(str(uuid.uuid4()), "ServicePrincipal", "sp-else", str(uuid.uuid4())))
-    sandbox.azure.part(Entra).register(Application(principal.client_id or ""))
+    sandbox.azure.state(Entra).register(Application(principal.client_id or ""))
     for role in roles:
         at = scope or group_id(sandbox.azure, CLUSTER_GROUP)
         access.assign(role=role, principal_id=principal.object_id, scope=at, at_once=True)

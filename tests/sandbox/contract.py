@@ -19,7 +19,7 @@ import httpx
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # ships no types
 from referencing import Registry, Resource
 
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from tests.conftest import RunningSandbox
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -180,7 +180,7 @@ class Wire:
 
     def _token(self, audience: str) -> str:
         azure = self.sandbox.azure
-        return azure.part(Entra).issue(azure.access.principals[azure.scenario.identity.object_id], audience)
+        return azure.state(Entra).issue(azure.access.principals[azure.scenario.identity.object_id], audience)
 
 
 def _differences(operation: Operation, answer: httpx.Response) -> Iterator[str]:

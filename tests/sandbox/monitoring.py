@@ -11,7 +11,7 @@ from azure.identity.aio import EnvironmentCredential
 
 from sandbox.core.resources import Document
 from sandbox.services.acr.models import RepositoryEvent
-from sandbox.services.loganalytics.part import DIAGNOSTICS_TYPE, WORKSPACE_TYPE
+from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, WORKSPACE_TYPE
 from sandbox.services.loganalytics.tables import REPOSITORY_EVENTS
 from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
 

@@ -11,12 +11,12 @@ import httpx
 from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document
 from sandbox.services.acr.models import REGISTRY_TYPE, completed
-from sandbox.services.acr.part import Registries
-from sandbox.services.entra.part import Application, Entra
+from sandbox.services.acr.state import Registries
+from sandbox.services.entra.state import Application, Entra
 from sandbox.services.oci.images import ImageSpec
 from sandbox.services.oci.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from sandbox.services.oci.store import RegistryStore
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add_identity(sandbox: RunningSandbox, *roles: str, registry: str) -> Princip
     principal = Principal(str(uuid.uuid4()), "ServicePrincipal", "sp-test", client_id)
     azure = sandbox.azure
     azure.access.add_principal(principal)
-    azure.part(Entra).register(Application(client_id, frozenset({SECRET})))
+    azure.state(Entra).register(Application(client_id, frozenset({SECRET})))
     for role in roles:
         scope = registry_id(sandbox, registry)
         azure.access.assign(role=role, principal_id=principal.object_id, scope=scope, at_once=True)
@@ -56,14 +56,14 @@ def add_identity(sandbox: RunningSandbox, *roles: str, registry: str) -> Princip
 
 def content(sandbox: RunningSandbox, name: str) -> RegistryStore:
     """What a registry of the subscription holds."""
-    return sandbox.azure.part(Registries).store(name)
+    return sandbox.azure.state(Registries).store(name)
 
 
 def publish(sandbox: RunningSandbox, spec: ImageSpec) -> str:
     """Put an image upstream and return its digest."""
 
     async def put() -> str:
-        return sandbox.azure.part(PublicRegistries).publish(spec).digest
+        return sandbox.azure.state(PublicRegistries).publish(spec).digest
 
     return sandbox.run(put())
 

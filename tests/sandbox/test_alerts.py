@@ -22,7 +22,7 @@ from azure.monitor.query.aio import LogsQueryClient
 from sandbox.core.resources import Document
 from sandbox.scenario import Scenario
 from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotPlayed
-from sandbox.services.loganalytics.part import DIAGNOSTICS_TYPE
+from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE
 from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id, spoke_network_id
 from tests.sandbox.callers import arm as arm_of
 from tests.sandbox.callers import owner, somebody, token

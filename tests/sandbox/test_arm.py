@@ -11,7 +11,7 @@ from azure.identity.aio import EnvironmentCredential
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
 from sandbox.scenario import Identity, Scenario
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, SPOKE_NETWORK, group_id, spoke_network_id
 from tests.conftest import RunningSandbox, StartSandbox
 
@@ -37,7 +37,7 @@ def _get(path: str, token: str | None = None) -> httpx.Response:
 def _token(sandbox: RunningSandbox, audience: str = ARM, lifetime: float = 600) -> str:
     azure = sandbox.azure
     principal = azure.access.principals[azure.scenario.identity.object_id]
-    return azure.part(Entra).issue(principal, audience, lifetime=lifetime)
+    return azure.state(Entra).issue(principal, audience, lifetime=lifetime)
 
 
 def test_without_a_token_arm_challenges(sandbox: RunningSandbox) -> None:

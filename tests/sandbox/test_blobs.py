@@ -21,7 +21,7 @@ from azure.identity import ClientSecretCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContentSettings
 
 from sandbox.scenario import Scenario, StorageAccount
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from tests.conftest import RunningSandbox, StartSandbox
 
 KEY = base64.b64encode(os.urandom(64)).decode()
@@ -205,7 +205,7 @@ def test_signatures_have_a_date(sandbox: RunningSandbox) -> None:
 def test_strangers_are_challenged(sandbox: RunningSandbox) -> None:
     """Without a token, or with one for another audience, the answer says where to get the right one."""
     principal = next(iter(sandbox.azure.access.principals.values()))
-    wrong = sandbox.azure.part(Entra).issue(principal, "https://vault.azure.net")
+    wrong = sandbox.azure.state(Entra).issue(principal, "https://vault.azure.net")
     with httpx.Client() as client:
         for headers in ({}, {"Authorization": f"Bearer {wrong}"}):
             refused = client.get(BLOB, headers=headers)

@@ -13,7 +13,7 @@ from azure.mgmt.security.aio import SecurityCenter
 
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario, Timings
-from sandbox.services.defender.part import Defender
+from sandbox.services.defender.state import Defender
 from sandbox.services.oci.catalogue import BASES
 from sandbox.services.oci.images import ImageSpec, build
 from tests.sandbox.defending import (
@@ -235,7 +235,7 @@ async def test_deleted_image(start_sandbox: StartSandbox) -> None:
     content(sandbox, NAME).delete_repository(REPOSITORY)
     assert await ask(sandbox)
     sandbox.control("POST", "/clock", json={"jump": 3600})
-    await until(sandbox, lambda: not list(sandbox.azure.part(Defender).rows()))
+    await until(sandbox, lambda: not list(sandbox.azure.state(Defender).rows()))
 
 
 @pytest.mark.parametrize(

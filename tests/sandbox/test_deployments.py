@@ -16,7 +16,7 @@ from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
 
 from sandbox import tenant
 from sandbox.scenario import Scenario
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 from tests.conftest import RunningSandbox
 
 GROUP = tenant.CLUSTER_GROUP
@@ -111,7 +111,7 @@ class TestClusterStamp:
             [connection] = target["properties"]["privateEndpointConnections"]
             assert connection["properties"]["privateLinkServiceConnectionState"]["status"] == "Approved"
         assert CERTIFICATE not in json.dumps(sandbox.azure.resources.list())
-        trusted_root = sandbox.azure.part(Vaults).contents(vault["name"]).secret(TRUSTED_ROOT, None)
+        trusted_root = sandbox.azure.state(Vaults).contents(vault["name"]).secret(TRUSTED_ROOT, None)
         shown = only(sandbox, "Microsoft.KeyVault/vaults/secrets")["properties"]["secretUriWithVersion"]
         assert trusted_root.value == CERTIFICATE
         assert shown.endswith(f"/secrets/{TRUSTED_ROOT}/{trusted_root.version}")

@@ -12,7 +12,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import WorkloadIdentityCredential as BlockingWorkloadIdentityCredential
 from azure.identity.aio import ClientSecretCredential, WorkloadIdentityCredential
 
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from tests.conftest import RunningSandbox
 
 ARM_SCOPE = "https://management.azure.com/.default"
@@ -73,7 +73,7 @@ async def test_an_unknown_resource_is_refused(sandbox: RunningSandbox) -> None:
 async def test_a_federated_token_stands_for_the_secret(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """Workload identity needs the projected token only."""
     file = tmp_path / "token"
-    file.write_text(sandbox.azure.part(Entra).federated_token())
+    file.write_text(sandbox.azure.state(Entra).federated_token())
     async with WorkloadIdentityCredential(token_file_path=str(file)) as credential:
         token = await credential.get_token("https://vault.azure.net/.default")
     assert _claims(token.token)["appidacr"] == "2"
@@ -92,7 +92,7 @@ def test_a_wrong_federated_token_is_refused(
 ) -> None:
     """Subject, audience and lifetime of the assertion are checked."""
     file = tmp_path / "token"
-    file.write_text(sandbox.azure.part(Entra).federated_token(**token))  # type: ignore[arg-type]  # one of three kinds
+    file.write_text(sandbox.azure.state(Entra).federated_token(**token))  # type: ignore[arg-type]  # one of three kinds
     with (
         BlockingWorkloadIdentityCredential(token_file_path=str(file)) as credential,
         pytest.raises(ClientAuthenticationError, match=number),

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Client, Scenario
-from sandbox.services.entra.part import Entra
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.entra.state import Entra
+from sandbox.services.keyvault.state import Vaults
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
@@ -68,7 +68,7 @@ def _pass(sandbox: RunningSandbox, seconds: float) -> None:
 
 def _token(sandbox: RunningSandbox, audience: str) -> str:
     azure = sandbox.azure
-    return azure.part(Entra).issue(azure.access.principals[azure.scenario.identity.object_id], audience)
+    return azure.state(Entra).issue(azure.access.principals[azure.scenario.identity.object_id], audience)
 
 
 async def _put(management: KeyVaultManagementClient, properties: dict[str, Any]) -> Any:
@@ -344,7 +344,7 @@ async def test_deleting_and_recovering_take_their_time(start_sandbox: StartSandb
     sandbox.run(_put_directly(sandbox, ADDRESS))
     _pass(sandbox, sandbox.azure.scenario.timings.firewall_rule)
     _grant(sandbox)
-    contents = sandbox.azure.part(Vaults).contents(NAME)
+    contents = sandbox.azure.state(Vaults).contents(NAME)
     async with _clients(sandbox) as (_, certificates):
 
         async def attempt() -> object:
@@ -377,7 +377,7 @@ async def test_a_pfx_with_its_chain(certificates: CertificateClient, sandbox: Ru
     imported = await certificates.import_certificate("ingress", pfx, password="word")
     assert imported.policy is not None
     assert imported.policy.content_type == CertificateContentType.pkcs12
-    secret = sandbox.azure.part(Vaults).contents(NAME).secret("ingress", None)
+    secret = sandbox.azure.state(Vaults).contents(NAME).secret("ingress", None)
     key, stored, others = pkcs12.load_key_and_certificates(base64.b64decode(secret.value), None)
     assert (stored, others) == (leaf, [root])
     assert key is not None
@@ -406,7 +406,7 @@ async def test_a_bad_certificate_is_refused(certificates: CertificateClient) -> 
 async def test_a_certificate_has_a_secret_behind_it(certificates: CertificateClient, sandbox: RunningSandbox) -> None:
     """What the ingress reads: key and certificate; a plain secret is found in the same place."""
     await certificates.import_certificate("ingress", PEM, policy=PEM_POLICY)
-    contents = sandbox.azure.part(Vaults).contents(NAME)
+    contents = sandbox.azure.state(Vaults).contents(NAME)
     contents.set_secret("trusted-root", "abc", None, sandbox.azure.clock.now())
     token = _token(sandbox, "https://vault.azure.net")
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:

@@ -188,7 +188,7 @@ def test_who_is_eligible_activates_alone(start_sandbox: StartSandbox) -> None:
 def test_an_activation_waits_for_approval(sandbox: RunningSandbox) -> None:
     """It assigns nothing while it is pending; whoever asked for it withdraws it, once."""
     guest, scope = somebody(sandbox), group(sandbox)
-    schedules = sandbox.azure.part(Schedules)
+    schedules = sandbox.azure.state(Schedules)
     schedules.eligible.add(Holding(guest.object_id, CERTIFICATES_OFFICER, scope))
     schedules.approved.add(CERTIFICATES_OFFICER)
     one = f"{scope}/providers/Microsoft.Authorization/roleAssignmentScheduleRequests/{uuid.uuid4()}"

@@ -17,9 +17,9 @@ from azure.mgmt.resourcegraph.models import QueryRequest, QueryRequestOptions, Q
 
 from sandbox.scenario import Finding, Identity, Scenario
 from sandbox.services.defender.images import ScannedImage
-from sandbox.services.defender.part import Defender
 from sandbox.services.defender.recommendations import recommendations
 from sandbox.services.defender.reports import Report
+from sandbox.services.defender.state import Defender
 from sandbox.services.resourcegraph.engine import QueryNotPlayed, QueryRefused, run
 from sandbox.services.resourcegraph.quota import QUERIES, WINDOW, Quota
 from sandbox.services.resourcegraph.tables import Row
@@ -86,7 +86,7 @@ def data(response: QueryResponse) -> Any:
 def filled(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
     """A sandbox in which Defender has five recommendations."""
     rows = [security_row(sandbox.azure.subscription_id, number) for number in range(5)]
-    monkeypatch.setattr(sandbox.azure.part(Defender), "rows", lambda: iter(rows))
+    monkeypatch.setattr(sandbox.azure.state(Defender), "rows", lambda: iter(rows))
     return sandbox
 
 
@@ -244,7 +244,7 @@ async def test_unreadable_rows_are_missing(start_sandbox: StartSandbox, monkeypa
     sandbox = start_sandbox(Scenario(identity=Identity(subscription_roles=(), network_roles=(), roles=("Reader",))))
     own = security_row(sandbox.azure.subscription_id, 1)
     other = {**own, "id": own["id"].replace(CLUSTER_GROUP, "rg-somebody-elses")}
-    monkeypatch.setattr(sandbox.azure.part(Defender), "rows", lambda: iter([own, other]))
+    monkeypatch.setattr(sandbox.azure.state(Defender), "rows", lambda: iter([own, other]))
     async with graph(sandbox) as client:
         rows = await found(client, "securityresources | project id")
         networks = await found(client, "resources | where type == 'microsoft.network/virtualnetworks'")

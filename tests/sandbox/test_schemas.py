@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandbox import tenant
 from sandbox.scenario import DefenderPlan, Finding, Scan, Scenario
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from tests.conftest import StartSandbox
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 from tests.sandbox.contract import ARM_ERROR, DOCUMENTS, OPERATIONS, Wire, check_schema, deviations
@@ -323,7 +323,7 @@ async def test_refusals(wire: Wire) -> None:
     registry = f"{group(wire)}/providers/Microsoft.ContainerRegistry/registries/acrnone"
     own = f"/subscriptions/{azure.subscription_id}"
     elsewhere = "/subscriptions/00000000-0000-0000-0000-000000000000"
-    nobody = azure.part(Entra).issue(
+    nobody = azure.state(Entra).issue(
         azure.access.principals[azure.scenario.identity.object_id], "https://graph.microsoft.com"
     )
     await wire.ask("Vaults_Get", "GET", f"{vault}?{version}", token="no token", status=401)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sandbox.services import all_services
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from sandbox.support import BEGIN, END, REFUSED, rewritten, support_table
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox
@@ -67,7 +67,7 @@ async def arm(sandbox: RunningSandbox) -> AsyncIterator[httpx.AsyncClient]:
     identity = azure.access.principals[azure.scenario.identity.object_id]
     scope = f"/subscriptions/{azure.subscription_id}"
     azure.access.assign(role="Owner", principal_id=identity.object_id, scope=scope, at_once=True)
-    token = azure.part(Entra).issue(identity, ARM)
+    token = azure.state(Entra).issue(identity, ARM)
     async with httpx.AsyncClient(base_url=ARM, headers={"Authorization": f"Bearer {token}"}) as client:
         yield client
 

@@ -10,7 +10,7 @@ import msal  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
 from sandbox.scenario import Scenario, User
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from tests.conftest import RunningSandbox, StartSandbox
 
 LOGIN = "https://login.microsoftonline.com"
@@ -135,7 +135,7 @@ class TestSigningIn:
 def test_an_application_is_not_signed_in(tenant: RunningSandbox) -> None:
     """/me with an app-only token is the documented 400, and the directory is closed to it."""
     pipeline = tenant.azure.access.principals[tenant.azure.scenario.identity.object_id]
-    token = tenant.azure.part(Entra).issue(pipeline, GRAPH)
+    token = tenant.azure.state(Entra).issue(pipeline, GRAPH)
     status, document = _graph(token)
     assert (status, document["error"]["code"]) == (400, "BadRequest")
     assert document["error"]["message"] == "/me request is only valid with delegated authentication flow."
@@ -145,7 +145,7 @@ def test_an_application_is_not_signed_in(tenant: RunningSandbox) -> None:
 
 def test_graph_refuses_tokens_that_are_not_for_it(tenant: RunningSandbox) -> None:
     """No token, another API's token and an expired one are 401 with the reason."""
-    entra = tenant.azure.part(Entra)
+    entra = tenant.azure.state(Entra)
     pipeline = tenant.azure.access.principals[tenant.azure.scenario.identity.object_id]
     for token, reason in (
         (None, "Access token is empty."),

@@ -18,8 +18,8 @@ from sandbox.core.resources import Document
 from sandbox.core.routing import Call, answer
 from sandbox.core.tokens import TokenRefused
 from sandbox.services.acr.models import lets_in, policy_enabled
-from sandbox.services.acr.part import Registries
-from sandbox.services.entra.part import ARM_AUDIENCES, Entra
+from sandbox.services.acr.state import Registries
+from sandbox.services.entra.state import ARM_AUDIENCES, Entra
 from sandbox.services.oci.distribution import Action
 from sandbox.services.oci.errors import Denied, NameUnknown, Unauthorized
 from sandbox.services.oci.tokens import TokenScope, access_claim, basic_credentials, challenge, grants, requested_scopes
@@ -44,7 +44,7 @@ def registry_of(call: Call) -> Document:
 
     :raises NameUnknown: when there is none; in Azure the name would not resolve
     """
-    registry = call.azure.part(Registries).of_host(call.host)
+    registry = call.azure.state(Registries).of_host(call.host)
     if registry is None:
         raise NameUnknown({"host": call.host}, f"there is no registry {call.host}")
     return registry
@@ -89,7 +89,7 @@ async def exchange(call: Call) -> Response:
     form, registry = call.form(), registry_of(call)
     if form.get("grant_type") not in ("access_token", "access_token_refresh_token") or "access_token" not in form:
         raise Unauthorized(None, "grant_type access_token with an access_token is needed")
-    entra = call.azure.part(Entra)
+    entra = call.azure.state(Entra)
     arm = ARM_AUDIENCES if policy_enabled(registry, "azureADAuthenticationAsArmPolicy") else ()
     try:
         principal = entra.principal_of(entra.signer.read(form["access_token"], (*REGISTRY_AUDIENCES, *arm)))
@@ -122,27 +122,27 @@ def _token_answer(call: Call, registry: Document, principal: Principal, asked: l
     ]
     call.entry.principal = principal.name
     claims = {"sub": principal.object_id, "grant_type": "access_token", "access": access_claim(granted)}
-    token = call.azure.part(Registries).signer.issue(_service(registry), claims, ACCESS_SECONDS)
+    token = call.azure.state(Registries).signer.issue(_service(registry), claims, ACCESS_SECONDS)
     return answer({"access_token": token})
 
 
 def _refresh_token(call: Call, registry: Document, principal: Principal) -> str:
     claims = {"sub": principal.object_id, "grant_type": "refresh_token"}
-    return call.azure.part(Registries).signer.issue(_service(registry), claims, REFRESH_SECONDS)
+    return call.azure.state(Registries).signer.issue(_service(registry), claims, REFRESH_SECONDS)
 
 
 def _by_password(call: Call, registry: Document, user: str, password: str) -> Principal:
     if user == NULL_USER:
         return _by_refresh_token(call, registry, password)
     try:
-        return call.azure.part(Entra).by_secret(user, password)
+        return call.azure.state(Entra).by_secret(user, password)
     except HttpFault:
         raise _unauthorized(call, None) from None
 
 
 def _by_refresh_token(call: Call, registry: Document, token: str) -> Principal:
     try:
-        claims = call.azure.part(Registries).signer.read(token, [_service(registry)])
+        claims = call.azure.state(Registries).signer.read(token, [_service(registry)])
     except TokenRefused as refused:
         raise Unauthorized(str(refused)) from None
     if claims.get("grant_type") != "refresh_token":
@@ -154,7 +154,7 @@ def _claims(call: Call, registry: Document, needed: TokenScope | None) -> dict[s
     if (token := call.bearer()) is None:
         raise _unauthorized(call, needed)
     try:
-        claims = call.azure.part(Registries).signer.read(token, [_service(registry)])
+        claims = call.azure.state(Registries).signer.read(token, [_service(registry)])
     except TokenRefused:
         raise _unauthorized(call, needed, "invalid_token") from None
     if claims.get("grant_type") != "access_token":

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import Response
 
 from sandbox.core.routing import Call, Service, answer
-from sandbox.services.oci.distribution import Door, page
+from sandbox.services.oci.distribution import RegistryBackend, page
 from sandbox.services.oci.errors import ManifestInvalid, ManifestUnknown
 from sandbox.services.oci.store import Attributes, Lockable, RegistryStore, Repository, StoredManifest, Tag
 
@@ -25,9 +25,9 @@ _FLAGS = {
 }
 
 
-def add_attributes(service: Service, door: Door) -> None:
+def add_attributes(service: Service, backend: RegistryBackend) -> None:
     """Add the routes; repository names may hold slashes, so the longer paths come first."""
-    api = _Api(door)
+    api = _Api(backend)
     service.get("/acr/v1/_catalog")(api.list_repositories)
     service.get("/acr/v1/{name:path}/_tags")(api.list_tags)
     service.get("/acr/v1/{name:path}/_tags/{tag}")(api.get_tag)
@@ -42,60 +42,60 @@ def add_attributes(service: Service, door: Door) -> None:
 
 
 class _Api:
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, backend: RegistryBackend) -> None:
+        self._backend = backend
 
     async def list_repositories(self, call: Call) -> Response:
-        await self._door.authorize(call, "catalog")
-        names, link = page(self._door.store(call).repositories(), call, _PAGE)
+        await self._backend.authorize(call, "catalog")
+        names, link = page(self._backend.store(call).repositories(), call, _PAGE)
         return answer({"repositories": names}, headers=link)
 
     async def get_repository(self, call: Call) -> Response:
-        await self._door.authorize(call, "metadata_read", call.params["name"])
+        await self._backend.authorize(call, "metadata_read", call.params["name"])
         return self._show_repository(call)
 
     async def patch_repository(self, call: Call) -> Response:
-        await self._door.authorize(call, "metadata_write", call.params["name"])
-        store = self._door.store(call)
+        await self._backend.authorize(call, "metadata_write", call.params["name"])
+        store = self._backend.store(call)
         _lock(store, store.repository(call.params["name"]), call)
         return self._show_repository(call)
 
     async def delete_repository(self, call: Call) -> Response:
         name = call.params["name"]
-        await self._door.authorize(call, "delete", name)
-        gone = self._door.store(call).delete_repository(name)
+        await self._backend.authorize(call, "delete", name)
+        gone = self._backend.store(call).delete_repository(name)
         for digest in gone.manifests:
-            self._door.deleted(call, name, digest)
+            self._backend.deleted(call, name, digest)
         return answer({"manifestsDeleted": sorted(gone.manifests), "tagsDeleted": sorted(gone.tags)}, 202)
 
     async def list_tags(self, call: Call) -> Response:
         name, digest = call.params["name"], call.query.get("digest")
-        await self._door.authorize(call, "metadata_read", name)
-        repository = self._door.store(call).repository(name)
+        await self._backend.authorize(call, "metadata_read", name)
+        repository = self._backend.store(call).repository(name)
         tags = {t.name: t for t in repository.tags.values() if t.attributes.list_enabled and digest in (None, t.digest)}
         shown, link = page(_ordered(tags, call), call, _PAGE)
         return answer(_named(call, name) | {"tags": [_tag(tags[tag]) for tag in shown]}, headers=link)
 
     async def get_tag(self, call: Call) -> Response:
-        await self._door.authorize(call, "metadata_read", call.params["name"])
+        await self._backend.authorize(call, "metadata_read", call.params["name"])
         return self._show_tag(call)
 
     async def patch_tag(self, call: Call) -> Response:
-        await self._door.authorize(call, "metadata_write", call.params["name"])
-        _lock(self._door.store(call), self._tag(call), call)
+        await self._backend.authorize(call, "metadata_write", call.params["name"])
+        _lock(self._backend.store(call), self._tag(call), call)
         return self._show_tag(call)
 
     async def delete_tag(self, call: Call) -> Response:
         name, tag = call.params["name"], call.params["tag"]
-        await self._door.authorize(call, "delete", name)
-        self._door.store(call).delete_tag(name, tag)
-        self._door.deleted(call, name, tag)
+        await self._backend.authorize(call, "delete", name)
+        self._backend.store(call).delete_tag(name, tag)
+        self._backend.deleted(call, name, tag)
         return Response(status_code=202)
 
     async def list_manifests(self, call: Call) -> Response:
         name = call.params["name"]
-        await self._door.authorize(call, "metadata_read", name)
-        store = self._door.store(call)
+        await self._backend.authorize(call, "metadata_read", name)
+        store = self._backend.store(call)
         repository = store.repository(name)
         listed = {digest: m for digest, m in repository.manifests.items() if m.attributes.list_enabled}
         shown, link = page(_ordered(listed, call), call, _PAGE)
@@ -103,16 +103,16 @@ class _Api:
         return answer(_named(call, name) | {"manifests": manifests}, headers=link)
 
     async def get_manifest(self, call: Call) -> Response:
-        await self._door.authorize(call, "metadata_read", call.params["name"])
+        await self._backend.authorize(call, "metadata_read", call.params["name"])
         return self._show_manifest(call)
 
     async def patch_manifest(self, call: Call) -> Response:
-        await self._door.authorize(call, "metadata_write", call.params["name"])
-        _lock(self._door.store(call), self._manifest(call), call)
+        await self._backend.authorize(call, "metadata_write", call.params["name"])
+        _lock(self._backend.store(call), self._manifest(call), call)
         return self._show_manifest(call)
 
     def _show_repository(self, call: Call) -> Response:
-        repository = self._door.store(call).repository(call.params["name"])
+        repository = self._backend.store(call).repository(call.params["name"])
         return answer(
             _named(call, repository.name)
             | _times(repository)
@@ -127,20 +127,20 @@ class _Api:
         return answer(_named(call, call.params["name"]) | {"tag": _tag(self._tag(call))})
 
     def _show_manifest(self, call: Call) -> Response:
-        store, name = self._door.store(call), call.params["name"]
+        store, name = self._backend.store(call), call.params["name"]
         shown = _manifest(store, store.repository(name), self._manifest(call))
         return answer(_named(call, name) | {"manifest": shown})
 
     def _tag(self, call: Call) -> Tag:
         name, tag = call.params["name"], call.params["tag"]
-        found = self._door.store(call).repository(name).tags.get(tag)
+        found = self._backend.store(call).repository(name).tags.get(tag)
         if found is None:
             raise ManifestUnknown({"name": name, "tag": tag}, "the specified tag does not exist")
         return found
 
     def _manifest(self, call: Call) -> StoredManifest:
         name, digest = call.params["name"], call.params["digest"]
-        found = self._door.store(call).repository(name).manifests.get(digest)
+        found = self._backend.store(call).repository(name).manifests.get(digest)
         if found is None:
             raise ManifestUnknown({"name": name, "digest": digest})
         return found

@@ -8,8 +8,8 @@ from sandbox.core.routing import Call, Service
 from sandbox.services.acr import access, attributes
 from sandbox.services.acr.access import registry_of
 from sandbox.services.acr.models import LOGIN_SUFFIX
-from sandbox.services.acr.part import Registries
-from sandbox.services.oci.distribution import Action, Door, add_pulling
+from sandbox.services.acr.state import Registries
+from sandbox.services.oci.distribution import Action, RegistryBackend, add_pulling
 from sandbox.services.oci.manifests import Manifest
 from sandbox.services.oci.pushing import add_pushing
 from sandbox.services.oci.store import RegistryStore
@@ -28,21 +28,21 @@ def data_plane() -> Service:
     service.post("/oauth2/exchange")(access.exchange)
     service.post("/oauth2/token")(access.post_token)
     service.get("/oauth2/token")(access.get_token)
-    door = LoginServer()
-    add_pulling(service, door)
-    add_pushing(service, door)
-    attributes.add_attributes(service, door)
+    backend = LoginServer()
+    add_pulling(service, backend)
+    add_pushing(service, backend)
+    attributes.add_attributes(service, backend)
     return service
 
 
-class LoginServer(Door):
+class LoginServer(RegistryBackend):
     """A registry of the subscription, by the host that was asked."""
 
     def store(self, call: Call) -> RegistryStore:
-        return call.azure.part(Registries).store(registry_of(call)["name"])
+        return call.azure.state(Registries).store(registry_of(call)["name"])
 
     def uploads(self, call: Call) -> Uploads:
-        return call.azure.part(Registries).uploads(registry_of(call)["name"])
+        return call.azure.state(Registries).uploads(registry_of(call)["name"])
 
     async def authorize(self, call: Call, action: Action | None, repository: str = "") -> None:
         await access.authorize(call, action, repository)
@@ -61,7 +61,7 @@ class LoginServer(Door):
 
     def _report(self, call: Call, operation: str, repository: str, reference: str, manifest: Manifest | None) -> None:
         by_digest = ":" in reference
-        call.azure.part(Registries).report(
+        call.azure.state(Registries).report(
             call,
             registry_of(call),
             operation,

@@ -16,11 +16,11 @@ from sandbox.core.resources import Document
 from sandbox.core.routing import Call
 from sandbox.scenario import Credentials
 from sandbox.services.acr.models import LOGIN_SUFFIX, bypassed, policy_enabled
-from sandbox.services.acr.part import Registries
+from sandbox.services.acr.state import Registries
 from sandbox.services.oci.errors import OciError
 from sandbox.services.oci.manifests import Manifest
 from sandbox.services.oci.store import RegistryStore
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 
 PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 MAX_MANIFESTS = 50
@@ -82,7 +82,7 @@ def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> 
     if "resourceId" in source:
         return _registry_source(call, source["resourceId"], request)
     uri = str(source["registryUri"]).lower().removeprefix("https://").rstrip("/")
-    public = call.azure.part(PublicRegistries)
+    public = call.azure.state(PublicRegistries)
     store = public.store(uri)
     if store is None:
         advice = " Name a registry of the subscription by resourceId." if uri.endswith(LOGIN_SUFFIX) else ""
@@ -159,7 +159,7 @@ def _registry_source(call: Call, resource_id: str, request: ImportRequest) -> So
         raise arm_fault(403, "Forbidden", _kept_out(registry))
     if not policy_enabled(registry, "exportPolicy"):
         raise arm_fault(403, "Forbidden", f"The export policy of registry '{registry['name']}' is disabled.")
-    store = call.azure.part(Registries).store(registry["name"])
+    store = call.azure.state(Registries).store(registry["name"])
     return Source(store, f"{registry['id']}/{request.image}")
 
 

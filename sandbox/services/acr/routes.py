@@ -27,8 +27,8 @@ from sandbox.services.acr.imports import (
     read_source,
 )
 from sandbox.services.acr.models import REGISTRY_TYPE, completed, patched
-from sandbox.services.acr.part import Registries
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.acr.state import Registries
+from sandbox.services.entra.state import arm_caller
 
 _PROVIDER = "/providers/Microsoft.ContainerRegistry"
 _SUBSCRIPTION = "/subscriptions/{sub}"
@@ -61,7 +61,7 @@ async def put_registry(call: Call) -> Response:
     if call.azure.resources.get(_group_id(call)) is None:
         raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{call.params['rg']}' could not be found.")
     before, resource_id = call.azure.resources.get(call.path), f"{_group_id(call)}{_PROVIDER}/registries/{name}"
-    taken = call.azure.part(Registries).resource(name)
+    taken = call.azure.state(Registries).resource(name)
     if before is None and taken is not None:
         raise arm_fault(409, "AlreadyInUse", f"The registry DNS name {name}.azurecr.io is already in use.")
     document = completed({**body, "id": resource_id, "name": name, "type": REGISTRY_TYPE})
@@ -89,7 +89,7 @@ async def import_image(call: Call) -> Response:
     request = ImportRequest.read(body)
     check_target(registry)
     source = open_source(call, body, request)
-    store = call.azure.part(Registries).store(registry["name"])
+    store = call.azure.state(Registries).store(registry["name"])
 
     async def work(operation: Operation) -> None:
         check_conflicts(store, request)
@@ -134,7 +134,7 @@ def _group_id(call: Call) -> str:
 
 
 def _arrived(call: Call, registry: Document, repository: str, tag: str | None, digest: str, origin: str) -> None:
-    registries = call.azure.part(Registries)
+    registries = call.azure.state(Registries)
     size = registries.store(registry["name"]).manifest(repository, digest).manifest.size
     registries.report(
         call,

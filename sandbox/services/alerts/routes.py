@@ -16,8 +16,8 @@ from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.rbac import contains
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.alerts.models import MONITOR_SERVICE, STATES, Alert, stamp
-from sandbox.services.alerts.part import Alerts
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.alerts.state import Alerts
+from sandbox.services.entra.state import arm_caller
 from sandbox.services.loganalytics.durations import moment
 
 READ = "Microsoft.AlertsManagement/alerts/read"
@@ -59,7 +59,7 @@ async def list_alerts(call: Call) -> Response:
     since, until = _range(query, call.azure.clock.now())
     found = [
         alert
-        for alert in call.azure.part(Alerts).alerts.values()
+        for alert in call.azure.state(Alerts).alerts.values()
         if contains(_scope(call), alert.target) and since <= alert.modified <= until and _wanted(query, alert)
     ]
     sort = query.get("sortby", "lastModifiedDateTime").lower()
@@ -91,7 +91,7 @@ async def change_state(call: Call) -> Response:
 
 
 def _alert(call: Call) -> Alert:
-    found = call.azure.part(Alerts).alerts.get(call.params["alert"].lower())
+    found = call.azure.state(Alerts).alerts.get(call.params["alert"].lower())
     if found is None or not contains(_scope(call), found.target):
         raise arm_fault(404, "NotFound", f"The alert '{call.params['alert']}' was not found.")
     return found

@@ -15,7 +15,7 @@ from datetime import timedelta
 from sandbox.azure import Azure
 from sandbox.services.alerts.rules import Condition, Rule
 from sandbox.services.loganalytics.engine import run
-from sandbox.services.loganalytics.part import Logs
+from sandbox.services.loganalytics.state import Logs
 from sandbox.services.loganalytics.tables import Record
 
 #: Azure seconds after which late data is no longer waited for.
@@ -52,7 +52,7 @@ class Watch:
 
     async def _met(self, due: float) -> bool:
         rule, since = self._rule, due - LATE - self._rule.lookback
-        logs = self._azure.part(Logs)
+        logs = self._azure.state(Logs)
         records = {record: None for scope in rule.scopes for record in logs.records(scope, since=since, as_of=due)}
         ends = [due, *self._ends_with_late_data(due, list(records))]
         for end in ends:
@@ -83,7 +83,7 @@ class Watch:
         if not records and condition in self._of_nothing:
             return self._of_nothing[condition]
         now = self._origin + timedelta(seconds=due)
-        async with self._azure.part(Logs).turn:
+        async with self._azure.state(Logs).turn:
             result = await asyncio.to_thread(run, condition.query, records, now, self._origin)
         violated = condition.violated([name for name, _ in result.columns], result.rows)
         if not records:

@@ -16,7 +16,7 @@ from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm import listing
 from sandbox.services.arm.ids import GROUP_TYPE, canonical, missing, parse, require_group
 from sandbox.services.arm.providers import PROVIDERS, holds, provider_document
-from sandbox.services.entra.part import AUTHORITY, arm_caller
+from sandbox.services.entra.state import AUTHORITY, arm_caller
 
 HOST = "management.azure.com"
 SUBSCRIPTION = "/subscriptions/{sub}"

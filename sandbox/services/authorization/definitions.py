@@ -18,7 +18,7 @@ from sandbox.core.rbac import RoleDefinition
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
 from sandbox.services.authorization.models import DEFINITIONS, definition_document, definition_filter
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.entra.state import arm_caller
 
 ANYBODY = "the tenant's role definitions may be read by anybody in it"
 ROOT = f"/providers/{DEFINITIONS}"

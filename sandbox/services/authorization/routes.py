@@ -21,7 +21,7 @@ from sandbox.services.authorization.models import (
     assignment_document,
     assignment_filter,
 )
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.entra.state import arm_caller
 
 LIST = f"/{{scope:path}}/providers/{ASSIGNMENTS}"
 ONE = LIST + "/{name}"

@@ -24,7 +24,7 @@ from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
 from sandbox.services.authorization.grants import Wanted, grant
 from sandbox.services.authorization.models import definition_id
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.entra.state import arm_caller
 
 ACTIVE = "Microsoft.Authorization/roleAssignmentScheduleRequests"
 ELIGIBLE = "Microsoft.Authorization/roleEligibilityScheduleRequests"
@@ -110,22 +110,22 @@ class Schedules:
 )
 async def request_assignment(call: Call) -> Response:
     """Assign for a time, or end what was assigned so."""
-    part, asked, holding = call.azure.part(Schedules), _properties(call), _holding(call)
+    schedules, asked, holding = call.azure.state(Schedules), _properties(call), _holding(call)
     match kind := str(asked.get("requestType")):
         case "AdminAssign" | "SelfActivate":
             seconds = _seconds(call, asked)
             _admit(call, kind, holding)
-            if kind == "SelfActivate" and holding.role_guid in part.approved:
+            if kind == "SelfActivate" and holding.role_guid in schedules.approved:
                 return _kept(call, ACTIVE, holding, "PendingApproval")
             wanted = Wanted(holding.role_guid, holding.principal_id, None, asked.get("justification"))
             assignment, _ = grant(call.azure, holding.scope, call.params["name"], wanted, call.principal)
-            part.began(holding, assignment.id, seconds)
+            schedules.began(holding, assignment.id, seconds)
         case "AdminRemove" | "SelfDeactivate":
             _admit(call, kind, holding)
-            if kind == "SelfDeactivate" and part.is_fresh(holding):
+            if kind == "SelfDeactivate" and schedules.is_fresh(holding):
                 message = "The active duration is too short. Minimum required is 5 minutes."
                 raise arm_fault(400, "ActiveDurationTooShort", message)
-            if not part.end(holding):
+            if not schedules.end(holding):
                 raise arm_fault(400, "RoleAssignmentDoesNotExist", "The Role assignment does not exist.")
         case _:
             raise NotPlayed(f"The sandbox does not play the request type '{kind}'.")
@@ -135,12 +135,12 @@ async def request_assignment(call: Call) -> Response:
 @schedules.put(f"/{{scope:path}}/providers/{ELIGIBLE}/{{name}}", action=f"{ELIGIBLE}/write")
 async def request_eligibility(call: Call) -> Response:
     """Let somebody activate a role, or no longer; eligibility itself has no end here."""
-    part, holding = call.azure.part(Schedules), _holding(call)
+    schedules, holding = call.azure.state(Schedules), _holding(call)
     match kind := _properties(call).get("requestType"):
         case "AdminAssign":
-            part.eligible.add(holding)
+            schedules.eligible.add(holding)
         case "AdminRemove":
-            part.eligible.discard(holding)
+            schedules.eligible.discard(holding)
         case _:
             raise NotPlayed(f"The sandbox does not play the request type '{kind}' of eligibility.")
     return _kept(call, ELIGIBLE, holding, "Provisioned" if kind == "AdminAssign" else "Revoked")
@@ -151,7 +151,7 @@ async def request_eligibility(call: Call) -> Response:
 )
 async def cancel_request(call: Call) -> Response:
     """Withdraw a request that waits for approval."""
-    found = call.azure.part(Schedules).requests.get(call.path.lower().removesuffix("/cancel"))
+    found = call.azure.state(Schedules).requests.get(call.path.lower().removesuffix("/cancel"))
     if found is None or found["properties"]["requestorId"] != call.principal.object_id:
         raise arm_fault(404, "RoleAssignmentRequestNotFound", f"There is no request '{call.params['name']}'.")
     if found["properties"]["status"] != "PendingApproval":
@@ -163,7 +163,7 @@ async def cancel_request(call: Call) -> Response:
 @schedules.get(f"/{{scope:path}}/providers/{ACTIVE}/{{name}}", action=f"{ACTIVE}/read")
 @schedules.get(f"/{{scope:path}}/providers/{ELIGIBLE}/{{name}}", action=f"{ELIGIBLE}/read")
 async def get_request(call: Call) -> Response:
-    found = call.azure.part(Schedules).requests.get(call.path.lower())
+    found = call.azure.state(Schedules).requests.get(call.path.lower())
     if found is None:
         raise arm_fault(404, "RoleAssignmentRequestNotFound", f"There is no request '{call.params['name']}'.")
     return answer(found)
@@ -175,7 +175,7 @@ def _admit(call: Call, kind: str, holding: Holding) -> None:
         call.require(f"{ACTIVE}/write", holding.scope)
     elif holding.principal_id.lower() != call.principal.object_id.lower():
         raise arm_fault(403, "AuthorizationFailed", "Only the principal itself can activate or deactivate its roles.")
-    elif kind == "SelfActivate" and not call.azure.part(Schedules).is_eligible(holding):
+    elif kind == "SelfActivate" and not call.azure.state(Schedules).is_eligible(holding):
         message = f"The principal '{holding.principal_id}' is not eligible for the role at '{holding.scope}'."
         raise arm_fault(400, "RoleEligibilityDoesNotExist", message)
 
@@ -232,5 +232,5 @@ def _kept(call: Call, kind: str, holding: Holding, status: str) -> Response:
             "createdOn": call.azure.clock.now().isoformat().replace("+00:00", "Z"),
         },
     }
-    call.azure.part(Schedules).requests[request_id.lower()] = document
+    call.azure.state(Schedules).requests[request_id.lower()] = document
     return answer(document, 201)

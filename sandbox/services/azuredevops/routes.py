@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from sandbox.core.errors import HttpFault, NotPlayed, azure_devops_envelope
 from sandbox.core.routing import Call, Service, answer
-from sandbox.services.git.part import Hosted, Pull, Repositories
+from sandbox.services.git.state import Hosted, Pull, Repositories
 from sandbox.services.git.transport import basic_password, serve
 
 HOST = "https://dev.azure.com"
@@ -77,7 +77,7 @@ async def create_pull_request(call: Call) -> Response:
         raise _fault(409, "GitPullRequestExistsException", message)
     _check(body)
     title, description = str(body.get("title", "")), str(body.get("description") or "")
-    pull = call.azure.part(Repositories).add_pull(hosted, source, target, title, description, tip)
+    pull = call.azure.state(Repositories).add_pull(hosted, source, target, title, description, tip)
     return answer(_document(call, pull), 201)
 
 
@@ -114,7 +114,7 @@ async def _known(call: Call, *, writes: bool = False) -> Hosted:
 
     :raises HttpFault: 401, 403 or 404
     """
-    repositories, token = call.azure.part(Repositories), basic_password(call)
+    repositories, token = call.azure.state(Repositories), basic_password(call)
     match repositories.right_anywhere(token):
         case None:
             raise _fault(401, "UnauthorizedRequestException", _UNKNOWN, {"WWW-Authenticate": _CHALLENGE})

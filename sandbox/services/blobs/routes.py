@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from sandbox.core.errors import HttpFault, NotPlayed, not_played
 from sandbox.core.routing import Call, Service
-from sandbox.services.blobs.door import BLOBS, CONTAINERS, account_of, blob_caller, require
+from sandbox.services.blobs.auth import BLOBS, CONTAINERS, account_of, blob_caller, require
 from sandbox.services.blobs.errors import blob_envelope, blob_fault, elements, xml_answer, xml_refusal
 from sandbox.services.blobs.store import SUFFIX, Account, Accounts, Blob, Container, check_conditions, http_date
 
@@ -191,7 +191,7 @@ def _readable(call: Call) -> Blob:
 
 
 def _account(call: Call) -> Account:
-    return call.azure.part(Accounts).account(account_of(call)["name"])
+    return call.azure.state(Accounts).account(account_of(call)["name"])
 
 
 def _container(call: Call) -> Container:

@@ -19,7 +19,7 @@ from sandbox.services.deployments.errors import TemplateError
 from sandbox.services.deployments.history import Deployment, Step
 from sandbox.services.deployments.provider import Document, Kind, Order, connected, make, targets
 from sandbox.services.deployments.template import PlannedResource
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 
 if TYPE_CHECKING:
     from sandbox.azure import Azure
@@ -155,7 +155,7 @@ def require_linked(azure: Azure, deployer: Principal, action: str, linked: str, 
 def keep_secret(azure: Azure, name: str, asked: Mapping[str, Any]) -> str:
     """Put a secret (``vault/name``) where the vault's data plane serves it. Returns its version."""
     vault, secret = name.split("/")
-    contents = azure.part(Vaults).contents(vault)
+    contents = azure.state(Vaults).contents(vault)
     return contents.set_secret(secret, asked["value"], asked.get("contentType"), azure.clock.now()).version
 
 

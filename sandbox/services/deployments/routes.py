@@ -17,10 +17,10 @@ from sandbox.core.routing import Call, Service, answer
 from sandbox.services.deployments.body import parse_body
 from sandbox.services.deployments.errors import TemplateError, unplayed
 from sandbox.services.deployments.history import Deployment
-from sandbox.services.deployments.part import Deployments
+from sandbox.services.deployments.state import Deployments
 from sandbox.services.deployments.template import Plan, minified, template_hash
 from sandbox.services.deployments.what_if import SECONDS, forecast
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.entra.state import arm_caller
 
 ACTION = "Microsoft.Resources/deployments"
 GROUP = "/subscriptions/{sub}/resourceGroups/{rg}"
@@ -44,7 +44,7 @@ def _deployment_scope(call: Call) -> str:
 
 
 def _part(call: Call) -> Deployments:
-    return call.azure.part(Deployments)
+    return call.azure.state(Deployments)
 
 
 def _found(call: Call) -> Deployment:

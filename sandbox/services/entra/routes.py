@@ -18,7 +18,7 @@ from sandbox.core.errors import not_played, oauth_envelope
 from sandbox.core.rbac import Principal
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.entra.errors import entra_fault
-from sandbox.services.entra.part import ARM_AUDIENCES, AUTHORITY, Entra
+from sandbox.services.entra.state import ARM_AUDIENCES, AUTHORITY, Entra
 from sandbox.services.entra.users import GRAPH, LIFETIME, OPENID_SCOPES, PUBLIC_CLIENTS, Users
 
 HOST = "login.microsoftonline.com"
@@ -81,7 +81,7 @@ async def openid_configuration_v1(call: Call) -> Response:
 async def keys(call: Call) -> Response:
     """The keys of access tokens."""
     _tenant(call, any_tenant=True)
-    return answer({"keys": [call.azure.part(Entra).signer.jwk()]})
+    return answer({"keys": [call.azure.state(Entra).signer.jwk()]})
 
 
 @entra.get("/common/userrealm/{name}")
@@ -89,7 +89,7 @@ async def user_realm(call: Call) -> Response:
     """Where a person's password is checked: MSAL asks before it sends one."""
     domain = call.params["name"].rpartition("@")[2].lower()
     realm = {"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": "microsoftonline.com"}
-    if domain in call.azure.part(Users).domains():
+    if domain in call.azure.state(Users).domains():
         realm |= {
             "account_type": "Managed",
             "domain_name": domain,
@@ -173,7 +173,7 @@ def _require_client_credentials(call: Call, grant_type: str) -> None:
 def _app_token(call: Call, form: dict[str, str], resource: str) -> dict[str, Any]:
     principal, by_secret = _client(call, form)
     _require_resource(call, resource)
-    token = call.azure.part(Entra).issue(principal, resource, by_secret=by_secret, lifetime=LIFETIME)
+    token = call.azure.state(Entra).issue(principal, resource, by_secret=by_secret, lifetime=LIFETIME)
     return {"token_type": "Bearer", "expires_in": LIFETIME, "ext_expires_in": LIFETIME, "access_token": token}
 
 
@@ -183,7 +183,7 @@ def _user_tokens(call: Call, form: dict[str, str], scopes: list[str]) -> dict[st
         if not form.keys() & {"client_secret", "client_assertion"}:
             raise entra_fault(call.azure.clock, 7000218)
         _client(call, form)
-    users = call.azure.part(Users)
+    users = call.azure.state(Users)
     if form["grant_type"] == "password":
         user = users.by_password(_field(call, form, "username"), _field(call, form, "password"))
     else:
@@ -203,7 +203,7 @@ def _require_resource(call: Call, resource: str) -> None:
 
 def _client(call: Call, form: dict[str, str]) -> tuple[Principal, bool]:
     """The authenticated client, and whether a secret proved it (RFC 6749 §2.3.1, RFC 7523 §2.2)."""
-    directory = call.azure.part(Entra)
+    directory = call.azure.state(Entra)
     if basic := _basic(call):
         return directory.by_secret(*basic), True
     client_id = _field(call, form, "client_id")

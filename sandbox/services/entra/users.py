@@ -20,7 +20,7 @@ from sandbox.azure import Azure
 from sandbox.core.tokens import TokenRefused
 from sandbox.scenario import User
 from sandbox.services.entra.errors import entra_fault
-from sandbox.services.entra.part import AUTHORITY, Entra
+from sandbox.services.entra.state import AUTHORITY, Entra
 
 #: Microsoft's own applications, which exist in every tenant and prove nothing about themselves.
 PUBLIC_CLIENTS = frozenset(
@@ -44,7 +44,7 @@ class Users:
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
         self._by_name = {user.name.lower(): user for user in azure.scenario.users}
-        signer = azure.part(Entra).signer
+        signer = azure.state(Entra).signer
         self._access = signer
         self._identity = replace(signer, issuer=f"{AUTHORITY}/{azure.tenant_id}/v2.0")
 

@@ -14,7 +14,7 @@ from email.parser import BytesParser
 from starlette.responses import PlainTextResponse, Response
 
 from sandbox.core.routing import Call
-from sandbox.services.git.part import Hosted, Repositories, environment
+from sandbox.services.git.state import Hosted, Repositories, environment
 
 _SERVICES = ("info/refs", "git-upload-pack", "git-receive-pack")
 
@@ -38,7 +38,7 @@ async def serve(call: Call, url: str, service: str, challenge: str, words: tuple
     :param challenge: realm of the 401
     :param words: of the refusal of an unknown token, and of a push that a token does not allow
     """
-    repositories, token = call.azure.part(Repositories), basic_password(call)
+    repositories, token = call.azure.state(Repositories), basic_password(call)
     unknown, unwritable = words
     if repositories.right_anywhere(token) in (None, "expired"):
         message = unknown if token else ""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from sandbox.core.errors import HttpFault, NotPlayed, github_envelope
 from sandbox.core.routing import Call, Service, answer
-from sandbox.services.git.part import Hosted, Pull, Repositories
+from sandbox.services.git.state import Hosted, Pull, Repositories
 from sandbox.services.git.transport import serve
 
 _DOCS = "https://docs.github.com/rest/pulls/pulls"
@@ -77,7 +77,7 @@ async def create_pull(call: Call) -> Response:
     tip = str(tips["head"])
     if await hosted.contains(target, tip):
         raise _custom(f"No commits between {target} and {source}")
-    repositories = call.azure.part(Repositories)
+    repositories = call.azure.state(Repositories)
     pull = repositories.add_pull(hosted, source, target, str(body["title"]), str(body.get("body") or ""), tip)
     return answer(_document(call, pull), 201)
 
@@ -110,7 +110,7 @@ async def _known(call: Call, *, writes: bool = False) -> Hosted:
     :raises HttpFault: 401, 403, or 404 also for what the token may not see
     """
     scheme, _, token = call.headers.get("authorization", "").partition(" ")
-    repositories = call.azure.part(Repositories)
+    repositories = call.azure.state(Repositories)
     if not token or scheme.lower() not in ("bearer", "token"):
         raise _fault(401, "Requires authentication")
     if repositories.right_anywhere(token) in (None, "expired"):

@@ -16,7 +16,7 @@ from sandbox.core.rbac import Principal
 from sandbox.core.routing import Call, Service, answer
 from sandbox.core.tokens import TokenRefused
 from sandbox.scenario import User
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from sandbox.services.entra.users import GRAPH, Users
 
 #: The last one is Graph's own application id.
@@ -29,7 +29,7 @@ async def graph_caller(call: Call) -> None:
     if call.bearer() is None:
         raise _fault(call, 401, "InvalidAuthenticationToken", "Access token is empty.")
     try:
-        call.azure.part(Entra).caller(call, AUDIENCES)
+        call.azure.state(Entra).caller(call, AUDIENCES)
     except TokenRefused as refused:
         raise _fault(call, 401, "InvalidAuthenticationToken", _reason(refused)) from None
 
@@ -67,13 +67,13 @@ async def get_by_ids(call: Call) -> Response:
 
 
 def _signed_in(call: Call) -> User | None:
-    return call.azure.part(Users).of(call.principal.object_id) if call.claims.get("idtyp") == "user" else None
+    return call.azure.state(Users).of(call.principal.object_id) if call.claims.get("idtyp") == "user" else None
 
 
 def _object(call: Call, principal: Principal) -> dict[str, Any]:
     kind = principal.kind[0].lower() + principal.kind[1:]
     common = {"@odata.type": f"#microsoft.graph.{kind}"}
-    user = call.azure.part(Users).of(principal.object_id)
+    user = call.azure.state(Users).of(principal.object_id)
     if user is not None:
         return {**common, **_user(user)}
     document: dict[str, Any] = {**common, "id": principal.object_id, "displayName": principal.name}

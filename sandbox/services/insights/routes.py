@@ -12,10 +12,10 @@ from sandbox.core.errors import arm_fault
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical, missing, parse
-from sandbox.services.deployments.part import Deployments
 from sandbox.services.deployments.provider import Order, make
 from sandbox.services.deployments.resources import kind_of
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.deployments.state import Deployments
+from sandbox.services.entra.state import arm_caller
 
 _GROUPED = ("actionGroups", "scheduledQueryRules")
 _INSIGHTS = "/providers/Microsoft.Insights"
@@ -40,7 +40,7 @@ async def put_resource(call: Call) -> Response:
             raise arm_fault(404, "ResourceNotFound", f"The Resource '{linked}' was not found.")
         call.require(action, linked)
     before = call.azure.resources.get(call.path)
-    place = call.azure.part(Deployments).place(scope.split("/")[4])
+    place = call.azure.state(Deployments).place(scope.split("/")[4])
     resource_id = f"{scope}/providers/{kind.type}/{found.name}"
     order = Order(
         resource_id, found.name, call.query.get("api-version", ""), body, before, place, call.azure.clock.now()

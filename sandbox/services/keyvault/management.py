@@ -16,8 +16,8 @@ from sandbox.core.operations import Operation
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import missing, require_group
-from sandbox.services.entra.part import arm_caller
-from sandbox.services.keyvault.part import DeletedVault, Vaults
+from sandbox.services.entra.state import arm_caller
+from sandbox.services.keyvault.state import DeletedVault, Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE, patch_vault, put_vault, retention_days
 
 SUBSCRIPTION = "/subscriptions/{sub}"
@@ -82,7 +82,7 @@ async def check_name(call: Call) -> Response:
 
 @vault_management.get(PROVIDER + "/deletedVaults", action="Microsoft.KeyVault/deletedVaults/read")
 async def list_deleted_vaults(call: Call) -> Response:
-    vaults = call.azure.part(Vaults)
+    vaults = call.azure.state(Vaults)
     return answer({"value": [_deleted_document(call, vault) for vault in vaults.deleted.values()]})
 
 
@@ -96,7 +96,7 @@ async def purge_vault(call: Call) -> Response:
     if _deleted(call).document["properties"].get("enablePurgeProtection"):
         message = "Operation 'DeletedVaultPurge' is not allowed: purge protection is enabled for this vault."
         raise arm_fault(409, "MethodNotAllowed", message)
-    call.azure.part(Vaults).purge(call.params["name"])
+    call.azure.state(Vaults).purge(call.params["name"])
     return Response(status_code=200)
 
 
@@ -117,7 +117,7 @@ def _require_free(call: Call, name: str, recovering: bool) -> None:
     if call.azure.resources.named(VAULT_TYPE, name) is not None:
         message = f"The vault name '{name}' is already in use. Vault names are globally unique."
         raise arm_fault(409, "VaultAlreadyExists", message)
-    if name.lower() in call.azure.part(Vaults).deleted and not recovering:
+    if name.lower() in call.azure.state(Vaults).deleted and not recovering:
         message = (
             "A vault with the same name already exists in deleted state. You need to either recover or purge "
             f"existing key vault '{name}'."
@@ -139,7 +139,7 @@ def _register_name(call: Call, vault_id: str) -> None:
 
 def _deleted(call: Call) -> DeletedVault:
     name = call.params["name"]
-    found = call.azure.part(Vaults).deleted.get(name.lower())
+    found = call.azure.state(Vaults).deleted.get(name.lower())
     if found is None:
         raise arm_fault(404, "DeletedVaultNotFound", f"The specified deleted vault '{name}' does not exist.")
     return found

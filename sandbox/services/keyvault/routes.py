@@ -14,11 +14,11 @@ from starlette.responses import Response
 from sandbox.core.errors import not_played, vault_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.keyvault import models
+from sandbox.services.keyvault.auth import needs, vault_caller, vault_of
 from sandbox.services.keyvault.certificates import read_import
 from sandbox.services.keyvault.contents import Certificate, Contents, Version
-from sandbox.services.keyvault.door import needs, vault_caller, vault_of
 from sandbox.services.keyvault.management import vault_management
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 
 CERTIFICATE = "/certificates/{name}"
 DELETED = "/deletedcertificates/{name}"
@@ -170,7 +170,7 @@ async def get_secret(call: Call) -> Response:
 
 
 def _contents(call: Call) -> Contents:
-    return call.azure.part(Vaults).contents(vault_of(call)["name"])
+    return call.azure.state(Vaults).contents(vault_of(call)["name"])
 
 
 def _deleted_bundle(call: Call, certificate: Certificate) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
 from sandbox.core.tokens import TokenRefused
-from sandbox.services.entra.part import Entra
+from sandbox.services.entra.state import Entra
 from sandbox.services.loganalytics.durations import interval
 from sandbox.services.loganalytics.engine import QueryNotPlayed, QueryRefused, Result, run
-from sandbox.services.loganalytics.part import Logs
+from sandbox.services.loganalytics.state import Logs
 from sandbox.services.loganalytics.tables import Record
 
 HOSTS = ("api.loganalytics.io", "api.loganalytics.azure.com")
@@ -38,7 +38,7 @@ async def logs_caller(call: Call) -> None:
     if "authorization" not in call.headers:
         raise arm_fault(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
     try:
-        call.azure.part(Entra).caller(call, AUDIENCES)
+        call.azure.state(Entra).caller(call, AUDIENCES)
     except TokenRefused as refused:
         if isinstance(refused.__cause__, jwt.InvalidAudienceError):
             message = "The access token has been obtained from wrong audience or resource."
@@ -66,11 +66,11 @@ async def query_resource(call: Call) -> Response:
     """A query over the logs of one resource, or of all in a group or subscription, in whatever workspace they are."""
     scope = "/" + call.params["resource"]
     _require(call, _RESOURCE_READ, scope)
-    return await _answer(call, _body(call), call.azure.part(Logs).records(scope))
+    return await _answer(call, _body(call), call.azure.state(Logs).records(scope))
 
 
 async def _query_workspaces(call: Call, body: dict[str, Any]) -> Response:
-    logs, records = call.azure.part(Logs), list[Record]()
+    logs, records = call.azure.state(Logs), list[Record]()
     for customer_id in dict.fromkeys([call.params["workspace"], *(body.get("workspaces") or ())]):
         workspace = _workspace(logs, customer_id)
         _require(call, _WORKSPACE_READ, workspace["id"])
@@ -97,7 +97,7 @@ async def _answer(call: Call, body: dict[str, Any], records: list[Record]) -> Re
 
 async def _run(call: Call, work: Callable[[], Result]) -> Result:
     try:
-        async with call.azure.part(Logs).turn:
+        async with call.azure.state(Logs).turn:
             return await asyncio.to_thread(work)
     except QueryRefused as refused:
         raise _bad_argument(refused.inner) from None

@@ -1,7 +1,7 @@
 """The OCI distribution API v1.1, the same for every registry of the sandbox: what they share, and its reading half.
 
-Registries differ in what they hold, whom they let in and what they take note of: that is a :class:`Door`; the routes
-are added to a service once (those that write: :mod:`sandbox.services.oci.pushing`)::
+Registries differ in what they hold, whom they authorize and what they record: that is a :class:`RegistryBackend`. The
+routes are added to a service once (those that write: :mod:`sandbox.services.oci.pushing`)::
 
     service = Service("ghcr", ("ghcr.io",))
     add_pulling(service, Ghcr())
@@ -31,7 +31,7 @@ REFERRERS_PAGE = 100
 CATALOG_PAGE = 100
 
 
-class Door:
+class RegistryBackend:
     """What a registry adds to the API."""
 
     def store(self, call: Call) -> RegistryStore:
@@ -62,9 +62,9 @@ class Door:
         """A manifest or tag was deleted."""
 
 
-def add_pulling(service: Service, door: Door) -> None:
+def add_pulling(service: Service, backend: RegistryBackend) -> None:
     """Add the routes that read."""
-    _Pulling(door).add_to(service)
+    _Pulling(backend).add_to(service)
 
 
 def page(entries: Sequence[str], call: Call, size: int | None = None) -> tuple[list[str], dict[str, str]]:
@@ -96,8 +96,8 @@ def _after(entries: Sequence[str], last: str) -> list[str]:
 class _Pulling:
     """Pulls and listings."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, backend: RegistryBackend) -> None:
+        self._backend = backend
 
     def add_to(self, service: Service) -> None:
         routes: list[tuple[str, Handler]] = [
@@ -113,24 +113,24 @@ class _Pulling:
             service.head(template)(handler)
 
     async def api_root(self, call: Call) -> Response:
-        await self._door.authorize(call, None)
+        await self._backend.authorize(call, None)
         return answer({}, headers=API_VERSION)
 
     async def list_repositories(self, call: Call) -> Response:
-        await self._door.authorize(call, "catalog")
-        names, link = page(self._door.store(call).repositories(), call, CATALOG_PAGE)
+        await self._backend.authorize(call, "catalog")
+        names, link = page(self._backend.store(call).repositories(), call, CATALOG_PAGE)
         return answer({"repositories": names}, headers=API_VERSION | link)
 
     async def list_tags(self, call: Call) -> Response:
         name = call.params["name"]
-        await self._door.authorize(call, "pull", name)
-        tags, link = page(self._door.store(call).tags(name), call)
+        await self._backend.authorize(call, "pull", name)
+        tags, link = page(self._backend.store(call).tags(name), call)
         return answer({"name": name, "tags": tags}, headers=API_VERSION | link)
 
     async def list_referrers(self, call: Call) -> Response:
         name, artifact_type = call.params["name"], call.query.get("artifactType")
-        await self._door.authorize(call, "pull", name)
-        found = self._door.store(call).referrers(name, call.params["digest"], artifact_type)
+        await self._backend.authorize(call, "pull", name)
+        found = self._backend.store(call).referrers(name, call.params["digest"], artifact_type)
         by_digest = {descriptor["digest"]: descriptor for descriptor in found}
         shown, headers = page(sorted(by_digest), call, REFERRERS_PAGE)
         if artifact_type is not None:
@@ -141,8 +141,8 @@ class _Pulling:
 
     async def get_blob(self, call: Call) -> Response:
         name, digest = call.params["name"], call.params["digest"]
-        await self._door.authorize(call, "pull", name)
-        content = self._door.store(call).blob(name, digest)
+        await self._backend.authorize(call, "pull", name)
+        content = self._backend.store(call).blob(name, digest)
         headers = API_VERSION | {"Docker-Content-Digest": digest, "Accept-Ranges": "bytes", "ETag": f'"{digest}"'}
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", call.headers.get("range", ""))
         if wanted is None or not (wanted[1] or wanted[2]):
@@ -155,12 +155,12 @@ class _Pulling:
 
     async def get_manifest(self, call: Call) -> Response:
         name, reference = call.params["name"], call.params["reference"]
-        await self._door.authorize(call, "pull", name)
-        headers = self._door.count_pull(call)
-        manifest = self._door.store(call).manifest(name, reference).manifest
+        await self._backend.authorize(call, "pull", name)
+        headers = self._backend.count_pull(call)
+        manifest = self._backend.store(call).manifest(name, reference).manifest
         _check_accepted(call, manifest)
         if call.method == "GET":
-            self._door.pulled(call, name, reference, manifest)
+            self._backend.pulled(call, name, reference, manifest)
         headers |= {"Docker-Content-Digest": manifest.digest, "ETag": f'"{manifest.digest}"'}
         return Response(manifest.content, 200, API_VERSION | headers, manifest.media_type)
 

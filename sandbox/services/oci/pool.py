@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BlobPool(dict[str, bytes]):
-    """Blobs by digest. A part of :class:`~sandbox.azure.Azure`, so that an import copies references, not bytes."""
+    """Blobs by digest. State of :class:`~sandbox.azure.Azure`, so that an import copies references, not bytes."""
 
     def __init__(self, azure: Azure) -> None:
         super().__init__()

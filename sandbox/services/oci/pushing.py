@@ -7,21 +7,21 @@ import re
 from starlette.responses import Response
 
 from sandbox.core.routing import Call, Service
-from sandbox.services.oci.distribution import API_VERSION, Door
+from sandbox.services.oci.distribution import API_VERSION, RegistryBackend
 from sandbox.services.oci.errors import BlobUploadInvalid, DigestInvalid, ManifestInvalid
 from sandbox.services.oci.manifests import Manifest, sha256
 
 
-def add_pushing(service: Service, door: Door) -> None:
+def add_pushing(service: Service, backend: RegistryBackend) -> None:
     """Add the routes that write."""
-    _Pushing(door).add_to(service)
+    _Pushing(backend).add_to(service)
 
 
 class _Pushing:
     """Pushes and deletions."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, backend: RegistryBackend) -> None:
+        self._backend = backend
 
     def add_to(self, service: Service) -> None:
         upload = "/v2/{name:path}/blobs/uploads/{upload}"
@@ -37,60 +37,60 @@ class _Pushing:
     async def begin_upload(self, call: Call) -> Response:
         """Start a session; or finish at once by ``mount`` from another repository, or by ``digest`` and a body."""
         name, query = call.params["name"], call.query
-        await self._door.authorize(call, "push", name)
-        store = self._door.store(call)
+        await self._backend.authorize(call, "push", name)
+        store = self._backend.store(call)
         if "mount" in query and "from" in query:
-            await self._door.authorize(call, "pull", query["from"])
+            await self._backend.authorize(call, "pull", query["from"])
             if store.mount_blob(name, query["mount"], query["from"]):
                 return _blob_created(name, query["mount"])
         elif "digest" in query:
             return _blob_created(name, store.put_blob(name, call.body, query["digest"]))
-        return _upload_answer(202, name, self._door.uploads(call).begin(name), 0)
+        return _upload_answer(202, name, self._backend.uploads(call).begin(name), 0)
 
     async def upload_status(self, call: Call) -> Response:
         name, upload = call.params["name"], call.params["upload"]
-        await self._door.authorize(call, "push", name)
-        return _upload_answer(204, name, upload, self._door.uploads(call).append(name, upload, b""))
+        await self._backend.authorize(call, "push", name)
+        return _upload_answer(204, name, upload, self._backend.uploads(call).append(name, upload, b""))
 
     async def append_upload(self, call: Call) -> Response:
         name, upload = call.params["name"], call.params["upload"]
-        await self._door.authorize(call, "push", name)
-        received = self._door.uploads(call).append(name, upload, call.body, _chunk_start(call))
+        await self._backend.authorize(call, "push", name)
+        received = self._backend.uploads(call).append(name, upload, call.body, _chunk_start(call))
         return _upload_answer(202, name, upload, received)
 
     async def finish_upload(self, call: Call) -> Response:
         name, upload = call.params["name"], call.params["upload"]
-        await self._door.authorize(call, "push", name)
+        await self._backend.authorize(call, "push", name)
         if "digest" not in call.query:
             raise DigestInvalid(None, "the digest parameter is missing")
-        uploads = self._door.uploads(call)
+        uploads = self._backend.uploads(call)
         if call.body:
             uploads.append(name, upload, call.body, _chunk_start(call))
         return _blob_created(name, uploads.finish(name, upload, call.query["digest"]))
 
     async def cancel_upload(self, call: Call) -> Response:
         name = call.params["name"]
-        await self._door.authorize(call, "push", name)
-        self._door.uploads(call).cancel(name, call.params["upload"])
+        await self._backend.authorize(call, "push", name)
+        self._backend.uploads(call).cancel(name, call.params["upload"])
         return Response(status_code=204, headers=API_VERSION)
 
     async def delete_blob(self, call: Call) -> Response:
         name = call.params["name"]
-        await self._door.authorize(call, "delete", name)
-        self._door.store(call).delete_blob(name, call.params["digest"])
+        await self._backend.authorize(call, "delete", name)
+        self._backend.store(call).delete_blob(name, call.params["digest"])
         return Response(status_code=202, headers=API_VERSION)
 
     async def put_manifest(self, call: Call) -> Response:
         name, reference = call.params["name"], call.params["reference"]
-        await self._door.authorize(call, "push", name)
+        await self._backend.authorize(call, "push", name)
         media_type = call.headers.get("content-type", "").partition(";")[0].strip()
         if not media_type:
             raise ManifestInvalid(None, "the Content-Type header is missing")
         if ":" in reference and reference != sha256(call.body):
             raise DigestInvalid({"expected": reference, "actual": sha256(call.body)})
         manifest = Manifest.parse(call.body, media_type)
-        self._door.store(call).put_manifest(name, reference, manifest)
-        self._door.pushed(call, name, reference, manifest)
+        self._backend.store(call).put_manifest(name, reference, manifest)
+        self._backend.pushed(call, name, reference, manifest)
         headers = {"Location": f"/v2/{name}/manifests/{manifest.digest}", "Docker-Content-Digest": manifest.digest}
         if manifest.subject is not None:
             headers["OCI-Subject"] = manifest.subject.digest
@@ -98,13 +98,13 @@ class _Pushing:
 
     async def delete_manifest(self, call: Call) -> Response:
         name, reference = call.params["name"], call.params["reference"]
-        await self._door.authorize(call, "delete", name)
-        store = self._door.store(call)
+        await self._backend.authorize(call, "delete", name)
+        store = self._backend.store(call)
         if ":" in reference:
             store.delete_manifest(name, reference)
         else:
             store.delete_tag(name, reference)
-        self._door.deleted(call, name, reference)
+        self._backend.deleted(call, name, reference)
         return Response(status_code=202, headers=API_VERSION)
 
 

@@ -14,7 +14,7 @@ from sandbox.core.errors import oci_envelope
 from sandbox.core.routing import Call, Service, answer
 from sandbox.core.tokens import TokenRefused
 from sandbox.scenario import Credentials
-from sandbox.services.oci.distribution import Action, Door, add_pulling
+from sandbox.services.oci.distribution import Action, RegistryBackend, add_pulling
 from sandbox.services.oci.errors import Denied, NameUnknown, Unauthorized
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.oci.tokens import (
@@ -25,7 +25,7 @@ from sandbox.services.oci.tokens import (
     grants,
     requested_scopes,
 )
-from sandbox.services.public_registries.part import DOCKER, GITHUB, KUBERNETES, PublicRegistries
+from sandbox.services.public_registries.state import DOCKER, GITHUB, KUBERNETES, PublicRegistries
 
 TOKEN_SECONDS = 300
 
@@ -41,20 +41,20 @@ def public_registries() -> list[Service]:
     site.get("/{rest:path}")(_docker_site)
     github = Service("ghcr", ("ghcr.io",), envelope=oci_envelope)
     github.get("/token")(_github_token)
-    add_pulling(github, _TokenDoor(GITHUB, "https://ghcr.io/token", "ghcr.io"))
+    add_pulling(github, _TokenRegistry(GITHUB, "https://ghcr.io/token", "ghcr.io"))
     kubernetes = Service("registry.k8s.io", ("registry.k8s.io",), envelope=oci_envelope)
-    add_pulling(kubernetes, _OpenDoor(KUBERNETES))
+    add_pulling(kubernetes, _AnonymousRegistry(KUBERNETES))
     return [hub, tokens, site, github, kubernetes]
 
 
 @dataclass(frozen=True)
-class _OpenDoor(Door):
+class _AnonymousRegistry(RegistryBackend):
     """A registry that lets everybody read everything that is public."""
 
     registry: str
 
     def store(self, call: Call) -> RegistryStore:
-        found = call.azure.part(PublicRegistries).store(self.registry)
+        found = call.azure.state(PublicRegistries).store(self.registry)
         if found is None:
             raise NameUnknown({"registry": self.registry})
         return found
@@ -62,13 +62,13 @@ class _OpenDoor(Door):
     async def authorize(self, call: Call, action: Action | None, repository: str = "") -> None:
         if action == "catalog":
             raise Denied
-        public = call.azure.part(PublicRegistries)
+        public = call.azure.state(PublicRegistries)
         if repository and not public.may_pull(self.registry, repository, None):
             raise NameUnknown({"name": repository})
 
 
 @dataclass(frozen=True)
-class _TokenDoor(_OpenDoor):
+class _TokenRegistry(_AnonymousRegistry):
     """A registry that wants a token of its own for every request.
 
     :param realm: where to get one
@@ -87,7 +87,7 @@ class _TokenDoor(_OpenDoor):
         if (token := call.bearer()) is None:
             raise self._unauthorized(needed)
         try:
-            claims = call.azure.part(PublicRegistries).signer.read(token, [self.service])
+            claims = call.azure.state(PublicRegistries).signer.read(token, [self.service])
         except TokenRefused:
             raise self._unauthorized(needed, "invalid_token") from None
         if needed is not None and not grants(claims, needed):
@@ -98,13 +98,13 @@ class _TokenDoor(_OpenDoor):
         return Unauthorized(detail, headers=challenge(self.realm, self.service, needed, error))
 
 
-class _DockerHub(_TokenDoor):
+class _DockerHub(_TokenRegistry):
     def __init__(self) -> None:
         super().__init__(DOCKER, "https://auth.docker.io/token", "registry.docker.io")
 
     def count_pull(self, call: Call) -> dict[str, str]:
         counts = call.method == "GET"
-        return call.azure.part(PublicRegistries).count_pull(call.client.address, counts=counts)
+        return call.azure.state(PublicRegistries).count_pull(call.client.address, counts=counts)
 
 
 async def _docker_token(call: Call) -> Response:
@@ -136,13 +136,13 @@ def _login(call: Call, registry: str) -> Credentials | None:
     if sent is None:
         return None
     login = Credentials(username=sent[0], password=sent[1])
-    if not call.azure.part(PublicRegistries).knows(registry, login):
+    if not call.azure.state(PublicRegistries).knows(registry, login):
         raise Unauthorized(None, "incorrect username or password")
     return login
 
 
 def _pullable(call: Call, registry: str, login: Credentials | None) -> list[TokenScope]:
-    public = call.azure.part(PublicRegistries)
+    public = call.azure.state(PublicRegistries)
     return [
         TokenScope(scope.kind, scope.name, ("pull",))
         for scope in requested_scopes(call.query_string)
@@ -151,7 +151,7 @@ def _pullable(call: Call, registry: str, login: Credentials | None) -> list[Toke
 
 
 def _token_answer(call: Call, service: str, granted: list[TokenScope]) -> Response:
-    signer = call.azure.part(PublicRegistries).signer
+    signer = call.azure.state(PublicRegistries).signer
     token = signer.issue(service, {"access": access_claim(granted)}, TOKEN_SECONDS)
     issued = call.azure.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     return answer({"token": token, "access_token": token, "expires_in": TOKEN_SECONDS, "issued_at": issued})

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from sandbox.azure import Azure
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.routing import Call, Service, answer
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.entra.state import arm_caller
 from sandbox.services.resourcegraph.engine import QueryNotPlayed, QueryRefused, Result, run
 from sandbox.services.resourcegraph.quota import Quota
 from sandbox.services.resourcegraph.tables import readable_subscriptions, readable_tables
@@ -74,7 +74,7 @@ class Request:
 @resource_graph.post("/providers/Microsoft.ResourceGraph/resources", unchecked="each row takes the right to read it")
 async def query_resources(call: Call) -> Response:
     """Answer a query, or one page of it."""
-    graph, user = call.azure.part(ResourceGraph), call.principal.object_id
+    graph, user = call.azure.state(ResourceGraph), call.principal.object_id
     allowed = graph.quota.take(user)
     headers = graph.quota.headers(user)
     try:

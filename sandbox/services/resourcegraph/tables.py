@@ -11,7 +11,7 @@ from typing import Any
 
 from sandbox.azure import Azure
 from sandbox.core.rbac import Principal, RoleAssignment, contains
-from sandbox.services.defender.part import Defender
+from sandbox.services.defender.state import Defender
 from sandbox.services.resourcegraph.lag import LateResources
 
 Row = dict[str, Any]
@@ -37,11 +37,11 @@ _ELSEWHERE = ("microsoft.resources/", "microsoft.authorization/", "microsoft.ins
 def readable_tables(azure: Azure, principal: Principal) -> Tables:
     """All tables, with the rows that the principal may read."""
     may_read = _reader(azure, principal)
-    documents = azure.part(LateResources).list()
+    documents = azure.state(LateResources).list()
     sources: dict[str, Iterable[Row]] = {
         "resources": (_arm_row(azure, d) for d in documents if _is_tracked(d["type"])),
         "resourcecontainers": _containers(azure, documents),
-        "securityresources": azure.part(Defender).rows(),
+        "securityresources": azure.state(Defender).rows(),
         "authorizationresources": (_assignment_row(azure, found) for found in azure.access.assignments()),
     }
     return {name: [row for row in rows if may_read(row["type"], row["id"])] for name, rows in sources.items()}

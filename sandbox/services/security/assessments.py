@@ -17,8 +17,8 @@ from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.rbac import contains
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.defender import recommendations, subassessments
-from sandbox.services.defender.part import Defender
 from sandbox.services.defender.reports import Row
+from sandbox.services.defender.state import Defender
 
 READ = "Microsoft.Security/assessments/read"
 SUB_READ = "Microsoft.Security/assessments/subAssessments/read"
@@ -70,7 +70,7 @@ async def get_sub_assessment(call: Call) -> Response:
 
 def _rows(call: Call, type_: str) -> Iterator[Row]:
     scope = "/" + call.params["scope"].strip("/")
-    for row in call.azure.part(Defender).rows():
+    for row in call.azure.state(Defender).rows():
         if row["type"] == type_ and contains(scope, row["id"]):
             yield row
 

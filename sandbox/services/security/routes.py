@@ -13,7 +13,7 @@ from starlette.responses import Response
 from sandbox.core.errors import arm_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.scenario import DefenderPlan
-from sandbox.services.entra.part import arm_caller
+from sandbox.services.entra.state import arm_caller
 from sandbox.services.security.assessments import add_assessments
 
 READ = "Microsoft.Security/pricings/read"

@@ -529,7 +529,7 @@ async def test_a_role_that_was_active_already(managed: Door) -> None:
     async with managed.access("run", PIM) as lease:
         assert lease.assignment == ""
     assert managed.traces == before
-    assert managed.sandbox.azure.part(Schedules).requests == {}
+    assert managed.sandbox.azure.state(Schedules).requests == {}
 
 
 async def _met(condition: Callable[[], bool]) -> None:

@@ -35,7 +35,7 @@ async def assigning(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
 async def eligible(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
     async with door(start_sandbox, scenario=ELIGIBLE, speed=60) as opened:
         me = await opened.session.caller()
-        opened.sandbox.azure.part(Schedules).eligible.add(Holding(me.object_id, OFFICER, opened.vault.id))
+        opened.sandbox.azure.state(Schedules).eligible.add(Holding(me.object_id, OFFICER, opened.vault.id))
         yield opened
 
 
@@ -103,7 +103,7 @@ async def test_who_may_do_neither(start_sandbox: StartSandbox) -> None:
 
 async def test_somebody_has_to_approve(eligible: Door) -> None:
     """The error says who has to act; the request is withdrawn, so that nobody approves it when it is of no use."""
-    schedules = eligible.sandbox.azure.part(Schedules)
+    schedules = eligible.sandbox.azure.state(Schedules)
     schedules.approved.add(OFFICER)
     mine = lease()
     with pytest.raises(PermissionDenied, match="PendingApproval") as waiting:
@@ -139,7 +139,7 @@ async def test_what_came_after_it_is_not_ended(assigning: Door) -> None:
     """A request whose time is over does not end what somebody else has activated since."""
     mine = lease()
     await activate(assigning, mine)
-    (request,) = assigning.sandbox.azure.part(Schedules).requests.values()
+    (request,) = assigning.sandbox.azure.state(Schedules).requests.values()
     request["properties"]["scheduleInfo"]["startDateTime"] = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     await pim.deactivate(assigning.session, assigning.vault.id, mine.assignment)
     assert len(assigning.roles) == 1

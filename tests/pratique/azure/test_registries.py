@@ -10,7 +10,7 @@ from pratique.azure.registries import Internal, Registry, Upstream, get_registry
 from pratique.azure.session import AzureSession
 from pratique.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
 from sandbox.scenario import Identity, Scenario
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.registries import add_registry, content
@@ -20,7 +20,7 @@ BUSYBOX = "library/busybox"
 
 
 def upstream_digest(sandbox: RunningSandbox, repository: str = BUSYBOX, tag: str = "1.37.0") -> str:
-    store: Any = sandbox.azure.part(PublicRegistries).store("docker.io")
+    store: Any = sandbox.azure.state(PublicRegistries).store("docker.io")
     return str(store.manifest(repository, tag).manifest.digest)
 
 

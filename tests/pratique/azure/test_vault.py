@@ -13,7 +13,7 @@ from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied, Unavailable
 from sandbox.scenario import Scenario, Timings
 from sandbox.services.keyvault.contents import Version
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.keyvault.state import Vaults
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.azure.vaults import NAME, make_vault
 from tests.pratique.certificate.issuing import NAME as SUBJECT
@@ -161,7 +161,7 @@ async def test_a_certificate_on_its_way_is_no_conflict(start_sandbox: StartSandb
     """A deletion or a recovery that is under way ends by itself."""
     long = 10**7
     sandbox = start_sandbox(Scenario(timings=Timings(vault_object=long)))
-    contents = sandbox.azure.part(Vaults).contents(NAME)
+    contents = sandbox.azure.state(Vaults).contents(NAME)
     async with AzureSession.open(poll_seconds=0.05) as session:
         grant(sandbox, await make_vault(session, HOME))
         await import_certificate(session, NAME, "ingress", bundle())
@@ -174,9 +174,9 @@ async def test_a_certificate_on_its_way_is_no_conflict(start_sandbox: StartSandb
 
 
 def versions(sandbox: RunningSandbox) -> tuple[Version, ...]:
-    return sandbox.azure.part(Vaults).contents(NAME).certificate("ingress").versions
+    return sandbox.azure.state(Vaults).contents(NAME).certificate("ingress").versions
 
 
 def delete(sandbox: RunningSandbox) -> None:
-    sandbox.azure.part(Vaults).contents(NAME).delete("ingress", sandbox.azure.clock.now())
+    sandbox.azure.state(Vaults).contents(NAME).delete("ingress", sandbox.azure.clock.now())
     sandbox.control("POST", "/clock", json={"jump": sandbox.azure.scenario.timings.vault_object})

@@ -8,8 +8,8 @@ from pratique.evidence.resource_graph import Generation, ResourceGraph
 from pratique.gate.evidence import Observation, Subject
 from pratique.gate.policy import RECOMMENDATIONS
 from sandbox.scenario import DefenderPlan
-from sandbox.services.defender.part import Defender
 from sandbox.services.defender.reports import Row
+from sandbox.services.defender.state import Defender
 from tests.pratique.evidence.conftest import Scanned
 from tests.sandbox.defending import OPENSSL
 
@@ -31,7 +31,7 @@ def spoil(scanned: Scanned, name: Generation, change: Callable[[Row], None], dig
     type_ = "/assessments" if name == RECOMMENDATIONS else "/subassessments"
 
     async def edit() -> None:
-        for image, rows in scanned.sandbox.azure.part(Defender)._rows.items():
+        for image, rows in scanned.sandbox.azure.state(Defender)._rows.items():
             for row in rows:
                 if image.digest == digest and row["type"].endswith(type_):
                     change(row)

@@ -30,7 +30,7 @@ from pratique.release.promotion import Unresolved, quarantine, resolve
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import Scan
 from sandbox.services.acr.imports import ImportRequest, Source, copy, read_source
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox
 from tests.pratique.gate.kit import Entry
@@ -193,7 +193,7 @@ def written(folder: Path, **lists: Sequence[Entry]) -> Path:
 
 
 def _put(sandbox: RunningSandbox, reference: ImageReference, host: str) -> Candidate:
-    upstream = sandbox.azure.part(PublicRegistries).store(reference.registry)
+    upstream = sandbox.azure.state(PublicRegistries).store(reference.registry)
     assert upstream is not None
     target, tag, now = reference.quarantined(host).repository, reference.tag or "", sandbox.azure.clock.now()
     source, request = (

@@ -17,7 +17,7 @@ from pratique.gate.report import markdown, require_passed
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference
 from sandbox.scenario import Finding, PublicImage, Scan, Scenario
-from sandbox.services.defender.part import Defender
+from sandbox.services.defender.state import Defender
 from tests.pratique.gate.conftest import Open
 from tests.pratique.gate.kit import acceptance, exception
 from tests.pratique.gate.quarantine import Hurried, noting, only, states, wait, written
@@ -181,7 +181,7 @@ async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> Non
         (GOOD, State.HEALTHY),
     }
     assert (pending[0], pending[-2:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0])
-    pages = -(-len(list(place.sandbox.azure.part(Defender).rows())) // defender.PAGE)
+    pages = -(-len(list(place.sandbox.azure.state(Defender).rows())) // defender.PAGE)
     assert pages == 2
     assert place.queries() <= len(looks) * pages
     assert not [entry for entry in place.sandbox.azure.requests.since(0) if entry.status == 429]

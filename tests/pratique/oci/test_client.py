@@ -17,7 +17,7 @@ from pratique.oci.client import OciClient
 from sandbox.scenario import Client, Credentials, Identity, Scenario
 from sandbox.services.oci.catalogue import WALKTHROUGH
 from sandbox.services.oci.images import build
-from sandbox.services.public_registries.part import PublicRegistries
+from sandbox.services.public_registries.state import PublicRegistries
 from tests.sandbox.defending import FALCO, NAME, bring
 from tests.sandbox.registries import add_registry
 
@@ -192,7 +192,7 @@ async def test_a_tag_moves_and_the_digest_stays(anonymous: OciClient, sandbox: R
 
     async def move() -> None:
         moved = type(spec)(spec.registry, spec.repository, spec.tag, other.base)
-        sandbox.azure.part(PublicRegistries).publish(moved)
+        sandbox.azure.state(PublicRegistries).publish(moved)
 
     await asyncio.to_thread(sandbox.run, move())
     assert await anonymous.head(BUSYBOX) != before.digest

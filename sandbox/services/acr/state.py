@@ -43,7 +43,7 @@ class Registries:
         """The registry's content, empty at first."""
         key = registry_name.lower()
         if key not in self._stores:
-            self._stores[key] = RegistryStore(self._azure.part(BlobPool), self._azure.clock.now)
+            self._stores[key] = RegistryStore(self._azure.state(BlobPool), self._azure.clock.now)
         return self._stores[key]
 
     def uploads(self, registry_name: str) -> Uploads:

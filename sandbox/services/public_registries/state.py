@@ -27,7 +27,7 @@ class PublicRegistries:
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
-        self._stores = {name: RegistryStore(azure.part(BlobPool), azure.clock.now) for name in REGISTRIES}
+        self._stores = {name: RegistryStore(azure.state(BlobPool), azure.clock.now) for name in REGISTRIES}
         self._private = dict(azure.scenario.private_repositories)
         self._pulls: dict[str, tuple[float, int]] = {}
         self.signer = TokenSigner("public registries", azure.home.rsa_key("public-registries"), "public-registries")

@@ -20,7 +20,7 @@ from sandbox.core.routing import Call
 from sandbox.core.tokens import TokenRefused
 from sandbox.services.blobs.errors import VERSION, blob_fault
 from sandbox.services.blobs.store import ACCOUNT_TYPE, Accounts
-from sandbox.services.entra.part import AUTHORITY, Entra
+from sandbox.services.entra.state import AUTHORITY, Entra
 
 RESOURCE = "https://storage.azure.com"
 CONTAINERS = f"{ACCOUNT_TYPE}/blobServices/containers"
@@ -59,7 +59,9 @@ async def blob_caller(call: Call) -> None:
         _check_signature(call, account, credentials)
         return
     try:
-        call.azure.part(Entra).caller(call, (RESOURCE, f"{RESOURCE}/", f"https://{call.host}", f"https://{call.host}/"))
+        call.azure.state(Entra).caller(
+            call, (RESOURCE, f"{RESOURCE}/", f"https://{call.host}", f"https://{call.host}/")
+        )
     except TokenRefused as refused:
         raise _challenge(call, "InvalidAuthenticationInfo", str(refused)) from None
 
@@ -69,7 +71,7 @@ def account_of(call: Call) -> Document:
 
     :raises HttpFault: when there is none: in Azure its name would not even resolve
     """
-    account = call.azure.part(Accounts).of_host(call.host)
+    account = call.azure.state(Accounts).of_host(call.host)
     if account is None:
         message = (
             f"There is no storage account '{call.host}' in the sandbox. In Azure this host name would not resolve."
@@ -96,7 +98,7 @@ def require(call: Call, action: str, *others: str, data: bool, container: str, b
 
 
 def _check_signature(call: Call, account: Document, credentials: str) -> None:
-    key = call.azure.part(Accounts).keys.get(account["name"].lower())
+    key = call.azure.state(Accounts).keys.get(account["name"].lower())
     if key is None:
         message = "Key based authentication is not permitted on this storage account."
         raise blob_fault(403, "KeyBasedAuthenticationNotPermitted", message)

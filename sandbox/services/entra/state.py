@@ -6,7 +6,7 @@ A service of Azure Resource Manager asks for its caller so::
 
 and a data plane with an audience of its own::
 
-    azure.part(Entra).caller(call, ("https://vault.azure.net",))  # or raises TokenRefused
+    azure.state(Entra).caller(call, ("https://vault.azure.net",))  # or raises TokenRefused
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ async def arm_caller(call: Call) -> None:
             call, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
         )
     try:
-        call.azure.part(Entra).caller(call, ARM_AUDIENCES)
+        call.azure.state(Entra).caller(call, ARM_AUDIENCES)
     except TokenRefused as refused:
         raise _arm_refusal(call, refused) from None
     asked = _SUBSCRIPTION.match(call.path)

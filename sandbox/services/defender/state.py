@@ -20,7 +20,7 @@ from sandbox.core.arrivals import ImageArrived
 from sandbox.core.operations import Operation
 from sandbox.scenario import Scan
 from sandbox.services.acr.models import LOGIN_SUFFIX, RepositoryEvent
-from sandbox.services.acr.part import Registries
+from sandbox.services.acr.state import Registries
 from sandbox.services.defender.advisories import advisories
 from sandbox.services.defender.daily import DailyScans
 from sandbox.services.defender.findings_artifact import attach_statement, statement
@@ -208,7 +208,7 @@ class Defender:
         return store.repository(image.repository).manifests.get(image.digest)
 
     def _store(self, registry_id: str) -> RegistryStore:
-        return self._azure.part(Registries).store(registry_id.rsplit("/", 1)[-1])
+        return self._azure.state(Registries).store(registry_id.rsplit("/", 1)[-1])
 
 
 def _image(registry_id: str, repository: str, digest: str) -> ScannedImage:

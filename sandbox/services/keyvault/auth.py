@@ -15,8 +15,8 @@ from sandbox.core.errors import HttpFault, not_played, vault_fault
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Handler
 from sandbox.core.tokens import TokenRefused
-from sandbox.services.entra.part import AUTHORITY, Entra
-from sandbox.services.keyvault.part import Vaults
+from sandbox.services.entra.state import AUTHORITY, Entra
+from sandbox.services.keyvault.state import Vaults
 
 RESOURCE = "https://vault.azure.net"
 SERVICE_VERSION = "1.9.0.0"
@@ -31,12 +31,12 @@ async def vault_caller(call: Call) -> None:
     if call.bearer() is None:
         raise _challenge(call, "AKV10000: Request is missing a Bearer or PoP token.")
     try:
-        call.azure.part(Entra).caller(call, (RESOURCE, f"{RESOURCE}/"))
+        call.azure.state(Entra).caller(call, (RESOURCE, f"{RESOURCE}/"))
     except TokenRefused as refused:
         raise _challenge(call, _reason(refused)) from None
     if "vault" in call.client.private_links:
         return
-    rules = call.azure.part(Vaults).network_rules(vault["name"])
+    rules = call.azure.state(Vaults).network_rules(vault["name"])
     if not rules.public:
         message = (
             "Public network access is disabled and request is not from a trusted service nor via an approved private "
@@ -81,7 +81,7 @@ def vault_of(call: Call) -> Document:
 
     :raises HttpFault: when there is none: in Azure its name would not even resolve
     """
-    vault = call.azure.part(Vaults).of_host(call.host)
+    vault = call.azure.state(Vaults).of_host(call.host)
     if vault is None:
         message = f"There is no vault '{call.host}' in the sandbox. In Azure this host name would not resolve."
         raise vault_fault(404, "VaultNotFound", message)
