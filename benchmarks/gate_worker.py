@@ -25,10 +25,10 @@ from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import set_up
-from pratique.gate.wait import GateReport, Pace, assess
+from pratique.gate.wait import GateReport, WaitPolicy, assess
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
-from pratique.release.promotion import Moved, quarantine, resolve
+from pratique.release.promotion import ImportedImage, quarantine, resolve
 
 IMPORTS_AT_ONCE = 50
 
@@ -40,10 +40,10 @@ def memory() -> int:
 
 async def bring(
     session: AzureSession, client: OciClient, registry: Registry, references: Collection[str]
-) -> list[Moved]:
+) -> list[ImportedImage]:
     limit = asyncio.Semaphore(IMPORTS_AT_ONCE)
 
-    async def one(reference: str) -> Moved:
+    async def one(reference: str) -> ImportedImage:
         async with limit:
             resolved = await resolve(client, ImageReference.parse(reference))
             return await quarantine(session, client, registry, resolved, {})
@@ -65,10 +65,10 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
         moved = await bring(session, client, registry, references)
         imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
         waiting = await candidates(client, registry.login_server, moved, gate.platforms)
-        pace = Pace(gate.interval, gate.patience, gate.deadline, fail_fast=False)
+        wait_policy = WaitPolicy(gate.interval, gate.patience, gate.deadline, fail_fast=False)
         ready = await set_up(gate, session, client, group=options.group, clock=SystemClock())
-        async with ready.watch:
-            report = await assess("benchmark", waiting, ready.rules, pace, watch=ready.watch, progress=told)
+        async with ready.poller:
+            report = await assess("benchmark", waiting, ready.rules, wait_policy, poller=ready.poller, progress=told)
     return {
         "imported": imported,
         "began": began.isoformat(),
@@ -76,7 +76,7 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
         "reports": len(reports),
         "memory_before": before,
         "memory": memory(),
-        "states": Counter(str(decision.state) for decision in report.decisions),
+        "states": Counter(str(verdict.state) for verdict in report.verdicts),
     }
 
 

@@ -24,13 +24,13 @@ from pratique.azure.session import AzureSession
 from pratique.config import Gate
 from pratique.config.scanning import Scanning
 from pratique.evidence.setup import GateSetup, set_up
-from pratique.git.checkout import Author, Repository
+from pratique.git.checkout import CommitAuthor, Repository
 from pratique.images import ImageReference
 from pratique.records import cases
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Cases
 from pratique.records.promotions import PromotionRecord
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 from pratique.rescan.assessment import judge_live
 from pratique.rescan.cases import follow
 from pratique.rescan.inventory import Knowledge, take_inventory
@@ -59,7 +59,8 @@ class Worker:
         self._session = session
         self._client = oci_client(session, http, {})
         self._records = RecordsBranch(
-            Repository(str(options.gitops), "pratique-records", orphan=True), Author("Benchmark", "benchmark@localhost")
+            Repository(str(options.gitops), "pratique-records", orphan=True),
+            CommitAuthor("Benchmark", "benchmark@localhost"),
         )
         self.seconds: dict[str, float] = {}
 
@@ -69,7 +70,7 @@ class Worker:
             self._client, registry.login_server, Knowledge(await self._promotions(), (), ())
         )
         now = datetime.now(UTC)
-        moved = [Moved(one.image, one.reference, "imported", True) for one in inventory.images]
+        moved = [ImportedImage(one.image, one.reference, "imported", True) for one in inventory.images]
         records = [PromotionRecord.of(one, policy="", run="", at=now) for one in moved]
         await self._records.record(records, run="")
 
@@ -79,7 +80,7 @@ class Worker:
         known = Knowledge(await self._promotions(), (), ())
         inventory = await take_inventory(self._client, registry.login_server, known)
         listed = time.perf_counter()
-        looks = await judge_live(inventory.images, ready.rules, ready.watch, scanning)
+        looks = await judge_live(inventory.images, ready.rules, ready.poller, scanning)
         judged = time.perf_counter()
         made = []
 
@@ -105,14 +106,17 @@ class Worker:
         await self.settle(registry)
         ready = await set_up(gate, self._session, self._client, group=self._options.group)
         before, scanning = memory(), Scanning(reactions=("hold",))
-        async with ready.watch:
+        async with ready.poller:
             rounds = []
             for _ in range(2):
                 began = datetime.now(UTC)
                 rescan = await self.rescan(registry, ready, scanning)
                 ended = datetime.now(UTC)
-                told = {"states": Counter(str(look.state) for look in rescan.looks), "seconds": self.seconds}
-                counted = {"new": len(rescan.followed.of("newly bad")), "bad": len(rescan.at_risk), "memory": memory()}
+                told = {
+                    "states": Counter(str(assessment.state) for assessment in rescan.assessments),
+                    "seconds": self.seconds,
+                }
+                counted = {"new": len(rescan.outcome.of("newly bad")), "bad": len(rescan.at_risk), "memory": memory()}
                 rounds.append(told | counted | {"began": began.isoformat(), "ended": ended.isoformat()})
         return {"filled": filled, "memory_before": before, "rounds": rounds}
 

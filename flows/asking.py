@@ -22,7 +22,7 @@ from prefect.utilities.urls import url_for
 from pydantic import Field, ValidationError, create_model
 
 from pratique.errors import GateBlocked, UnreadableAnswer
-from pratique.gate.approval import Answer
+from pratique.gate.approval import Approval
 from pratique.gate.approval_request import NAME, REASON, Choice, Question
 from tasks.events import tell
 from tasks.turns import turn_given_up
@@ -54,7 +54,7 @@ class AnswerForm(RunInput):
     expires: str
 
 
-async def ask(question: Question, *, hours: float, cluster: str) -> Answer:
+async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
     """Show a person the question, and wait for the answer.
 
     :param hours: time to answer

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flows.hooks import remove_drill_of_run
 from flows.settling import settled
-from pratique.audit.drill.alert import Heard
+from pratique.audit.drill.alert import AlertResult
 from pratique.audit.drill.diagnosis import defects
 from pratique.audit.drill.report import DrillReport
 from pratique.audit.drill.staging import Staged, check_names
@@ -62,7 +62,7 @@ async def _drill(config: Bootstrap) -> DrillReport:
         alarm = await look_at_alarm(registry, config.drill)
         begun = await begin_drill(registry, config.drill, leftovers)
         staged: list[Staged] = []
-        heard: Heard | None = None
+        heard: AlertResult | None = None
         removed: list[str] = []
         try:
             if not defects(alarm):

@@ -14,7 +14,7 @@ from pratique.config import Gate, Image, Manifests, Release
 from pratique.errors import PratiqueError
 from pratique.gate.approval_request import Question
 from pratique.gate.wait import GateReport
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 from tasks.events import telling_of_a_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
@@ -34,7 +34,7 @@ class Released:
 
     release: Release
     report: GateReport
-    images: list[Moved]
+    images: list[ImportedImage]
     promoted: bool = False
 
 
@@ -79,7 +79,7 @@ async def recording(target: Manifests) -> AsyncIterator[None]:
     await record_promotions(target, promoted)
 
 
-async def _quarantine(image: Image, deployed: Deployed) -> Moved:
+async def _quarantine(image: Image, deployed: Deployed) -> ImportedImage:
     resolved = await resolve_image(image)
     return await quarantine_image(image, resolved, await deployed)
 
@@ -107,7 +107,9 @@ async def _promote(released: Released, infrastructure: Infrastructure) -> Releas
     return replace(released, report=verdict, images=promoted, promoted=True)
 
 
-async def _to_live(image: Image, quarantined: Moved, infrastructure: Infrastructure, verdict: GateReport) -> Moved:
+async def _to_live(
+    image: Image, quarantined: ImportedImage, infrastructure: Infrastructure, verdict: GateReport
+) -> ImportedImage:
     moved = await promote_image(image, quarantined, infrastructure, verdict)
     current().promoted.append((verdict.rules.policy.digest, moved))
     return moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import end_leases_of_run
-from pratique.cancellation import uninterrupted
+from pratique.cancellation import run_to_completion
 from pratique.certificate.renewal import Renewal
 from pratique.config import Bootstrap
 from tasks.access import open_vault_access, revoke_vault_access
@@ -41,4 +41,4 @@ async def _renew(config: Bootstrap) -> Renewal:
             lease = await open_vault_access(vault, config.access)
             return await renew_stored_certificate(vault, config.certificate, config.access, lease)
         finally:
-            await uninterrupted(lambda: revoke_vault_access(vault))
+            await run_to_completion(lambda: revoke_vault_access(vault))

@@ -16,7 +16,7 @@ _NEVER_MISSED = (AccessNotRevoked, DrillNotRemoved)
 _ATTEMPTS = 3
 
 
-async def uninterrupted(work: Callable[[], Coroutine[Any, Any, T]], *, patience: float | None = None) -> T:
+async def run_to_completion(work: Callable[[], Coroutine[Any, Any, T]], *, patience: float | None = None) -> T:
     """Carry the work to its end even if whoever waits is cancelled, once or again; then let the cancellation go on.
 
     ``asyncio.shield`` alone is not enough: its caller would go on at once, and close the connections under the work.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 
-from pratique.audit.provenance import AuditReport, Irregularity, Kind
+from pratique.audit.provenance import AuditReport, Irregularity, IrregularityKind
 from pratique.audit.registry_log import explain_live
 from pratique.azure.registries import Registry
 from pratique.images import ImageReference
@@ -51,7 +51,7 @@ def _tell(one: Irregularity) -> None:
         return
     event = one.event
     tell(
-        "image.ungated" if one.kind is Kind.UNGATED else "image.bypassed",
+        "image.ungated" if one.kind is IrregularityKind.UNGATED else "image.bypassed",
         about,
         reference=str(one.reference),
         digest=digest,

@@ -9,7 +9,7 @@ from prefect import get_run_logger, task
 
 from pratique.azure import vault as vaults
 from pratique.azure.vault import Vault
-from pratique.cancellation import uninterrupted
+from pratique.cancellation import run_to_completion
 from pratique.certificate import bundle as certificates
 from pratique.certificate import renewal
 from pratique.certificate.bundle import CertificateBundle
@@ -77,7 +77,7 @@ async def _inside_access(vault: Vault, certificate: Certificate, access: Access)
         lease = await open_vault_access(vault, access)
         return await opened(_import(vault, certificate, access, lease))
     finally:
-        await uninterrupted(lambda: revoke_vault_access(vault))
+        await run_to_completion(lambda: revoke_vault_access(vault))
 
 
 async def renew_stored_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:

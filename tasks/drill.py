@@ -10,11 +10,11 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.audit.drill import alert, diagnosis, staging
-from pratique.audit.drill.alert import Alarm, Heard
+from pratique.audit.drill.alert import Alarm, AlertResult
 from pratique.audit.drill.report import FILE, DrillReport, concluded, including
 from pratique.audit.drill.staging import Staged
 from pratique.azure.registries import Registry
-from pratique.cancellation import uninterrupted
+from pratique.cancellation import run_to_completion
 from pratique.config import Drill
 from tasks.events import tell
 from tasks.policies import ALWAYS
@@ -50,7 +50,7 @@ async def import_past_quarantine(registry: Registry, drill: Drill) -> Staged:
     """Import an image straight into live/. Azure finishes an import that nobody waits for, so it is waited for."""
     now, source = current(), drill.image
     account = now.credentials.get(source.registry)
-    return await uninterrupted(
+    return await run_to_completion(
         lambda: staging.stage_import(now.session, registry, source, account), patience=_IMPORT_PATIENCE
     )
 
@@ -62,7 +62,7 @@ async def push_past_quarantine(registry: Registry) -> Staged:
 
 
 @task(name="listen for alarm", task_run_name="listen for the alarm of {registry.name}", **ALWAYS)
-async def listen_for_alarm(registry: Registry, found: Alarm, staged: Sequence[Staged], drill: Drill) -> Heard:
+async def listen_for_alarm(registry: Registry, found: Alarm, staged: Sequence[Staged], drill: Drill) -> AlertResult:
     """Wait until the alarm has rung for everything, or its time is over."""
     began = min(one.began for one in staged)
     heard = await alert.listen(current().session, registry, found, staged, drill, since=began)
@@ -85,7 +85,7 @@ async def remove_drill(registry: Registry) -> list[str]:
 
     :raises DrillNotRemoved: when something may still stand
     """
-    return await uninterrupted(lambda: _remove(registry))
+    return await run_to_completion(lambda: _remove(registry))
 
 
 @task(name="remove drill's images", task_run_name="remove drill's images from {registry.name}", **ALWAYS)
@@ -103,7 +103,7 @@ async def conclude_drill(
     begun: DrillReport,
     found: Alarm,
     staged: Sequence[Staged],
-    heard: Heard | None,
+    heard: AlertResult | None,
     removed: Sequence[str],
 ) -> DrillReport:
     """Find the reason where the alarm did not ring, and leave the record."""

@@ -14,7 +14,7 @@ from prefect.events import emit_event
 
 from pratique.errors import AccessNotRevoked, GateBlocked
 from pratique.lease import Lease
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 from tasks.runtime import current
 
 Happened = Literal[
@@ -67,7 +67,7 @@ def tell(what: Happened, about: str | None = None, *, cluster: str | None = None
     emit_event(f"pratique.{what}", resource, related=related, payload=payload)
 
 
-def tell_moved(what: Literal["image.quarantined", "image.promoted"], moved: Moved) -> None:
+def tell_moved(what: Literal["image.quarantined", "image.promoted"], moved: ImportedImage) -> None:
     """An image has come to another place; nothing is told of one that was there already."""
     if moved.outcome == "imported":
         image = moved.image

@@ -8,8 +8,8 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Gate, Release
 from pratique.evidence.candidates import candidates
 from pratique.gate.report import require_passed
-from pratique.gate.wait import GateReport, Pace, assess
-from pratique.release.promotion import Moved
+from pratique.gate.wait import GateReport, WaitPolicy, assess
+from pratique.release.promotion import ImportedImage
 from tasks.events import tell, telling_of_a_block
 from tasks.gate_board import GateBoard, leave_record
 from tasks.policies import ALWAYS
@@ -18,21 +18,25 @@ from tasks.states import ended, opened
 
 
 @task(name="scan gate", task_run_name="gate {release.name}", **ALWAYS)
-async def scan_gate(release: Release, images: list[Moved], infrastructure: Infrastructure, gate: Gate) -> GateReport:
+async def scan_gate(
+    release: Release, images: list[ImportedImage], infrastructure: Infrastructure, gate: Gate
+) -> GateReport:
     """Wait for the sources' word on every image of the release."""
     with telling_of_a_block(release.name):
         return await _assessed(release, images, infrastructure.quarantine.login_server, gate)
 
 
-async def _assessed(release: Release, images: list[Moved], registry: str, gate: Gate) -> GateReport:
+async def _assessed(release: Release, images: list[ImportedImage], registry: str, gate: Gate) -> GateReport:
     now = current()
     ready = await now.gate()
     for warning in ready.warnings:
         get_run_logger().warning(warning)
     waiting = await candidates(now.oci, registry, images, gate.platforms)
-    pace = Pace(gate.interval, gate.patience, release.deadline or gate.deadline, gate.report == "fail-fast")
+    wait_policy = WaitPolicy(
+        gate.interval, gate.patience, release.deadline or gate.deadline, gate.report == "fail-fast"
+    )
     board = GateBoard(release.name)
-    return await assess(release.name, waiting, ready.rules, pace, watch=ready.watch, progress=board.show)
+    return await assess(release.name, waiting, ready.rules, wait_policy, poller=ready.poller, progress=board.show)
 
 
 async def give_verdict(report: GateReport) -> GateReport:
@@ -53,6 +57,6 @@ async def _given(report: GateReport) -> GateReport:
     await leave_record(report)
     with telling_of_a_block(report.release):
         require_passed(report)
-    images = [f"{one.image.reference.short}: {one.state}" for one in report.decisions]
+    images = [f"{one.image.reference.short}: {one.state}" for one in report.verdicts]
     tell("gate.passed", f"release.{report.release}", release=report.release, images=images)
     return report

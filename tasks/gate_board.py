@@ -25,13 +25,19 @@ class GateBoard:
 
     async def show(self, report: GateReport) -> None:
         """Log what changed, and bring the table up to date."""
-        for decision in report.decisions:
-            name = decision.image.reference.short
-            for judgement in decision.judgements:
-                place = (name, judgement.platform)
-                if self._states.get(place) != judgement.state:
-                    self._states[place], self._since[place] = judgement.state, report.at
-                    get_run_logger().info("%s %s: %s (%s)", name, judgement.platform, judgement.state, judgement.reason)
+        for verdict in report.verdicts:
+            name = verdict.image.reference.short
+            for platform_verdict in verdict.platforms:
+                place = (name, platform_verdict.platform)
+                if self._states.get(place) != platform_verdict.state:
+                    self._states[place], self._since[place] = platform_verdict.state, report.at
+                    get_run_logger().info(
+                        "%s %s: %s (%s)",
+                        name,
+                        platform_verdict.platform,
+                        platform_verdict.state,
+                        platform_verdict.reason,
+                    )
         table = rows(report, self._since)
         if self._artifact is None:
             about = f"Scan gate of release {self._release}"
@@ -48,5 +54,5 @@ async def leave_record(report: GateReport) -> None:
     recorded = f"```json\n{json.dumps(record(report), indent=1)}\n```"
     about = f"The same as JSON, with nothing left out: release {report.release}"
     await acreate_markdown_artifact(recorded, key=f"gate-{report.release}-record", description=about)
-    if report.answer is not None:
+    if report.approval is not None:
         await GateBoard(report.release).show(report)

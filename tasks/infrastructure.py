@@ -46,7 +46,7 @@ async def _deployed(cluster: Cluster, network: Network, network_id: str, public_
 @task(name="find infrastructure", task_run_name="find infrastructure {cluster.deployment}", **ALWAYS)
 async def find_infrastructure(cluster: Cluster) -> Infrastructure:
     """What an earlier deployment has left."""
-    found = await infrastructure.standing(current().session, cluster)
+    found = await infrastructure.find_infrastructure(current().session, cluster)
     get_run_logger().info("Infrastructure: registry %s, vault %s", found.registry.login_server, found.vault.name)
     return found
 

@@ -21,8 +21,8 @@ from pratique.manifests.usage import references
 from pratique.records import cases as records
 from pratique.records.cases import Case, Cases
 from pratique.rescan import report
-from pratique.rescan.assessment import Look, judge_live
-from pratique.rescan.cases import Change, Followed, Kind, allowed, follow
+from pratique.rescan.assessment import ImageAssessment, judge_live
+from pratique.rescan.cases import CaseChange, ChangeKind, RescanOutcome, allowed, follow
 from pratique.rescan.inventory import Inventory, Knowledge, take_inventory
 from pratique.rescan.proposals import Moves, branch_name, moves, propose, proposed, request, withdraw
 from pratique.rescan.pull_block import set_pulls
@@ -36,7 +36,7 @@ from tasks.whole import Whole
 
 #: Images with events of their own, of each kind; the report has all.
 _TOLD = 100
-_EVENTS: dict[Kind, Happened] = {
+_EVENTS: dict[ChangeKind, Happened] = {
     "newly bad": "live.newly-bad",
     "overdue": "live.overdue",
     "cured": "live.cured",
@@ -67,7 +67,7 @@ async def list_live(config: Bootstrap, infrastructure: Infrastructure) -> Whole[
 
 
 @task(name="judge live", task_run_name="judge live/ of {inventory.value.registry}", **ALWAYS)
-async def judge(config: Bootstrap, inventory: Whole[Inventory]) -> Whole[list[Look]]:
+async def judge(config: Bootstrap, inventory: Whole[Inventory]) -> Whole[list[ImageAssessment]]:
     """Every image under today's policy, exceptions and findings."""
     log, ready = get_run_logger(), await current().gate()
     for warning in ready.warnings:
@@ -77,36 +77,40 @@ async def judge(config: Bootstrap, inventory: Whole[Inventory]) -> Whole[list[Lo
     def progress(done: int) -> None:
         log.info("%d of %d images judged", done, len(images))
 
-    return Whole(await judge_live(images, ready.rules, ready.watch, config.scanning, progress=progress))
+    return Whole(await judge_live(images, ready.rules, ready.poller, config.scanning, progress=progress))
 
 
 @task(name="follow up", task_run_name="follow up on live/ of {inventory.value.registry}", **ALWAYS)
-async def follow_up(config: Bootstrap, inventory: Whole[Inventory], looks: Whole[list[Look]]) -> Whole[Rescan]:
+async def follow_up(
+    config: Bootstrap, inventory: Whole[Inventory], assessments: Whole[list[ImageAssessment]]
+) -> Whole[Rescan]:
     """Bring the records up to date, and tell what is new."""
     rules, at = (await current().gate()).rules, current().clock.now()
-    followed = await _filed(config, inventory.value, looks.value, at)
-    _tell(followed, notify="notify" in config.scanning.reactions)
-    return Whole(Rescan(at, inventory.value, tuple(looks.value), followed, rules, config.scanning))
+    outcome = await _filed(config, inventory.value, assessments.value, at)
+    _tell(outcome, notify="notify" in config.scanning.reactions)
+    return Whole(Rescan(at, inventory.value, tuple(assessments.value), outcome, rules, config.scanning))
 
 
 @task(name="react", task_run_name="react to live/ of {rescan.value.inventory.registry}", **ALWAYS)
 async def react(config: Bootstrap, rescan: Whole[Rescan]) -> Whole[Rescan]:
     """Do, and undo, what the configuration says about bad images."""
     # A pull block is on file before it is made, and until it is undone: whoever comes next can tell that it is ours.
-    followed = rescan.value.followed
-    await _pulls(followed.to_block, allow=False)
-    await _pulls(followed.to_allow, allow=True)
-    done = await _done(config, rescan.value.inventory, rescan.value.looks, followed)
-    return Whole(replace(rescan.value, followed=done))
+    outcome = rescan.value.outcome
+    await _pulls(outcome.to_block, allow=False)
+    await _pulls(outcome.to_allow, allow=True)
+    done = await _done(config, rescan.value.inventory, rescan.value.assessments, outcome)
+    return Whole(replace(rescan.value, outcome=done))
 
 
-async def _filed(config: Bootstrap, inventory: Inventory, looks: Sequence[Look], at: datetime) -> Followed:
+async def _filed(
+    config: Bootstrap, inventory: Inventory, assessments: Sequence[ImageAssessment], at: datetime
+) -> RescanOutcome:
     """What the looks mean for the cases, as it is written to the records."""
-    made: list[Followed] = []
+    made: list[RescanOutcome] = []
 
     def rewrite(text: str | None) -> str | None:
         before, window = Cases.parse(text), config.gate.policy.maximum_age
-        made.append(follow(before, inventory, looks, config.scanning, window=window, now=at))
+        made.append(follow(before, inventory, assessments, config.scanning, window=window, now=at))
         return text if made[-1].cases == before else made[-1].cases.text()
 
     message = f"Follow up on live/ of {inventory.registry}."
@@ -114,26 +118,28 @@ async def _filed(config: Bootstrap, inventory: Inventory, looks: Sequence[Look],
     return made[-1]
 
 
-async def _done(config: Bootstrap, inventory: Inventory, looks: Sequence[Look], followed: Followed) -> Followed:
+async def _done(
+    config: Bootstrap, inventory: Inventory, assessments: Sequence[ImageAssessment], outcome: RescanOutcome
+) -> RescanOutcome:
     """Propose what is to be proposed, and write down what was done."""
-    undone = {case.key for case in followed.to_allow}
-    wanted, proposal = await _proposal(config, inventory, looks, followed)
+    undone = {case.key for case in outcome.to_allow}
+    wanted, proposal = await _proposal(config, inventory, assessments, outcome)
 
     def done(cases: Cases) -> Cases:
         return proposed(allowed(cases, undone), wanted, proposal, inventory.registry)
 
-    after = done(followed.cases)
-    if after == followed.cases:
-        return followed
+    after = done(outcome.cases)
+    if after == outcome.cases:
+        return outcome
     message = f"What was done about live/ of {inventory.registry}."
     rewritten = {records.FILE: lambda text: done(Cases.parse(text)).text()}
     await (await current().records()).write(rewritten, message, run=run_id())
-    names = {case.key: case.proposal for case in followed.cases.cases}
+    names = {case.key: case.proposal for case in outcome.cases.cases}
     new = [case for case in after.cases if case.proposal and case.proposal != names[case.key]]
-    changes = tuple(Change("proposed", case, case.open, f"on branch {case.proposal}") for case in new)
+    changes = tuple(CaseChange("proposed", case, case.open, f"on branch {case.proposal}") for case in new)
     for change in changes[:_TOLD]:
         _tell_one(_EVENTS[change.kind], change)
-    return replace(followed, cases=after, changes=(*followed.changes, *changes))
+    return replace(outcome, cases=after, changes=(*outcome.changes, *changes))
 
 
 async def vouch(rescan: Whole[Rescan]) -> Whole[Rescan]:
@@ -170,11 +176,11 @@ async def require_explained(audit: AuditReport) -> AuditReport:
 
 
 async def _proposal(
-    config: Bootstrap, inventory: Inventory, looks: Sequence[Look], followed: Followed
+    config: Bootstrap, inventory: Inventory, assessments: Sequence[ImageAssessment], outcome: RescanOutcome
 ) -> tuple[Moves, str | None]:
     """What is proposed now; what was proposed before and is not needed any more is withdrawn."""
-    cases = [case for case in followed.cases.cases if case.registry == inventory.registry]
-    wanted = moves(cases, looks) if "propose" in config.scanning.reactions else {}
+    cases = [case for case in outcome.cases.cases if case.registry == inventory.registry]
+    wanted = moves(cases, assessments) if "propose" in config.scanning.reactions else {}
     standing = {case.proposal for case in cases if case.proposal}
     now, target = current(), config.manifests
     manifests, author = await now.repository(), (await now.records()).author
@@ -204,24 +210,24 @@ async def _pulls(cases: Sequence[Case], *, allow: bool) -> None:
     await asyncio.gather(*map(one, cases))
 
 
-def _tell(followed: Followed, *, notify: bool) -> None:
+def _tell(outcome: RescanOutcome, *, notify: bool) -> None:
     """Log what is new, and tell of it: image by image, and once for whoever is to be notified."""
     log = get_run_logger()
-    for warning in followed.warnings:
+    for warning in outcome.warnings:
         log.warning(warning)
     for kind, what in _EVENTS.items():
-        for change in followed.of(kind)[:_TOLD]:
+        for change in outcome.of(kind)[:_TOLD]:
             _tell_one(what, change)
-    for change in followed.changes[:_TOLD]:
+    for change in outcome.changes[:_TOLD]:
         log.info("%s: %s (%s)", change.kind, change.case.name, change.why or "see the report")
-    if (more := len(followed.changes) - _TOLD) > 0:
+    if (more := len(outcome.changes) - _TOLD) > 0:
         log.info("and %d changes more, in the report", more)
-    if notify and followed.changes:
-        lines = [f"{one.kind}: {one.case.name}" for one in followed.changes]
+    if notify and outcome.changes:
+        lines = [f"{one.kind}: {one.case.name}" for one in outcome.changes]
         tell("live.notified", changes=[*lines[:_TOLD], *([f"and {len(lines) - _TOLD} more"] * (len(lines) > _TOLD))])
 
 
-def _tell_one(what: Happened, change: Change) -> None:
+def _tell_one(what: Happened, change: CaseChange) -> None:
     case = change.case
     tell(
         what,

@@ -11,7 +11,7 @@ from pratique.git.publish import Edit, Publication
 from pratique.manifests.update import ImagesEdit
 from pratique.release import delivery
 from pratique.release.manifest_edits import edits, images_edit
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 from pratique.release.summary import Published
 from tasks.events import tell
 from tasks.policies import ALWAYS
@@ -23,7 +23,7 @@ from tasks.states import NOTHING_TO_DO, ended, opened
 async def publish_manifests(
     target: Manifests,
     infrastructure: Infrastructure,
-    promoted: list[Moved],
+    promoted: list[ImportedImage],
     *,
     certificate: str | None = None,
     partial: bool = False,
@@ -42,7 +42,7 @@ async def publish_manifests(
 async def _publish(
     target: Manifests,
     infrastructure: Infrastructure,
-    promoted: list[Moved],
+    promoted: list[ImportedImage],
     certificate: str | None,
     partial: bool,
     stamp: StampEdit | None,

@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.cluster.stamp_parameters import ClusterStamp
+from pratique.cluster.stamp_parameters import StampParameters
 from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
 from pratique.release.summary import Delivery, links
@@ -28,7 +28,7 @@ async def show_summary(delivery: D, infrastructure: Infrastructure, published: P
 
 
 @task(name="show cluster stamp", task_run_name="show cluster stamp", **ALWAYS)
-async def show_cluster_stamp(stamp: ClusterStamp, usage: Usage) -> None:
+async def show_cluster_stamp(stamp: StampParameters, usage: Usage) -> None:
     """Leave the next step's parameters where the run's readers look for them."""
     for used in stamp.refused(usage.images):
         get_run_logger().warning("The cluster's policy would refuse %s, which %s uses", used.image, used.file)

@@ -22,12 +22,12 @@ from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
 from pratique.evidence.setup import GateSetup, set_up
-from pratique.git.checkout import Author, Repository
+from pratique.git.checkout import CommitAuthor, Repository
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
 from pratique.release import delivery
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 from pratique.secret import text_of
 from tasks.secrets import read_secret
 
@@ -72,7 +72,7 @@ class Runtime:
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
-    promoted: list[tuple[str, Moved]] = field(default_factory=list)
+    promoted: list[tuple[str, ImportedImage]] = field(default_factory=list)
 
 
 #: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (azure-facts §10.1).
@@ -108,7 +108,7 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         async def gate() -> GateSetup:
             holds = (await (await records()).cases()).holds
             made = await set_up(config.gate, session, client, group=cluster, clock=clock, holds=holds)
-            await closing.enter_async_context(made.watch)
+            await closing.enter_async_context(made.poller)
             return made
 
         imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
@@ -125,7 +125,7 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
 
 async def _records(target: Manifests, manifests: Shared[Repository]) -> RecordsBranch:
     there = replace(await manifests(), branch=target.records_branch, folder=".", orphan=True)
-    return RecordsBranch(there, Author(target.author.name, target.author.email))
+    return RecordsBranch(there, CommitAuthor(target.author.name, target.author.email))
 
 
 def current() -> Runtime:

@@ -31,7 +31,7 @@ from pratique.azure import pim, roles
 from pratique.azure.directory import egress_address
 from pratique.azure.session import AzureSession, Caller
 from pratique.azure.vault import Reach, Vault, probe
-from pratique.cancellation import uninterrupted
+from pratique.cancellation import run_to_completion
 from pratique.config import Access
 from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermissionDenied, PratiqueError
 from pratique.lease import Lease, from_tags, lease_id
@@ -58,7 +58,7 @@ async def temporary_vault_access(
         lease = await open_access(session, http, vault, access, owner=owner)
         yield await wait_until_open(session, http, vault, access, lease)
     finally:
-        await uninterrupted(lambda: close_access(session, vault, owner))
+        await run_to_completion(lambda: close_access(session, vault, owner))
 
 
 async def open_access(
@@ -172,7 +172,7 @@ class Needed:
     address: IPv4Address | None
 
 
-async def needed(session: AzureSession, http: httpx.AsyncClient, vault: Vault, access: Access) -> Needed:
+async def required_access(session: AzureSession, http: httpx.AsyncClient, vault: Vault, access: Access) -> Needed:
     """Look what :func:`open_access` would do; opens nothing.
 
     :raises NetworkDenied: when the firewall would have to be opened, and must not
@@ -194,12 +194,12 @@ async def _make(session: AzureSession, http: httpx.AsyncClient, vault: Vault, ac
         return await _halves(session, vault, access, lease, address)
 
     try:
-        return await uninterrupted(halves, patience=FINISH_SECONDS)
+        return await run_to_completion(halves, patience=FINISH_SECONDS)
     except Conflict:
         # Another run has activated the role in the meantime: what it made is found now.
         if access.method != "pim":
             raise
-        return await uninterrupted(halves, patience=FINISH_SECONDS)
+        return await run_to_completion(halves, patience=FINISH_SECONDS)
 
 
 async def _halves(

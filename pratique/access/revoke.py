@@ -54,7 +54,7 @@ class Swept:
     left: tuple[Lease, ...]
 
 
-async def standing(session: AzureSession, vault_id: str) -> Standing:
+async def read_access(session: AzureSession, vault_id: str) -> Standing:
     """Read what leases have left on the vault."""
     assignments, vault = await asyncio.gather(
         roles.list_assignments(session, vault_id), firewalls.firewall(session, vault_id)
@@ -73,7 +73,7 @@ async def sweep(session: AzureSession, vault_id: str, *, everything: bool = Fals
     """
     now = datetime.now(UTC)
     ended = await end_leases(session, vault_id, which=lambda lease: everything or lease.expired(now))
-    return Swept(tuple(ended), (await standing(session, vault_id)).all)
+    return Swept(tuple(ended), (await read_access(session, vault_id)).all)
 
 
 async def end_leases(session: AzureSession, vault_id: str, *, which: Picks) -> list[Lease]:
@@ -138,7 +138,7 @@ class _Ending:
 
     async def _look(self) -> None:
         """Find out what is to go."""
-        now = await standing(self.session, self.vault_id)
+        now = await read_access(self.session, self.vault_id)
         self.records = [lease for lease in now.leases if self.which(lease)]
         others = [lease for lease in now.leases if not self.which(lease)]
         made = {name: maker for name, maker in now.makers.items() if self.which(maker)}

@@ -52,7 +52,7 @@ class LiveEvent:
     times: int
 
 
-class Kind(StrEnum):
+class IrregularityKind(StrEnum):
     """What is wrong with an image."""
 
     BYPASS = "bypassed the quarantine"
@@ -70,14 +70,14 @@ class Irregularity:
     :ivar reference: where it stands, or stood, with its digest
     """
 
-    kind: Kind
+    kind: IrregularityKind
     reference: ImageReference
     event: LiveEvent | None = None
 
     @property
     def alarming(self) -> bool:
         """Whether somebody has to look at it. A drill's image that is gone is a drill that went well."""
-        return self.kind is not Kind.DRILL
+        return self.kind is not IrregularityKind.DRILL
 
     def __str__(self) -> str:
         if self.event is None:
@@ -129,7 +129,7 @@ class AuditReport:
             parts.append(table(("what", "image", "digest", "how", "when", "identity", "address"), rows))
         if (more := len(self.irregularities) - _ROWS) > 0:
             parts.append(f"And {more} more.")
-        if any(one.kind is Kind.UNEXPLAINED for one in self.irregularities):
+        if any(one.kind is IrregularityKind.UNEXPLAINED for one in self.irregularities):
             parts.append(literal(_UNEXPLAINED))
         return "\n\n".join(parts) + "\n"
 
@@ -176,16 +176,16 @@ class Audit:
             if event.identity.lower() in self._ours:
                 self._logged.add(key)
             else:
-                self._strange[key] = Irregularity(Kind.UNGATED, self._standing[key], event)
+                self._strange[key] = Irregularity(IrregularityKind.UNGATED, self._standing[key], event)
 
     def _take_bypass(self, key: tuple[str, str], event: LiveEvent) -> None:
         there, recent = self._standing.get(key), self._at - event.last <= RECENT
         if there is not None and (recent or key in self._open):
-            kind = Kind.BYPASS if key in self._open else Kind.JUDGED
+            kind = IrregularityKind.BYPASS if key in self._open else IrregularityKind.JUDGED
             self._bypasses.append(Irregularity(kind, there, event))
         elif there is None and recent:
             gone = ImageReference(self._registry, event.repository, event.tag or None, event.digest or None)
-            kind = Kind.DRILL if event.repository.startswith(DRILL) else Kind.GONE
+            kind = IrregularityKind.DRILL if event.repository.startswith(DRILL) else IrregularityKind.GONE
             self._bypasses.append(Irregularity(kind, gone, event))
 
     def report(self, log_begins: datetime | None) -> AuditReport:
@@ -195,8 +195,12 @@ class Audit:
         """
         named = {_key(one.reference) for one in self._bypasses}
         rest = self._open - self._logged - named
-        unexplained = (self._strange.get(key) or Irregularity(Kind.UNEXPLAINED, self._standing[key]) for key in rest)
-        told = sorted([*self._bypasses, *unexplained], key=lambda one: (list(Kind).index(one.kind), str(one)))
+        unexplained = (
+            self._strange.get(key) or Irregularity(IrregularityKind.UNEXPLAINED, self._standing[key]) for key in rest
+        )
+        told = sorted(
+            [*self._bypasses, *unexplained], key=lambda one: (list(IrregularityKind).index(one.kind), str(one))
+        )
         keys = [_key(one) for one in self._images]
         return AuditReport(
             registry=self._registry,

@@ -100,7 +100,7 @@ async def _asked(
     return await load_template(cluster.template), parameters, frozenset(kept)
 
 
-async def standing(session: AzureSession, cluster: Cluster) -> Infrastructure:
+async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infrastructure:
     """What an earlier deployment has left, found and not deployed.
 
     :raises NotFound: when nothing was deployed yet
@@ -136,8 +136,8 @@ async def _what_stays(session: AzureSession, cluster: Cluster) -> dict[str, Any]
     vault = await find_vault(session, cluster)
     if vault is not None:
         try:
-            standing = await firewall(session, vault.id)
-            rules, tags = [{"value": rule} for rule in standing.ip_rules], dict(standing.tags)
+            find_infrastructure = await firewall(session, vault.id)
+            rules, tags = [{"value": rule} for rule in find_infrastructure.ip_rules], dict(find_infrastructure.tags)
         except NotFound:
             pass  # deleted since: there is nothing to keep
     stays: dict[str, Any] = {}

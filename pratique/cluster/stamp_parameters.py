@@ -35,7 +35,7 @@ _WHICH = "(?::[A-Za-z0-9_][A-Za-z0-9._-]*)?(?:@sha256:[a-f0-9]{64})?"
 
 
 @dataclass(frozen=True)
-class ClusterStamp:
+class StampParameters:
     """The parameters, and what the expression among them is about.
 
     :ivar parameters: by the template's names, plain values
@@ -67,7 +67,7 @@ class ClusterStamp:
         )
 
 
-def cluster_stamp(config: Bootstrap, infrastructure: Infrastructure, network_id: str) -> ClusterStamp:
+def cluster_stamp(config: Bootstrap, infrastructure: Infrastructure, network_id: str) -> StampParameters:
     """The parameters, as the configuration names them.
 
     :param network_id: resource id of the spoke's virtual network
@@ -89,7 +89,7 @@ def cluster_stamp(config: Bootstrap, infrastructure: Infrastructure, network_id:
         wanted.branch_parameter: target.branch,
     }
     named = {name: value for name, value in values.items() if name and value is not None}
-    return ClusterStamp({**wanted.parameters, **named}, allowed)
+    return StampParameters({**wanted.parameters, **named}, allowed)
 
 
 def allowed_images(registry: str, repositories: Collection[str] | None, others: Iterable[str]) -> str:
@@ -119,10 +119,10 @@ class StampEdit:
     """
 
     file: str
-    stamp: ClusterStamp
+    stamp: StampParameters
 
     @classmethod
-    def wanted(cls, config: Bootstrap, stamp: ClusterStamp) -> StampEdit | None:
+    def wanted(cls, config: Bootstrap, stamp: StampParameters) -> StampEdit | None:
         """The edit, where the configuration asks for one."""
         file = f"{config.manifests.folder}/{config.cluster_stamp.path}"
         return cls(file, stamp) if config.cluster_stamp.commit else None

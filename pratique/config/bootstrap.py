@@ -9,7 +9,7 @@ from pydantic import Field
 from pratique.config.base import Model
 from pratique.config.catalogue import Catalogue
 from pratique.config.certificate import Access, Certificate
-from pratique.config.cluster import Cluster, ClusterStamp, Network
+from pratique.config.cluster import Cluster, Network, StampSettings
 from pratique.config.drill import Drill
 from pratique.config.gate import Gate
 from pratique.config.manifests import Manifests
@@ -31,5 +31,5 @@ class Bootstrap(Model):
     certificate: Certificate
     access: Access = Access()
     manifests: Manifests
-    cluster_stamp: ClusterStamp = ClusterStamp()
+    cluster_stamp: StampSettings = StampSettings()
     drill: Drill = Drill()

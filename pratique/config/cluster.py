@@ -48,7 +48,7 @@ AllowedRegistry = Annotated[
 ]
 
 
-class ClusterStamp(Model):
+class StampSettings(Model):
     """The parameter file for the next step, which deploys the cluster: a name that is empty is left out of it."""
 
     allow: Literal["live", "catalogue"] = Field(

@@ -32,7 +32,7 @@ from pratique.evidence.parsers.assessment import Assessment
 from pratique.evidence.parsers.in_toto import from_statement
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.evidence.signatures.verify import Signer, verify
-from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 
@@ -60,13 +60,13 @@ class _Word:
     def observation(self, source: str, notes: tuple[str, ...]) -> Observation:
         if not self.assessments:
             detail = "; ".join(self.unreadable) or "no attestation with a trusted signature yet"
-            answer = Answer.UNREADABLE if self.unreadable else Answer.NOTHING
+            answer = SourceStatus.UNREADABLE if self.unreadable else SourceStatus.NOTHING
             return Observation(source, answer, detail=detail, notes=notes)
         at = max(assessment.scanned_at for assessment, _ in self.assessments)
         newest = [(one, signer) for one, signer in self.assessments if one.scanned_at == at]
         return Observation(
             source,
-            Answer.UNREADABLE if self.unreadable else Answer.ASSESSED,
+            SourceStatus.UNREADABLE if self.unreadable else SourceStatus.ASSESSED,
             frozenset(finding for one, _ in newest for finding in one.findings),
             at,
             "; ".join(dict.fromkeys([*self.unreadable, *(f"{one.scanner}, {signer}" for one, signer in newest)])),
@@ -106,13 +106,13 @@ class AttachedStatements:
         try:
             return self._weigh(subject, await self._fetch(reference))
         except NetworkDenied:
-            answer, detail = Answer.NOTHING, _BLIND
+            answer, detail = SourceStatus.NOTHING, _BLIND
         except NotFound:
-            answer, detail = Answer.NOTHING, "the image is not in the quarantine repository"
+            answer, detail = SourceStatus.NOTHING, "the image is not in the quarantine repository"
         except (UnreadableAnswer, DigestMismatch) as error:
-            answer, detail = Answer.UNREADABLE, f"the image's attestations cannot be read: {error.observed}"
+            answer, detail = SourceStatus.UNREADABLE, f"the image's attestations cannot be read: {error.observed}"
         except PratiqueError as error:
-            answer, detail = Answer.FAILED, f"could not be asked: {error.observed} Next: {error.remedy}"
+            answer, detail = SourceStatus.FAILED, f"could not be asked: {error.observed} Next: {error.remedy}"
         return [Observation(name, answer, detail=detail) for name in self._trusted]
 
     async def _fetch(self, reference: ImageReference) -> list[SignedStatement | Unusable]:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pratique.errors import PermissionDenied, UnreadableAnswer
-from pratique.gate.decision import required_manifests
+from pratique.gate.verdict import required_manifests
 from pratique.gate.wait import Candidate
 from pratique.images import ImageReference
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 
 _AT_ONCE = 16
 
 
 async def candidates(
-    client: OciClient, registry: str, quarantined: Sequence[Moved], platforms: Sequence[str]
+    client: OciClient, registry: str, quarantined: Sequence[ImportedImage], platforms: Sequence[str]
 ) -> list[Candidate]:
     """The images, with the arrival of each digest that needs a verdict.
 
@@ -36,7 +36,7 @@ async def candidates(
             except (PermissionDenied, UnreadableAnswer):
                 return None
 
-    async def candidate(moved: Moved) -> Candidate:
+    async def candidate(moved: ImportedImage) -> Candidate:
         digests = [manifest.digest for manifest in required_manifests(moved.image, platforms)[0]] if moved.seen else []
         moments = await asyncio.gather(*(arrived(moved.reference.at(digest)) for digest in digests))
         known = tuple((digest, at) for digest, at in zip(digests, moments, strict=True) if at is not None)

@@ -24,7 +24,7 @@ from pratique.errors import UnreadableAnswer
 from pratique.evidence.parsers.assessment import Row
 from pratique.evidence.parsers.recommendation import from_recommendation
 from pratique.evidence.parsers.sub_assessment import from_sub_assessment
-from pratique.gate.evidence import CLOCKS_DIFFER, Answer, Observation, Subject
+from pratique.gate.evidence import CLOCKS_DIFFER, Observation, SourceStatus, Subject
 from pratique.gate.policy import RECOMMENDATIONS, SUB_ASSESSMENTS
 
 Generation = Literal["recommendations", "sub-assessments"]
@@ -80,14 +80,14 @@ class _Rows:
             (f"rows about an earlier push of this digest, which do not count: {self.earlier}",) if self.earlier else (),
         )
 
-    def _answer(self) -> tuple[Answer, str]:
+    def _answer(self) -> tuple[SourceStatus, str]:
         if self.unreadable:
-            return Answer.UNREADABLE, self.unreadable[0]
+            return SourceStatus.UNREADABLE, self.unreadable[0]
         exempt = list(dict.fromkeys(row.not_applicable for row in self.rows if row.not_applicable))
         assessed = any(row.findings and not row.not_applicable for row in self.rows)
         if exempt and not assessed:
-            return Answer.NOT_APPLICABLE, ", ".join(exempt)
-        return (Answer.ASSESSED, "") if self.rows else (Answer.NOTHING, "no row yet")
+            return SourceStatus.NOT_APPLICABLE, ", ".join(exempt)
+        return (SourceStatus.ASSESSED, "") if self.rows else (SourceStatus.NOTHING, "no row yet")
 
 
 @dataclass(frozen=True)

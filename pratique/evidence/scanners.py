@@ -24,7 +24,7 @@ from pratique.evidence.parsers.assessment import Assessment, Unassessed
 from pratique.evidence.parsers.grype import from_grype
 from pratique.evidence.parsers.trivy import from_trivy
 from pratique.evidence.scanner_process import Command, CommandFailed
-from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.images import ImageReference
 from pratique.oci.auth import Login
 
@@ -87,9 +87,12 @@ class CommandScanner:
             if (known := self._known.get(subject.digest)) is not None:
                 return known
             if time.monotonic() > until:
-                return self._observation(Answer.FAILED, "its scan has not begun yet: others are before it")
+                return self._observation(SourceStatus.FAILED, "its scan has not begun yet: others are before it")
             found = await self._scan(subject)
-            if found.answer in (Answer.ASSESSED, Answer.NOTHING) or self._failures[subject.digest] >= ATTEMPTS:
+            if (
+                found.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING)
+                or self._failures[subject.digest] >= ATTEMPTS
+            ):
                 self._known[subject.digest] = found
             return found
 
@@ -98,16 +101,16 @@ class CommandScanner:
         try:
             login = await self._credentials(subject.registry) if self._credentials else None
         except TransientError as error:
-            return self._observation(Answer.FAILED, f"could not sign in: {error.observed}")
+            return self._observation(SourceStatus.FAILED, f"could not sign in: {error.observed}")
         except PratiqueError as error:
             self._failures[subject.digest] += 1
-            return self._observation(Answer.FAILED, f"could not sign in: {error.observed} Next: {error.remedy}")
+            return self._observation(SourceStatus.FAILED, f"could not sign in: {error.observed} Next: {error.remedy}")
         try:
             return self._read(await self._command(subject, login).run(), subject.digest)
         except CommandFailed as failure:
-            answer, detail = Answer.FAILED, str(failure)
+            answer, detail = SourceStatus.FAILED, str(failure)
         except UnreadableAnswer as error:
-            answer, detail = Answer.UNREADABLE, f"its report cannot be read: {error.observed}"
+            answer, detail = SourceStatus.UNREADABLE, f"its report cannot be read: {error.observed}"
         self._failures[subject.digest] += 1
         return self._observation(answer, detail)
 
@@ -123,8 +126,8 @@ class CommandScanner:
         found = _READERS[self._scanner.format](report, digest=digest, source=self._scanner.name)
         findings = frozenset(found.findings)
         if isinstance(found, Unassessed):
-            return Observation(self._scanner.name, Answer.NOTHING, findings, detail=found.reason)
-        return Observation(self._scanner.name, Answer.ASSESSED, findings, found.scanned_at, found.scanner)
+            return Observation(self._scanner.name, SourceStatus.NOTHING, findings, detail=found.reason)
+        return Observation(self._scanner.name, SourceStatus.ASSESSED, findings, found.scanned_at, found.scanner)
 
-    def _observation(self, answer: Answer, detail: str) -> Observation:
+    def _observation(self, answer: SourceStatus, detail: str) -> Observation:
         return Observation(self._scanner.name, answer, detail=detail)

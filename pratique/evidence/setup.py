@@ -16,13 +16,13 @@ from pratique.evidence.attestations import AttachedStatements
 from pratique.evidence.resource_graph import ResourceGraph
 from pratique.evidence.scanners import CommandScanner
 from pratique.evidence.signatures.trust import TrustStore
-from pratique.gate.decision import Rules
 from pratique.gate.evidence import EvidenceSource
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
-from pratique.gate.polling import Watch
-from pratique.git.command import standing
+from pratique.gate.polling import EvidencePoller
+from pratique.gate.verdict import Rules
+from pratique.git.command import git_status
 from pratique.oci.client import OciClient
 
 #: Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.
@@ -38,7 +38,7 @@ class GateSetup:
     """
 
     rules: Rules
-    watch: Watch
+    poller: EvidencePoller
     warnings: tuple[str, ...]
 
 
@@ -68,7 +68,7 @@ async def set_up(
     if rules.asked & {*gate.resource_graph}:
         await require_actions(session, group, [READ_FINDINGS])
     broad, narrow = _sources(gate, rules.asked, session, client)
-    return GateSetup(rules, Watch(broad, narrow, clock), tuple(_warnings(gate, rules, plan, now)))
+    return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(_warnings(gate, rules, plan, now)))
 
 
 def _sources(
@@ -107,7 +107,7 @@ async def _plan(session: AzureSession) -> DefenderPlan | None:
 
 
 async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:
-    return tuple([(str(path), await standing(path)) for path in (*gate.exceptions, *gate.vex)])
+    return tuple([(str(path), await git_status(path)) for path in (*gate.exceptions, *gate.vex)])
 
 
 def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime) -> Iterator[str]:
@@ -120,5 +120,7 @@ def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime
         yield f"Defender's extension 'security findings' is off: nothing will prove a clean scan. Enable it: {_ENABLE}"
     if gate.unsafe_accept_unsigned_artifacts:
         yield "UNSAFE: unsigned findings artifacts are believed; anybody who may push can forge one"
-    yield from (f"{path}: {standing}" for path, standing in rules.provenance if not standing.startswith("commit "))
+    yield from (
+        f"{path}: {git_status}" for path, git_status in rules.provenance if not git_status.startswith("commit ")
+    )
     yield from rules.exceptions.notices(now)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Answer:
+class Approval:
     """What a person said about a release.
 
     :ivar name: who says to have answered; nothing proves it

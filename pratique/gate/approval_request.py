@@ -16,8 +16,8 @@ from typing import Literal
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.approval import Answer
-from pratique.gate.decision import Judgement, State
+from pratique.gate.approval import Approval
+from pratique.gate.verdict import PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain
 
@@ -50,10 +50,17 @@ class Item:
     findings: tuple[str, ...] = ()
 
     @classmethod
-    def about(cls, image: str, judgement: Judgement) -> Item:
-        said = sorted(f"{one.source}: {one.answer}" for one in judgement.observations)
-        findings = sorted(f"{finding.severity.label} {finding.vulnerability}" for finding in judgement.counted)
-        return cls(image, judgement.platform, judgement.digest, judgement.reason, tuple(said), tuple(findings))
+    def about(cls, image: str, platform_verdict: PlatformVerdict) -> Item:
+        said = sorted(f"{one.source}: {one.status}" for one in platform_verdict.observations)
+        findings = sorted(f"{finding.severity.label} {finding.vulnerability}" for finding in platform_verdict.counted)
+        return cls(
+            image,
+            platform_verdict.platform,
+            platform_verdict.digest,
+            platform_verdict.reason,
+            tuple(said),
+            tuple(findings),
+        )
 
     def line(self, *, alone: bool) -> str:
         """An entry of the form's list.
@@ -82,10 +89,10 @@ class Question:
     def about(cls, report: GateReport) -> Question:
         """The question that a gate's report leaves open."""
         items = (
-            Item.about(decision.image.reference.short, judgement)
-            for decision in report.decisions
-            for judgement in decision.judgements
-            if judgement.state is State.ASKING
+            Item.about(verdict.image.reference.short, platform_verdict)
+            for verdict in report.verdicts
+            for platform_verdict in verdict.platforms
+            if platform_verdict.state is VerdictState.ASKING
         )
         return cls(report.release, tuple(items), report.rules.policy.exception_days)
 
@@ -99,7 +106,7 @@ class Question:
         """What the form proposes."""
         return today + timedelta(days=min(USUAL_DAYS, self.policy_days))
 
-    def answered(self, choice: str, reason: str, name: str, expires: str, today: date) -> Answer:
+    def answered(self, choice: str, reason: str, name: str, expires: str, today: date) -> Approval:
         """A filled form as an answer.
 
         :param expires: a date, ``YYYY-MM-DD``
@@ -114,7 +121,7 @@ class Question:
         problems.append(self._expiry_problem(until, today))
         if until is None or any(problems):
             raise self.unreadable(" ".join(filter(None, problems)))
-        return Answer(choice == "approve", reason, name, until)
+        return Approval(choice == "approve", reason, name, until)
 
     def unreadable(self, observed: str) -> UnreadableAnswer:
         """The error for an answer that decides nothing."""

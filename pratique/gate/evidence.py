@@ -19,7 +19,7 @@ from pratique.gate.policy import Policy
 CLOCKS_DIFFER = timedelta(minutes=5)
 
 
-class Answer(StrEnum):
+class SourceStatus(StrEnum):
     """What kind of answer a source gave about one digest."""
 
     ASSESSED = "assessed"
@@ -43,7 +43,7 @@ class Observation:
     """
 
     source: str
-    answer: Answer
+    status: SourceStatus
     findings: frozenset[Finding] = frozenset()
     at: datetime | None = None
     detail: str = ""
@@ -73,7 +73,7 @@ class EvidenceSource(Protocol):
         ...
 
     async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
-        """One observation a subject and name; a name without one is taken for :attr:`Answer.NOTHING`.
+        """One observation a subject and name; a name without one is taken for :attr:`SourceStatus.NOTHING`.
 
         :raises TransientError: when the source could not be asked this time
         """
@@ -114,7 +114,7 @@ def prove(observations: Sequence[Observation], policy: Policy, asked: Collection
         missing += [gaps[name] for name in sorted(policy.sufficient_sources)]
     if not gaps:
         missing = ["the policy names no source that could prove a scan"]
-    exempt = [one for one in observations if one.answer is Answer.NOT_APPLICABLE]
+    exempt = [one for one in observations if one.status is SourceStatus.NOT_APPLICABLE]
     reasons = "; ".join(sorted(f"{one.source}: {one.detail}" for one in exempt))
     return Proof(not missing, "; ".join(dict.fromkeys(missing)), reasons if missing else "")
 
@@ -123,12 +123,12 @@ def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:
     """Where sources disagree, in words: the worse answer counts, and the report says so."""
     words: list[str] = []
     ordered = sorted(observations, key=lambda one: one.source)
-    complete = [one for one in ordered if one.answer is Answer.ASSESSED]
+    complete = [one for one in ordered if one.status is SourceStatus.ASSESSED]
     known = {one.source: {finding.key for finding in one.findings} for one in complete}
     for one in ordered:
         for other in complete:
             extra = sorted({f.vulnerability for f in one.findings if f.key not in known[other.source]})
-            if one.answer is Answer.NOT_APPLICABLE:
+            if one.status is SourceStatus.NOT_APPLICABLE:
                 words.append(f"{one.source} has it as not to be assessed ({one.detail}), {other.source} assessed it")
             if other.source != one.source and extra:
                 words.append(f"{one.source} reports {_some(extra)}, {other.source} does not: the worse answer counts")
@@ -146,14 +146,14 @@ def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:
 def _doubt(name: str, observation: Observation | None) -> str:
     if observation is None:
         return f"{name} has not answered"
-    if observation.answer in (Answer.FAILED, Answer.UNREADABLE):
-        return f"{name}: {observation.detail or observation.answer}"
+    if observation.status in (SourceStatus.FAILED, SourceStatus.UNREADABLE):
+        return f"{name}: {observation.detail or observation.status}"
     return ""
 
 
 def _gap(name: str, observation: Observation | None, policy: Policy, now: datetime) -> str:
     """Why a source's word proves nothing; empty when it does."""
-    if observation is None or observation.answer is not Answer.ASSESSED:
+    if observation is None or observation.status is not SourceStatus.ASSESSED:
         return f"{name} has no proof of a scan" + (
             f" ({observation.detail})" if observation and observation.detail else ""
         )

@@ -15,7 +15,7 @@ from typing import Self
 
 from pratique.clock import Clock, SystemClock
 from pratique.errors import TransientError, UnreadableAnswer
-from pratique.gate.evidence import Answer, EvidenceSource, Observation, Subject
+from pratique.gate.evidence import EvidenceSource, Observation, SourceStatus, Subject
 
 #: Observations by subject and source.
 Evidence = dict[Subject, dict[str, Observation]]
@@ -29,7 +29,7 @@ class _Request:
     answer: asyncio.Future[Evidence] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Watch:
+class EvidencePoller:
     """Asks the sources for everybody who waits.
 
     :param broad: asked about everything, every round: one question serves many images
@@ -146,9 +146,11 @@ async def _ask(source: EvidenceSource, subjects: Collection[Subject]) -> Evidenc
         answer: Mapping[Subject, Sequence[Observation]] = await source(subjects)
     except (TransientError, UnreadableAnswer) as error:
         detail = f"could not be asked: {error.observed}"
-        return {s: {name: Observation(name, Answer.FAILED, detail=detail) for name in source.names} for s in subjects}
+        return {
+            s: {name: Observation(name, SourceStatus.FAILED, detail=detail) for name in source.names} for s in subjects
+        }
     return {
-        subject: {name: Observation(name, Answer.NOTHING) for name in source.names}
+        subject: {name: Observation(name, SourceStatus.NOTHING) for name in source.names}
         | {one.source: one for one in answer.get(subject, ())}
         for subject in subjects
     }

@@ -10,8 +10,8 @@ from typing import Any
 
 from pratique.errors import GateBlocked
 from pratique.findings import Finding, Severity
-from pratique.gate.decision import Decision, Judgement, State
-from pratique.gate.exceptions.lookup import Excuse
+from pratique.gate.exceptions.lookup import Waiver
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain, table
 
@@ -29,18 +29,18 @@ def require_passed(report: GateReport) -> None:
     """:raises GateBlocked: naming each image that is in the way and, for findings, what to upgrade"""
     if report.passed:
         return
-    if report.answer is not None and not report.answer.approved:
+    if report.approval is not None and not report.approval.approved:
         raise GateBlocked(
             "let the release through the scan gate",
             report.release,
-            f"It was {report.answer.words}",
+            f"It was {report.approval.words}",
             "Nothing of this release was promoted. When the objection is settled, retry the run: it asks again.",
         )
-    worst_first = sorted(report.decisions, key=lambda decision: -decision.state.rank)
+    worst_first = sorted(report.verdicts, key=lambda verdict: -verdict.state.rank)
     raise GateBlocked(
         "let the release through the scan gate",
         report.release,
-        _some([_explain(decision) for decision in worst_first if not decision.state.passes], " ", _NAMED),
+        _some([_explain(verdict) for verdict in worst_first if not verdict.state.passes], " ", _NAMED),
         "Nothing of this release was promoted. For findings: use images with the fixed packages, or add an exception. "
         "For what is not assessed: see docs/gate.md on what gives proof, or accept the image in the exceptions file. "
         "Then run again.",
@@ -54,16 +54,16 @@ def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[
     """
     return [
         {
-            "image": decision.image.reference.short,
-            "state": str(judgement.state),
-            "findings": counts(judgement.counted),
-            "worst": plain(str(judgement.counted[0])) if judgement.counted else "",
-            "why": plain(judgement.reason),
-            "platform": judgement.platform,
-            "since": f"{since.get((decision.image.reference.short, judgement.platform), report.at):%Y-%m-%d %H:%M:%S}",
-            "digest": judgement.digest,
+            "image": verdict.image.reference.short,
+            "state": str(platform_verdict.state),
+            "findings": counts(platform_verdict.counted),
+            "worst": plain(str(platform_verdict.counted[0])) if platform_verdict.counted else "",
+            "why": plain(platform_verdict.reason),
+            "platform": platform_verdict.platform,
+            "since": f"{since.get(_place(verdict, platform_verdict), report.at):%Y-%m-%d %H:%M:%S}",
+            "digest": platform_verdict.digest,
         }
-        for decision, judgement in _judgements(report)
+        for verdict, platform_verdict in _platform_verdicts(report)
     ]
 
 
@@ -81,14 +81,16 @@ def markdown(report: GateReport) -> str:
     """The summary of a finished gate, with every finding, exception and source."""
     parts = [f"# Scan gate: release {report.release}", f"**{_outcome(report)}** at {report.at:%Y-%m-%d %H:%M:%S} UTC."]
     parts.append(table(("image", "platform", "state", "findings", "why"), _overview(report)))
-    if report.answer is not None:
-        parts.append(f"A person answered: {literal(report.answer.words)}")
+    if report.approval is not None:
+        parts.append(f"A person answered: {literal(report.approval.words)}")
     left = _MOST_ROWS
-    for decision in report.decisions:
-        details = list(_details(decision, left))
-        left -= sum(len(judgement.counted) + len(judgement.excused) for judgement in decision.judgements)
+    for verdict in report.verdicts:
+        details = list(_details(verdict, left))
+        left -= sum(
+            len(platform_verdict.counted) + len(platform_verdict.waived) for platform_verdict in verdict.platforms
+        )
         if details:
-            parts += [f"## {decision.image.reference}", *details]
+            parts += [f"## {verdict.image.reference}", *details]
     parts += ["## By what it was judged", _basis(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -108,18 +110,18 @@ def record(report: GateReport) -> dict[str, Any]:
             for path, digest in rules.exceptions.files
         ],
         "sources": sorted(rules.asked),
-        "answer": report.answer.record() if report.answer else None,
-        "images": [_recorded(decision) for decision in report.decisions],
+        "answer": report.approval.record() if report.approval else None,
+        "images": [_recorded(verdict) for verdict in report.verdicts],
     }
 
 
-def _recorded(decision: Decision) -> dict[str, Any]:
+def _recorded(verdict: ImageVerdict) -> dict[str, Any]:
     return {
-        "image": str(decision.image.reference),
-        "digest": decision.image.digest,
-        "state": str(decision.state),
-        "platformsNotAsked": list(decision.others),
-        "attestationManifests": decision.image.attestations,
+        "image": str(verdict.image.reference),
+        "digest": verdict.image.digest,
+        "state": str(verdict.state),
+        "platformsNotAsked": list(verdict.others),
+        "attestationManifests": verdict.image.attestations,
         "platforms": [
             {
                 "platform": one.platform,
@@ -127,16 +129,16 @@ def _recorded(decision: Decision) -> dict[str, Any]:
                 "state": str(one.state),
                 "reason": one.reason,
                 "findings": [_finding(finding) for finding in one.counted],
-                "excused": [
-                    {"finding": _finding(excused.finding), "excuse": _excuse(excused.excuse)} for excused in one.excused
+                "waived": [
+                    {"finding": _finding(waived.finding), "waiver": _waiver(waived.waiver)} for waived in one.waived
                 ],
-                "expired": [_excuse(excuse) for excuse in one.lapsed],
-                "acceptance": _excuse(one.acceptance),
+                "expired": [_waiver(waiver) for waiver in one.expired],
+                "acceptance": _waiver(one.acceptance),
                 "notes": list(one.notes),
                 "evidence": [
                     {
                         "source": said.source,
-                        "answer": str(said.answer),
+                        "answer": str(said.status),
                         "at": said.at.isoformat() if said.at else None,
                         "detail": said.detail,
                         "findings": len(said.findings),
@@ -144,7 +146,7 @@ def _recorded(decision: Decision) -> dict[str, Any]:
                     for said in one.observations
                 ],
             }
-            for one in decision.judgements
+            for one in verdict.platforms
         ],
     }
 
@@ -157,49 +159,53 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _excuse(excuse: Excuse | None) -> dict[str, Any] | None:
-    return None if excuse is None else asdict(excuse) | {"expires": excuse.expires.isoformat()}
+def _place(verdict: ImageVerdict, platform_verdict: PlatformVerdict) -> tuple[str, str]:
+    return verdict.image.reference.short, platform_verdict.platform
 
 
-def _judgements(report: GateReport) -> Iterator[tuple[Decision, Judgement]]:
-    return ((decision, judgement) for decision in report.decisions for judgement in decision.judgements)
+def _waiver(waiver: Waiver | None) -> dict[str, Any] | None:
+    return None if waiver is None else asdict(waiver) | {"expires": waiver.expires.isoformat()}
+
+
+def _platform_verdicts(report: GateReport) -> Iterator[tuple[ImageVerdict, PlatformVerdict]]:
+    return ((verdict, platform_verdict) for verdict in report.verdicts for platform_verdict in verdict.platforms)
 
 
 def _outcome(report: GateReport) -> str:
-    if any(decision.state is State.SKIPPED for decision in report.decisions):
+    if any(verdict.state is VerdictState.SKIPPED for verdict in report.verdicts):
         return "Passed without a scan: Defender is off" if report.passed else "Blocked"
     return "Passed" if report.passed else "Waits for a person" if not report.blocked and report.asking else "Blocked"
 
 
 def _overview(report: GateReport) -> list[tuple[str, ...]]:
     return [
-        (decision.image.reference.short, one.platform, str(one.state), counts(one.counted), one.reason)
-        for decision, one in _judgements(report)
+        (verdict.image.reference.short, one.platform, str(one.state), counts(one.counted), one.reason)
+        for verdict, one in _platform_verdicts(report)
     ]
 
 
-def _details(decision: Decision, left: int) -> Iterator[str]:
-    for one in decision.judgements:
+def _details(verdict: ImageVerdict, left: int) -> Iterator[str]:
+    for one in verdict.platforms:
         if one.digest:
             yield f"`{one.digest}` ({literal(one.platform)})"
         found = [(str(f), ", ".join(f.sources)) for f in one.counted]
-        found += [(str(excused), ", ".join(excused.finding.sources)) for excused in one.excused]
+        found += [(str(waived), ", ".join(waived.finding.sources)) for waived in one.waived]
         if found:
             shown = found[: max(left, 0)]
             left -= len(shown)
             yield table(("finding", "reported by"), shown)
             if len(found) > len(shown):
                 yield f"… and {len(found) - len(shown)} more, in the record."
-        said = [(o.source, str(o.answer), f"{o.at:%Y-%m-%d %H:%M}" if o.at else "", o.detail) for o in one.observations]
+        said = [(o.source, str(o.status), f"{o.at:%Y-%m-%d %H:%M}" if o.at else "", o.detail) for o in one.observations]
         if said:
             yield table(("source", "answer", "assessed at", "detail"), said)
-        lines = [*one.notes, *(f"exception expired: {_lapsed(excuse)}" for excuse in one.lapsed)]
+        lines = [*one.notes, *(f"exception expired: {_expired(waiver)}" for waiver in one.expired)]
         if lines:
             yield _some([f"- {literal(line)}" for line in lines], "\n", _MOST_NOTES)
-    if decision.others or decision.image.attestations:
+    if verdict.others or verdict.image.attestations:
         also = [
-            *decision.others,
-            *([f"{decision.image.attestations} attestation manifests"] * bool(decision.image.attestations)),
+            *verdict.others,
+            *([f"{verdict.image.attestations} attestation manifests"] * bool(verdict.image.attestations)),
         ]
         yield f"Not asked for: {literal(', '.join(also))}."
 
@@ -215,16 +221,16 @@ def _basis(report: GateReport) -> str:
     )
 
 
-def _explain(decision: Decision) -> str:
-    image = decision.image.reference
-    if decision.state is not State.UNHEALTHY:
-        notes = dict.fromkeys(note for judgement in decision.judgements for note in judgement.notes)
-        said = _some([plain(text).rstrip(".") for text in (decision.reason, *notes)], "; ", _NOTES)
-        return f"{image} is {decision.state}: {said}."
-    named = _some([plain(str(finding)) for finding in decision.findings], "; ", _NAMED)
-    expired = {excuse for judgement in decision.judgements for excuse in judgement.lapsed}
-    words = "".join(f" Expired: {_lapsed(excuse)}." for excuse in sorted(expired, key=lambda e: e.subject))
-    return f"{image} is {decision.state}: {named}.{words}"
+def _explain(verdict: ImageVerdict) -> str:
+    image = verdict.image.reference
+    if verdict.state is not VerdictState.UNHEALTHY:
+        notes = dict.fromkeys(note for platform_verdict in verdict.platforms for note in platform_verdict.notes)
+        said = _some([plain(text).rstrip(".") for text in (verdict.reason, *notes)], "; ", _NOTES)
+        return f"{image} is {verdict.state}: {said}."
+    named = _some([plain(str(finding)) for finding in verdict.findings], "; ", _NAMED)
+    expired = {waiver for platform_verdict in verdict.platforms for waiver in platform_verdict.expired}
+    words = "".join(f" Expired: {_expired(waiver)}." for waiver in sorted(expired, key=lambda e: e.subject))
+    return f"{image} is {verdict.state}: {named}.{words}"
 
 
 def _some(parts: Sequence[str], between: str, most: int) -> str:
@@ -232,5 +238,5 @@ def _some(parts: Sequence[str], between: str, most: int) -> str:
     return between.join([*parts[:most], *([f"and {rest} more"] if rest > 0 else [])])
 
 
-def _lapsed(excuse: Excuse) -> str:
-    return f"{excuse.subject} in {excuse.origin} (owner {excuse.owner}), which counted until {excuse.until}"
+def _expired(waiver: Waiver) -> str:
+    return f"{waiver.subject} in {waiver.origin} (owner {waiver.owner}), which counted until {waiver.until}"

@@ -13,10 +13,10 @@ from functools import partial
 
 from pratique.clock import Clock
 from pratique.errors import GateBlocked
-from pratique.gate.approval import Answer as PersonsAnswer
-from pratique.gate.decision import Decision, Judgement, Rules, State, Wait, decide, required_manifests
-from pratique.gate.evidence import Answer, Subject
-from pratique.gate.polling import Evidence, Watch
+from pratique.gate.approval import Approval
+from pratique.gate.evidence import SourceStatus, Subject
+from pratique.gate.polling import Evidence, EvidencePoller
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, Rules, VerdictState, Wait, decide, required_manifests
 from pratique.images import ResolvedImage
 
 
@@ -44,7 +44,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Pace:
+class WaitPolicy:
     """How the gate waits.
 
     :ivar interval: seconds between two looks at first; a tenth of the time without news, up to ten times as long
@@ -68,40 +68,40 @@ class GateReport:
     """The decisions about one release, in the catalogue's order.
 
     :ivar at: when the gate last looked
-    :ivar answer: what a person said, where one was asked
+    :ivar approval: what a person said, where one was asked
     """
 
     release: str
-    decisions: tuple[Decision, ...]
+    verdicts: tuple[ImageVerdict, ...]
     rules: Rules
     at: datetime
-    answer: PersonsAnswer | None = None
+    approval: Approval | None = None
 
     @property
     def passed(self) -> bool:
-        return all(decision.state.passes for decision in self.decisions)
+        return all(verdict.state.passes for verdict in self.verdicts)
 
     @property
-    def blocked(self) -> tuple[Decision, ...]:
+    def blocked(self) -> tuple[ImageVerdict, ...]:
         """The images that keep the release out."""
-        return tuple(decision for decision in self.decisions if decision.state.blocks)
+        return tuple(verdict for verdict in self.verdicts if verdict.state.blocks)
 
     @property
-    def asking(self) -> tuple[Decision, ...]:
+    def asking(self) -> tuple[ImageVerdict, ...]:
         """The images that only a person can let in."""
-        return tuple(decision for decision in self.decisions if decision.state is State.ASKING)
+        return tuple(verdict for verdict in self.verdicts if verdict.state is VerdictState.ASKING)
 
-    def answered(self, answer: PersonsAnswer) -> GateReport:
+    def answered(self, approval: Approval) -> GateReport:
         """The report after a person's word on all that was asked."""
-        decisions = tuple(
-            replace(one, judgements=tuple(_answered(judgement, answer) for judgement in one.judgements))
-            for one in self.decisions
+        verdicts = tuple(
+            replace(one, platforms=tuple(_answered(platform_verdict, approval) for platform_verdict in one.platforms))
+            for one in self.verdicts
         )
-        return replace(self, decisions=decisions, answer=answer)
+        return replace(self, verdicts=verdicts, approval=approval)
 
     def require(self, image: ResolvedImage) -> None:
         """:raises GateBlocked: unless this report lets the release pass and judged this very digest"""
-        if not (self.passed and any(d.image.digest == image.digest for d in self.decisions)):
+        if not (self.passed and any(d.image.digest == image.digest for d in self.verdicts)):
             raise GateBlocked(
                 "promote the image",
                 str(image.pinned),
@@ -114,52 +114,58 @@ Progress = Callable[[GateReport], Awaitable[None]]
 
 
 async def assess(
-    release: str, candidates: Sequence[Candidate], rules: Rules, pace: Pace, *, watch: Watch, progress: Progress
+    release: str,
+    candidates: Sequence[Candidate],
+    rules: Rules,
+    wait_policy: WaitPolicy,
+    *,
+    poller: EvidencePoller,
+    progress: Progress,
 ) -> GateReport:
     """Wait until the release is decided.
 
     :param progress: told whenever a decision changes
     :raises PratiqueError: when a source cannot be asked at all
     """
-    file = _File(release, candidates, rules, pace, watch.clock.now())
+    file = _Assessment(release, candidates, rules, wait_policy, poller.clock.now())
     due = quiet_since = file.started
     before: GateReport | None = None
     while True:
         if rules.asked:
-            file.add(await watch.look(file.subjects, partial(file.undecided, watch.clock), due))
-        report = file.report(watch.clock.now())
-        if before is None or report.decisions != before.decisions:
+            file.add(await poller.look(file.subjects, partial(file.undecided, poller.clock), due))
+        report = file.report(poller.clock.now())
+        if before is None or report.verdicts != before.verdicts:
             quiet_since = report.at
             await progress(report)
         before = report
-        if all(one.state.final for one in report.decisions) or (pace.fail_fast and report.blocked):
+        if all(one.state.final for one in report.verdicts) or (wait_policy.fail_fast and report.blocked):
             return report
-        due = min([pace.next_look(report.at, quiet_since), *file.ends(report)])
+        due = min([wait_policy.next_look(report.at, quiet_since), *file.ends(report)])
 
 
-async def glance(
-    release: str, candidates: Sequence[Candidate], rules: Rules, pace: Pace, *, watch: Watch
+async def assess_once(
+    release: str, candidates: Sequence[Candidate], rules: Rules, wait_policy: WaitPolicy, *, poller: EvidencePoller
 ) -> GateReport:
     """What the gate would say now, without waiting for anything: much of it is not final.
 
     :raises PratiqueError: when a source cannot be asked at all
     """
-    file = _File(release, candidates, rules, pace, watch.clock.now())
+    file = _Assessment(release, candidates, rules, wait_policy, poller.clock.now())
     if rules.asked and file.subjects:
-        file.add(await watch.look(file.subjects, partial(file.undecided, watch.clock), file.started))
-    return file.report(watch.clock.now())
+        file.add(await poller.look(file.subjects, partial(file.undecided, poller.clock), file.started))
+    return file.report(poller.clock.now())
 
 
-class _File:
+class _Assessment:
     """What is known of a release's images, and what it means."""
 
     def __init__(
-        self, release: str, candidates: Sequence[Candidate], rules: Rules, pace: Pace, started: datetime
+        self, release: str, candidates: Sequence[Candidate], rules: Rules, wait_policy: WaitPolicy, started: datetime
     ) -> None:
         self._release = release
         self._subjects = [(candidate, candidate.subjects(rules.platforms)) for candidate in candidates]
         self._rules = rules
-        self._pace = pace
+        self._pace = wait_policy
         self.started = started
         self.subjects = list(dict.fromkeys(subject for _, some in self._subjects for subject in some))
         self._known: Evidence = {subject: {} for subject in self.subjects}
@@ -169,32 +175,33 @@ class _File:
         for subject, observations in looked.items():
             before = self._known[subject]
             for name, one in observations.items():
-                lasting = one.answer is Answer.FAILED and name in before
+                lasting = one.status is SourceStatus.FAILED and name in before
                 before[name] = replace(one, findings=before[name].findings) if lasting else one
 
     def report(self, now: datetime, found: Evidence | None = None) -> GateReport:
         """The decisions on what is known, and on what was found besides."""
-        decisions = []
+        verdicts = []
         for candidate, some in self._subjects:
             evidence = {one.digest: tuple((self._known[one] | (found[one] if found else {})).values()) for one in some}
             wait = Wait(now, self._since(candidate), self.started, self._pace.patience, self._pace.deadline)
-            decisions.append(decide(candidate.image, evidence, self._rules, wait))
-        return GateReport(self._release, tuple(decisions), self._rules, now)
+            verdicts.append(decide(candidate.image, evidence, self._rules, wait))
+        return GateReport(self._release, tuple(verdicts), self._rules, now)
 
     def undecided(self, clock: Clock, found: Evidence) -> Collection[Subject]:
         """Where a narrow source may still make a difference: not for what blocks, nor for what it has proven."""
         so_far = self.report(clock.now(), found)
         return [
             subject
-            for (_, some), decision in zip(self._subjects, so_far.decisions, strict=True)
-            if decision.state not in (State.UNHEALTHY, State.HELD, State.HEALTHY, State.TOLERATED)
+            for (_, some), verdict in zip(self._subjects, so_far.verdicts, strict=True)
+            if verdict.state
+            not in (VerdictState.UNHEALTHY, VerdictState.HELD, VerdictState.HEALTHY, VerdictState.TOLERATED)
             for subject in some
         ]
 
     def ends(self, report: GateReport) -> Iterator[datetime]:
         """When somebody's time to wait is over."""
-        for (candidate, _), decision in zip(self._subjects, report.decisions, strict=True):
-            for since in (self._since(candidate), self.started) if not decision.state.final else ():
+        for (candidate, _), verdict in zip(self._subjects, report.verdicts, strict=True):
+            for since in (self._since(candidate), self.started) if not verdict.state.final else ():
                 for minutes in (self._pace.patience, self._pace.deadline):
                     if (end := since + timedelta(minutes=minutes)) > report.at:
                         yield end
@@ -203,8 +210,8 @@ class _File:
         return candidate.since or self.started
 
 
-def _answered(judgement: Judgement, answer: PersonsAnswer) -> Judgement:
-    if judgement.state is not State.ASKING:
-        return judgement
-    state = State.APPROVED if answer.approved else State.UNVERIFIED
-    return replace(judgement, state=state, reason=f"{judgement.reason}; {answer.words}")
+def _answered(platform_verdict: PlatformVerdict, approval: Approval) -> PlatformVerdict:
+    if platform_verdict.state is not VerdictState.ASKING:
+        return platform_verdict
+    state = VerdictState.APPROVED if approval.approved else VerdictState.UNVERIFIED
+    return replace(platform_verdict, state=state, reason=f"{platform_verdict.reason}; {approval.words}")

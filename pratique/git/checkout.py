@@ -37,7 +37,7 @@ _TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 
 @dataclass(frozen=True)
-class Author:
+class CommitAuthor:
     """Who the commits are by. Author and committer are the same.
 
     :raises ConfigurationError: when git would refuse or reshape the name or the address
@@ -104,7 +104,7 @@ class Checkout:
     branch: str
     git: Git = field(repr=False)
 
-    async def commit(self, message: str, author: Author, trailers: Mapping[str, str] | None = None) -> str | None:
+    async def commit(self, message: str, author: CommitAuthor, trailers: Mapping[str, str] | None = None) -> str | None:
         """Commit all that differs from the last commit; its SHA, or ``None`` when nothing does.
 
         :param trailers: lines of the form ``Key: value`` that end the message, as ``git interpret-trailers`` has them

@@ -185,7 +185,7 @@ async def credential_helpers(folder: Path) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in entries]
 
 
-async def standing(path: Path) -> str:
+async def git_status(path: Path) -> str:
     """How a file of this worker's stands under Git, for records: ``commit <sha>`` when it is as committed."""
     # Whose files they are is no matter here: this only reads.
     git = Git(str(path), _environment((_SETTINGS | {"safe.directory": "*"}).items()), ())

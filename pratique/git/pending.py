@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pratique.errors import Conflict
-from pratique.git.checkout import Author, Checkout
+from pratique.git.checkout import Checkout, CommitAuthor
 
 #: Trailer by which our commits are known.
 RUN = "Pratique-Run"
@@ -31,7 +31,7 @@ class Pending:
     waiting: bool
 
 
-async def take_along(tree: Checkout, branch: str, author: Author) -> Pending:
+async def take_along(tree: Checkout, branch: str, author: CommitAuthor) -> Pending:
     """Put the commits that wait on a branch of ours on top of the checkout, which has to be as it was cloned.
 
     Where they contradict what the checkout says by now, the checkout wins.
@@ -74,7 +74,7 @@ async def _ours(tree: Checkout, branch: str) -> list[str]:
     return ours
 
 
-async def _again(tree: Checkout, commit: str, branch: str, author: Author) -> None:
+async def _again(tree: Checkout, commit: str, branch: str, author: CommitAuthor) -> None:
     attempted = "continue the branch that waits"
     pick = ("cherry-pick", "--no-commit", "--strategy-option=ours", commit)
     result = await tree.git.run(*pick, cwd=tree.root, extra=author.variables)

@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 from pratique.change import Change
 from pratique.errors import Conflict, TransientError
-from pratique.git.checkout import Author, Checkout, PushResult, Repository, checkout
+from pratique.git.checkout import Checkout, CommitAuthor, PushResult, Repository, checkout
 from pratique.git.pending import Pending, take_along
 
 #: Pushes that one run tries: of ten that push at the same moment one lands each time.
@@ -78,7 +78,7 @@ async def publish(
     repository: Repository,
     edits: Sequence[tuple[str, Edit]],
     *,
-    author: Author,
+    author: CommitAuthor,
     trailers: Mapping[str, str] | None = None,
     through: str | None = None,
 ) -> Publication:
@@ -161,7 +161,7 @@ async def applied(edit: Edit, root: Path) -> Sequence[Change]:
 
 
 async def _commit(
-    tree: Checkout, message: str, edit: Edit, author: Author, trailers: Mapping[str, str] | None
+    tree: Checkout, message: str, edit: Edit, author: CommitAuthor, trailers: Mapping[str, str] | None
 ) -> Commit | None:
     changes = await applied(edit, tree.root)
     sha = await tree.commit(message, author, trailers)

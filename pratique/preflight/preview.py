@@ -16,19 +16,19 @@ from typing import Literal
 
 import httpx
 
-from pratique.access.grant import needed
+from pratique.access.grant import required_access
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange
-from pratique.cluster.infrastructure import Infrastructure, forecast, standing
+from pratique.cluster.infrastructure import Infrastructure, find_infrastructure, forecast
 from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
 from pratique.config import Bootstrap, Release
 from pratique.errors import NotFound
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup
-from pratique.gate.wait import Pace, glance
-from pratique.git.checkout import Author, Repository, checkout
+from pratique.gate.wait import WaitPolicy, assess_once
+from pratique.git.checkout import CommitAuthor, Repository, checkout
 from pratique.git.pending import take_along
 from pratique.git.publish import applied
 from pratique.images import ImageReference, ResolvedImage
@@ -36,7 +36,7 @@ from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.release.delivery import own_branch
 from pratique.release.manifest_edits import edits, images_edit
-from pratique.release.promotion import Moved, Unresolved, Unseen, digest_at, resolve
+from pratique.release.promotion import ImportedImage, NotReadable, UnresolvedReference, digest_at, resolve
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."
@@ -44,7 +44,7 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Sight:
+class PlanContext:
     """What a plan looks through.
 
     :ivar gate: sets up the gate's sources
@@ -62,11 +62,11 @@ class _Look:
     """One image as it stands."""
 
     release: str
-    image: ResolvedImage | Unresolved
+    image: ResolvedImage | UnresolvedReference
     planned: PlannedImage
 
 
-async def make_plan(config: Bootstrap, sight: Sight, public_certificate: str, network_id: str) -> Plan:
+async def make_plan(config: Bootstrap, sight: PlanContext, public_certificate: str, network_id: str) -> Plan:
     """What ``prepare_cluster`` would do now.
 
     :param public_certificate: base64 of the ingress certificate's PEM
@@ -76,9 +76,9 @@ async def make_plan(config: Bootstrap, sight: Sight, public_certificate: str, ne
     session = sight.session
     changes = await forecast(session, config.cluster, config.network, network_id, public_certificate)
     try:
-        stands, infrastructure = True, await standing(session, config.cluster)
+        stands, infrastructure = True, await find_infrastructure(session, config.cluster)
     except NotFound:
-        stands, infrastructure = False, await _foretold(session, changes or ())
+        stands, infrastructure = False, await _predicted(session, changes or ())
     looks: list[_Look] = []
     for release in config.catalogue.releases:
         looks += await _images(config, sight, release, infrastructure, stands)
@@ -87,7 +87,7 @@ async def make_plan(config: Bootstrap, sight: Sight, public_certificate: str, ne
     return Plan(changes, tuple(look.planned for look in looks), access, commits, tuple(_notes(config, looks, stands)))
 
 
-async def _foretold(session: AzureSession, changes: Sequence[ResourceChange]) -> Infrastructure:
+async def _predicted(session: AzureSession, changes: Sequence[ResourceChange]) -> Infrastructure:
     """Names of what does not stand yet. The identity's client id is nothing that Azure could foretell."""
     found = {kind: change.id for change in changes for kind in (_REGISTRY, _VAULT) if _is(change, kind)}
     if found.keys() != {_REGISTRY, _VAULT}:
@@ -109,14 +109,14 @@ def _is(change: ResourceChange, kind: str) -> bool:
 
 
 async def _images(
-    config: Bootstrap, sight: Sight, release: Release, infrastructure: Infrastructure, stands: bool
+    config: Bootstrap, sight: PlanContext, release: Release, infrastructure: Infrastructure, stands: bool
 ) -> list[_Look]:
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def look(reference: ImageReference, source: str) -> _Look:
         async with limit:
             image = await resolve(sight.oci, reference)
-            digest = "" if isinstance(image, Unresolved) else image.digest
+            digest = "" if isinstance(image, UnresolvedReference) else image.digest
             if not stands:
                 return _Look(release.name, image, PlannedImage(release.name, source, digest, "import", _NEW, "promote"))
             there = await digest_at(sight.oci, reference.quarantined(infrastructure.quarantine.login_server))
@@ -129,7 +129,7 @@ async def _images(
 
 
 async def _judged(
-    config: Bootstrap, sight: Sight, release: Release, infrastructure: Infrastructure, looks: list[_Look]
+    config: Bootstrap, sight: PlanContext, release: Release, infrastructure: Infrastructure, looks: list[_Look]
 ) -> list[_Look]:
     """The same with what the gate would say of those that are in quarantine already."""
     there = [look for look in looks if look.planned.quarantine == "already there"]
@@ -138,14 +138,14 @@ async def _judged(
     gate, ready = config.gate, await sight.gate()
     server = infrastructure.quarantine.login_server
     moved = [
-        Moved(look.image, look.image.reference.quarantined(server).at(look.image.digest), "already there", True)
+        ImportedImage(look.image, look.image.reference.quarantined(server).at(look.image.digest), "already there", True)
         for look in there
         if isinstance(look.image, ResolvedImage)
     ]
     waiting = await candidates(sight.oci, server, moved, gate.platforms)
-    pace = Pace(gate.interval, gate.patience, release.deadline or gate.deadline, fail_fast=False)
-    report = await glance(release.name, waiting, ready.rules, pace, watch=ready.watch)
-    said = {one.image.reference: f"{one.state}: {one.reason}" for one in report.decisions}
+    wait_policy = WaitPolicy(gate.interval, gate.patience, release.deadline or gate.deadline, fail_fast=False)
+    report = await assess_once(release.name, waiting, ready.rules, wait_policy, poller=ready.poller)
+    said = {one.image.reference: f"{one.state}: {one.reason}" for one in report.verdicts}
     return [
         replace(look, planned=replace(look.planned, gate=said[look.image.reference])) if look in there else look
         for look in looks
@@ -153,37 +153,37 @@ async def _judged(
 
 
 def _quarantine(
-    there: str | Unseen | None, digest: str
+    there: str | NotReadable | None, digest: str
 ) -> Literal["import", "already there", "cannot be seen from here"]:
-    if isinstance(there, Unseen):
+    if isinstance(there, NotReadable):
         return "cannot be seen from here"
     return "already there" if digest and there == digest else "import"
 
 
 def _live(
-    there: str | Unseen | None, digest: str
+    there: str | NotReadable | None, digest: str
 ) -> Literal["promote", "already there", "conflict", "cannot be seen from here"]:
-    if isinstance(there, Unseen):
+    if isinstance(there, NotReadable):
         return "cannot be seen from here"
     if there is None or not digest:
         return "promote"
     return "already there" if there == digest else "conflict"
 
 
-async def _access(config: Bootstrap, sight: Sight, vault: Vault, stands: bool) -> PlannedAccess:
+async def _access(config: Bootstrap, sight: PlanContext, vault: Vault, stands: bool) -> PlannedAccess:
     access = config.access
     if not stands:
         principal = (await sight.session.caller()).object_id
         role = None if access.role == "none" else access.role_definition
         return PlannedAccess(vault.name, principal, role, None, access.lease_minutes)
-    found = await needed(sight.session, sight.http, vault, access)
+    found = await required_access(sight.session, sight.http, vault, access)
     address = str(found.address) if found.address else None
     return PlannedAccess(vault.name, found.principal, found.role, address, access.lease_minutes)
 
 
 async def _commits(
     config: Bootstrap,
-    sight: Sight,
+    sight: PlanContext,
     infrastructure: Infrastructure,
     looks: Sequence[_Look],
     network_id: str,
@@ -192,7 +192,7 @@ async def _commits(
     """Each edit of the run, applied to a clone of its own and shown by git, on top of what waits to be merged."""
     target, server = config.manifests, infrastructure.registry.login_server
     promoted = [
-        Moved(look.image, look.image.reference.released(server).at(look.image.digest), "already there", True)
+        ImportedImage(look.image, look.image.reference.released(server).at(look.image.digest), "already there", True)
         for look in looks
         if isinstance(look.image, ResolvedImage)
     ]
@@ -200,7 +200,7 @@ async def _commits(
     # Where the identity does not stand yet, nobody knows the client id that the last two edits write.
     certificate = config.certificate.name if stands else None
     stamp = StampEdit.wanted(config, cluster_stamp(config, infrastructure, network_id)) if stands else None
-    author, commits = Author(target.author.name, target.author.email), []
+    author, commits = CommitAuthor(target.author.name, target.author.email), []
     async with checkout(sight.repository) as tree:
         if target.deliver != "push":
             await take_along(tree, own_branch(config.cluster.resource_group), author)
@@ -221,7 +221,7 @@ def _notes(config: Bootstrap, looks: Sequence[_Look], stands: bool) -> Iterator[
         yield "Whether the vault, which does not stand yet, will keep this worker's address out can only be seen then."
         yield "The commit of the SecretProviderClass cannot be shown: the identity that it names has no client id yet."
     for look in looks:
-        if isinstance(look.image, Unresolved):
+        if isinstance(look.image, UnresolvedReference):
             yield f"{look.planned.source}: its digest cannot be learned from here, so it is not in the diff."
         if look.planned.live == "conflict":
             yield f"{look.planned.source}: its tag in live/ stands for another digest, so the run would stop there."

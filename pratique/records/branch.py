@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pratique.change import Change
 from pratique.errors import UnreadableAnswer
-from pratique.git.checkout import Author, Repository, checkout
+from pratique.git.checkout import CommitAuthor, Repository, checkout
 from pratique.git.pending import RUN
 from pratique.git.publish import Publication, publish
 from pratique.records import cases as of_findings
@@ -33,7 +33,7 @@ class RecordsBranch:
     """
 
     at: Repository
-    author: Author
+    author: CommitAuthor
 
     async def texts(self, *files: str) -> dict[str, str]:
         """What files hold now; those that are not there are left out. Nothing is there before the first record.

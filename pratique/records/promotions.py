@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.records.document import dump, instant, load, written
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 
 FILE = "promotions.json"
 VERSION = 1
@@ -74,7 +74,7 @@ class PromotionRecord:
         return frozenset({self.digest, *(one.digest for one in self.platforms)})
 
     @classmethod
-    def of(cls, moved: Moved, *, policy: str, run: str, at: datetime) -> PromotionRecord:
+    def of(cls, moved: ImportedImage, *, policy: str, run: str, at: datetime) -> PromotionRecord:
         """The record of an image that was let into ``live/``, or found there, with a passing verdict.
 
         :param policy: digest of the policy

@@ -17,7 +17,7 @@ import httpx
 
 from pratique.config import Manifests
 from pratique.errors import ConfigurationError
-from pratique.git.checkout import Author, Repository
+from pratique.git.checkout import CommitAuthor, Repository
 from pratique.git.credentials import Credentials, SshKey, is_ssh
 from pratique.git.forges.proposing import Proposal, propose
 from pratique.git.forges.remote import forge_of
@@ -77,7 +77,7 @@ async def deliver(
             "deliver the manifests", target.branch, "It is the branch that runs lay their commits on.", "Name another."
         )
     forge = forge_of(target.remote, token or "", http) if target.deliver == "pull-request" else None
-    author, trailers = Author(target.author.name, target.author.email), {RUN: run, POLICY: policy}
+    author, trailers = CommitAuthor(target.author.name, target.author.email), {RUN: run, POLICY: policy}
     published = await publish(to, edits, author=author, trailers=trailers, through=through)
     if forge is None or through is None or not published.waits:
         return published

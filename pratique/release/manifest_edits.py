@@ -11,7 +11,7 @@ from pratique.git.publish import Edit
 from pratique.images import LiveImage
 from pratique.manifests import update as manifests
 from pratique.manifests.update import ImagesEdit
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."
 _VAULT = "Update SecretProviderClass to reference my ingress controller certificate."
@@ -19,7 +19,7 @@ _STAMP = "Record the parameters for the cluster's deployment."
 
 
 def images_edit(
-    target: Manifests, infrastructure: Infrastructure, promoted: Iterable[Moved], *, partial: bool = False
+    target: Manifests, infrastructure: Infrastructure, promoted: Iterable[ImportedImage], *, partial: bool = False
 ) -> ImagesEdit:
     """Point the manifests at what was promoted.
 

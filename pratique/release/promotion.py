@@ -25,7 +25,7 @@ Outcome = Literal["imported", "already there"]
 
 
 @dataclass(frozen=True)
-class Unresolved:
+class UnresolvedReference:
     """A reference whose registry this worker cannot reach: Azure will resolve the tag, and we read the digest back."""
 
     reference: ImageReference
@@ -33,7 +33,7 @@ class Unresolved:
 
 
 @dataclass(frozen=True)
-class Moved:
+class ImportedImage:
     """An image in its place.
 
     :ivar reference: where it stands, with its digest
@@ -48,31 +48,31 @@ class Moved:
     imported_at: datetime | None = None
 
 
-class Unseen:
+class NotReadable:
     """The data plane is closed to this worker: neither there nor absent."""
 
 
-UNSEEN = Unseen()
+NOT_READABLE = NotReadable()
 
 
-async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | Unresolved:
-    """The digest that the upstream registry names now; a worker without a way there gets :class:`Unresolved`.
+async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | UnresolvedReference:
+    """The digest that the upstream registry names now; a worker without a way there gets :class:`UnresolvedReference`.
 
     :raises PratiqueError: when the registry answers, but not with this image
     """
     try:
         return await client.resolve(reference)
     except NetworkDenied as error:
-        return Unresolved(reference, error.observed)
+        return UnresolvedReference(reference, error.observed)
 
 
 async def quarantine(
     session: AzureSession,
     client: OciClient,
     registry: Registry,
-    image: ResolvedImage | Unresolved,
+    image: ResolvedImage | UnresolvedReference,
     credentials: Mapping[str, RegistryCredentials],
-) -> Moved:
+) -> ImportedImage:
     """Import an image into ``quarantine/``.
 
     A quarantine tag may move: what counts is the digest, and that is what is imported.
@@ -89,29 +89,29 @@ async def _quarantined(
     session: AzureSession,
     client: OciClient,
     registry: Registry,
-    image: ResolvedImage | Unresolved,
+    image: ResolvedImage | UnresolvedReference,
     credentials: Mapping[str, RegistryCredentials],
-) -> Moved:
+) -> ImportedImage:
     source = image.reference
     target = source.quarantined(registry.login_server)
     account = credentials.get(source.registry)
-    if isinstance(image, Unresolved):
+    if isinstance(image, UnresolvedReference):
         upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", account)
         await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
         resolved = await _read_back(client, source, target)
-        return Moved(resolved, target.at(resolved.digest), "imported", True)
+        return ImportedImage(resolved, target.at(resolved.digest), "imported", True)
     _check_size(image)
     there = await digest_at(client, target)
     if there == image.digest:
-        return Moved(image, target.at(image.digest), "already there", True)
+        return ImportedImage(image, target.at(image.digest), "already there", True)
     upstream = Upstream(source.registry, source.repository, image.digest, account)
     await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
     return await _moved(client, image, target)
 
 
 async def promote(
-    session: AzureSession, client: OciClient, quarantined: Moved, source: Registry, target: Registry
-) -> Moved:
+    session: AzureSession, client: OciClient, quarantined: ImportedImage, source: Registry, target: Registry
+) -> ImportedImage:
     """Import exactly the assessed digest from ``quarantine/`` into ``live/``.
 
     :raises Conflict: when the tag in ``live/`` stands for another digest; a released tag is never moved
@@ -120,7 +120,7 @@ async def promote(
     place = image.reference.released(target.login_server)
     there = await digest_at(client, place)
     if there == image.digest:
-        return Moved(image, place.at(image.digest), "already there", True)
+        return ImportedImage(image, place.at(image.digest), "already there", True)
     if isinstance(there, str):
         raise _tag_taken(place, image.digest, there)
     internal = Internal(source.id, quarantined.reference.repository, image.digest)
@@ -128,7 +128,7 @@ async def promote(
         await import_image(session, target, source=internal, targets=[_path(place)], force=False)
     except Conflict:
         there = await digest_at(client, place)
-        if isinstance(there, Unseen):
+        if isinstance(there, NotReadable):
             return await _promoted_unseen(session, image, internal, target, place)
         # Another attempt of ours may have finished meanwhile; a tag for something else is a conflict indeed.
         if there != image.digest:
@@ -138,7 +138,7 @@ async def promote(
 
 async def _promoted_unseen(
     session: AzureSession, image: ResolvedImage, source: Internal, target: Registry, place: ImageReference
-) -> Moved:
+) -> ImportedImage:
     """The tag is taken, and what it stands for cannot be seen from here: it is not moved.
 
     A tag that only this digest can have makes sure that the digest is there, and stays when untagged ones are deleted.
@@ -146,14 +146,14 @@ async def _promoted_unseen(
     own = replace(place, tag=f"{place.tag}-{image.digest.removeprefix('sha256:')[:12]}")
     with suppress(Conflict):  # then it was made by an earlier run
         await import_image(session, target, source=source, targets=[_path(own)], force=False)
-    return Moved(image, place.at(image.digest), "already there", False)
+    return ImportedImage(image, place.at(image.digest), "already there", False)
 
 
-async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference) -> Moved:
+async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
     """:raises DigestMismatch: when something else than what was imported stands there"""
     there = await digest_at(client, target)
-    if isinstance(there, Unseen):
-        return Moved(image, target.at(image.digest), "imported", False)
+    if isinstance(there, NotReadable):
+        return ImportedImage(image, target.at(image.digest), "imported", False)
     if there != image.digest:
         raise DigestMismatch(
             "verify what was imported",
@@ -161,15 +161,15 @@ async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference
             f"It should be {image.digest} and is {there or 'absent'}.",
             "Somebody else writes to this repository. Find out who (the registry's log), then run again.",
         )
-    return Moved(image, target.at(image.digest), "imported", True)
+    return ImportedImage(image, target.at(image.digest), "imported", True)
 
 
-async def digest_at(client: OciClient, reference: ImageReference) -> str | Unseen | None:
+async def digest_at(client: OciClient, reference: ImageReference) -> str | NotReadable | None:
     """What stands there now: a digest, nothing, or what this worker cannot see."""
     try:
         return await client.head(reference)
     except NetworkDenied:
-        return UNSEEN
+        return NOT_READABLE
 
 
 async def _read_back(client: OciClient, source: ImageReference, target: ImageReference) -> ResolvedImage:

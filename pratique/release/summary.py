@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.cluster.stamp_parameters import ClusterStamp
+from pratique.cluster.stamp_parameters import StampParameters
 from pratique.gate.report import record
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
 from pratique.markdown import literal, table
-from pratique.release.promotion import Moved
+from pratique.release.promotion import ImportedImage
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,16 @@ class Delivery:
 
     @classmethod
     def of(
-        cls, infrastructure: Infrastructure, releases: list[tuple[GateReport, list[Moved]]], published: Published
+        cls,
+        infrastructure: Infrastructure,
+        releases: list[tuple[GateReport, list[ImportedImage]]],
+        published: Published,
     ) -> Delivery:
         publication = published.publication
         images = tuple(
-            PreparedImage(str(decision.image.reference), moved.image.digest, str(decision.state), str(moved.reference))
+            PreparedImage(str(verdict.image.reference), moved.image.digest, str(verdict.state), str(moved.reference))
             for report, promoted in releases
-            for decision, moved in zip(report.decisions, promoted, strict=True)
+            for verdict, moved in zip(report.verdicts, promoted, strict=True)
         )
         imported = any(moved.outcome == "imported" for _, promoted in releases for moved in promoted)
         return Delivery(
@@ -117,7 +120,7 @@ class Preparation(Delivery):
     certificate: str
     thumbprint: str
     expires_on: datetime | None
-    stamp: ClusterStamp
+    stamp: StampParameters
 
     @classmethod
     def after(
@@ -125,7 +128,7 @@ class Preparation(Delivery):
         delivery: Delivery,
         infrastructure: Infrastructure,
         certificate: tuple[str, str, datetime | None],
-        stamp: ClusterStamp,
+        stamp: StampParameters,
         *,
         changed: bool,
     ) -> Preparation:

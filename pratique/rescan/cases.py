@@ -14,12 +14,12 @@ from typing import Literal
 
 from pratique.config.scanning import Scanning
 from pratique.findings import Finding
-from pratique.gate.decision import State
+from pratique.gate.verdict import VerdictState
 from pratique.records.cases import MEMORY, Case, Cases, Condition, FindingState, Tracked
-from pratique.rescan.assessment import Look
+from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.inventory import Inventory
 
-Kind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]
+ChangeKind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]
 
 _GONE = "it is no longer in live/"
 _BAD = (Condition.BAD, Condition.REPLACED)
@@ -27,21 +27,21 @@ _KEPT_WHILE_UNPROVEN = (*_BAD, Condition.WATCHED)
 
 
 @dataclass(frozen=True)
-class Change:
+class CaseChange:
     """Something that was not so at the last rescan.
 
     :ivar findings: that it is about
     :ivar why: in words
     """
 
-    kind: Kind
+    kind: ChangeKind
     case: Case
     findings: tuple[Tracked, ...] = ()
     why: str = ""
 
 
 @dataclass(frozen=True)
-class Followed:
+class RescanOutcome:
     """The cases after a rescan.
 
     :ivar changes: what is new, image by image
@@ -51,35 +51,41 @@ class Followed:
     """
 
     cases: Cases
-    changes: tuple[Change, ...] = ()
+    changes: tuple[CaseChange, ...] = ()
     to_block: tuple[Case, ...] = ()
     to_allow: tuple[Case, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def of(self, kind: Kind) -> list[Change]:
+    def of(self, kind: ChangeKind) -> list[CaseChange]:
         """The changes of one kind."""
         return [one for one in self.changes if one.kind == kind]
 
 
 def follow(
-    before: Cases, inventory: Inventory, looks: Sequence[Look], scanning: Scanning, *, window: float, now: datetime
-) -> Followed:
+    before: Cases,
+    inventory: Inventory,
+    assessments: Sequence[ImageAssessment],
+    scanning: Scanning,
+    *,
+    window: float,
+    now: datetime,
+) -> RescanOutcome:
     """Bring the cases up to date.
 
     :param before: as the last rescan left them; those of other registries stay as they are
     :param window: hours for which an assessment counts
     """
-    day = _Day(before, looks, scanning, timedelta(hours=window), now)
+    day = _Day(before, assessments, scanning, timedelta(hours=window), now)
     others = [case for case in before.cases if case.registry != inventory.registry]
-    there = {look.image.key for look in looks}
+    there = {assessment.image.key for assessment in assessments}
     missing = [case for case in before.cases if case.registry == inventory.registry and case.key not in there]
     if inventory.seen:
         day.gone(missing)
     else:
         others += missing
-    cases = [case for look in looks if (case := day.looked(look)) is not None]
+    cases = [case for assessment in assessments if (case := day.looked(assessment)) is not None]
     blocks, warnings = day.blocks(cases, seen=inventory.seen)
-    return Followed(
+    return RescanOutcome(
         Cases(tuple(sorted((*others, *blocks.values()), key=lambda case: case.key))),
         tuple(day.changes),
         tuple(day.to_block),
@@ -97,17 +103,24 @@ class _Day:
     """One rescan."""
 
     def __init__(
-        self, before: Cases, looks: Sequence[Look], scanning: Scanning, window: timedelta, now: datetime
+        self,
+        before: Cases,
+        assessments: Sequence[ImageAssessment],
+        scanning: Scanning,
+        window: timedelta,
+        now: datetime,
     ) -> None:
         self._before = before.by_key
-        self._looks = {look.image.key: look for look in looks}
+        self._looks = {assessment.image.key: assessment for assessment in assessments}
         self._scanning = scanning
         self._window = window
         self._now = now
         self._good = {
-            (look.image.registry, look.image.repository) for look in looks if look.image.users and look.passes
+            (assessment.image.registry, assessment.image.repository)
+            for assessment in assessments
+            if assessment.image.users and assessment.passes
         }
-        self.changes: list[Change] = []
+        self.changes: list[CaseChange] = []
         self.to_block: list[Case] = []
         self.to_allow: list[Case] = []
 
@@ -117,11 +130,11 @@ class _Day:
             self._tell_cured(case, _GONE)
             self._tell_lifted(case, _GONE)
 
-    def looked(self, look: Look) -> Case | None:
+    def looked(self, assessment: ImageAssessment) -> Case | None:
         """The case of an image after today's look; ``None`` when there is nothing to keep an eye on."""
-        image, case = look.image, self._before.get(look.image.key)
-        findings = self._findings(case, look)
-        condition = self._condition(case, look, findings)
+        image, case = assessment.image, self._before.get(assessment.image.key)
+        findings = self._findings(case, assessment)
+        condition = self._condition(case, assessment, findings)
         if condition is None and not (case and case.blocked):
             return None
         condition = condition or Condition.CURED
@@ -130,20 +143,20 @@ class _Day:
             *(image.registry, image.repository, image.tags, image.digest, condition),
             case.since if same and case else self._now,
             findings,
-            look.manifests or (case.manifests if case and condition in _BAD else ()),
+            assessment.manifests or (case.manifests if case and condition in _BAD else ()),
             self._held(case, condition),
             case.blocked if case else None,
             case.proposal if case else "",
         )
-        return self._told(case, found, look)
+        return self._told(case, found, assessment)
 
-    def _findings(self, case: Case | None, look: Look) -> tuple[Tracked, ...]:
+    def _findings(self, case: Case | None, assessment: ImageAssessment) -> tuple[Tracked, ...]:
         known = {one.key: one for one in case.findings} if case else {}
-        seen = {f.key: self._seen(known.get(f.key), f, FindingState.EXCUSED) for f in look.excused}
-        seen |= {f.key: self._seen(known.get(f.key), f, FindingState.OPEN) for f in look.findings}
+        seen = {f.key: self._seen(known.get(f.key), f, FindingState.EXCUSED) for f in assessment.waived}
+        seen |= {f.key: self._seen(known.get(f.key), f, FindingState.OPEN) for f in assessment.findings}
         for key, one in known.items():
             if key not in seen:
-                cured = look.proven and one.state is not FindingState.CURED
+                cured = assessment.proven and one.state is not FindingState.CURED
                 rest = replace(one, state=FindingState.CURED, at=self._now, told=False) if cured else one
                 if rest.state is not FindingState.CURED or self._now - rest.at <= MEMORY:
                     seen[key] = rest
@@ -157,40 +170,42 @@ class _Day:
         names = (finding.vulnerability, finding.package, finding.fixed_version, finding.severity)
         return Tracked(*names, first, due, state, since, told)
 
-    def _condition(self, case: Case | None, look: Look, findings: Sequence[Tracked]) -> Condition | None:
+    def _condition(
+        self, case: Case | None, assessment: ImageAssessment, findings: Sequence[Tracked]
+    ) -> Condition | None:
         counted = any(one.state is FindingState.OPEN for one in findings)
-        unproven = not look.passes and look.state is not State.UNHEALTHY
-        if look.state is State.UNHEALTHY or (unproven and case and case.condition in _BAD and counted):
-            place = (look.image.registry, look.image.repository)
-            return Condition.REPLACED if place in self._good and not look.image.users else Condition.BAD
+        unproven = not assessment.passes and assessment.state is not VerdictState.UNHEALTHY
+        if assessment.state is VerdictState.UNHEALTHY or (unproven and case and case.condition in _BAD and counted):
+            place = (assessment.image.registry, assessment.image.repository)
+            return Condition.REPLACED if place in self._good and not assessment.image.users else Condition.BAD
         if counted and (not unproven or (case and case.condition in _KEPT_WHILE_UNPROVEN)):
             return Condition.WATCHED
         if unproven:
-            return Condition.STALE if self._stale(look) else Condition.UNVERIFIED
+            return Condition.STALE if self._stale(assessment) else Condition.UNVERIFIED
         return Condition.CURED if findings else None
 
-    def _stale(self, look: Look) -> bool:
+    def _stale(self, assessment: ImageAssessment) -> bool:
         """Whether nobody looks any more: Defender's window has passed, and no assessment is young enough to count."""
-        recent = look.assessed is not None and self._now - look.assessed <= self._window
-        pushed, days = look.image.pushed, timedelta(days=self._scanning.stale_days)
-        return not look.doubt and not recent and pushed is not None and self._now - pushed > days
+        recent = assessment.assessed is not None and self._now - assessment.assessed <= self._window
+        pushed, days = assessment.image.pushed, timedelta(days=self._scanning.stale_days)
+        return not assessment.doubt and not recent and pushed is not None and self._now - pushed > days
 
     def _held(self, case: Case | None, condition: Condition) -> datetime | None:
         if "hold" not in self._scanning.reactions or condition is not Condition.BAD:
             return None
         return (case.held if case else None) or self._now
 
-    def _told(self, case: Case | None, found: Case, look: Look) -> Case:
+    def _told(self, case: Case | None, found: Case, assessment: ImageAssessment) -> Case:
         """The case, and what is new about it among the changes."""
         was_bad = case is not None and case.condition is Condition.BAD
         if found.condition is Condition.BAD:
             known = {one.key for one in case.open} if case and was_bad else set()
             if new := tuple(one for one in found.open if one.key not in known):
-                self.changes.append(Change("newly bad", found, new, look.reason))
+                self.changes.append(CaseChange("newly bad", found, new, assessment.reason))
         elif case and was_bad:
             self._tell_cured(replace(found, findings=case.findings), _cure(found))
         if found.held and not (case and case.held):
-            self.changes.append(Change("held", found, found.open, look.reason))
+            self.changes.append(CaseChange("held", found, found.open, assessment.reason))
         if case and case.held and not found.held:
             self._tell_lifted(case, _cure(found))
         if found.condition not in (Condition.BAD, Condition.WATCHED):
@@ -200,16 +215,16 @@ class _Day:
             return found
         told = tuple(replace(one, told=True) if one.key in late else one for one in found.findings)
         found = replace(found, findings=told)
-        self.changes.append(Change("overdue", found, tuple(one for one in found.open if one.key in late)))
+        self.changes.append(CaseChange("overdue", found, tuple(one for one in found.open if one.key in late)))
         return found
 
     def _tell_cured(self, case: Case, why: str) -> None:
         if case.key in self._before and self._before[case.key].condition is Condition.BAD:
-            self.changes.append(Change("cured", case, case.open, why))
+            self.changes.append(CaseChange("cured", case, case.open, why))
 
     def _tell_lifted(self, case: Case, why: str) -> None:
         if case.held:
-            self.changes.append(Change("lifted", case, case.open, f"{why}; it was held since {case.held:%Y-%m-%d}"))
+            self.changes.append(CaseChange("lifted", case, case.open, f"{why}; it was held since {case.held:%Y-%m-%d}"))
 
     def blocks(self, cases: Sequence[Case], *, seen: bool) -> tuple[Mapping[tuple[str, str, str], Case], list[str]]:
         """The cases with the pull blocks that they are to have, and why others have none."""
@@ -226,7 +241,7 @@ class _Day:
                 self.to_block += [case] if self._looks[case.key].image.readable else []
             elif refused is not None and case.blocked:
                 self.to_allow.append(case)
-                self.changes.append(Change("pulls allowed", case, case.open, refused))
+                self.changes.append(CaseChange("pulls allowed", case, case.open, refused))
             elif refused and self._wanted(case):
                 warnings.append(f"Pulls of {case.name} are not blocked: {refused}.")
         if len(new) > self._scanning.most_blocks:
@@ -236,7 +251,7 @@ class _Day:
             )
             new = []
         self.to_block += new
-        self.changes += [Change("pulls blocked", case, case.open) for case in new]
+        self.changes += [CaseChange("pulls blocked", case, case.open) for case in new]
         return found | {case.key: case for case in new}, warnings
 
     def _wanted(self, case: Case) -> bool:
@@ -259,5 +274,5 @@ def _cure(found: Case) -> str:
         return "the manifests use another image of its repository, which passes"
     if found.condition is Condition.WATCHED:
         return "what is left of its findings is within the policy"
-    excused = any(one.state is FindingState.EXCUSED for one in found.findings)
-    return "exceptions cover its findings" if excused else "its findings are gone"
+    waived = any(one.state is FindingState.EXCUSED for one in found.findings)
+    return "exceptions cover its findings" if waived else "its findings are gone"

@@ -25,7 +25,7 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class InLive:
+class LiveImageEntry:
     """One image in ``live/``.
 
     :ivar repository: as in the registry, with ``live/``
@@ -76,7 +76,7 @@ class Inventory:
     """
 
     registry: str
-    images: tuple[InLive, ...]
+    images: tuple[LiveImageEntry, ...]
     seen: bool
     promotions: Promotions = field(default_factory=Promotions, repr=False)
     notes: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
         return _from_elsewhere(registry, known, users, error.observed)
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(repository: str) -> list[InLive]:
+    async def one(repository: str) -> list[LiveImageEntry]:
         async with limit:
             try:
                 listed = await acr.manifests(client, registry, repository)
@@ -141,7 +141,7 @@ async def _entry(
     listed: Collection[StoredManifest],
     known: Knowledge,
     users: Mapping[tuple[str, str], set[str]],
-) -> InLive:
+) -> LiveImageEntry:
     platforms = manifest.platforms
     if not manifest.complete:
         place = ImageReference(registry, repository, digest=manifest.digest)
@@ -149,7 +149,7 @@ async def _entry(
     record = known.promotions.explaining(repository, manifest.digest, registry)
     named = _named(registry, repository, manifest.tags, manifest.digest, record, known.catalogue)
     wanted = {manifest.digest, *(one.digest for one in platforms)}
-    return InLive(
+    return LiveImageEntry(
         registry,
         repository,
         manifest.digest,
@@ -201,19 +201,21 @@ def _from_elsewhere(
     return Inventory(registry, tuple(sorted(found, key=lambda one: one.key)), False, known.promotions, (note,))
 
 
-def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str], set[str]]) -> InLive:
+def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
     first, tags = records[0], tuple(sorted({one.tag for one in records if one.tag}))
     used = tuple(sorted(_used_by(users, first.repository, first.digest, tags)))
-    return InLive(first.registry, first.repository, first.digest, tags, first.image, first.at, (), True, used, first)
+    return LiveImageEntry(
+        first.registry, first.repository, first.digest, tags, first.image, first.at, (), True, used, first
+    )
 
 
-def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[str, str], set[str]]) -> InLive:
+def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
     """An image of which only a reference is known: its digest is taken for a manifest's, since nobody can look."""
     tags = (use.tag,) if use.tag else ()
     named = _named(registry, use.repository, tags, use.digest, None, known.catalogue)
     image = ResolvedImage(named, use.digest, (PlatformManifest("unknown/unknown", use.digest),))
     used = tuple(sorted(_used_by(users, use.repository, use.digest, tags)))
-    return InLive(registry, use.repository, use.digest, tags, image, None, (), True, used, None)
+    return LiveImageEntry(registry, use.repository, use.digest, tags, image, None, (), True, used, None)
 
 
 def _users(uses: Sequence[Use]) -> Mapping[tuple[str, str], set[str]]:
@@ -228,13 +230,13 @@ def _used_by(users: Mapping[tuple[str, str], set[str]], repository: str, digest:
     return {file for named in (digest, *tags) for file in users.get((repository, named), ())}
 
 
-def _dangling(found: Collection[InLive], uses: Sequence[Use]) -> Iterator[str]:
+def _dangling(found: Collection[LiveImageEntry], uses: Sequence[Use]) -> Iterator[str]:
     there = {(one.repository, named) for one in found for named in (*_digests(one), *one.tags)}
     for use in uses:
         if (use.repository, use.digest or use.tag) not in there:
             yield f"{use.file} refers to {use.repository}:{use.tag}@{use.digest or '?'}, which is not in live/."
 
 
-def _digests(one: InLive) -> Iterator[str]:
+def _digests(one: LiveImageEntry) -> Iterator[str]:
     yield one.digest
     yield from (platform.digest for platform in one.image.platforms)

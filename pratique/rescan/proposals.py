@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pratique.git.branches import branch_head, delete_branch
-from pratique.git.checkout import Author, PushResult, Repository, checkout
+from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
 from pratique.git.forges.proposing import Forge, Proposal, PullRequest
 from pratique.git.forges.proposing import propose as open_request
 from pratique.git.pending import RUN
@@ -20,7 +20,7 @@ from pratique.images import LIVE, LiveImage
 from pratique.manifests.update import Pin, point_images
 from pratique.markdown import table
 from pratique.records.cases import Case, Cases, Condition
-from pratique.rescan.assessment import Look
+from pratique.rescan.assessment import ImageAssessment
 
 PREFIX = "pratique/live-"
 
@@ -28,16 +28,16 @@ PREFIX = "pratique/live-"
 Moves = Mapping[str, LiveImage]
 
 
-def moves(cases: Sequence[Case], looks: Sequence[Look]) -> Moves:
+def moves(cases: Sequence[Case], assessments: Sequence[ImageAssessment]) -> Moves:
     """For each repository whose bad image the manifests use, the newest image of it that passes, if there is one."""
-    used = {look.image.key for look in looks if look.image.users}
+    used = {assessment.image.key for assessment in assessments if assessment.image.users}
     found: dict[str, LiveImage] = {}
     for case in cases:
         if case.condition is Condition.BAD and case.key in used:
             better = [
-                look.image
-                for look in looks
-                if look.image.repository == case.repository and look.passes and look.image.tags
+                assessment.image
+                for assessment in assessments
+                if assessment.image.repository == case.repository and assessment.passes and assessment.image.tags
             ]
             newest = max(better, key=lambda one: (one.pushed is not None, one.pushed, one.digest), default=None)
             if newest is not None:
@@ -52,7 +52,7 @@ def branch_name(wanted: Moves) -> str:
 
 
 async def propose(
-    manifests: Repository, registry: str, wanted: Moves, *, author: Author, pin: Pin, run: str
+    manifests: Repository, registry: str, wanted: Moves, *, author: CommitAuthor, pin: Pin, run: str
 ) -> str | None:
     """Push a branch on which the manifests name these images; ``name@sha`` of it, or ``None`` if nothing would change.
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from pratique.config.scanning import Scanning
 from pratique.errors import LiveImagesAtRisk
-from pratique.gate.decision import Rules
-from pratique.gate.exceptions.exemption import Excuse
+from pratique.gate.exceptions.exemption import Waiver
+from pratique.gate.verdict import Rules
 from pratique.markdown import literal, plain, table
 from pratique.records.cases import Case, Condition, Tracked
-from pratique.rescan.assessment import Look
-from pratique.rescan.cases import Change, Followed, Kind
+from pratique.rescan.assessment import ImageAssessment
+from pratique.rescan.cases import CaseChange, ChangeKind, RescanOutcome
 from pratique.rescan.inventory import Inventory
 
 AT_RISK, NOT_VERIFIED, WELL = "At risk", "Not verified", "All is well"
@@ -44,20 +44,20 @@ class Rescan:
 
     at: datetime
     inventory: Inventory
-    looks: tuple[Look, ...]
-    followed: Followed
+    assessments: tuple[ImageAssessment, ...]
+    outcome: RescanOutcome
     rules: Rules
     scanning: Scanning
 
     def warning(self, sentence: str) -> Rescan:
         """The same with another warning."""
-        followed = replace(self.followed, warnings=(*self.followed.warnings, sentence))
-        return replace(self, followed=followed)
+        outcome = replace(self.outcome, warnings=(*self.outcome.warnings, sentence))
+        return replace(self, outcome=outcome)
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The cases of this registry."""
-        return tuple(one for one in self.followed.cases.cases if one.registry == self.inventory.registry)
+        return tuple(one for one in self.outcome.cases.cases if one.registry == self.inventory.registry)
 
     def of(self, condition: Condition) -> list[Case]:
         """The cases in a condition, the earliest due first."""
@@ -78,25 +78,25 @@ class Rescan:
     @cached_property
     def new(self) -> frozenset[tuple[str, str, str]]:
         """Keys of the cases that are newly bad."""
-        return frozenset(change.case.key for change in self.followed.of("newly bad"))
+        return frozenset(change.case.key for change in self.outcome.of("newly bad"))
 
     @property
-    def ending(self) -> list[tuple[Excuse, list[str]]]:
+    def ending(self) -> list[tuple[Waiver, list[str]]]:
         """Exceptions that end soon, the next first, with the images that need them."""
-        found: dict[Excuse, list[str]] = {}
-        for look in self.looks:
-            for excuse in look.ending:
-                found.setdefault(excuse, []).append(look.image.name)
+        found: dict[Waiver, list[str]] = {}
+        for assessment in self.assessments:
+            for waiver in assessment.ending:
+                found.setdefault(waiver, []).append(assessment.image.name)
         return sorted(found.items(), key=lambda item: item[0].order)
 
     @cached_property
     def users(self) -> Mapping[tuple[str, str, str], tuple[str, ...]]:
-        return {look.image.key: look.image.users for look in self.looks}
+        return {assessment.image.key: assessment.image.users for assessment in self.assessments}
 
     @property
     def states(self) -> Mapping[str, int]:
         """Images by what the gate makes of them."""
-        return dict(sorted(Counter(str(look.state) for look in self.looks).items()))
+        return dict(sorted(Counter(str(assessment.state) for assessment in self.assessments).items()))
 
 
 def require_well(rescan: Rescan) -> None:
@@ -110,7 +110,8 @@ def require_well(rescan: Rescan) -> None:
     raise LiveImagesAtRisk(
         "vouch for the images in live/",
         rescan.inventory.registry,
-        f"{len(bad)} of {len(rescan.looks)} are at risk, {new or 'none'} of them since the last rescan. {named}{more}",
+        f"{len(bad)} of {len(rescan.assessments)} are at risk, {new or 'none'} of them since the last rescan. "
+        f"{named}{more}",
         "Put a fixed version into the catalogue and run 'pratique release', or add an exception with an end; "
         "docs/continuous-scanning.md is the playbook, and the run's artifacts have every finding.",
     )
@@ -137,16 +138,17 @@ def rows(rescan: Rescan) -> list[dict[str, str]]:
 
 def markdown(rescan: Rescan) -> str:
     """The summary."""
-    inventory, followed = rescan.inventory, rescan.followed
+    inventory, outcome = rescan.inventory, rescan.outcome
     states = ", ".join(f"{count} {state}" for state, count in rescan.states.items()) or "nothing is there"
     parts = [
         f"# Images in live/ of {inventory.registry}",
-        f"**{_outcome(rescan)}** at {rescan.at:%Y-%m-%d %H:%M:%S} UTC: {len(rescan.looks)} images, {literal(states)}.",
-        *(f"**{literal(note)}**" for note in _few((*inventory.notes, *followed.warnings))),
-        *_changes("Newly bad", followed.of("newly bad"), rescan),
+        f"**{_outcome(rescan)}** at {rescan.at:%Y-%m-%d %H:%M:%S} UTC: {len(rescan.assessments)} images, "
+        f"{literal(states)}.",
+        *(f"**{literal(note)}**" for note in _few((*inventory.notes, *outcome.warnings))),
+        *_changes("Newly bad", outcome.of("newly bad"), rescan),
         *_cases("Still bad", [one for one in rescan.of(Condition.BAD) if one.key not in rescan.new], rescan),
-        *_changes("Time is over since the last rescan", followed.of("overdue"), rescan),
-        *_ended("Cured", followed.of("cured")),
+        *_changes("Time is over since the last rescan", outcome.of("overdue"), rescan),
+        *_ended("Cured", outcome.of("cured")),
         *_ending(rescan),
         *_acted(rescan),
     ]
@@ -165,11 +167,11 @@ def record(rescan: Rescan) -> dict[str, Any]:
         "registry": rescan.inventory.registry,
         "outcome": _outcome(rescan),
         "seen": rescan.inventory.seen,
-        "notes": [*rescan.inventory.notes, *rescan.followed.warnings],
+        "notes": [*rescan.inventory.notes, *rescan.outcome.warnings],
         "policyDigest": rescan.rules.policy.digest,
         "exceptionsDigest": rescan.rules.exceptions.digest,
         "sources": sorted(rescan.rules.asked),
-        "images": len(rescan.looks),
+        "images": len(rescan.assessments),
         "states": dict(rescan.states),
         "changes": [
             {
@@ -179,7 +181,7 @@ def record(rescan: Rescan) -> dict[str, Any]:
                 "findings": [one.vulnerability for one in change.findings],
                 "why": change.why,
             }
-            for change in rescan.followed.changes
+            for change in rescan.outcome.changes
         ],
         "cases": [case.entry() | {"usedBy": [*rescan.users.get(case.key, ())]} for case in rescan.cases],
         "endingExceptions": [
@@ -195,7 +197,7 @@ def _outcome(rescan: Rescan) -> str:
     return NOT_VERIFIED if rescan.unproven else WELL
 
 
-def _changes(heading: str, changes: Sequence[Change], rescan: Rescan) -> Iterator[str]:
+def _changes(heading: str, changes: Sequence[CaseChange], rescan: Rescan) -> Iterator[str]:
     found = [_row(one.case, one.findings, rescan) for one in changes[:_MOST_ROWS]]
     if found:
         yield f"## {heading}: {len(changes)}"
@@ -221,7 +223,7 @@ def _row(case: Case, findings: Sequence[Tracked], rescan: Rescan) -> tuple[str, 
     )
 
 
-def _ended(heading: str, changes: Sequence[Change]) -> Iterator[str]:
+def _ended(heading: str, changes: Sequence[CaseChange]) -> Iterator[str]:
     if changes:
         yield f"## {heading}: {len(changes)}"
         yield table(("image", "why", "digest"), [(o.case.name, o.why, o.case.digest) for o in changes[:_MOST_ROWS]])
@@ -240,8 +242,8 @@ def _acted(rescan: Rescan) -> Iterator[str]:
     if standing:
         yield "## Reactions that stand"
         yield table(("image", "reaction"), standing[:_MOST_ROWS])
-    kinds: tuple[Kind, ...] = ("lifted", "pulls allowed")
-    undone = [change for kind in kinds for change in rescan.followed.of(kind)]
+    kinds: tuple[ChangeKind, ...] = ("lifted", "pulls allowed")
+    undone = [change for kind in kinds for change in rescan.outcome.of(kind)]
     if undone:
         yield "## Undone"
         yield table(("image", "what", "why"), [(o.case.name, o.kind, o.why) for o in undone[:_MOST_ROWS]])

@@ -21,7 +21,7 @@ from prefect.states import AwaitingRetry, Scheduled
 
 from flows.asking import ask
 from pratique.errors import GateBlocked
-from pratique.gate.approval import Answer
+from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
 from tasks.policies import REMEMBERED
 
@@ -44,7 +44,7 @@ async def note(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 @flow(on_failure=[note], on_cancellation=[note], on_crashed=[note])
-async def asks(releases: list[str], hours: float = 1) -> list[Answer]:
+async def asks(releases: list[str], hours: float = 1) -> list[Approval]:
     """A flow that works, asks about each release, and may then break."""
     await work("before")
     answers = [
@@ -81,9 +81,9 @@ class Run:
         async with get_client() as client:
             return await client.read_flow_run(self.id)
 
-    async def execute(self) -> list[Answer]:
+    async def execute(self) -> list[Approval]:
         run = await self.read()
-        answers: list[Answer] = await run_flow(asks, run, run.parameters)  # type: ignore[misc, arg-type]  # any flow's
+        answers: list[Approval] = await run_flow(asks, run, run.parameters)  # type: ignore[misc, arg-type]  # any flow's
         return answers
 
     async def until_it_asks(self) -> str:
@@ -168,7 +168,7 @@ async def test_a_run_without_a_deployment_waits_in_its_process(monkeypatch: pyte
     started: asyncio.Queue[UUID] = asyncio.Queue()
 
     @flow
-    async def announces() -> list[Answer]:
+    async def announces() -> list[Approval]:
         context = FlowRunContext.get()
         assert context is not None
         assert context.flow_run is not None

@@ -105,16 +105,16 @@ async def test_defender_is_off_and_skipped(world: MakeWorld) -> None:
 async def test_record(world: MakeWorld) -> None:
     """What an auditor finds in the result: the policy and its digest, the file of exceptions, each source's word."""
     cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
-    excused = {**acceptance(KURED), "vulnerability": "CVE-2024-6119"}
-    told = await cluster.excepting(exceptions=[excused]).prepare()
+    waived = {**acceptance(KURED), "vulnerability": "CVE-2024-6119"}
+    told = await cluster.excepting(exceptions=[waived]).prepare()
     (gate,) = told.gates
     assert gate["policyDigest"] == cluster.config.gate.policy.digest
     assert gate["exceptionsFiles"][0]["git"] == "not under Git"
     (platform,) = gate["images"][0]["platforms"]
     assert platform["state"] == "Unhealthy, within policy"
     assert platform["findings"] == []
-    assert platform["excused"][0]["finding"]["vulnerability"] == "CVE-2024-6119"
-    assert platform["excused"][0]["excuse"]["approver"] == "security-office"
+    assert platform["waived"][0]["finding"]["vulnerability"] == "CVE-2024-6119"
+    assert platform["waived"][0]["waiver"]["approver"] == "security-office"
     # Defender's rows may come after its artifact.
     assert [one["answer"] for one in platform["evidence"] if one["source"] == "findings-artifact"] == ["assessed"]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pratique.change import Change
-from pratique.git.checkout import Author, Repository
+from pratique.git.checkout import CommitAuthor, Repository
 
-AUTHOR = Author("Pratique", "pratique@contoso.com")
+AUTHOR = CommitAuthor("Pratique", "pratique@contoso.com")
 
 
 def git(*arguments: str, cwd: Path) -> str:

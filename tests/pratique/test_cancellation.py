@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pratique.cancellation import uninterrupted
+from pratique.cancellation import run_to_completion
 from pratique.errors import AccessNotRevoked, Unavailable
 
 
@@ -27,7 +27,7 @@ class Gate:
 
 
 async def _cancelled(gate: Gate, *, patience: float | None = None) -> asyncio.Task[str]:
-    task = asyncio.create_task(uninterrupted(gate.work, patience=patience))
+    task = asyncio.create_task(run_to_completion(gate.work, patience=patience))
     await gate.begun.wait()
     for _ in range(3):
         task.cancel()
@@ -39,11 +39,11 @@ async def test_left_alone() -> None:
     """It is the work's own result, or its own failure."""
     gate = Gate()
     gate.open.set()
-    assert await uninterrupted(gate.work) == "done"
+    assert await run_to_completion(gate.work) == "done"
     failing = Gate(Unavailable("do", "it", "No.", "Wait."))
     failing.open.set()
     with pytest.raises(Unavailable):
-        await uninterrupted(failing.work)
+        await run_to_completion(failing.work)
 
 
 @pytest.mark.parametrize("failure", [None, Unavailable("do", "it", "No.", "Wait.")])
@@ -86,7 +86,7 @@ def test_a_loop_that_shuts_down() -> None:
         return await gate.work()
 
     async def main() -> asyncio.Task[str]:
-        task = asyncio.create_task(uninterrupted(work))
+        task = asyncio.create_task(run_to_completion(work))
         await gate.begun.wait()
         return task
 

@@ -70,7 +70,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Heard:
+class AlertResult:
     """What came of it by the end.
 
     :ivar deadline: until when the alarm had to ring
@@ -120,7 +120,7 @@ async def require_ears(session: AzureSession, registry: Registry, alarm: Alarm) 
 
 async def listen(
     session: AzureSession, registry: Registry, alarm: Alarm, staged: Sequence[Staged], drill: Drill, *, since: datetime
-) -> Heard:
+) -> AlertResult:
     """Look again and again until the alarm has rung for everything, or its time is over.
 
     :param since: when the drill began
@@ -130,7 +130,7 @@ async def listen(
     while True:
         now = datetime.now(UTC)
         events, alert = await _hear(session, registry, alarm, since, now, matched)
-        heard = Heard(deadline, events, alert)
+        heard = AlertResult(deadline, events, alert)
         if heard.complete(staged) or now >= deadline:
             return heard
         await asyncio.sleep(min(drill.interval, max(0.0, (deadline - now).total_seconds())))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pratique.audit.drill.alert import CATEGORY, Alarm, Heard
+from pratique.audit.drill.alert import CATEGORY, Alarm, AlertResult
 from pratique.audit.drill.staging import Staged
 from pratique.azure.monitor import AlertRule
 
@@ -33,7 +33,7 @@ def defects(alarm: Alarm) -> list[Defect]:
     return [*_of_rule(alarm), *_of_settings(alarm), *_of_groups(alarm)]
 
 
-def reasons(alarm: Alarm, staged: Sequence[Staged], heard: Heard) -> list[Defect]:
+def reasons(alarm: Alarm, staged: Sequence[Staged], heard: AlertResult) -> list[Defect]:
     """Why it did not ring in its time, or not for everything.
 
     :param alarm: as it stands now: it may have changed since the drill began
@@ -89,7 +89,7 @@ def _of_groups(alarm: Alarm) -> Iterator[Defect]:
             yield Defect(f"The rule's action group {group.name} has no receiver.", "Add one.")
 
 
-def _of_event(rule: AlertRule, staged: Staged, heard: Heard) -> Iterator[Defect]:
+def _of_event(rule: AlertRule, staged: Staged, heard: AlertResult) -> Iterator[Defect]:
     event, what = heard.event(staged), f"The {staged.way} of {staged.reference.short}"
     if event is None:
         yield Defect(
@@ -109,7 +109,7 @@ def _of_event(rule: AlertRule, staged: Staged, heard: Heard) -> Iterator[Defect]
         )
 
 
-def _unfired(rule: AlertRule, heard: Heard) -> Defect:
+def _unfired(rule: AlertRule, heard: AlertResult) -> Defect:
     last = max(event.ingested for event in heard.events)
     left = heard.deadline - last
     cause = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pratique.audit.drill.alert import Alarm, Heard, Recorded
+from pratique.audit.drill.alert import Alarm, AlertResult, Recorded
 from pratique.audit.drill.diagnosis import Defect
 from pratique.audit.drill.staging import Staged
 from pratique.azure.alerts import Alert
@@ -140,7 +140,7 @@ def concluded(
     begun: DrillReport,
     alarm: Alarm,
     staged: Sequence[Staged],
-    heard: Heard | None,
+    heard: AlertResult | None,
     found: Sequence[Defect],
     *,
     removed: Sequence[str],

@@ -15,7 +15,7 @@ from typing import Any
 
 import cbor2
 
-from pratique.evidence.signatures.envelope import TIMES, Defect, Envelope, certificates
+from pratique.evidence.signatures.envelope import TIMES, Envelope, MalformedEnvelope, certificates
 
 MEDIA_TYPE = "application/cose"
 
@@ -41,9 +41,9 @@ def read(content: bytes) -> Envelope:
     protected, unprotected, payload, signature = _sign1(_decoded(content))
     header = _labelled(_decoded(protected))
     if not header.keys().isdisjoint(_labelled(unprotected)):
-        raise Defect("A header is given as protected and as unprotected.")
+        raise MalformedEnvelope("A header is given as protected and as unprotected.")
     if _PAYLOAD_HASH_ALGORITHM in header:
-        raise Defect("The payload is a hash of what was signed.")
+        raise MalformedEnvelope("The payload is a hash of what was signed.")
     return Envelope(
         algorithm=_algorithm(header.get(_ALGORITHM)),
         content_type=header.get(_CONTENT_TYPE),
@@ -64,7 +64,7 @@ def _sign1(message: object) -> tuple[bytes, dict[object, object], bytes, bytes]:
             tag=18, value=[bytes() as protected, dict() as unprotected, bytes() as payload, bytes() as signature]
         ):
             return protected, unprotected, payload, signature
-    raise Defect("The envelope is not a tagged COSE_Sign1 with its payload.")
+    raise MalformedEnvelope("The envelope is not a tagged COSE_Sign1 with its payload.")
 
 
 def _decoded(content: bytes) -> object:
@@ -73,25 +73,27 @@ def _decoded(content: bytes) -> object:
         if cbor2.dumps(value) == content:
             return value
     except cbor2.CBORError as error:
-        raise Defect(f"A part of the envelope is not CBOR: {error}.") from None
-    raise Defect("A part of the envelope is not in CBOR's preferred form, gives a label twice, or has bytes behind it.")
+        raise MalformedEnvelope(f"A part of the envelope is not CBOR: {error}.") from None
+    raise MalformedEnvelope(
+        "A part of the envelope is not in CBOR's preferred form, gives a label twice, or has bytes behind it."
+    )
 
 
 def _labelled(header: object) -> dict[int | str, object]:
     """A map whose labels are integers or texts, and not what Python takes for equal to them."""
     if not isinstance(header, dict) or not all(type(label) in (int, str) for label in header):
-        raise Defect("A header is not a map of labels.")
+        raise MalformedEnvelope("A header is not a map of labels.")
     return header
 
 
 def _algorithm(identifier: object) -> str:
     if type(identifier) is not int or identifier not in _ALGORITHMS:
-        raise Defect(f"The algorithm {identifier!r} is none of the specification's.")
+        raise MalformedEnvelope(f"The algorithm {identifier!r} is none of the specification's.")
     return _ALGORITHMS[identifier]
 
 
 def _time(value: object) -> datetime:
     """Seconds since the epoch, tagged as such; without fractions, which the specification advises against."""
     if not isinstance(value, cbor2.CBORTag) or value.tag != _EPOCH or type(value.value) is not int:
-        raise Defect("The signing time, or the expiry, is no tagged number of seconds.")
+        raise MalformedEnvelope("The signing time, or the expiry, is no tagged number of seconds.")
     return datetime.fromtimestamp(value.value, UTC)

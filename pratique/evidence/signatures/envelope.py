@@ -22,7 +22,7 @@ LARGEST = 64 * 1024  # bytes of an envelope; a chain and a timestamp take a thir
 _LONGEST_CHAIN = 8
 
 
-class Defect(Exception):
+class MalformedEnvelope(Exception):
     """Why an envelope is refused, in a sentence."""
 
 
@@ -50,7 +50,7 @@ class Envelope:
 def certificates(chain: object) -> tuple[x509.Certificate, ...]:
     """A certificate chain from its DER encodings."""
     if not isinstance(chain, list) or not 1 <= len(chain) <= _LONGEST_CHAIN:
-        raise Defect("The certificate chain is missing, or longer than any that is in use.")
+        raise MalformedEnvelope("The certificate chain is missing, or longer than any that is in use.")
     if not all(isinstance(der, bytes) for der in chain):
-        raise Defect("The certificate chain has an entry that is no certificate.")
+        raise MalformedEnvelope("The certificate chain has an entry that is no certificate.")
     return tuple(x509.load_der_x509_certificate(der) for der in chain)

@@ -9,7 +9,7 @@ import base64
 import re
 from datetime import UTC, datetime
 
-from pratique.evidence.signatures.envelope import TIMES, Defect, Envelope, certificates
+from pratique.evidence.signatures.envelope import TIMES, Envelope, MalformedEnvelope, certificates
 from pratique.evidence.signatures.strict_json import json_object
 
 MEDIA_TYPE = "application/jose+json"
@@ -25,7 +25,7 @@ def read(content: bytes) -> Envelope:
     """
     parts = json_object(content)
     if set(parts) != _MEMBERS or not isinstance(parts["header"], dict):
-        raise Defect("The envelope is not a flattened JWS with an unprotected header.")
+        raise MalformedEnvelope("The envelope is not a flattened JWS with an unprotected header.")
     header = json_object(_base64url(parts["protected"]))
     chain = parts["header"].get("x5c")
     return Envelope(
@@ -43,15 +43,15 @@ def read(content: bytes) -> Envelope:
 def _base64url(text: object) -> bytes:
     """RFC 7515's Base64url: no padding, nothing outside the alphabet."""
     if not isinstance(text, str) or not _BASE64URL.fullmatch(text):
-        raise Defect("A part of the envelope is not Base64url.")
+        raise MalformedEnvelope("A part of the envelope is not Base64url.")
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _time(text: object) -> datetime:
     """RFC 3339's date-time."""
     if not isinstance(text, str):
-        raise Defect("The signing time, or the expiry, is no text.")
+        raise MalformedEnvelope("The signing time, or the expiry, is no text.")
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise Defect(f"The time {text!r} has no offset.")
+        raise MalformedEnvelope(f"The time {text!r} has no offset.")
     return moment.astimezone(UTC)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pratique.errors import ConfigurationError
-from pratique.evidence.signatures.envelope import Defect
+from pratique.evidence.signatures.envelope import MalformedEnvelope
 
 _FORBIDDEN_PURPOSES = frozenset(
     {
@@ -73,31 +73,31 @@ def check_chain(chain: Sequence[x509.Certificate], trust: TrustStore, moments: S
         subject = _name(certificate)
         certificate.verify_directly_issued_by(issuer)
         if not isinstance(certificate.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
-            raise Defect(f"The certificate {subject} is signed with a weak hash.")
+            raise MalformedEnvelope(f"The certificate {subject} is signed with a weak hash.")
         if not all(certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc for at in moments):
-            raise Defect(f"The certificate {subject} was not valid when it signed, or is not valid now.")
+            raise MalformedEnvelope(f"The certificate {subject} was not valid when it signed, or is not valid now.")
     _check_leaf(chain[0])
     for below, authority in enumerate(chain[1:]):
         _check_authority(authority, below)
     if not any(certificate in trust.anchors for certificate in chain):
-        raise Defect(f"The chain ends in {_name(chain[-1])}, which is not in the trust store.")
+        raise MalformedEnvelope(f"The chain ends in {_name(chain[-1])}, which is not in the trust store.")
 
 
 def _check_leaf(certificate: x509.Certificate) -> None:
     """Certificate Requirements, "Leaf Certificates"."""
     usage = _extension(certificate, x509.KeyUsage)
     if usage is None or not usage.critical:
-        raise Defect("The signing certificate has no critical key usage.")
+        raise MalformedEnvelope("The signing certificate has no critical key usage.")
     bits = usage.value
     other = bits.key_encipherment or bits.data_encipherment or bits.key_agreement or bits.key_cert_sign or bits.crl_sign
     if not bits.digital_signature or other:
-        raise Defect("The signing certificate's key usage is not that of a signer.")
+        raise MalformedEnvelope("The signing certificate's key usage is not that of a signer.")
     constraints = _extension(certificate, x509.BasicConstraints)
     if constraints is not None and constraints.value.ca:
-        raise Defect("The signing certificate is a certificate authority's.")
+        raise MalformedEnvelope("The signing certificate is a certificate authority's.")
     purposes = _extension(certificate, x509.ExtendedKeyUsage)
     if purposes is not None and not _FORBIDDEN_PURPOSES.isdisjoint(purposes.value):
-        raise Defect("The signing certificate is for purposes other than signing.")
+        raise MalformedEnvelope("The signing certificate is for purposes other than signing.")
 
 
 def _check_authority(certificate: x509.Certificate, below: int) -> None:
@@ -108,12 +108,12 @@ def _check_authority(certificate: x509.Certificate, below: int) -> None:
     subject = _name(certificate)
     constraints = _extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.critical or not constraints.value.ca:
-        raise Defect(f"The certificate {subject} is not a certificate authority's.")
+        raise MalformedEnvelope(f"The certificate {subject} is not a certificate authority's.")
     if constraints.value.path_length is not None and constraints.value.path_length < below:
-        raise Defect(f"The chain below {subject} is longer than it permits.")
+        raise MalformedEnvelope(f"The chain below {subject} is longer than it permits.")
     usage = _extension(certificate, x509.KeyUsage)
     if usage is None or not usage.critical or not usage.value.key_cert_sign:
-        raise Defect(f"The certificate {subject} may not issue certificates.")
+        raise MalformedEnvelope(f"The certificate {subject} may not issue certificates.")
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> x509.Extension[_Kind] | None:

@@ -31,8 +31,8 @@ from pratique.evidence.signatures.envelope import (
     PREFIX,
     SCHEME,
     SIGNING_TIME,
-    Defect,
     Envelope,
+    MalformedEnvelope,
 )
 from pratique.evidence.signatures.strict_json import json_object
 from pratique.evidence.signatures.trust import TrustStore, check_chain
@@ -92,7 +92,7 @@ def verify(
         return _verify(envelope, media_type, artifact, trust, at or datetime.now(UTC))
     except InvalidSignature:
         observed = "A signature in it, or in its certificate chain, does not match its key."
-    except Defect as defect:
+    except MalformedEnvelope as defect:
         observed = str(defect)
     except _UNREADABLE as error:
         observed = f"It cannot be read: {error}."
@@ -106,9 +106,9 @@ def verify(
 
 def _verify(content: bytes, media_type: str, artifact: Descriptor, trust: TrustStore, at: datetime) -> Signer:
     if media_type not in _READERS:
-        raise Defect(f"Envelopes of the type {media_type!r} are not read.")
+        raise MalformedEnvelope(f"Envelopes of the type {media_type!r} are not read.")
     if len(content) > LARGEST:
-        raise Defect(f"The envelope is larger than {LARGEST} bytes.")
+        raise MalformedEnvelope(f"The envelope is larger than {LARGEST} bytes.")
     envelope = _READERS[media_type](content)
     signed_at = _check_headers(envelope, at)
     signing = envelope.chain[0]
@@ -122,25 +122,25 @@ def _check_headers(envelope: Envelope, at: datetime) -> datetime:
     """The signing time, once every protected header that matters is known to be understood."""
     critical, headers = envelope.critical, envelope.headers
     if not isinstance(critical, list) or not critical or not all(type(name) in (int, str) for name in critical):
-        raise Defect("The list of critical headers is missing, or names what is no header.")
+        raise MalformedEnvelope("The list of critical headers is missing, or names what is no header.")
     if len(set(critical)) != len(critical):
-        raise Defect("The list of critical headers names one twice.")
+        raise MalformedEnvelope("The list of critical headers names one twice.")
     if unknown := [name for name in critical if name not in _CRITICAL or name not in headers]:
-        raise Defect(f"Critical headers are not understood: {unknown}.")
+        raise MalformedEnvelope(f"Critical headers are not understood: {unknown}.")
     known = _CRITICAL | {SIGNING_TIME}
     if unknown := [name for name in headers if name.startswith(PREFIX) and name not in known]:
-        raise Defect(f"Notary Project headers are not understood: {unknown}.")
+        raise MalformedEnvelope(f"Notary Project headers are not understood: {unknown}.")
     if SCHEME not in critical or headers[SCHEME] != "notary.x509":
-        raise Defect(f"The signing scheme is not a critical notary.x509: {headers.get(SCHEME)!r}.")
+        raise MalformedEnvelope(f"The signing scheme is not a critical notary.x509: {headers.get(SCHEME)!r}.")
     if envelope.content_type != PAYLOAD_TYPE:
-        raise Defect(f"The payload is not of type {PAYLOAD_TYPE}: {envelope.content_type!r}.")
+        raise MalformedEnvelope(f"The payload is not of type {PAYLOAD_TYPE}: {envelope.content_type!r}.")
     signed_at, expiry = headers.get(SIGNING_TIME), headers.get(EXPIRY)
     if not isinstance(signed_at, datetime):
-        raise Defect("The signing time is missing.")
+        raise MalformedEnvelope("The signing time is missing.")
     if expiry is not None and EXPIRY not in critical:
-        raise Defect("The signature's expiry is not critical.")
+        raise MalformedEnvelope("The signature's expiry is not critical.")
     if isinstance(expiry, datetime) and expiry <= at:
-        raise Defect(f"The signature expired at {expiry.isoformat()}.")
+        raise MalformedEnvelope(f"The signature expired at {expiry.isoformat()}.")
     return signed_at
 
 
@@ -154,14 +154,14 @@ def _check_signature(certificate: x509.Certificate, envelope: Envelope) -> None:
     else:
         expected = None
     if expected is None or algorithm != expected:
-        raise Defect(f"The algorithm {algorithm!r} is not the one of the signing key, {expected!r}.")
+        raise MalformedEnvelope(f"The algorithm {algorithm!r} is not the one of the signing key, {expected!r}.")
     digest = _HASHES[expected[2:]]
     if isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, envelope.signed, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
     elif isinstance(key, ec.EllipticCurvePublicKey):
         width = (key.key_size + 7) // 8
         if len(signature) != 2 * width:
-            raise Defect("The signature does not have the length that its curve asks for.")
+            raise MalformedEnvelope("The signature does not have the length that its curve asks for.")
         halves = int.from_bytes(signature[:width]), int.from_bytes(signature[width:])
         key.verify(encode_dss_signature(*halves), envelope.signed, ec.ECDSA(digest))
 
@@ -169,7 +169,7 @@ def _check_signature(certificate: x509.Certificate, envelope: Envelope) -> None:
 def _check_payload(payload: Mapping[str, object], artifact: Descriptor) -> None:
     target = payload.get("targetArtifact")
     if not isinstance(target, dict) or isinstance(target.get("size"), bool):
-        raise Defect("The payload names no target artifact.")
+        raise MalformedEnvelope("The payload names no target artifact.")
     signed = (target.get("mediaType"), target.get("digest"), target.get("size"))
     if signed != (artifact.media_type, artifact.digest, artifact.size):
-        raise Defect(f"The signature is about another artifact: {target.get('digest')!r}.")
+        raise MalformedEnvelope(f"The signature is about another artifact: {target.get('digest')!r}.")

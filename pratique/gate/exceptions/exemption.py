@@ -22,7 +22,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Excuse:
+class Waiver:
     """Why something does not count.
 
     :ivar origin: the file that says so, as the configuration names it
@@ -54,9 +54,9 @@ class Excuse:
         return (self.expires, self.origin, self.kind, self.subject, self.reason, self.owner, self.approver)
 
 
-def longest(excuses: Iterable[Excuse]) -> Excuse | None:
+def longest(waivers: Iterable[Waiver]) -> Waiver | None:
     """The one that ends last."""
-    return max(excuses, key=lambda excuse: excuse.order, default=None)
+    return max(waivers, key=lambda waiver: waiver.order, default=None)
 
 
 def names_all_of(digest: str, image: ResolvedImage) -> bool:

@@ -23,12 +23,12 @@ from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
-from pratique.gate.exceptions.exemption import Excuse, later, moment, names_all_of, unreadable, validated
+from pratique.gate.exceptions.exemption import Waiver, later, moment, names_all_of, unreadable, validated
 from pratique.gate.policy import Policy
 from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
 from pratique.markdown import one_line
 
-Unassessed: TypeAlias = Literal["unverified", "not-applicable"]
+AcceptedKind: TypeAlias = Literal["unverified", "not-applicable"]
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class _Entry(BaseModel, Generic[Image]):
             raise ValueError("name either 'image' or 'digest'")
         return self
 
-    def _excuse(self, origin: str, kind: str, subject: str) -> Excuse:
-        return Excuse(origin, kind, subject, self.reason, self.owner, self.approver, self.expires)
+    def _waiver(self, origin: str, kind: str, subject: str) -> Waiver:
+        return Waiver(origin, kind, subject, self.reason, self.owner, self.approver, self.expires)
 
 
 class Exemption(_Entry[Pattern]):
@@ -138,8 +138,8 @@ class Exemption(_Entry[Pattern]):
         place = str(self.image or self.digest)
         return "exception", self.vulnerability.upper(), (self.package or "").lower(), place
 
-    def excuse(self, origin: str) -> Excuse:
-        return self._excuse(origin, "exception", self.vulnerability)
+    def waiver(self, origin: str) -> Waiver:
+        return self._waiver(origin, "exception", self.vulnerability)
 
     def covers(self, finding: Finding, image: ResolvedImage) -> bool:
         """Whether a finding of this vulnerability is meant."""
@@ -153,17 +153,17 @@ class Exemption(_Entry[Pattern]):
 class Acceptance(_Entry[Reference]):
     """An entry of ``acceptances``: an image that passes although nobody assessed it."""
 
-    states: tuple[Unassessed, ...] = Field(("unverified",), min_length=1)
+    states: tuple[AcceptedKind, ...] = Field(("unverified",), min_length=1)
 
     @property
     def key(self) -> tuple[str, ...]:
         """What no other entry may share."""
         return "acceptance", str(self.image or self.digest)
 
-    def excuse(self, origin: str) -> Excuse:
-        return self._excuse(origin, "acceptance", str(self.image or self.digest))
+    def waiver(self, origin: str) -> Waiver:
+        return self._waiver(origin, "acceptance", str(self.image or self.digest))
 
-    def covers(self, image: ResolvedImage, state: Unassessed) -> bool:
+    def covers(self, image: ResolvedImage, state: AcceptedKind) -> bool:
         """Whether the image is meant."""
         if state not in self.states:
             return False

@@ -31,12 +31,12 @@ from typing import Any
 
 from pratique.findings import Finding
 from pratique.gate.exceptions import file, openvex
-from pratique.gate.exceptions.exemption import Excuse, longest, read
-from pratique.gate.exceptions.file import Acceptance, Exemption, Unassessed
+from pratique.gate.exceptions.exemption import Waiver, longest, read
+from pratique.gate.exceptions.file import Acceptance, AcceptedKind, Exemption
 from pratique.gate.policy import Policy
 from pratique.images import ResolvedImage
 
-__all__ = ["Exceptions", "Excuse"]
+__all__ = ["Exceptions", "Waiver"]
 
 #: How long before its end an excuse is announced as ending.
 NOTICE = timedelta(days=7)
@@ -52,8 +52,8 @@ class Exceptions:
 
     files: tuple[tuple[str, str], ...] = ()
     digest: str = ""
-    exemptions: tuple[tuple[Excuse, Exemption], ...] = ()
-    acceptances: tuple[tuple[Excuse, Acceptance], ...] = ()
+    exemptions: tuple[tuple[Waiver, Exemption], ...] = ()
+    acceptances: tuple[tuple[Waiver, Acceptance], ...] = ()
     statements: openvex.Statements = field(default_factory=openvex.Statements)
 
     @classmethod
@@ -71,14 +71,14 @@ class Exceptions:
         return cls(
             files=tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()),
             digest=_digest([*said, *(document.canonical for _, document in documents)]),
-            exemptions=tuple((entry.excuse(name), entry) for name, entry in exemptions),
-            acceptances=tuple((entry.excuse(name), entry) for name, entry in acceptances),
+            exemptions=tuple((entry.waiver(name), entry) for name, entry in exemptions),
+            acceptances=tuple((entry.waiver(name), entry) for name, entry in acceptances),
             statements=openvex.Statements(
                 tuple(one for name, document in documents for one in openvex.statements(name, document, policy))
             ),
         )
 
-    def excuse(self, finding: Finding, image: ResolvedImage, at: datetime) -> Excuse | None:
+    def waiver(self, finding: Finding, image: ResolvedImage, at: datetime) -> Waiver | None:
         """Why a finding does not count at a moment; of several reasons the one that lasts longest.
 
         :param image: with ``platforms`` narrowed to the one in which the finding was made, so that what was said of
@@ -86,36 +86,36 @@ class Exceptions:
         """
         return longest(one for one in self._excuses(finding, image) if at < one.expires)
 
-    def lapsed(self, finding: Finding, image: ResolvedImage, at: datetime) -> Excuse | None:
+    def expired(self, finding: Finding, image: ResolvedImage, at: datetime) -> Waiver | None:
         """What excused the finding until it expired."""
         return longest(one for one in self._excuses(finding, image) if one.expires <= at)
 
-    def acceptance(self, image: ResolvedImage, state: Unassessed, at: datetime) -> Excuse | None:
+    def acceptance(self, image: ResolvedImage, state: AcceptedKind, at: datetime) -> Waiver | None:
         """Why an image passes unassessed at a moment.
 
-        :param image: narrowed as for :meth:`excuse`
+        :param image: narrowed as for :meth:`waiver`
         :param state: what it would be without
         """
         return longest(one for one in self._accepted(image, state) if at < one.expires)
 
-    def lapsed_acceptance(self, image: ResolvedImage, state: Unassessed, at: datetime) -> Excuse | None:
+    def expired_acceptance(self, image: ResolvedImage, state: AcceptedKind, at: datetime) -> Waiver | None:
         """What let the image pass until it expired."""
         return longest(one for one in self._accepted(image, state) if one.expires <= at)
 
     def notices(self, at: datetime) -> tuple[str, ...]:
         """What has expired, what is about to, and what never counts, in sentences."""
-        own = (excuse for excuse, _ in (*self.exemptions, *self.acceptances))
+        own = (waiver for waiver, _ in (*self.exemptions, *self.acceptances))
         words = [
             f"{one.origin}: the {one.kind} of {one.subject} {_ending(one, at)}; {one.owner} answers for it"
-            for one in sorted(own, key=lambda excuse: excuse.order)
+            for one in sorted(own, key=lambda waiver: waiver.order)
             if one.expires <= at + NOTICE
         ]
-        ending: dict[tuple[str, str, bool], list[Excuse]] = {}
+        ending: dict[tuple[str, str, bool], list[Waiver]] = {}
         for one in self.statements.standing:
             if one.expires <= at + NOTICE:
                 ending.setdefault((one.origin, one.owner, one.expires > at), []).append(one)
         for (origin, author, _), some in sorted(ending.items()):
-            first = min(some, key=lambda excuse: excuse.order)
+            first = min(some, key=lambda waiver: waiver.order)
             subjects = _some(sorted({one.subject for one in some}))
             words.append(f"{origin}: what {author} says of {subjects} {_ending(first, at)}")
         words += (
@@ -125,29 +125,29 @@ class Exceptions:
         )
         return tuple(words)
 
-    def _excuses(self, finding: Finding, image: ResolvedImage) -> Iterator[Excuse]:
-        for excuse, entry in self._by_vulnerability.get(finding.vulnerability.upper(), ()):
+    def _excuses(self, finding: Finding, image: ResolvedImage) -> Iterator[Waiver]:
+        for waiver, entry in self._by_vulnerability.get(finding.vulnerability.upper(), ()):
             if entry.covers(finding, image):
-                yield excuse
-        yield from self.statements.excuses(finding, image)
+                yield waiver
+        yield from self.statements.waivers(finding, image)
 
-    def _accepted(self, image: ResolvedImage, state: Unassessed) -> Iterator[Excuse]:
+    def _accepted(self, image: ResolvedImage, state: AcceptedKind) -> Iterator[Waiver]:
         for key in {image.reference.short, image.digest, *(one.digest for one in image.platforms)}:
-            yield from (excuse for excuse, entry in self._by_image.get(key, ()) if entry.covers(image, state))
+            yield from (waiver for waiver, entry in self._by_image.get(key, ()) if entry.covers(image, state))
 
     @cached_property
-    def _by_vulnerability(self) -> Mapping[str, list[tuple[Excuse, Exemption]]]:
-        found: dict[str, list[tuple[Excuse, Exemption]]] = {}
-        for excuse, entry in self.exemptions:
-            found.setdefault(entry.vulnerability.upper(), []).append((excuse, entry))
+    def _by_vulnerability(self) -> Mapping[str, list[tuple[Waiver, Exemption]]]:
+        found: dict[str, list[tuple[Waiver, Exemption]]] = {}
+        for waiver, entry in self.exemptions:
+            found.setdefault(entry.vulnerability.upper(), []).append((waiver, entry))
         return found
 
     @cached_property
-    def _by_image(self) -> Mapping[str, list[tuple[Excuse, Acceptance]]]:
-        found: dict[str, list[tuple[Excuse, Acceptance]]] = {}
-        for excuse, entry in self.acceptances:
+    def _by_image(self) -> Mapping[str, list[tuple[Waiver, Acceptance]]]:
+        found: dict[str, list[tuple[Waiver, Acceptance]]] = {}
+        for waiver, entry in self.acceptances:
             key = entry.image.short if entry.image else entry.digest or ""
-            found.setdefault(key, []).append((excuse, entry))
+            found.setdefault(key, []).append((waiver, entry))
         return found
 
 
@@ -156,8 +156,8 @@ def _digest(said: Iterable[Any]) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(canonical).encode()).hexdigest()}" if canonical else ""
 
 
-def _ending(excuse: Excuse, at: datetime) -> str:
-    return f"expired: it counted until {excuse.until}" if excuse.expires <= at else f"counts only until {excuse.until}"
+def _ending(waiver: Waiver, at: datetime) -> str:
+    return f"expired: it counted until {waiver.until}" if waiver.expires <= at else f"counts only until {waiver.until}"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

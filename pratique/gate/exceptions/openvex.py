@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from pratique.findings import Finding
 from pratique.gate.evidence import CLOCKS_DIFFER
-from pratique.gate.exceptions.exemption import Excuse, later, moment, unreadable, validated
+from pratique.gate.exceptions.exemption import Waiver, later, moment, unreadable, validated
 from pratique.gate.exceptions.openvex_products import Product
 from pratique.gate.policy import Policy
 from pratique.images import ResolvedImage
@@ -145,7 +145,7 @@ class Statement:
     names: frozenset[str]
     at: datetime
     products: tuple[Product, ...]
-    excuse: Excuse | None
+    waiver: Waiver | None
 
 
 @dataclass(frozen=True)
@@ -154,30 +154,30 @@ class Statements:
 
     all: tuple[Statement, ...] = ()
 
-    def excuses(self, finding: Finding, image: ResolvedImage) -> Iterator[Excuse]:
+    def waivers(self, finding: Finding, image: ResolvedImage) -> Iterator[Waiver]:
         """What excuses a finding, expired or not, and was not taken back."""
         for one in self._by_name.get(finding.vulnerability.upper(), ()):
-            if one.excuse and any(product.surely(finding, image) for product in one.products):
+            if one.waiver and any(product.surely(finding, image) for product in one.products):
                 rivals = (rival for name in one.names for rival in self._by_name[name])
-                worse = (rival for rival in rivals if rival.excuse is None and rival.at >= one.at)
+                worse = (rival for rival in rivals if rival.waiver is None and rival.at >= one.at)
                 if not any(product.perhaps(finding, image) for rival in worse for product in rival.products):
-                    yield one.excuse
+                    yield one.waiver
 
     @property
-    def standing(self) -> list[Excuse]:
+    def standing(self) -> list[Waiver]:
         """The excuses that count or once did, without those that a later statement about the same renews or ends."""
-        last: dict[tuple[frozenset[str], tuple[Product, ...]], Excuse | None] = {}
-        for one in sorted(self.all, key=lambda said: (said.at, said.excuse is None, str(said.excuse))):
-            last[one.names, one.products] = one.excuse if any(product.certain for product in one.products) else None
-        return [excuse for excuse in last.values() if excuse]
+        last: dict[tuple[frozenset[str], tuple[Product, ...]], Waiver | None] = {}
+        for one in sorted(self.all, key=lambda said: (said.at, said.waiver is None, str(said.waiver))):
+            last[one.names, one.products] = one.waiver if any(product.certain for product in one.products) else None
+        return [waiver for waiver in last.values() if waiver]
 
     @property
     def vague(self) -> set[str]:
         """Files that would excuse something, had they said for which image."""
-        excusing = [
-            (one.excuse.origin, any(product.certain for product in one.products)) for one in self.all if one.excuse
+        waiving = [
+            (one.waiver.origin, any(product.certain for product in one.products)) for one in self.all if one.waiver
         ]
-        return {origin for origin, _ in excusing} - {origin for origin, certain in excusing if certain}
+        return {origin for origin, _ in waiving} - {origin for origin, certain in waiving if certain}
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Statement]]:
@@ -223,9 +223,9 @@ def statements(origin: str, document: Document, policy: Policy) -> Iterator[Stat
     """What a document says; an excuse counts for the policy's ``exception_days`` from when it was given."""
     for one in document.statements:
         at = one.last_updated or one.timestamp or document.last_updated or document.timestamp
-        excuse = None
+        waiver = None
         if one.status in ("not_affected", "fixed"):
-            excuse = Excuse(
+            waiver = Waiver(
                 origin=origin,
                 kind="vex",
                 subject=one_line(one.vulnerability.name),
@@ -236,7 +236,7 @@ def statements(origin: str, document: Document, policy: Policy) -> Iterator[Stat
             )
         names = frozenset(name.upper() for name in (one.vulnerability.name, *one.vulnerability.aliases))
         products = tuple(product.meaning(some_versions=one.status == "fixed") for product in one.products)
-        yield Statement(names, at, products, excuse)
+        yield Statement(names, at, products, waiver)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from pratique.audit import registry_log
-from pratique.audit.provenance import RECENT, Audit, AuditReport, Kind, LiveEvent
+from pratique.audit.provenance import RECENT, Audit, AuditReport, IrregularityKind, LiveEvent
 from pratique.audit.registry_log import explain_live, live_events, log_begins
 from pratique.azure.logs import query_logs
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
@@ -84,48 +84,50 @@ class TestReasons:
     @pytest.mark.parametrize(
         ("brought", "kind"),
         [
-            ([], Kind.UNEXPLAINED),
-            ([event(digest="sha256:" + "b" * 64)], Kind.UNEXPLAINED),
-            ([event(repository="live/other")], Kind.UNEXPLAINED),
-            ([event(identity="somebody")], Kind.UNGATED),
-            ([event(promoted=False, source="docker.io/library/app:1", identity="somebody")], Kind.BYPASS),
-            ([event(promoted=False, way="Push", source="", identity="somebody")], Kind.BYPASS),
+            ([], IrregularityKind.UNEXPLAINED),
+            ([event(digest="sha256:" + "b" * 64)], IrregularityKind.UNEXPLAINED),
+            ([event(repository="live/other")], IrregularityKind.UNEXPLAINED),
+            ([event(identity="somebody")], IrregularityKind.UNGATED),
+            ([event(promoted=False, source="docker.io/library/app:1", identity="somebody")], IrregularityKind.BYPASS),
+            ([event(promoted=False, way="Push", source="", identity="somebody")], IrregularityKind.BYPASS),
         ],
     )
-    def test_nothing_else_does(self, brought: list[LiveEvent], kind: Kind) -> None:
+    def test_nothing_else_does(self, brought: list[LiveEvent], kind: IrregularityKind) -> None:
         """No event, one of another digest or repository, one of another hand, an import from elsewhere, a push."""
         report = audited(*brought)
         [found] = report.irregularities
         assert (found.kind, found.reference) == (kind, APP)
         assert not report.clean
         assert kind in report.markdown()
-        if kind in (Kind.BYPASS, Kind.UNGATED):
+        if kind in (IrregularityKind.BYPASS, IrregularityKind.UNGATED):
             assert "somebody" in str(found)
             assert "203.0.113.10" in report.markdown()
 
     def test_a_record_of_another_digest_explains_nothing(self) -> None:
         """Nor one of another repository or registry: the digest is what was judged, and where."""
         for other in ({"digest": "sha256:" + "b" * 64}, {"repository": "live/b"}, {"registry": "other.azurecr.io"}):
-            assert [one.kind for one in audited(records=[record(**other)]).irregularities] == [Kind.UNEXPLAINED]
+            assert [one.kind for one in audited(records=[record(**other)]).irregularities] == [
+                IrregularityKind.UNEXPLAINED
+            ]
 
     def test_a_bypass_is_told_although_it_was_explained_since(self) -> None:
         """For a week; so is one whose image is gone. An image that nobody has explained is told of for ever."""
         push = event(promoted=False, way="Push", source="", last=NOW - RECENT)
         old = event(promoted=False, way="Push", source="", last=NOW - RECENT - timedelta(hours=1))
-        assert [one.kind for one in audited(push, records=[record()]).irregularities] == [Kind.JUDGED]
-        assert [one.kind for one in audited(push, images=()).irregularities] == [Kind.GONE]
+        assert [one.kind for one in audited(push, records=[record()]).irregularities] == [IrregularityKind.JUDGED]
+        assert [one.kind for one in audited(push, images=()).irregularities] == [IrregularityKind.GONE]
         assert audited(old, records=[record()]).clean
         assert audited(old, images=()).clean
-        assert [one.kind for one in audited(old).irregularities] == [Kind.BYPASS]
+        assert [one.kind for one in audited(old).irregularities] == [IrregularityKind.BYPASS]
 
     def test_a_drill_that_went_well_alarms_nobody(self) -> None:
         """Its events are shown. An image that stands in its place is a bypass like any other."""
         drill = event(repository="live/quarantine-drill/pushed", promoted=False, way="Push", source="")
         report = audited(drill, records=[record()])
-        assert [one.kind for one in report.irregularities] == [Kind.DRILL]
+        assert [one.kind for one in report.irregularities] == [IrregularityKind.DRILL]
         assert report.clean
         left = ImageReference(HOST, drill.repository, "1", DIGEST)
-        assert [one.kind for one in audited(drill, images=(left,)).irregularities] == [Kind.BYPASS]
+        assert [one.kind for one in audited(drill, images=(left,)).irregularities] == [IrregularityKind.BYPASS]
 
     def test_without_a_log_nothing_is_clean(self) -> None:
         """Everything may be recorded: a bypass would go unseen."""
@@ -184,7 +186,7 @@ class TestTheLog:
             (found["live/kubereboot/kured"], "importImage", "ghcr.io/kubereboot/kured:1.14.0"),
             (found["live/pushed"], "Push", ""),
         ):
-            assert one.kind is Kind.BYPASS
+            assert one.kind is IrregularityKind.BYPASS
             assert one.event is not None
             assert (one.event.way, one.event.source, one.event.identity) == (way, source, OURS)
             assert one.event.address == self.sandbox.azure.scenario.client.address
@@ -194,7 +196,7 @@ class TestTheLog:
         """It stands there, and neither a record nor the log says why."""
         happen(self.sandbox, self.document, "live/other")
         report = await self.explain(registry, APP)
-        assert (Kind.UNEXPLAINED, APP) in [(one.kind, one.reference) for one in report.irregularities]
+        assert (IrregularityKind.UNEXPLAINED, APP) in [(one.kind, one.reference) for one in report.irregularities]
         assert report.log_begins is not None
 
     async def test_an_empty_log(self, registry: Registry) -> None:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from pratique.azure.registries import Registry
 from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.cluster.stamp_parameters import SCHEMA, ClusterStamp, StampEdit, allowed_images, cluster_stamp
+from pratique.cluster.stamp_parameters import SCHEMA, StampEdit, StampParameters, allowed_images, cluster_stamp
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
@@ -41,7 +41,7 @@ def config(**stamp: Any) -> Bootstrap:
     return Bootstrap.model_validate(document | {"cluster_stamp": stamp})
 
 
-def stamp(**changes: Any) -> ClusterStamp:
+def stamp(**changes: Any) -> StampParameters:
     return cluster_stamp(config(**changes), infrastructure(), NETWORK)
 
 

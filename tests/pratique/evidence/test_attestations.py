@@ -12,7 +12,7 @@ from pratique.evidence import attestations
 from pratique.evidence.attestations import AttachedStatements
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.findings import Severity
-from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.gate.policy import FINDINGS_ARTIFACT
 from sandbox.core.routing import answer
 from sandbox.home import Home
@@ -90,7 +90,7 @@ async def test_defenders_own(scanned: Scanning) -> None:
     for scan in (UNHEALTHY, CLEAN):
         image = await scanned(Scenario(scans={FALCO: scan}))
         observation = (await look(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
-        assert observation.answer is Answer.ASSESSED
+        assert observation.status is SourceStatus.ASSESSED
         assert {f.vulnerability for f in observation.findings} == {finding.cve for finding in scan.findings}
         assert {f.sources for f in observation.findings} <= {(FINDINGS_ARTIFACT,)}
         assert observation.at is not None
@@ -106,11 +106,11 @@ async def test_what_nobody_trusted_signed(scanned: Scanning, artifact: str) -> N
     if artifact == "unsigned":
         attach(image, None)
     observation = (await look(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
-    assert (observation.answer, observation.findings) == (Answer.NOTHING, frozenset())
+    assert (observation.status, observation.findings) == (SourceStatus.NOTHING, frozenset())
     (note,) = observation.notes
     assert "does not count" in note
     believed = (await look(image, {FINDINGS_ARTIFACT: None}))[FINDINGS_ARTIFACT]
-    assert believed.answer is Answer.ASSESSED
+    assert believed.status is SourceStatus.ASSESSED
     assert "forged" in believed.detail
 
 
@@ -121,7 +121,7 @@ async def test_a_third_party(scanned: Scanning, tmp_path: Path) -> None:
     before = len(image.sandbox.azure.requests.since(0))
     both = {FINDINGS_ARTIFACT: defenders_root(image), ACME: acmes_root(tmp_path)}
     found = await look(image, both)
-    assert found[FINDINGS_ARTIFACT].answer is found[ACME].answer is Answer.ASSESSED
+    assert found[FINDINGS_ARTIFACT].status is found[ACME].status is SourceStatus.ASSESSED
     assert found[FINDINGS_ARTIFACT].findings == frozenset()
     assert [(f.vulnerability, f.severity, f.sources) for f in found[ACME].findings] == [
         (OPENSSL[0].cve, Severity.CRITICAL, (ACME,))
@@ -138,7 +138,7 @@ async def test_the_unsafe_way_leaves_others_their_own(scanned: Scanning, tmp_pat
     image = await scanned(Scenario(scans={FALCO: NEVER}))
     attach(image, acme(tmp_path))
     found = await look(image, {FINDINGS_ARTIFACT: None, ACME: acmes_root(tmp_path)})
-    assert (found[FINDINGS_ARTIFACT].answer, found[ACME].answer) == (Answer.NOTHING, Answer.ASSESSED)
+    assert (found[FINDINGS_ARTIFACT].status, found[ACME].status) == (SourceStatus.NOTHING, SourceStatus.ASSESSED)
 
 
 async def test_the_newest_scan_counts(scanned: Scanning, tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ async def test_a_trusted_statement_that_cannot_be_read(
     attach(image, acme(tmp_path), OPENSSL[0])
     attach(image, acme(tmp_path), document=document, about="sha256:" + "0" * 64)
     found = await look(image, {FINDINGS_ARTIFACT: defenders_root(image), ACME: acmes_root(tmp_path)})
-    assert found[ACME].answer is Answer.UNREADABLE
+    assert found[ACME].status is SourceStatus.UNREADABLE
     assert "cannot be read" in found[ACME].detail
     assert {f.vulnerability for f in found[ACME].findings} == {OPENSSL[0].cve}
-    assert found[FINDINGS_ARTIFACT].answer is Answer.ASSESSED
+    assert found[FINDINGS_ARTIFACT].status is SourceStatus.ASSESSED
 
 
 async def test_where_nothing_hangs(scanned: Scanning) -> None:
@@ -172,9 +172,9 @@ async def test_where_nothing_hangs(scanned: Scanning) -> None:
     image = await scanned(Scenario(scans={FALCO: NEVER}))
     trusted = {FINDINGS_ARTIFACT: defenders_root(image)}
     bare = (await look(image, trusted))[FINDINGS_ARTIFACT]
-    assert (bare.answer, bare.notes) == (Answer.NOTHING, ())
+    assert (bare.status, bare.notes) == (SourceStatus.NOTHING, ())
     absent = (await look(image, trusted, subject("sha256:" + "0" * 64)))[FINDINGS_ARTIFACT]
-    assert (absent.answer, absent.detail) == (Answer.NOTHING, "the image is not in the quarantine repository")
+    assert (absent.status, absent.detail) == (SourceStatus.NOTHING, "the image is not in the quarantine repository")
 
 
 async def test_a_list_that_makes_no_sense(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,14 +184,14 @@ async def test_a_list_that_makes_no_sense(scanned: Scanning, monkeypatch: pytest
         document = {"manifests": listed}
         monkeypatch.setattr(distribution, "answer", lambda *_, document=document, **__: answer(document))
         observation = (await look(image, {FINDINGS_ARTIFACT: None}))[FINDINGS_ARTIFACT]
-        assert observation.answer is Answer.UNREADABLE
+        assert observation.status is SourceStatus.UNREADABLE
 
 
 async def test_a_worker_without_private_link(scanned: Scanning) -> None:
     """It cannot prove anything, and says what would help."""
     image = await scanned(Scenario(client=Client(private_links=frozenset())))
     observation = (await look(image, {FINDINGS_ARTIFACT: None}))[FINDINGS_ARTIFACT]
-    assert observation.answer is Answer.NOTHING
+    assert observation.status is SourceStatus.NOTHING
     assert "cannot see the registry" in observation.detail
     assert "private endpoint" in observation.detail
 
@@ -202,8 +202,8 @@ async def test_one_image_does_not_hold_up_the_others(scanned: Scanning) -> None:
     image.sandbox.azure.faults.add(kind="status", status=503, path=f"*/referrers/{image.digests[0]}", times=None)
     async with image.client() as client:
         found = await AttachedStatements(client, {FINDINGS_ARTIFACT: defenders_root(image)})(image.subjects)
-    answers = [one.answer for wanted in image.subjects for one in found[wanted]]
-    assert answers == [Answer.FAILED, Answer.ASSESSED]
+    answers = [one.status for wanted in image.subjects for one in found[wanted]]
+    assert answers == [SourceStatus.FAILED, SourceStatus.ASSESSED]
 
 
 async def test_the_registrys_pace_is_kept(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +213,8 @@ async def test_the_registrys_pace_is_kept(scanned: Scanning, monkeypatch: pytest
     trusted = {FINDINGS_ARTIFACT: defenders_root(image)}
     faults, digest = image.sandbox.azure.faults, image.digests[0]
     faults.add(kind="status", status=429, path=f"*/referrers/{digest}", times=2)
-    assert (await look(image, trusted))[FINDINGS_ARTIFACT].answer is Answer.ASSESSED
+    assert (await look(image, trusted))[FINDINGS_ARTIFACT].status is SourceStatus.ASSESSED
     faults.add(kind="status", status=429, path=f"*/referrers/{digest}", retry_after=3600)
-    assert (await look(image, trusted))[FINDINGS_ARTIFACT].answer is Answer.FAILED
+    assert (await look(image, trusted))[FINDINGS_ARTIFACT].status is SourceStatus.FAILED
     faults.add(kind="status", status=429, path=f"*/referrers/{digest}", times=None)
-    assert (await look(image, trusted))[FINDINGS_ARTIFACT].answer is Answer.FAILED
+    assert (await look(image, trusted))[FINDINGS_ARTIFACT].status is SourceStatus.FAILED

@@ -13,7 +13,7 @@ from pratique.azure import defender
 from pratique.errors import Throttled
 from pratique.evidence.resource_graph import Generation, ResourceGraph
 from pratique.findings import Fix, Severity
-from pratique.gate.evidence import Answer, Observation
+from pratique.gate.evidence import Observation, SourceStatus
 from pratique.gate.policy import RECOMMENDATIONS, SUB_ASSESSMENTS
 from sandbox.scenario import DefenderPlan, Finding, Scan, Scenario
 from sandbox.services.defender.reports import Row
@@ -30,7 +30,7 @@ async def test_findings(scanned: Scanning, name: Generation) -> None:
     """All that is found in an image, with its package and fix; what nobody rated is unknown, which counts as worst."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=BOTH))
     for observation in await ask(image, *image.subjects, name=name):
-        assert observation.answer is Answer.ASSESSED
+        assert observation.status is SourceStatus.ASSESSED
         assert observation.at is not None
         found = {finding.vulnerability: finding for finding in observation.findings}
         assert set(found) == CVES
@@ -65,7 +65,7 @@ async def test_a_clean_image_has_no_row(scanned: Scanning) -> None:
     image = await scanned(Scenario(scans={FALCO: Scan(outcome="healthy")}, defender=BOTH))
     for name in NAMES:
         for observation in await ask(image, *image.subjects, name=name):
-            assert observation == Observation(name, Answer.NOTHING, detail="no row yet")
+            assert observation == Observation(name, SourceStatus.NOTHING, detail="no row yet")
 
 
 @pytest.mark.parametrize("findings", [(), OPENSSL], ids=["no findings", "findings"])
@@ -75,7 +75,7 @@ async def test_an_exempted_image(scanned: Scanning, findings: tuple[Finding, ...
     image = await scanned(Scenario(scans={FALCO: exempt}, defender=BOTH))
     for name in NAMES:
         for observation in await ask(image, *image.subjects, name=name):
-            assert (observation.answer, observation.detail) == (Answer.NOT_APPLICABLE, "Exempt")
+            assert (observation.status, observation.detail) == (SourceStatus.NOT_APPLICABLE, "Exempt")
             assert {finding.vulnerability for finding in observation.findings} == {f.cve for f in findings}
 
 
@@ -86,8 +86,8 @@ async def test_the_place_counts_with_the_digest(scanned: Scanning) -> None:
     elsewhere = replace(ours, repository="quarantine/other")
     foreign = replace(ours, registry="other.azurecr.io")
     louder = replace(ours, registry=ours.registry.upper())
-    answers = [one.answer for one in await ask(image, ours, elsewhere, foreign, louder)]
-    assert answers == [Answer.ASSESSED, Answer.NOTHING, Answer.NOTHING, Answer.ASSESSED]
+    answers = [one.status for one in await ask(image, ours, elsewhere, foreign, louder)]
+    assert answers == [SourceStatus.ASSESSED, SourceStatus.NOTHING, SourceStatus.NOTHING, SourceStatus.ASSESSED]
 
 
 async def test_rows_about_an_earlier_push(scanned: Scanning) -> None:
@@ -95,12 +95,12 @@ async def test_rows_about_an_earlier_push(scanned: Scanning) -> None:
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     (digest, _), store = image.digests, content(image.sandbox, NAME)
     pushed = store.manifest(REPOSITORY, digest).created
-    cases = [(0, Answer.ASSESSED), (4, Answer.ASSESSED), (6, Answer.NOTHING)]
+    cases = [(0, SourceStatus.ASSESSED), (4, SourceStatus.ASSESSED), (6, SourceStatus.NOTHING)]
     for minutes, expected in cases:
         (observation,) = await ask(image, subject(digest, arrived=pushed + timedelta(minutes=minutes)))
-        assert observation.answer is expected
-        assert bool(observation.findings) is (expected is Answer.ASSESSED)
-        assert any("earlier push" in note for note in observation.notes) is (expected is Answer.NOTHING)
+        assert observation.status is expected
+        assert bool(observation.findings) is (expected is SourceStatus.ASSESSED)
+        assert any("earlier push" in note for note in observation.notes) is (expected is SourceStatus.NOTHING)
 
 
 async def test_rows_that_do_not_tell_the_push(scanned: Scanning) -> None:
@@ -135,7 +135,7 @@ async def test_an_image_that_came_back(scanned: Scanning) -> None:
     again = subject(digest, arrived=store.manifest(REPOSITORY, digest).created)
     await scans_end(sandbox)
     (observation,) = await ask(image, again)
-    assert observation.answer is Answer.ASSESSED
+    assert observation.status is SourceStatus.ASSESSED
     assert observation.at is not None
     assert again.arrived is not None
     assert observation.at >= again.arrived.replace(microsecond=0)
@@ -148,7 +148,7 @@ async def test_the_pace_is_kept(scanned: Scanning, monkeypatch: pytest.MonkeyPat
     faults = image.sandbox.azure.faults
     faults.add(kind="status", status=429, path="*/Microsoft.ResourceGraph/resources", times=2)
     for observation in await ask(image, *image.subjects):
-        assert observation.answer is Answer.ASSESSED
+        assert observation.status is SourceStatus.ASSESSED
     faults.add(kind="status", status=429, path="*/Microsoft.ResourceGraph/resources", times=None)
     with pytest.raises(Throttled):
         await ask(image, *image.subjects)
@@ -161,6 +161,6 @@ async def test_many_rounds_at_once(scanned: Scanning, monkeypatch: pytest.Monkey
     async with image.session() as session:
         source = ResourceGraph(session, ["recommendations"])
         rounds = await asyncio.gather(*(source(image.subjects) for _ in range(18)))
-    assert all(one.answer is Answer.ASSESSED for found in rounds for some in found.values() for one in some)
+    assert all(one.status is SourceStatus.ASSESSED for found in rounds for some in found.values() for one in some)
     statuses = {e.status for e in image.sandbox.azure.requests.since(0) if e.path.endswith("ResourceGraph/resources")}
     assert statuses == {200}

@@ -16,7 +16,7 @@ from pratique.errors import AuthenticationFailed, ConfigurationError, Unavailabl
 from pratique.evidence import scanners
 from pratique.evidence.scanners import CommandScanner
 from pratique.findings import Fix, Severity
-from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.oci.auth import Login
 
 HOST, REPOSITORY = "acraks.azurecr.io", "quarantine/library/busybox"
@@ -105,7 +105,7 @@ async def test_trivy(scanner: MakeScanner, tmp_path: Path) -> None:
     first, second = await look(source), await look(source)
     assert first == second
     assert runs(tmp_path) == [IMAGE]
-    assert (first.answer, first.at) == (Answer.ASSESSED, datetime(2026, 11, 22, 10, tzinfo=UTC))
+    assert (first.status, first.at) == (SourceStatus.ASSESSED, datetime(2026, 11, 22, 10, tzinfo=UTC))
     (finding,) = first.findings
     assert (finding.vulnerability, finding.severity, finding.sources) == ("CVE-2026-1001", Severity.CRITICAL, ("mine",))
 
@@ -113,7 +113,7 @@ async def test_trivy(scanner: MakeScanner, tmp_path: Path) -> None:
 async def test_grype(scanner: MakeScanner) -> None:
     """The same from the other scanner's report."""
     observation = await look(CommandScanner(scanner(prints(GRYPE), "grype")))
-    assert (observation.answer, observation.detail) == (Answer.ASSESSED, "grype 0.104.0")
+    assert (observation.status, observation.detail) == (SourceStatus.ASSESSED, "grype 0.104.0")
     assert [(f.vulnerability, f.fix) for f in observation.findings] == [("CVE-2026-2001", Fix.NONE)]
 
 
@@ -121,7 +121,7 @@ async def test_a_scanner_that_recognises_nothing(scanner: MakeScanner, tmp_path:
     """That it found nothing proves nothing, and asking again does not change it."""
     source = CommandScanner(scanner(prints({**TRIVY, "Results": []})))
     observation = await look(source)
-    assert (observation.answer, observation.at) == (Answer.NOTHING, None)
+    assert (observation.status, observation.at) == (SourceStatus.NOTHING, None)
     assert "no packages" in observation.detail
     await look(source)
     assert len(runs(tmp_path)) == 1
@@ -154,13 +154,13 @@ assert not any({PASSWORD!r} in argument for argument in sys.argv)
 assert sys.stdin.read() == ""
 """
     observation = await look(CommandScanner(scanner(body + prints(report), format), login))
-    assert (observation.answer, observation.detail.split(" ")[0].lower()) == (Answer.ASSESSED, format)
+    assert (observation.status, observation.detail.split(" ")[0].lower()) == (SourceStatus.ASSESSED, format)
 
 
 async def test_no_login(scanner: MakeScanner) -> None:
     """Without credentials the scanner signs in by its own means."""
     body = f"assert 'TRIVY_PASSWORD' not in os.environ\n{prints(TRIVY)}"
-    assert (await look(CommandScanner(scanner(body)))).answer is Answer.ASSESSED
+    assert (await look(CommandScanner(scanner(body)))).status is SourceStatus.ASSESSED
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_a_report_that_cannot_be_read(scanner: MakeScanner, tmp_path: Path
     source = CommandScanner(scanner(body))
     for _ in range(5):
         observation = await look(source)
-        assert observation.answer is Answer.UNREADABLE
+        assert observation.status is SourceStatus.UNREADABLE
         assert "cannot be read" in observation.detail
     assert len(runs(tmp_path)) == scanners.ATTEMPTS
 
@@ -183,8 +183,8 @@ async def test_a_failure_that_passes(scanner: MakeScanner, tmp_path: Path) -> No
     once = f"len(open({str(tmp_path / 'runs')!r}).readlines()) > 1 or sys.exit('error: no route')"
     source = CommandScanner(scanner(f"{once}\n{prints(TRIVY)}"))
     failed, good = await look(source), await look(source)
-    assert (failed.answer, failed.detail) == (Answer.FAILED, "it ended with exit code 1: error: no route")
-    assert good.answer is Answer.ASSESSED
+    assert (failed.status, failed.detail) == (SourceStatus.FAILED, "it ended with exit code 1: error: no route")
+    assert good.status is SourceStatus.ASSESSED
 
 
 async def test_the_password_is_in_no_observation(scanner: MakeScanner) -> None:
@@ -197,7 +197,7 @@ async def test_the_password_is_in_no_observation(scanner: MakeScanner) -> None:
 async def test_a_scanner_that_takes_too_long(scanner: MakeScanner) -> None:
     """Its time is bounded by the configuration."""
     observation = await look(CommandScanner(scanner("time.sleep(3600)", timeout=0.2)))
-    assert (observation.answer, observation.detail) == (Answer.FAILED, "it took longer than 0.2 seconds")
+    assert (observation.status, observation.detail) == (SourceStatus.FAILED, "it took longer than 0.2 seconds")
 
 
 async def test_a_program_that_is_not_there() -> None:
@@ -238,7 +238,7 @@ print(json.dumps(report))
     digests = [f"sha256:{number:064x}" for number in range(5)]
     subjects = [Subject(HOST, repository, digest) for digest in digests for repository in ("quarantine/a", "live/a")]
     found = await CommandScanner(scanner(body))(subjects)
-    assert [one.answer for (one,) in found.values()] == [Answer.ASSESSED] * 10
+    assert [one.status for (one,) in found.values()] == [SourceStatus.ASSESSED] * 10
     assert len(runs(tmp_path)) == 5
 
 
@@ -247,8 +247,8 @@ async def test_a_long_queue(scanner: MakeScanner, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(scanners, "ROUND", -1.0)
     source = CommandScanner(scanner(prints(TRIVY)))
     waiting = await look(source)
-    assert waiting.answer is Answer.FAILED
+    assert waiting.status is SourceStatus.FAILED
     assert "has not begun" in waiting.detail
     monkeypatch.setattr(scanners, "ROUND", 60.0)
-    assert (await look(source)).answer is Answer.ASSESSED
+    assert (await look(source)).status is SourceStatus.ASSESSED
     assert runs(tmp_path) == [IMAGE]

@@ -11,7 +11,7 @@ import pytest
 from pratique.azure import defender
 from pratique.errors import UnreadableAnswer
 from pratique.evidence.resource_graph import Generation
-from pratique.gate.evidence import Answer
+from pratique.gate.evidence import SourceStatus
 from sandbox.scenario import Scenario
 from sandbox.services.defender.reports import Row
 from tests.pratique.evidence.conftest import Scan as Scanning
@@ -48,9 +48,9 @@ async def test_a_row_that_cannot_be_read(scanned: Scanning, name: Generation, ch
     elsewhere = subject(digest, "quarantine/other")
     spoiled, far, healthy = await ask(image, subject(digest), elsewhere, subject(other), name=name)
     for observation in (spoiled, far):
-        assert observation.answer is Answer.UNREADABLE
+        assert observation.status is SourceStatus.UNREADABLE
         assert "cannot be read" in observation.detail
-    assert healthy.answer is Answer.ASSESSED
+    assert healthy.status is SourceStatus.ASSESSED
 
 
 async def test_rows_that_only_mention_a_digest(scanned: Scanning) -> None:
@@ -65,7 +65,7 @@ async def test_rows_that_only_mention_a_digest(scanned: Scanning) -> None:
 
         spoil(image, "recommendations", change, digest)
         (observation,) = await ask(image, subject(digest))
-        assert observation.answer is Answer.UNREADABLE
+        assert observation.status is SourceStatus.UNREADABLE
 
 
 async def test_odd_findings(scanned: Scanning) -> None:
@@ -79,7 +79,7 @@ async def test_odd_findings(scanned: Scanning) -> None:
 
     spoil(image, "recommendations", change, digest)
     (observation,) = await ask(image, subject(digest))
-    assert observation.answer is Answer.ASSESSED
+    assert observation.status is SourceStatus.ASSESSED
     assert len(observation.findings) == 1000
     assert all("\x00" not in str(finding) for finding in observation.findings)
 

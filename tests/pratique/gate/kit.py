@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pratique.findings import Finding, Fix, Severity
-from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, SUB_ASSESSMENTS, Policy
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
@@ -77,7 +77,7 @@ def _by(source: str, findings: Sequence[Finding]) -> frozenset[Finding]:
 
 def assessed(source: str, *findings: Finding, age: float = 60) -> Observation:
     """:param age: of the assessment, in minutes"""
-    return Observation(source, Answer.ASSESSED, _by(source, findings), NOW - timedelta(minutes=age))
+    return Observation(source, SourceStatus.ASSESSED, _by(source, findings), NOW - timedelta(minutes=age))
 
 
 def rows(*findings: Finding, age: float = 60) -> Observation:
@@ -107,20 +107,22 @@ def undated(observation: Observation) -> Observation:
 
 
 def nothing(source: str, detail: str = "", notes: tuple[str, ...] = ()) -> Observation:
-    return Observation(source, Answer.NOTHING, detail=detail, notes=notes)
+    return Observation(source, SourceStatus.NOTHING, detail=detail, notes=notes)
 
 
 def failed(source: str, *findings: Finding) -> Observation:
     """:param findings: known from before"""
-    return Observation(source, Answer.FAILED, _by(source, findings), detail="could not be asked: 503.")
+    return Observation(source, SourceStatus.FAILED, _by(source, findings), detail="could not be asked: 503.")
 
 
 def unreadable(source: str, *findings: Finding) -> Observation:
-    return Observation(source, Answer.UNREADABLE, _by(source, findings), detail="a row cannot be read: it is cut off")
+    return Observation(
+        source, SourceStatus.UNREADABLE, _by(source, findings), detail="a row cannot be read: it is cut off"
+    )
 
 
 def exempt(source: str = RECOMMENDATIONS, *findings: Finding, cause: str = "Exempt") -> Observation:
-    return Observation(source, Answer.NOT_APPLICABLE, _by(source, findings), detail=cause)
+    return Observation(source, SourceStatus.NOT_APPLICABLE, _by(source, findings), detail=cause)
 
 
 NO_ROWS = nothing(RECOMMENDATIONS, "no row yet")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pratique.gate.verdict import PlatformVerdict, VerdictState
 
 from pratique.azure.registries import Registry, Upstream, get_registry, import_image, oci_client
 from pratique.azure.resource_ids import ResourceId
@@ -21,12 +22,11 @@ from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup, set_up
-from pratique.gate.decision import Judgement, State
-from pratique.gate.wait import Candidate, GateReport, Pace, assess
+from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of
-from pratique.release.promotion import Unresolved, quarantine, resolve
+from pratique.release.promotion import UnresolvedReference, quarantine, resolve
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import Scan
 from sandbox.services.acr.imports import ImportRequest, Source, copy, read_source
@@ -85,7 +85,7 @@ class Quarantine:
 
     async def resolve(self, reference: str) -> ResolvedImage:
         found = await resolve(self.client, ImageReference.parse(reference))
-        assert not isinstance(found, Unresolved)
+        assert not isinstance(found, UnresolvedReference)
         return found
 
     async def arrive_again(self, reference: str, scan: Scan | None = None) -> None:
@@ -134,7 +134,7 @@ class Quarantine:
         """The gate as the releases of one run share it."""
         group = ResourceId.parse(self.registry.id).group
         made = await set_up(gate, self.session, self.client, group=group, clock=clock)
-        async with made.watch:
+        async with made.poller:
             yield made
 
     # What the sandbox's log tells
@@ -171,18 +171,18 @@ async def wait(
     release: str, images: Sequence[Candidate], gate: Gate, ready: GateSetup, told: Progress = unheard
 ) -> GateReport:
     """As the gate's task does."""
-    pace = Pace(gate.interval, gate.patience, gate.deadline, gate.report == "fail-fast")
-    return await assess(release, images, ready.rules, pace, watch=ready.watch, progress=told)
+    wait_policy = WaitPolicy(gate.interval, gate.patience, gate.deadline, gate.report == "fail-fast")
+    return await assess(release, images, ready.rules, wait_policy, poller=ready.poller, progress=told)
 
 
-def states(report: GateReport) -> list[State]:
-    return [decision.state for decision in report.decisions]
+def states(report: GateReport) -> list[VerdictState]:
+    return [verdict.state for verdict in report.verdicts]
 
 
-def only(report: GateReport) -> Judgement:
+def only(report: GateReport) -> PlatformVerdict:
     """The judgement of a release of one image with one platform."""
-    ((judgement,),) = (decision.judgements for decision in report.decisions)
-    return judgement
+    ((platform_verdict,),) = (verdict.platforms for verdict in report.verdicts)
+    return platform_verdict
 
 
 def written(folder: Path, **lists: Sequence[Entry]) -> Path:

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pratique.gate.verdict import VerdictState
+
 from pratique.findings import Finding
-from pratique.gate.decision import State
 from pratique.gate.evidence import Observation
 from pratique.gate.holds import Hold, Holds
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, SUB_ASSESSMENTS
@@ -55,9 +56,14 @@ from tests.pratique.gate.kit import (
     vex,
 )
 
-HEALTHY, TOLERATED, SKIPPED, ACCEPTED = State.HEALTHY, State.TOLERATED, State.SKIPPED, State.ACCEPTED
-PENDING, ASKING = State.PENDING, State.ASKING
-UNHEALTHY, UNVERIFIED, NOT_APPLICABLE = State.UNHEALTHY, State.UNVERIFIED, State.NOT_APPLICABLE
+HEALTHY, TOLERATED, SKIPPED, ACCEPTED = (
+    VerdictState.HEALTHY,
+    VerdictState.TOLERATED,
+    VerdictState.SKIPPED,
+    VerdictState.ACCEPTED,
+)
+PENDING, ASKING = VerdictState.PENDING, VerdictState.ASKING
+UNHEALTHY, UNVERIFIED, NOT_APPLICABLE = VerdictState.UNHEALTHY, VerdictState.UNVERIFIED, VerdictState.NOT_APPLICABLE
 
 Says = Sequence[Observation]
 
@@ -81,7 +87,7 @@ class Row:
 
     name: str
     says: Says
-    state: State
+    state: VerdictState
     words: str = ""
     policy: Mapping[str, Any] = field(default_factory=dict)
     exceptions: Sequence[Entry] = ()
@@ -128,7 +134,7 @@ HIGH_IN_LIBSSL = replace(HIGH, package="libssl")
 HIGH_IN_CAPITALS = replace(HIGH, vulnerability=HIGH.vulnerability.lower(), package="OPENSSL")
 FIRST, SECOND = many(HIGH, 2)
 
-HELD = State.HELD
+HELD = VerdictState.HELD
 HOLD = Hold("acraks123.azurecr.io/live/library/nginx:1.27", NOW, (HIGH,))
 HOLD_OF_TWO = Hold("acraks123.azurecr.io/live/library/nginx:1.27", NOW, (HIGH, CRITICAL))
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pratique.gate.verdict import VerdictState
 
 from pratique.azure import defender
 from pratique.errors import GateBlocked
-from pratique.gate.decision import State
-from pratique.gate.polling import Watch
+from pratique.gate.polling import EvidencePoller
 from pratique.gate.report import markdown, require_passed
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference
@@ -63,13 +63,13 @@ MIXED = Scenario(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """When anybody looked."""
     found: list[datetime] = []
-    look = Watch.look
+    look = EvidencePoller.look
 
-    async def counted(self: Watch, *arguments: object) -> object:
+    async def counted(self: EvidencePoller, *arguments: object) -> object:
         found.append(self.clock.now())
         return await look(self, *arguments)  # type: ignore[arg-type]  # whatever the gate gives
 
-    monkeypatch.setattr(Watch, "look", counted)
+    monkeypatch.setattr(EvidencePoller, "look", counted)
     return found
 
 
@@ -80,36 +80,42 @@ async def test_a_release_of_seven_images(quarantine: Open, tmp_path: Path) -> No
     """Each image is decided by what there is about it, at its time; one that is blocked keeps all of them out."""
     place, clock = await quarantine(MIXED), Hurried()
     images = await place.bring(*SEVEN)
-    steps: list[list[State]] = []
+    steps: list[list[VerdictState]] = []
 
     async def told(report: GateReport) -> None:
         steps.append(states(report))
         decided = dict(zip(SEVEN, states(report), strict=True))
-        if decided[LATE] is State.PENDING and len(steps) == 1:
+        if decided[LATE] is VerdictState.PENDING and len(steps) == 1:
             await place.arrive_again(LATE, CLEAN)
-        elif decided[NEVER] is State.PENDING:
+        elif decided[NEVER] is VerdictState.PENDING:
             clock.jump(minutes=PATIENCE)
         else:
             clock.jump(minutes=DEADLINE)
 
     gate = place.gate(exceptions=[written(tmp_path, acceptances=[acceptance(image=NEVER)])])
     report = await place.judge(images, gate, clock, told)
-    first = [State.HEALTHY, State.UNHEALTHY, *[State.PENDING] * 3, State.TOLERATED, State.PENDING]
-    patient = [State.ACCEPTED, State.NOT_APPLICABLE]
+    first = [
+        VerdictState.HEALTHY,
+        VerdictState.UNHEALTHY,
+        *[VerdictState.PENDING] * 3,
+        VerdictState.TOLERATED,
+        VerdictState.PENDING,
+    ]
+    patient = [VerdictState.ACCEPTED, VerdictState.NOT_APPLICABLE]
     assert steps == [
         first,
-        [*first[:2], State.HEALTHY, *first[3:]],
-        [*first[:2], State.HEALTHY, *patient, *first[5:]],
-        [*first[:2], State.HEALTHY, *patient, State.TOLERATED, State.UNVERIFIED],
+        [*first[:2], VerdictState.HEALTHY, *first[3:]],
+        [*first[:2], VerdictState.HEALTHY, *patient, *first[5:]],
+        [*first[:2], VerdictState.HEALTHY, *patient, VerdictState.TOLERATED, VerdictState.UNVERIFIED],
     ]
-    reasons = {image: decision.reason for image, decision in zip(SEVEN, report.decisions, strict=True)}
+    reasons = {image: verdict.reason for image, verdict in zip(SEVEN, report.verdicts, strict=True)}
     assert reasons[HEALTHY] == reasons[LATE] == "assessed, nothing found"
     assert reasons[UNHEALTHY] == "1 finding beyond the limits"
     assert "accepted by security@contoso.com until" in reasons[NEVER]
     assert reasons[EXEMPT] == "recommendations: Exempt"
     assert reasons[TOLERABLE] == "assessed, 1 finding within the limits"
     assert "findings-artifact has no proof of a scan" in reasons[FORGED]
-    (note,) = report.decisions[-1].judgements[0].notes
+    (note,) = report.verdicts[-1].platforms[0].notes
     assert "does not count" in note
     _kept_out(report, UNHEALTHY, EXEMPT, FORGED)
     for part in (HIGH.cve, "High", "openssl 3.1.4-r5", "fixed in 3.1.7-r1"):
@@ -120,7 +126,7 @@ async def test_the_first_blocked_image_ends_the_wait(quarantine: Open) -> None:
     """Where nobody asked for the full report, nothing is waited for that cannot change the release's fate."""
     place = await quarantine(MIXED)
     report = await place.judge(await place.bring(*SEVEN), place.gate(report="fail-fast"))
-    assert states(report).count(State.PENDING) == 4
+    assert states(report).count(VerdictState.PENDING) == 4
     assert place.queries() == 1
     _kept_out(report, UNHEALTHY)
 
@@ -131,9 +137,9 @@ def _kept_out(report: GateReport, *because_of: str) -> None:
         require_passed(report)
     assert [str(one.image.reference) for one in report.blocked] == [*because_of]
     assert all(reference in str(blocked.value) for reference in because_of)
-    for decision in report.decisions:
+    for verdict in report.verdicts:
         with pytest.raises(GateBlocked):
-            report.require(decision.image)
+            report.require(verdict.image)
 
 
 # A thousand
@@ -164,7 +170,7 @@ async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> Non
     pending: list[int] = []
 
     async def told(report: GateReport) -> None:
-        pending.append(states(report).count(State.PENDING))
+        pending.append(states(report).count(VerdictState.PENDING))
         if len(pending) == 1:
             for reference in references:
                 if repository(reference) == TARDY:
@@ -173,12 +179,12 @@ async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> Non
             clock.jump(minutes=DEADLINE)
 
     report = await place.judge(images, clock=clock, told=told)
-    assert {(one.image.reference.repository, one.state) for one in report.decisions} == {
-        (BAD, State.UNHEALTHY),
-        (UNSEEN, State.UNVERIFIED),
-        (TARDY, State.HEALTHY),
-        (MINOR, State.TOLERATED),
-        (GOOD, State.HEALTHY),
+    assert {(one.image.reference.repository, one.state) for one in report.verdicts} == {
+        (BAD, VerdictState.UNHEALTHY),
+        (UNSEEN, VerdictState.UNVERIFIED),
+        (TARDY, VerdictState.HEALTHY),
+        (MINOR, VerdictState.TOLERATED),
+        (GOOD, VerdictState.HEALTHY),
     }
     assert (pending[0], pending[-2:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0])
     pages = -(-len(list(place.sandbox.azure.state(Defender).rows())) // defender.PAGE)
@@ -210,17 +216,19 @@ async def test_a_tag_that_moves(quarantine: Open, before: Scan, after: Scan) -> 
     by_digest = replace(image.image.reference, tag=None, digest=image.image.digest)
 
     async def told(report: GateReport) -> None:
-        if only(report).state is State.PENDING:
+        if only(report).state is VerdictState.PENDING:
             await place.arrive_again(str(by_digest), before)
 
     report = await place.judge([image], told=told)
     assert only(report).digest == image.image.platforms[0].digest
-    assert only(report).state is (State.HEALTHY if before is CLEAN else State.UNHEALTHY)
+    assert only(report).state is (VerdictState.HEALTHY if before is CLEAN else VerdictState.UNHEALTHY)
     assert report.passed is (before is CLEAN)
     with pytest.raises(GateBlocked):
         report.require(now)
     (other,) = await place.bring(LATE)
-    assert only(await place.judge([other])).state is (State.HEALTHY if after is CLEAN else State.UNHEALTHY)
+    assert only(await place.judge([other])).state is (
+        VerdictState.HEALTHY if after is CLEAN else VerdictState.UNHEALTHY
+    )
 
 
 async def test_an_exception_that_expires_meanwhile(quarantine: Open, tmp_path: Path) -> None:
@@ -228,23 +236,23 @@ async def test_an_exception_that_expires_meanwhile(quarantine: Open, tmp_path: P
     place, clock = await quarantine(MIXED), Hurried()
     images = await place.bring(UNHEALTHY, LATE)
     ends = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
-    excused = exception(HIGH.cve, ends.isoformat(), image=UNHEALTHY)
+    waived = exception(HIGH.cve, ends.isoformat(), image=UNHEALTHY)
     reports: list[GateReport] = []
 
     async def told(report: GateReport) -> None:
         reports.append(report)
         clock.jump(minutes=61)
 
-    gate = place.gate(report="fail-fast", exceptions=[written(tmp_path, exceptions=[excused])])
+    gate = place.gate(report="fail-fast", exceptions=[written(tmp_path, exceptions=[waived])])
     report = await place.judge(images, gate, clock, told)
     assert [states(one) for one in reports] == [
-        [State.TOLERATED, State.PENDING],
-        [State.UNHEALTHY, State.PENDING],
+        [VerdictState.TOLERATED, VerdictState.PENDING],
+        [VerdictState.UNHEALTHY, VerdictState.PENDING],
     ]
-    (first,), (last,) = (one.decisions[0].judgements for one in reports)
-    assert [str(one.finding.vulnerability) for one in first.excused] == [HIGH.cve]
+    (first,), (last,) = (one.verdicts[0].platforms for one in reports)
+    assert [str(one.finding.vulnerability) for one in first.waived] == [HIGH.cve]
     assert "1 exception of theirs expired" in last.reason
-    assert [one.expires for one in last.lapsed] == [ends]
+    assert [one.expires for one in last.expired] == [ends]
     with pytest.raises(GateBlocked, match=f"Expired: {HIGH.cve}.* {ends:%Y-%m-%d %H:%M}"):
         require_passed(report)
     assert "exception expired" in markdown(report)
@@ -274,7 +282,7 @@ async def test_time_counts_from_the_arrival(quarantine: Open, looks: list[dateti
     place, clock = await quarantine(MIXED), Hurried()
     images = await place.bring(NEVER)
     clock.jump(minutes=DEADLINE)
-    assert states(await place.judge(images, clock=clock)) == [State.UNVERIFIED]
+    assert states(await place.judge(images, clock=clock)) == [VerdictState.UNVERIFIED]
     assert len(looks) == 1
 
 
@@ -289,8 +297,8 @@ async def test_two_releases_share_their_rounds(quarantine: Open, looks: list[dat
         faster = asyncio.create_task(wait("late", [late], gate, ready, noting(seen[1])))
         await asyncio.gather(*(event.wait() for event in seen))
         await place.arrive_again(LATE, CLEAN)
-        assert (states(await faster), slower.done()) == ([State.HEALTHY], False)
+        assert (states(await faster), slower.done()) == ([VerdictState.HEALTHY], False)
         assert len(looks) >= 4
         assert place.queries() <= len(looks) // 2 + 1
         clock.jump(minutes=DEADLINE)
-        assert states(await slower) == [State.UNVERIFIED]
+        assert states(await slower) == [VerdictState.UNVERIFIED]

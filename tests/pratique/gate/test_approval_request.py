@@ -10,12 +10,12 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, Rules, VerdictState
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.approval import Answer
+from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
-from pratique.gate.decision import Decision, Judgement, Rules, State
 from pratique.gate.policy import Policy
 from pratique.gate.wait import GateReport
 from tests.pratique.gate.kit import AMD64, ARM64, LOW, NGINX, NOW, flaw, rows
@@ -29,7 +29,7 @@ QUESTION = Question("web", (ITEM, OTHER), 30)
 UNTIL = "2026-11-24 09:00 UTC"
 
 
-def answered(choice: str = "approve", **fields: str) -> Answer:
+def answered(choice: str = "approve", **fields: str) -> Approval:
     filled = {"reason": "Clean in the portal.", "name": "Ada", "expires": "2026-12-01"} | fields
     return QUESTION.answered(choice, today=TODAY, **filled)
 
@@ -37,7 +37,7 @@ def answered(choice: str = "approve", **fields: str) -> Answer:
 def test_an_approval_says_who_why_and_until_when() -> None:
     """It goes into the record as JSON and into logs as words that do not claim more than is known."""
     answer = answered()
-    assert answer == Answer(True, "Clean in the portal.", "Ada", date(2026, 12, 1))
+    assert answer == Approval(True, "Clean in the portal.", "Ada", date(2026, 12, 1))
     assert answer.words == "approved until 2026-12-01 by Ada (self-asserted): Clean in the portal."
     assert json.loads(json.dumps(answer.record()))["expires"] == "2026-12-01"
 
@@ -105,10 +105,12 @@ def test_no_answer_passes_by_accident(fields: dict[str, str], choice: str) -> No
 def test_only_what_nobody_else_can_decide_is_asked() -> None:
     """A platform that passes already is not part of the question; what sources say of the other one is."""
     high = flaw(Severity.HIGH, "CVE-2026-3")
-    asking = Judgement("linux/arm64", ARM64, State.ASKING, "no proof", counted=(LOW, high), observations=(rows(LOW),))
-    decision = Decision(NGINX, (Judgement("linux/amd64", AMD64, State.HEALTHY, "clean"), asking))
+    asking = PlatformVerdict(
+        "linux/arm64", ARM64, VerdictState.ASKING, "no proof", counted=(LOW, high), observations=(rows(LOW),)
+    )
+    verdict = ImageVerdict(NGINX, (PlatformVerdict("linux/amd64", AMD64, VerdictState.HEALTHY, "clean"), asking))
     rules = Rules(Policy(exception_days=7), ("linux/amd64", "linux/arm64"), frozenset({"recommendations"}))
-    question = Question.about(GateReport("web", (decision,), rules, NOW))
+    question = Question.about(GateReport("web", (verdict,), rules, NOW))
     (item,) = question.items
     assert (question.release, question.policy_days) == ("web", 7)
     assert (item.digest, item.said) == (ARM64, ("recommendations: assessed",))

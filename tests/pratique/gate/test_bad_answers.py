@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pratique.gate.verdict import Rules, VerdictState, Wait, decide
 from starlette.responses import Response
 
 from pratique.errors import GateBlocked
 from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
-from pratique.gate.decision import Rules, State, Wait, decide
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.report import markdown, record, require_passed, rows
 from pratique.gate.wait import Candidate, GateReport
@@ -125,10 +125,10 @@ async def test_answers_that_are_none(quarantine: Open, monkeypatch: pytest.Monke
         for body in BODIES:
             bad = Response(body, media_type="application/json")
             patched.setattr(routes, "answer", lambda *_, bad=bad, **__: bad)
-            decision = only(await judged(place, image))
-            assert decision.state is State.UNVERIFIED
-            assert decision.reason.startswith("recommendations: could not be asked")
-    assert only(await judged(place, image)).state is State.HEALTHY
+            verdict = only(await judged(place, image))
+            assert verdict.state is VerdictState.UNVERIFIED
+            assert verdict.reason.startswith("recommendations: could not be asked")
+    assert only(await judged(place, image)).state is VerdictState.HEALTHY
 
 
 CHANGES: tuple[Change, ...] = (
@@ -145,11 +145,11 @@ CHANGES: tuple[Change, ...] = (
 async def test_rows_of_wrong_types(quarantine: Open, tmp_path: Path) -> None:
     """They may say anything: neither a proof from elsewhere nor an acceptance lets the image pass."""
     place, image = await arrived(quarantine, TOLERABLE)
-    assert only(await judged(place, image)).state is State.TOLERATED
+    assert only(await judged(place, image)).state is VerdictState.TOLERATED
     for change in CHANGES:
         spoiled(place, image, change)
         report = await judged(place, image, tmp_path)
-        assert only(report).state is State.UNVERIFIED
+        assert only(report).state is VerdictState.UNVERIFIED
         assert "cannot be read" in only(report).reason
         assert "cannot be read" in shown(report, at_most=10_000)
 
@@ -163,7 +163,7 @@ async def test_a_megabyte_of_findings(quarantine: Open) -> None:
     update = {"SoftwareName": "openssl", "CvesDetails": text}
     spoiled(place, image, lambda properties: properties.update(additionalData=update))
     report = await judged(place, image)
-    assert only(report).state is State.UNHEALTHY
+    assert only(report).state is VerdictState.UNHEALTHY
     assert len(only(report).counted) == 8000
     text = shown(report, at_most=300_000)
     assert "more" in text
@@ -179,7 +179,7 @@ async def test_odd_names(quarantine: Open) -> None:
         update = {"SoftwareName": name, "DetectedSoftwareVersions": [name], "FixedVersion": name, "CvesDetails": cves}
         spoiled(place, image, partial(dict.update, additionalData=update))
         report = await judged(place, image)
-        assert only(report).state is State.UNHEALTHY
+        assert only(report).state is VerdictState.UNHEALTHY
         text = shown(report, at_most=10_000)
         assert "CVE-2026-1 (High)" in text
         assert not {"\x00", "\u202e"} & set(text)
@@ -239,11 +239,11 @@ async def test_attestations_that_are_garbage(quarantine: Open, tmp_path: Path) -
         document = garbage(json.loads(statement(about, [], started=now, finished=now)))
         hang(place, image, document, signed=False)
         report = await judged(place, image)
-        assert only(report).state is State.HEALTHY
+        assert only(report).state is VerdictState.HEALTHY
         assert "does not count" in shown(report, at_most=10_000)
         hang(place, image, document, signed=True)
         report = await judged(place, image, tmp_path)
-        assert only(report).state is State.UNVERIFIED
+        assert only(report).state is VerdictState.UNVERIFIED
         assert "cannot be read" in shown(report, at_most=10_000)
 
 
@@ -257,7 +257,7 @@ async def test_an_attestation_of_many_findings(quarantine: Open) -> None:
     assert len(document) > 1_000_000
     hang(place, image, document, signed=True)
     report = await judged(place, image)
-    assert only(report).state is State.UNHEALTHY
+    assert only(report).state is VerdictState.UNHEALTHY
     assert len(only(report).counted) == 8000
     shown(report, at_most=300_000)
 
@@ -267,7 +267,7 @@ async def test_an_attestation_without_end(quarantine: Open) -> None:
     place, image = await arrived(quarantine, CLEAN)
     hang(place, image, b" " * (LARGEST_STATEMENT + 1), signed=True)
     report = await judged(place, image)
-    assert only(report).state is State.UNVERIFIED
+    assert only(report).state is VerdictState.UNVERIFIED
     assert "larger than" in shown(report, at_most=10_000)
 
 
@@ -279,8 +279,8 @@ def test_a_thousand_blocked_images() -> None:
     rules, wait = Rules(Policy(), PLATFORMS, frozenset({FINDINGS_ARTIFACT})), Wait(NOW, NOW, NOW, 0, 0)
     images = [replace(NGINX, reference=replace(NGINX.reference, tag=f"1.{number}")) for number in range(1000)]
     evidence = {str(images[-1].reference): {AMD64: (artifact(CRITICAL),)}}
-    decisions = tuple(decide(image, evidence.get(str(image.reference), {}), rules, wait) for image in images)
-    report = GateReport("one", decisions, rules, NOW)
+    verdicts = tuple(decide(image, evidence.get(str(image.reference), {}), rules, wait) for image in images)
+    report = GateReport("one", verdicts, rules, NOW)
     with pytest.raises(GateBlocked) as blocked:
         require_passed(report)
     assert str(images[-1].reference) in str(blocked.value)
@@ -294,8 +294,8 @@ def test_a_thousand_contradictions() -> None:
     rules, wait = Rules(policy, PLATFORMS, frozenset({FINDINGS_ARTIFACT, RECOMMENDATIONS})), Wait(NOW, NOW, NOW, 0, 0)
     milder = many(HIGH, 1000)
     worse = [replace(finding, severity=Severity.CRITICAL) for finding in milder]
-    decision = decide(NGINX, {AMD64: (artifact(*milder), told_in_rows(*worse))}, rules, wait)
-    report = GateReport("one", (decision,), rules, NOW)
+    verdict = decide(NGINX, {AMD64: (artifact(*milder), told_in_rows(*worse))}, rules, wait)
+    report = GateReport("one", (verdict,), rules, NOW)
     assert report.passed
     assert markdown(report).count("the worse counts") == 100
     assert "and 900 more" in markdown(report)

@@ -10,9 +10,9 @@ import pytest
 
 from pratique.clock import SystemClock
 from pratique.errors import PermissionDenied, Throttled
-from pratique.gate.evidence import Answer, Observation, Subject
+from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS
-from pratique.gate.polling import Evidence, Watch
+from pratique.gate.polling import Evidence, EvidencePoller
 from tests.pratique.gate.kit import NOW, FakeClock, Source, artifact, rows, subject_of
 
 A, B, C = map(subject_of, "abc")
@@ -62,8 +62,8 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 async def test_all_who_wait_share_one_round(clock: FakeClock) -> None:
     """Three releases cost one question about all their images; each is told of its own."""
     broad, narrow = Source(RECOMMENDATIONS), Source(FINDINGS_ARTIFACT)
-    async with Watch([broad], [narrow], clock) as watch:
-        found = await asyncio.gather(*(watch.look([one], everything, NOW) for one in (A, B, C)))
+    async with EvidencePoller([broad], [narrow], clock) as poller:
+        found = await asyncio.gather(*(poller.look([one], everything, NOW) for one in (A, B, C)))
     assert broad.asked == narrow.asked == [{"a", "b", "c"}]
     assert [set(one) for one in found] == [{A}, {B}, {C}]
 
@@ -71,8 +71,8 @@ async def test_all_who_wait_share_one_round(clock: FakeClock) -> None:
 async def test_whoever_is_due_later_is_told_sooner(clock: FakeClock) -> None:
     """The round is made when the first of them is due."""
     broad = Source(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        await asyncio.gather(watch.look([A], none, NOW + seconds(60)), watch.look([B], none, NOW + seconds(10)))
+    async with EvidencePoller([broad], [], clock) as poller:
+        await asyncio.gather(poller.look([A], none, NOW + seconds(60)), poller.look([B], none, NOW + seconds(10)))
     assert broad.asked == [{"a", "b"}]
     assert clock.slept == [10]
 
@@ -80,10 +80,10 @@ async def test_whoever_is_due_later_is_told_sooner(clock: FakeClock) -> None:
 async def test_a_newcomer_in_a_hurry_does_not_wait_for_the_others(clock: FakeClock) -> None:
     """It has come while a round that is due later is waited for: all are told now."""
     broad = Source(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        first = asyncio.create_task(watch.look([A], none, NOW + seconds(60)))
+    async with EvidencePoller([broad], [], clock) as poller:
+        first = asyncio.create_task(poller.look([A], none, NOW + seconds(60)))
         await asyncio.sleep(0)
-        await asyncio.gather(first, watch.look([B], none, NOW))
+        await asyncio.gather(first, poller.look([B], none, NOW))
     assert broad.asked == [{"a", "b"}]
     assert clock.slept == []
 
@@ -91,10 +91,10 @@ async def test_a_newcomer_in_a_hurry_does_not_wait_for_the_others(clock: FakeClo
 async def test_who_comes_during_a_round_gets_the_next_one(clock: FakeClock) -> None:
     """An answer that was asked for before says nothing about the newcomer's images."""
     broad = Held(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        first = asyncio.create_task(watch.look([A], none, NOW))
+    async with EvidencePoller([broad], [], clock) as poller:
+        first = asyncio.create_task(poller.look([A], none, NOW))
         await broad.reached.wait()
-        second = asyncio.create_task(watch.look([B], none, NOW))
+        second = asyncio.create_task(poller.look([B], none, NOW))
         await asyncio.sleep(0)
         broad.go.set()
         await asyncio.gather(first, second)
@@ -107,10 +107,10 @@ async def test_narrow_sources_are_asked_about_what_is_left(clock: FakeClock) -> 
     narrow = Source(FINDINGS_ARTIFACT, {name: artifact() for name in "abc"})
 
     def silent(found: Evidence) -> Collection[Subject]:
-        return [one for one, said in found.items() if said[RECOMMENDATIONS].answer is Answer.NOTHING]
+        return [one for one, said in found.items() if said[RECOMMENDATIONS].status is SourceStatus.NOTHING]
 
-    async with Watch([broad], [narrow], clock) as watch:
-        one, other = await asyncio.gather(watch.look([A, B], silent, NOW), watch.look([C], none, NOW))
+    async with EvidencePoller([broad], [narrow], clock) as poller:
+        one, other = await asyncio.gather(poller.look([A, B], silent, NOW), poller.look([C], none, NOW))
     assert broad.asked == [{"a", "b", "c"}]
     assert narrow.asked == [{"b"}]
     assert [set(said) for said in (one[A], one[B], other[C])] == [
@@ -123,19 +123,19 @@ async def test_narrow_sources_are_asked_about_what_is_left(clock: FakeClock) -> 
 async def test_nobody_is_asked_about_nothing(clock: FakeClock) -> None:
     """Neither broad sources about no images, nor narrow ones when all is decided."""
     broad, narrow = Source(RECOMMENDATIONS), Source(FINDINGS_ARTIFACT)
-    async with Watch([broad], [narrow], clock) as watch:
-        assert await watch.look([], everything, NOW) == {}
-        await watch.look([A], none, NOW)
+    async with EvidencePoller([broad], [narrow], clock) as poller:
+        assert await poller.look([], everything, NOW) == {}
+        await poller.look([A], none, NOW)
     assert broad.asked == [{"a"}]
     assert narrow.asked == []
 
 
 async def test_every_name_of_every_source_gives_an_observation(clock: FakeClock) -> None:
     """What a source does not mention it knows nothing of."""
-    several = Source("artifact acme", {"a": Observation("acme", Answer.ASSESSED)})
-    async with Watch([Source(RECOMMENDATIONS)], [several], clock) as watch:
-        found = await watch.look([A, B], everything, NOW)
-    said = {one: {name: observation.answer.value for name, observation in found[one].items()} for one in (A, B)}
+    several = Source("artifact acme", {"a": Observation("acme", SourceStatus.ASSESSED)})
+    async with EvidencePoller([Source(RECOMMENDATIONS)], [several], clock) as poller:
+        found = await poller.look([A, B], everything, NOW)
+    said = {one: {name: observation.status.value for name, observation in found[one].items()} for one in (A, B)}
     assert said[A] == {RECOMMENDATIONS: "nothing", "artifact": "nothing", "acme": "assessed"}
     assert said[B] == {RECOMMENDATIONS: "nothing", "artifact": "nothing", "acme": "nothing"}
 
@@ -143,29 +143,29 @@ async def test_every_name_of_every_source_gives_an_observation(clock: FakeClock)
 async def test_a_failure_that_may_pass_is_an_observation(clock: FakeClock) -> None:
     """The other sources are heard all the same, and the next round asks again."""
     failing, other = Source(f"{RECOMMENDATIONS} old", THROTTLED, {}), Source(FINDINGS_ARTIFACT, {"a": artifact()})
-    async with Watch([failing], [other], clock) as watch:
-        found = await watch.look([A], everything, NOW)
-        again = await watch.look([A], everything, NOW)
-    assert {name: one.answer for name, one in found[A].items()} == {
-        RECOMMENDATIONS: Answer.FAILED,
-        "old": Answer.FAILED,
-        FINDINGS_ARTIFACT: Answer.ASSESSED,
+    async with EvidencePoller([failing], [other], clock) as poller:
+        found = await poller.look([A], everything, NOW)
+        again = await poller.look([A], everything, NOW)
+    assert {name: one.status for name, one in found[A].items()} == {
+        RECOMMENDATIONS: SourceStatus.FAILED,
+        "old": SourceStatus.FAILED,
+        FINDINGS_ARTIFACT: SourceStatus.ASSESSED,
     }
     assert "429, slow down." in found[A][RECOMMENDATIONS].detail
-    assert again[A][RECOMMENDATIONS].answer is Answer.NOTHING
+    assert again[A][RECOMMENDATIONS].status is SourceStatus.NOTHING
 
 
 @pytest.mark.parametrize("narrow", [False, True])
 async def test_a_lasting_error_reaches_everybody_who_waits(clock: FakeClock, narrow: bool) -> None:
     """And nobody after them: the next round asks again."""
     failing, other = Source(RECOMMENDATIONS, DENIED, {}), Source(FINDINGS_ARTIFACT)
-    watch = Watch([other], [failing], clock) if narrow else Watch([failing], [other], clock)
-    async with watch:
+    poller = EvidencePoller([other], [failing], clock) if narrow else EvidencePoller([failing], [other], clock)
+    async with poller:
         answers = await asyncio.gather(
-            watch.look([A], everything, NOW), watch.look([B], everything, NOW), return_exceptions=True
+            poller.look([A], everything, NOW), poller.look([B], everything, NOW), return_exceptions=True
         )
         assert [*answers] == [DENIED, DENIED]
-        assert await watch.look([A], everything, NOW)
+        assert await poller.look([A], everything, NOW)
 
 
 async def test_whatever_else_goes_wrong_leaves_nobody_waiting(clock: FakeClock) -> None:
@@ -174,17 +174,19 @@ async def test_whatever_else_goes_wrong_leaves_nobody_waiting(clock: FakeClock) 
     def broken(found: Evidence) -> Collection[Subject]:
         raise ZeroDivisionError
 
-    async with Watch([Source(RECOMMENDATIONS)], [], clock) as watch:
-        answers = await asyncio.gather(watch.look([A], broken, NOW), watch.look([B], none, NOW), return_exceptions=True)
+    async with EvidencePoller([Source(RECOMMENDATIONS)], [], clock) as poller:
+        answers = await asyncio.gather(
+            poller.look([A], broken, NOW), poller.look([B], none, NOW), return_exceptions=True
+        )
     assert [type(answer) for answer in answers] == [ZeroDivisionError, ZeroDivisionError]
 
 
 async def test_who_gives_up_leaves_the_others(clock: FakeClock) -> None:
     """A cancelled release is not asked about any more, and no reason to hurry."""
     broad = Source(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        gone = asyncio.create_task(watch.look([A], none, NOW + seconds(10)))
-        stays = asyncio.create_task(watch.look([B], none, NOW + seconds(60)))
+    async with EvidencePoller([broad], [], clock) as poller:
+        gone = asyncio.create_task(poller.look([A], none, NOW + seconds(10)))
+        stays = asyncio.create_task(poller.look([B], none, NOW + seconds(60)))
         await asyncio.sleep(0)
         gone.cancel()
         await stays
@@ -196,8 +198,8 @@ async def test_who_gives_up_leaves_the_others(clock: FakeClock) -> None:
 async def test_who_gives_up_during_a_round_leaves_the_others(clock: FakeClock) -> None:
     """The round goes on for those who are left."""
     broad = Held(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        gone, stays = (asyncio.create_task(watch.look([one], none, NOW)) for one in (A, B))
+    async with EvidencePoller([broad], [], clock) as poller:
+        gone, stays = (asyncio.create_task(poller.look([one], none, NOW)) for one in (A, B))
         await broad.reached.wait()
         gone.cancel()
         await asyncio.sleep(0)
@@ -209,12 +211,12 @@ async def test_who_gives_up_during_a_round_leaves_the_others(clock: FakeClock) -
 async def test_when_all_have_given_up_somebody_else_may_come(clock: FakeClock) -> None:
     """Nobody is asked in between."""
     broad = Source(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        gone = asyncio.create_task(watch.look([A], none, NOW + seconds(10)))
+    async with EvidencePoller([broad], [], clock) as poller:
+        gone = asyncio.create_task(poller.look([A], none, NOW + seconds(10)))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        assert set(await watch.look([B], none, NOW)) == {B}
+        assert set(await poller.look([B], none, NOW)) == {B}
     assert broad.asked == [{"b"}]
 
 
@@ -222,8 +224,8 @@ async def test_when_all_have_given_up_somebody_else_may_come(clock: FakeClock) -
 async def test_closing_leaves_nobody_waiting(clock: FakeClock, asking: bool) -> None:
     """Neither before a round nor in the middle of one."""
     broad = Held(RECOMMENDATIONS)
-    async with Watch([broad], [], clock) as watch:
-        left = asyncio.create_task(watch.look([A], none, NOW if asking else NOW + seconds(1)))
+    async with EvidencePoller([broad], [], clock) as poller:
+        left = asyncio.create_task(poller.look([A], none, NOW if asking else NOW + seconds(1)))
         await (broad.reached.wait() if asking else asyncio.sleep(0))
     await asyncio.sleep(0)
     assert left.cancelled()

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.findings import Finding, Fix, Severity
-from pratique.gate.decision import Decision, Rules, State, Wait, decide
-from pratique.gate.evidence import Answer, Observation
-from pratique.gate.exceptions.lookup import Exceptions, Excuse
+from pratique.gate.evidence import Observation, SourceStatus
+from pratique.gate.exceptions.lookup import Exceptions, Waiver
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.gate.verdict import ImageVerdict, Rules, VerdictState, Wait, decide
 from pratique.images import ResolvedImage
 from tests.pratique.gate.kit import AMD64, ARM64, NGINX, NOW, acceptance, exception, on_file, vex
 
@@ -53,7 +53,7 @@ class Situation:
     running: float
     image: ResolvedImage = NGINX
 
-    def decided(self) -> Decision:
+    def decided(self) -> ImageVerdict:
         since, started = (NOW - timedelta(minutes=minutes) for minutes in (self.waited, self.running))
         rules = Rules(self.policy, self.platforms, frozenset(SOURCES), self.exceptions)
         return decide(self.image, self.said, rules, Wait(NOW, since, started, PATIENCE, DEADLINE))
@@ -97,7 +97,7 @@ findings = st.builds(
 )
 few = st.frozensets(findings, max_size=2)
 #: Mostly as it has to be for an image to pass: otherwise hardly any example would.
-answers = st.sampled_from([Answer.ASSESSED] * 6 + [Answer.NOTHING] * 3 + [*Answer])
+answers = st.sampled_from([SourceStatus.ASSESSED] * 6 + [SourceStatus.NOTHING] * 3 + [*SourceStatus])
 moments = st.sampled_from([None, *(NOW - timedelta(hours=hours) for hours in (1, 1, 1, 30, -3, -0.05))])
 observations = st.tuples(
     *(st.builds(Observation, st.just(source), answers, st.just(frozenset()) | few, moments) for source in SOURCES)
@@ -163,9 +163,9 @@ def test_an_observation_that_is_missing_never_helps(situation: Situation, digest
     assert situation.passes or not situation.saying(digest, said).passes
 
 
-@given(situations, digests, places, st.sampled_from([Answer.FAILED, Answer.UNREADABLE]), st.booleans())
+@given(situations, digests, places, st.sampled_from([SourceStatus.FAILED, SourceStatus.UNREADABLE]), st.booleans())
 def test_a_source_that_fails_never_helps(
-    situation: Situation, digest: str, place: int, answer: Answer, forgets: bool
+    situation: Situation, digest: str, place: int, answer: SourceStatus, forgets: bool
 ) -> None:
     """Whether or not its findings are still known."""
     said = list(situation.said[digest])
@@ -177,8 +177,8 @@ def test_a_source_that_fails_never_helps(
 def test_an_assessment_that_is_taken_back_never_helps(situation: Situation, digest: str, place: int) -> None:
     """The findings stay, the proof goes."""
     said = list(situation.said[digest])
-    if said[place].answer is Answer.ASSESSED:
-        said[place] = replace(said[place], answer=Answer.NOTHING)
+    if said[place].status is SourceStatus.ASSESSED:
+        said[place] = replace(said[place], status=SourceStatus.NOTHING)
     assert situation.passes or not situation.saying(digest, said).passes
 
 
@@ -226,7 +226,7 @@ def test_order_never_matters(situation: Situation, random: Random) -> None:
     )
     one, other = situation.decided(), mixed.decided()
     assert one.state is other.state
-    assert set(one.judgements) == set(other.judgements)
+    assert set(one.platforms) == set(other.platforms)
     assert one.findings == other.findings
 
 
@@ -234,24 +234,24 @@ def test_order_never_matters(situation: Situation, random: Random) -> None:
 @given(situations)
 def test_nothing_passes_without_proof_or_somebody_who_answers_for_it(situation: Situation) -> None:
     """For each required manifest: an answer of every source, findings within the limits, and proof or acceptance."""
-    decision = situation.decided()
-    if not decision.state.passes:
+    verdict = situation.decided()
+    if not verdict.state.passes:
         return
-    judged = {one.platform: one for one in decision.judgements}
+    judged = {one.platform: one for one in verdict.platforms}
     assert judged.keys() == set(situation.platforms)
-    for platform, judgement in judged.items():
+    for platform, platform_verdict in judged.items():
         digest = PLATFORMS[platform]
-        assert judgement.digest == digest
+        assert platform_verdict.digest == digest
         said = {one.source: one for one in situation.said[digest]}
-        assert all(said[source].answer not in (Answer.FAILED, Answer.UNREADABLE) for source in SOURCES)
+        assert all(said[source].status not in (SourceStatus.FAILED, SourceStatus.UNREADABLE) for source in SOURCES)
         counting = _counting(situation, digest)
         assert _within(counting, situation.policy)
-        if judgement.state is State.ACCEPTED:
+        if platform_verdict.state is VerdictState.ACCEPTED:
             assert not counting
             assert situation.waited >= PATIENCE
-            assert judgement.acceptance is not None
-            assert judgement.acceptance.expires > NOW
-            assert judgement.acceptance in {excuse for excuse, _ in situation.exceptions.acceptances}
+            assert platform_verdict.acceptance is not None
+            assert platform_verdict.acceptance.expires > NOW
+            assert platform_verdict.acceptance in {waiver for waiver, _ in situation.exceptions.acceptances}
         else:
             proving = {source for source in SOURCES if _proves(said[source], situation.policy)}
             assert proving >= set(situation.policy.required_sources)
@@ -268,18 +268,18 @@ def test_nobody_waits_for_ever(situation: Situation) -> None:
 @given(situations)
 def test_a_person_is_asked_only_where_the_policy_says_so(situation: Situation) -> None:
     """And never about findings beyond the limits."""
-    for judgement in situation.decided().judgements:
-        if judgement.state is State.ASKING:
+    for platform_verdict in situation.decided().platforms:
+        if platform_verdict.state is VerdictState.ASKING:
             assert "ask" in (situation.policy.unverified, situation.policy.not_applicable)
-            assert _within(_counting(situation, judgement.digest), situation.policy)
+            assert _within(_counting(situation, platform_verdict.digest), situation.policy)
 
 
-def _ended(excuse: Excuse, over: bool) -> Excuse:
-    return replace(excuse, expires=NOW) if over else excuse
+def _ended(waiver: Waiver, over: bool) -> Waiver:
+    return replace(waiver, expires=NOW) if over else waiver
 
 
 def _proves(said: Observation, policy: Policy) -> bool:
-    if said.answer is not Answer.ASSESSED or said.at is None:
+    if said.status is not SourceStatus.ASSESSED or said.at is None:
         return False
     minutes = (NOW - said.at).total_seconds() / 60
     return minutes >= -5 and policy.minimum_age <= max(minutes, 0) <= policy.maximum_age * 60
@@ -295,7 +295,7 @@ def _counting(situation: Situation, digest: str) -> dict[tuple[str, str], Severi
     worst: dict[tuple[str, str], Severity] = {}
     for (vulnerability, package), some in reports.items():
         versions = {version for one in some for version in one.version.split(", ")} - {""}
-        excused = (
+        waived = (
             (("CVE-1", "openssl", None) in entries and (vulnerability, package) == ("CVE-1", "openssl"))
             or (("CVE-1", None, AMD64) in entries and (vulnerability, digest) == ("CVE-1", AMD64))
             or (
@@ -305,7 +305,7 @@ def _counting(situation: Situation, digest: str) -> dict[tuple[str, str], Severi
             )
             or (situation.policy.ignore_unfixed and all(one.fix is Fix.NONE for one in some))
         )
-        if not excused:
+        if not waived:
             worst[vulnerability, package] = max(one.severity for one in some)
     return worst
 

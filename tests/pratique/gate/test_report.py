@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from pratique.errors import GateBlocked
 from pratique.gate import report as pages
-from pratique.gate.approval import Answer as Word
-from pratique.gate.decision import Rules, Wait, decide
+from pratique.gate.approval import Approval as Word
 from pratique.gate.evidence import Observation
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.gate.verdict import Rules, Wait, decide
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
@@ -72,8 +72,8 @@ def reported(
     rules = Rules(policy or Policy(), platforms, asked, held, provenance)
     since = NOW - timedelta(minutes=waited)
     wait = Wait(NOW, since, since, 30, 240)
-    decisions = tuple(decide(image, {AMD64: said}, rules, wait) for image, said in zip(images, says, strict=False))
-    return GateReport("web", decisions, rules, NOW)
+    verdicts = tuple(decide(image, {AMD64: said}, rules, wait) for image, said in zip(images, says, strict=False))
+    return GateReport("web", verdicts, rules, NOW)
 
 
 def blocked(report: GateReport) -> str:
@@ -332,7 +332,7 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
         "sources": 0,
     }
     assert {
-        one["finding"]["vulnerability"]: one["excuse"] and one["excuse"]["kind"] for one in platform["excused"]
+        one["finding"]["vulnerability"]: one["waiver"] and one["waiver"]["kind"] for one in platform["waived"]
     } == {
         "CVE-2026-10": "exception",
         "CVE-2026-12": "vex",

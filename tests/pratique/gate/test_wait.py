@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
-from pratique.gate.approval import Answer as Word
-from pratique.gate.decision import Rules, State
+from pratique.gate.approval import Approval as Word
 from pratique.gate.evidence import Observation, Subject
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
-from pratique.gate.polling import Watch
-from pratique.gate.wait import Candidate, GateReport, Pace, assess
+from pratique.gate.polling import EvidencePoller
+from pratique.gate.verdict import Rules, VerdictState
+from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
     AMD64,
@@ -96,12 +96,12 @@ class Run:
         policy: Policy | None = None,
         exceptions: Exceptions | None = None,
         asked: frozenset[str] = ASKED,
-        **pace: Any,
+        **wait_policy: Any,
     ) -> None:
         self.clock = clock or FakeClock()
         self.broad, self.narrow = broad or told_by(), narrow or proven_by()
         self.rules = Rules(policy or Policy(), PLATFORMS, asked, exceptions or Exceptions())
-        self.pace = Pace(**{"interval": 30, "patience": 30, "deadline": 240} | pace)
+        self.wait_policy = WaitPolicy(**{"interval": 30, "patience": 30, "deadline": 240} | wait_policy)
         self.told: list[GateReport] = []
 
     async def of(self, *names: str | Candidate) -> GateReport:
@@ -111,15 +111,15 @@ class Run:
         async def progress(report: GateReport) -> None:
             self.told.append(report)
 
-        async with Watch([self.broad], [self.narrow], self.clock) as watch:
+        async with EvidencePoller([self.broad], [self.narrow], self.clock) as poller:
             return await asyncio.gather(
                 *(
                     assess(
                         f"release-{number}",
                         [candidate(one) if isinstance(one, str) else one for one in some],
                         self.rules,
-                        self.pace,
-                        watch=watch,
+                        self.wait_policy,
+                        poller=poller,
                         progress=progress,
                     )
                     for number, some in enumerate(releases)
@@ -127,8 +127,8 @@ class Run:
             )
 
 
-def states(report: GateReport) -> list[State]:
-    return [decision.state for decision in report.decisions]
+def states(report: GateReport) -> list[VerdictState]:
+    return [verdict.state for verdict in report.verdicts]
 
 
 # When it ends
@@ -140,11 +140,11 @@ async def test_a_clean_release_passes_and_each_change_is_told_once() -> None:
     report = await run.of("a", "b")
     assert report.passed
     assert report.release == "release-0"
-    assert [decision.image for decision in report.decisions] == [image("a"), image("b")]
+    assert [verdict.image for verdict in report.verdicts] == [image("a"), image("b")]
     assert [states(one) for one in run.told] == [
-        [State.PENDING, State.PENDING],
-        [State.HEALTHY, State.PENDING],
-        [State.HEALTHY, State.HEALTHY],
+        [VerdictState.PENDING, VerdictState.PENDING],
+        [VerdictState.HEALTHY, VerdictState.PENDING],
+        [VerdictState.HEALTHY, VerdictState.HEALTHY],
     ]
     assert len(run.narrow.asked) == 4
 
@@ -153,9 +153,9 @@ async def test_one_blocked_image_ends_the_wait() -> None:
     """Fail fast: nothing is waited for once the release cannot pass."""
     run = Run(told_by({"b": BAD}))
     report = await run.of("a", "b")
-    assert states(report) == [State.PENDING, State.UNHEALTHY]
+    assert states(report) == [VerdictState.PENDING, VerdictState.UNHEALTHY]
     assert not report.passed
-    assert [decision.image for decision in report.blocked] == [image("b")]
+    assert [verdict.image for verdict in report.blocked] == [image("b")]
     assert run.clock.slept == []
 
 
@@ -163,7 +163,7 @@ async def test_a_full_report_waits_for_all() -> None:
     """One blocked image decides nothing about the others."""
     run = Run(told_by({"b": BAD}), proven_by({}, {}, {"a": CLEAN}), **FULL)
     report = await run.of("a", "b")
-    assert states(report) == [State.HEALTHY, State.UNHEALTHY]
+    assert states(report) == [VerdictState.HEALTHY, VerdictState.UNHEALTHY]
     assert len(run.clock.slept) == 2
 
 
@@ -172,7 +172,7 @@ async def test_an_image_without_a_required_platform_ends_the_wait() -> None:
     lacking = Candidate(of_manifests(("linux/arm64", ARM64)), "registry.azurecr.io", "quarantine/library/a", NOW)
     run = Run()
     report = await run.of(lacking, "b")
-    assert states(report) == [State.UNVERIFIED, State.PENDING]
+    assert states(report) == [VerdictState.UNVERIFIED, VerdictState.PENDING]
     assert run.clock.slept == []
 
 
@@ -182,9 +182,9 @@ async def test_the_deadline_counts_from_each_images_arrival() -> None:
     report = await run.of(candidate("a", 200), candidate("b", 0), candidate("c", None))
     changes = [(round((one.at - NOW).total_seconds() / 60), states(one)) for one in run.told]
     assert changes == [
-        (0, [State.PENDING] * 3),
-        (40, [State.UNVERIFIED, State.PENDING, State.PENDING]),
-        (240, [State.UNVERIFIED] * 3),
+        (0, [VerdictState.PENDING] * 3),
+        (40, [VerdictState.UNVERIFIED, VerdictState.PENDING, VerdictState.PENDING]),
+        (240, [VerdictState.UNVERIFIED] * 3),
     ]
     assert report.at == NOW + minutes(240)
 
@@ -201,7 +201,7 @@ async def test_an_accepted_image_has_patience_and_no_more(tmp_path: Path) -> Non
     accepted = on_file(tmp_path, acceptances=[acceptance(image="docker.io/library/a:1")])
     run = Run(exceptions=accepted)
     report = await run.of(candidate("a", 10))
-    assert states(report) == [State.ACCEPTED]
+    assert states(report) == [VerdictState.ACCEPTED]
     assert report.passed
     assert run.clock.minutes == 20
 
@@ -213,8 +213,8 @@ async def test_a_question_waits_until_all_else_is_decided() -> None:
     narrow = Timed(FINDINGS_ARTIFACT, clock, {"b": (100, CLEAN)})
     run = Run(broad, narrow, clock=clock, policy=Policy(not_applicable="ask"))
     report = await run.of("a", "b")
-    assert states(report) == [State.ASKING, State.HEALTHY]
-    assert [decision.image for decision in report.asking] == [image("a")]
+    assert states(report) == [VerdictState.ASKING, VerdictState.HEALTHY]
+    assert [verdict.image for verdict in report.asking] == [image("a")]
     assert not report.passed
     assert not report.blocked
     assert clock.minutes >= 100
@@ -224,7 +224,7 @@ async def test_without_anybody_to_ask_nobody_is_asked() -> None:
     """Defender is off, the policy says to go on, and there is nobody else."""
     run = Run(asked=frozenset())
     report = await run.of("a", "b")
-    assert states(report) == [State.SKIPPED, State.SKIPPED]
+    assert states(report) == [VerdictState.SKIPPED, VerdictState.SKIPPED]
     assert report.passed
     assert run.broad.asked == run.narrow.asked == []
 
@@ -244,7 +244,7 @@ async def test_releases_share_their_rounds() -> None:
     """Two releases cost no more questions than one, and each ends by itself."""
     run = Run(narrow=proven_by({"a": CLEAN}, {}, {"b": CLEAN}))
     reports = await run.together(["a"], ["b"])
-    assert [states(one) for one in reports] == [[State.HEALTHY], [State.HEALTHY]]
+    assert [states(one) for one in reports] == [[VerdictState.HEALTHY], [VerdictState.HEALTHY]]
     assert run.broad.asked == [{"a", "b"}, {"b"}, {"b"}]
 
 
@@ -252,7 +252,7 @@ async def test_a_blocked_release_leaves_the_others_waiting() -> None:
     """Releases do not wait for one another, nor fall with one another."""
     run = Run(told_by({"a": BAD}), proven_by({}, {"b": CLEAN}))
     reports = await run.together(["a"], ["b"])
-    assert [states(one) for one in reports] == [[State.UNHEALTHY], [State.HEALTHY]]
+    assert [states(one) for one in reports] == [[VerdictState.UNHEALTHY], [VerdictState.HEALTHY]]
 
 
 def test_only_required_manifests_are_asked_for() -> None:
@@ -290,7 +290,7 @@ async def test_news_is_told_when_only_the_reason_changes() -> None:
     """A source that says why it is silent says something new."""
     run = Run(narrow=proven_by({"a": NO_ARTIFACT}, {"a": nothing(FINDINGS_ARTIFACT, "not signed")}, {"a": CLEAN}))
     await run.of("a")
-    reasons = [one.decisions[0].reason for one in run.told]
+    reasons = [one.verdicts[0].reason for one in run.told]
     assert len(set(reasons)) == 3
     assert "not signed" in reasons[1]
 
@@ -301,7 +301,7 @@ async def test_news_is_told_when_only_the_reason_changes() -> None:
 async def test_findings_that_arrive_after_the_proof_still_block() -> None:
     """A clean artifact does not close the case while the release waits."""
     run = Run(told_by({}, {}, {"a": BAD}), proven_by({"a": CLEAN}))
-    assert states(await run.of("a", "b")) == [State.UNHEALTHY, State.PENDING]
+    assert states(await run.of("a", "b")) == [VerdictState.UNHEALTHY, VerdictState.PENDING]
 
 
 async def test_an_acceptance_gives_way_to_what_is_found_meanwhile(tmp_path: Path) -> None:
@@ -309,8 +309,8 @@ async def test_an_acceptance_gives_way_to_what_is_found_meanwhile(tmp_path: Path
     accepted = on_file(tmp_path, acceptances=[acceptance(image="docker.io/library/a:1")])
     run = Run(told_by({}, {}, {"a": BAD}), exceptions=accepted, patience=0)
     report = await run.of("a", "b")
-    assert states(run.told[0])[0] is State.ACCEPTED
-    assert states(report)[0] is State.UNHEALTHY
+    assert states(run.told[0])[0] is VerdictState.ACCEPTED
+    assert states(report)[0] is VerdictState.UNHEALTHY
 
 
 async def test_an_exception_that_expires_while_waiting_no_longer_counts(tmp_path: Path) -> None:
@@ -320,9 +320,9 @@ async def test_an_exception_that_expires_while_waiting_no_longer_counts(tmp_path
     narrow = Timed(FINDINGS_ARTIFACT, clock, {"a": (0, artifact(HIGH)), "b": (120, CLEAN)})
     run = Run(narrow=narrow, clock=clock, exceptions=ending)
     report = await run.of("a", "b")
-    assert states(run.told[0])[0] is State.TOLERATED
-    assert states(report) == [State.UNHEALTHY, State.PENDING]
-    assert "expired" in report.decisions[0].reason
+    assert states(run.told[0])[0] is VerdictState.TOLERATED
+    assert states(report) == [VerdictState.UNHEALTHY, VerdictState.PENDING]
+    assert "expired" in report.verdicts[0].reason
     assert 60 <= clock.minutes <= 65
 
 
@@ -333,8 +333,8 @@ async def test_an_acceptance_that_expires_while_waiting_no_longer_counts(tmp_pat
     )
     run = Run(exceptions=accepted, **FULL)
     report = await run.of("a", "b")
-    assert State.ACCEPTED in {states(one)[0] for one in run.told}
-    assert states(report) == [State.UNVERIFIED, State.UNVERIFIED]
+    assert VerdictState.ACCEPTED in {states(one)[0] for one in run.told}
+    assert states(report) == [VerdictState.UNVERIFIED, VerdictState.UNVERIFIED]
 
 
 async def test_a_proof_that_grows_too_old_is_looked_up_again() -> None:
@@ -342,7 +342,7 @@ async def test_a_proof_that_grows_too_old_is_looked_up_again() -> None:
     clock = FakeClock()
     run = Run(narrow=proven_by({"a": artifact(age=59)}), clock=clock, policy=Policy(maximum_age=2), **FULL)
     report = await run.of("a", "b")
-    assert states(report)[0] is State.UNVERIFIED
+    assert states(report)[0] is VerdictState.UNVERIFIED
     assert run.narrow.asked[1] == {"b"}
     assert run.narrow.asked[-1] == {"a", "b"}
 
@@ -360,7 +360,7 @@ async def test_findings_survive_the_failure_of_their_source() -> None:
     throttled = Throttled("query", "Resource Graph", "429.", "Wait.")
     run = Run(told_by({"a": BAD}, throttled), proven_by({"a": CLEAN}, {}, {"b": CLEAN}), deadline=60, **FULL)
     report = await run.of("a", "b")
-    assert states(report) == [State.UNHEALTHY, State.UNVERIFIED]
+    assert states(report) == [VerdictState.UNHEALTHY, VerdictState.UNVERIFIED]
 
 
 @pytest.mark.parametrize("broad", [False, True])
@@ -369,11 +369,11 @@ async def test_an_answer_that_means_nothing(broad: bool) -> None:
     broken = UnreadableAnswer("read a row", "row", "It is truncated.", "Report it.")
     proven = {"a": CLEAN}
     lasting = Run(told_by(broken), proven_by(proven)) if broad else Run(narrow=proven_by(broken))
-    (decision,) = (await lasting.of("a")).decisions
-    assert decision.state is State.UNVERIFIED
-    assert "truncated" in decision.reason
+    (verdict,) = (await lasting.of("a")).verdicts
+    assert verdict.state is VerdictState.UNVERIFIED
+    assert "truncated" in verdict.reason
     passing = Run(told_by(broken, {}), proven_by(proven)) if broad else Run(narrow=proven_by(broken, proven))
-    assert states(await passing.of("a")) == [State.HEALTHY]
+    assert states(await passing.of("a")) == [VerdictState.HEALTHY]
 
 
 @pytest.mark.parametrize("broad", [False, True])
@@ -394,14 +394,14 @@ async def test_a_second_run_takes_up_where_the_evidence_stands() -> None:
     first = await Run(narrow=narrow, clock=clock).of("a")
     slept, asked = len(clock.slept), len(narrow.asked)
     second = await Run(narrow=narrow, clock=clock).of("a")
-    assert second.decisions == first.decisions
+    assert second.verdicts == first.verdicts
     assert (len(clock.slept), len(narrow.asked)) == (slept, asked + 1)
 
 
 async def test_a_run_that_is_killed_and_repeated_has_no_new_deadline() -> None:
     """The time counts from the arrival; a run that comes too late looks once."""
     run = Run()
-    assert states(await run.of(candidate("a", 240))) == [State.UNVERIFIED]
+    assert states(await run.of(candidate("a", 240))) == [VerdictState.UNVERIFIED]
     assert run.clock.slept == []
     assert len(run.narrow.asked) == 1
 
@@ -412,7 +412,7 @@ async def test_a_late_run_gives_a_failing_source_time_to_recover() -> None:
     run = Run(told_by(throttled, throttled, {}), proven_by({"a": CLEAN}))
     assert (await run.of(candidate("a", 1000))).passed
     run = Run(told_by(throttled))
-    assert states(await run.of(candidate("a", 1000))) == [State.UNVERIFIED]
+    assert states(await run.of(candidate("a", 1000))) == [VerdictState.UNVERIFIED]
     assert run.clock.minutes == 30
 
 
@@ -428,19 +428,19 @@ async def test_an_approval_lets_pass_what_was_asked() -> None:
     """Its reason, name and end are in the decision and in the report."""
     word = Word(True, "looked at it in the portal", "Ada", date(2026, 12, 1))
     report = (await asked_about("a")).answered(word)
-    assert states(report) == [State.APPROVED, State.HEALTHY]
+    assert states(report) == [VerdictState.APPROVED, VerdictState.HEALTHY]
     assert report.passed
-    assert report.answer == word
+    assert report.approval == word
     for part in ("no proof of a scan", "Ada", "looked at it in the portal", "2026-12-01"):
-        assert part in report.decisions[0].reason
+        assert part in report.verdicts[0].reason
     report.require(image("a"))
 
 
 async def test_a_rejection_blocks() -> None:
     """With the person's reason."""
     report = (await asked_about("a")).answered(Word(False, "never seen this image", "Ada", date(2026, 12, 1)))
-    assert states(report) == [State.UNVERIFIED, State.HEALTHY]
-    assert "never seen this image" in report.decisions[0].reason
+    assert states(report) == [VerdictState.UNVERIFIED, VerdictState.HEALTHY]
+    assert "never seen this image" in report.verdicts[0].reason
     assert report.blocked
 
 
@@ -448,7 +448,7 @@ async def test_an_approval_is_about_nothing_but_the_question() -> None:
     """What blocks or waits still does."""
     report = await Run(told_by({"a": BAD})).of("a", "b")
     answered = report.answered(Word(True, "let it all pass", "Ada", date(2026, 12, 1)))
-    assert answered.decisions == report.decisions
+    assert answered.verdicts == report.verdicts
     assert not answered.passed
 
 

@@ -31,7 +31,7 @@ from pratique.errors import (
 )
 from pratique.git import command as git_module
 from pratique.git.checkout import Repository
-from pratique.git.command import Git, Result, standing
+from pratique.git.command import Git, Result, git_status
 from pratique.git.credentials import Credentials
 from pratique.git.publish import publish
 from tests.pratique.repositories import AUTHOR, git
@@ -43,18 +43,18 @@ async def test_how_a_file_stands(tmp_path: Path) -> None:
     """Outside of Git, not committed, as committed, changed since, and ignored: only one of them names a commit."""
     path = tmp_path / "exceptions.yaml"
     path.write_text("acceptances: []\n")
-    assert await standing(path) == "not under Git"
+    assert await git_status(path) == "not under Git"
     git("init", "--quiet", cwd=tmp_path)
-    assert await standing(path) == "not as committed"
+    assert await git_status(path) == "not as committed"
     git("add", "--all", cwd=tmp_path)
     git("commit", "--quiet", "--message", "Accept", cwd=tmp_path)
-    assert await standing(path) == f"commit {git('rev-parse', 'HEAD', cwd=tmp_path)}"
+    assert await git_status(path) == f"commit {git('rev-parse', 'HEAD', cwd=tmp_path)}"
     path.write_text("acceptances: [ ]\n")
-    assert await standing(path) == "not as committed"
+    assert await git_status(path) == "not as committed"
     (tmp_path / ".gitignore").write_text("other.yaml\n")
     other = tmp_path / "other.yaml"
     other.write_text("")
-    assert await standing(other) == "not as committed"
+    assert await git_status(other) == "not as committed"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from pratique.change import Change
 from pratique.errors import ConfigurationError, Conflict, GitRejected, ManifestRejected, NotFound, TransientError
 from pratique.git import publish as gitops
-from pratique.git.checkout import Author, PushResult, Repository, checkout
+from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
 from pratique.git.publish import Edit, publish
 from pratique.images import LiveImage
 from pratique.manifests.update import point_images, point_vault
@@ -333,4 +333,4 @@ async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: 
 def test_an_author_needs_name_and_address(name: str, email: str) -> None:
     """What git would refuse or reshape is refused first."""
     with pytest.raises(ConfigurationError):
-        Author(name, email)
+        CommitAuthor(name, email)

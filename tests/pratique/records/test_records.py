@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pratique.errors import NotFound, UnreadableAnswer
 from pratique.findings import Severity
-from pratique.git.checkout import Author, Repository
+from pratique.git.checkout import CommitAuthor, Repository
 from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
@@ -60,7 +60,7 @@ def remote(tmp_path: Path) -> Path:
 
 def branch(remote: Path) -> RecordsBranch:
     return RecordsBranch(
-        Repository(str(remote), "pratique-records", orphan=True), Author("Pratique", "pratique@localhost")
+        Repository(str(remote), "pratique-records", orphan=True), CommitAuthor("Pratique", "pratique@localhost")
     )
 
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pratique.gate.verdict import VerdictState
+
 from pratique.config.scanning import Scanning, Sla
 from pratique.findings import Finding, Severity
-from pratique.gate.decision import State
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.records.cases import Cases, Condition, FindingState
-from pratique.rescan.assessment import Look
-from pratique.rescan.cases import Followed, follow
-from pratique.rescan.inventory import InLive, Inventory
+from pratique.rescan.assessment import ImageAssessment
+from pratique.rescan.cases import RescanOutcome, follow
+from pratique.rescan.inventory import Inventory, LiveImageEntry
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOST = "acraks123.azurecr.io"
@@ -26,25 +27,27 @@ def day(number: float) -> datetime:
     return START + timedelta(days=number)
 
 
-def image(name: str = "web", version: str = "1", **changes: Any) -> InLive:
+def image(name: str = "web", version: str = "1", **changes: Any) -> LiveImageEntry:
     digest = f"sha256:{(name + version).encode().hex():0>64}"
     resolved = ResolvedImage(
         ImageReference("docker.io", name, version), digest, (PlatformManifest("linux/amd64", digest),)
     )
-    found = InLive(HOST, f"live/{name}", digest, (version,), resolved, START, users=("kustomization.yaml",))
+    found = LiveImageEntry(HOST, f"live/{name}", digest, (version,), resolved, START, users=("kustomization.yaml",))
     return replace(found, **changes)
 
 
-def bad(one: InLive, *findings: Finding) -> Look:
-    return Look(one, State.UNHEALTHY, "findings beyond the limits", findings or (HIGH,), manifests=(one.digest,))
+def bad(one: LiveImageEntry, *findings: Finding) -> ImageAssessment:
+    return ImageAssessment(
+        one, VerdictState.UNHEALTHY, "findings beyond the limits", findings or (HIGH,), manifests=(one.digest,)
+    )
 
 
-def good(one: InLive, **changes: Any) -> Look:
-    return replace(Look(one, State.HEALTHY, "assessed, nothing found"), **changes)
+def good(one: LiveImageEntry, **changes: Any) -> ImageAssessment:
+    return replace(ImageAssessment(one, VerdictState.HEALTHY, "assessed, nothing found"), **changes)
 
 
-def unproven(one: InLive, **changes: Any) -> Look:
-    return replace(Look(one, State.UNVERIFIED, "no proof of a scan"), **changes)
+def unproven(one: LiveImageEntry, **changes: Any) -> ImageAssessment:
+    return replace(ImageAssessment(one, VerdictState.UNVERIFIED, "no proof of a scan"), **changes)
 
 
 class Days:
@@ -54,9 +57,9 @@ class Days:
         self.scanning = Scanning(**scanning)
         self.cases = Cases()
 
-    def __call__(self, number: float, *looks: Look, seen: bool = True) -> Followed:
-        inventory = Inventory(HOST, tuple(look.image for look in looks), seen)
-        done = follow(self.cases, inventory, looks, self.scanning, window=168, now=day(number))
+    def __call__(self, number: float, *assessments: ImageAssessment, seen: bool = True) -> RescanOutcome:
+        inventory = Inventory(HOST, tuple(assessment.image for assessment in assessments), seen)
+        done = follow(self.cases, inventory, assessments, self.scanning, window=168, now=day(number))
         self.cases = done.cases
         return done
 
@@ -66,8 +69,8 @@ class Days:
         return found
 
 
-def kinds(followed: Followed) -> list[str]:
-    return [one.kind for one in followed.changes]
+def kinds(outcome: RescanOutcome) -> list[str]:
+    return [one.kind for one in outcome.changes]
 
 
 def names(some: Sequence[Any]) -> list[str]:
@@ -91,8 +94,8 @@ def test_absence_cures_nothing() -> None:
     """Neither a source that fails, nor a missing proof, nor an acceptance: only an assessment does."""
     days = Days(reactions=("hold",))
     days(0, bad(image()))
-    for number, look in enumerate((unproven(image()), unproven(image(), doubt=True)), start=1):
-        assert kinds(days(number, look)) == []
+    for number, assessment in enumerate((unproven(image()), unproven(image(), doubt=True)), start=1):
+        assert kinds(days(number, assessment)) == []
         assert (days.case.condition, names(days.case.open)) == (Condition.BAD, ["CVE-2026-1"])
         assert days.case.held == day(0)
     assert kinds(days(3, good(image()))) == ["cured", "lifted"]
@@ -117,10 +120,10 @@ def test_an_exception_does_not_stop_the_clock() -> None:
     """When it ends the image is as late as it would have been."""
     days = Days()
     days(0, bad(image()))
-    excused = Look(image(), State.TOLERATED, "1 excused", excused=(HIGH,))
-    assert kinds(days(5, excused)) == ["cured"]
+    waived = ImageAssessment(image(), VerdictState.TOLERATED, "1 excused", waived=(HIGH,))
+    assert kinds(days(5, waived)) == ["cured"]
     assert days.case.findings[0].state is FindingState.EXCUSED
-    assert kinds(days(40, excused)) == []
+    assert kinds(days(40, waived)) == []
     assert kinds(days(41, bad(image()))) == ["newly bad", "overdue"]
     assert days.case.due == day(30)
 
@@ -128,7 +131,7 @@ def test_an_exception_does_not_stop_the_clock() -> None:
 def test_within_policy_the_clock_runs_all_the_same() -> None:
     """What the limits tolerate has its time too, by its severity; a worse rating shortens it from the first day on."""
     days = Days(sla=Sla(high=10, low=20))
-    tolerated = Look(image(), State.TOLERATED, "within the limits", (LOW,))
+    tolerated = ImageAssessment(image(), VerdictState.TOLERATED, "within the limits", (LOW,))
     assert kinds(days(0, tolerated)) == []
     assert (days.case.condition, days.case.due) == (Condition.WATCHED, day(20))
     worse = replace(tolerated, findings=(replace(LOW, severity=Severity.HIGH),))
@@ -176,17 +179,17 @@ def test_other_registries() -> None:
 
 def test_stale() -> None:
     """Outside the window, and without an assessment that is young enough; a source that fails makes nothing stale."""
-    for look, condition in (
+    for assessment, condition in (
         (unproven(image()), Condition.STALE),
         (unproven(image(), assessed=day(20)), Condition.STALE),
         (unproven(image(), assessed=day(30)), Condition.UNVERIFIED),
         (unproven(image(), doubt=True), Condition.UNVERIFIED),
         (unproven(image(pushed=None)), Condition.UNVERIFIED),
         (unproven(image(pushed=day(2))), Condition.UNVERIFIED),
-        (unproven(image(pushed=day(2)), state=State.SKIPPED), Condition.UNVERIFIED),
+        (unproven(image(pushed=day(2)), state=VerdictState.SKIPPED), Condition.UNVERIFIED),
     ):
         days = Days()
-        days(31, look)
+        days(31, assessment)
         assert days.case.condition is condition
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pratique.evidence.signatures import cose
-from pratique.evidence.signatures.envelope import Defect
+from pratique.evidence.signatures.envelope import MalformedEnvelope
 from tests.pratique.evidence.signatures.authority import (
     ARTIFACT,
     CONTENT_TYPE,
@@ -291,5 +291,5 @@ def test_any_header(name: Any, value: object) -> None:
 @given(st.binary(max_size=64))
 def test_reader_alone(content: bytes) -> None:
     """Bytes that are no message are a defect, whatever CBOR makes of them."""
-    with pytest.raises(Defect):
+    with pytest.raises(MalformedEnvelope):
         cose.read(b"\xd2\x84" + content)

@@ -67,8 +67,8 @@ def accepting(folder: Path, **changes: Any) -> Exceptions:
 def test_nothing_is_excused_by_default() -> None:
     """Without files nothing is excused or accepted, and there is nothing to report."""
     empty = Exceptions()
-    assert empty.excuse(OPENSSL, BUSYBOX, NOW) is None
-    assert empty.lapsed(OPENSSL, BUSYBOX, NOW) is None
+    assert empty.waiver(OPENSSL, BUSYBOX, NOW) is None
+    assert empty.expired(OPENSSL, BUSYBOX, NOW) is None
     assert empty.acceptance(BUSYBOX, "unverified", NOW) is None
     assert (empty.digest, empty.files, empty.notices(NOW)) == ("", (), ())
     assert load() == empty
@@ -76,13 +76,13 @@ def test_nothing_is_excused_by_default() -> None:
 
 def test_an_exception_says_who_answers_for_it(tmp_path: Path) -> None:
     """An excuse carries everything that a report needs."""
-    excuse = one(tmp_path).excuse(OPENSSL, BUSYBOX, NOW)
-    assert excuse is not None
-    assert (excuse.kind, excuse.subject, excuse.origin) == ("exception", "CVE-2024-6119", f"{tmp_path}/accepted.yaml")
-    assert (excuse.owner, excuse.approver) == ("team@contoso.com", "security@contoso.com")
-    assert excuse.reason == "The vulnerable function is never called."
-    assert excuse.expires == datetime(2027, 2, 1, tzinfo=UTC)
-    assert excuse.until == "2027-01-31"
+    waiver = one(tmp_path).waiver(OPENSSL, BUSYBOX, NOW)
+    assert waiver is not None
+    assert (waiver.kind, waiver.subject, waiver.origin) == ("exception", "CVE-2024-6119", f"{tmp_path}/accepted.yaml")
+    assert (waiver.owner, waiver.approver) == ("team@contoso.com", "security@contoso.com")
+    assert waiver.reason == "The vulnerable function is never called."
+    assert waiver.expires == datetime(2027, 2, 1, tzinfo=UTC)
+    assert waiver.until == "2027-01-31"
 
 
 COVERAGE: list[tuple[str, dict[str, Any], Finding, ResolvedImage, bool]] = [
@@ -110,7 +110,7 @@ def test_what_an_exception_covers(
     tmp_path: Path, changes: dict[str, Any], finding: Finding, image: ResolvedImage, covered: bool
 ) -> None:
     """The exact vulnerability, package and image; a platform's digest excuses nothing on another platform."""
-    assert (one(tmp_path, **changes).excuse(finding, image, NOW) is not None) is covered
+    assert (one(tmp_path, **changes).waiver(finding, image, NOW) is not None) is covered
 
 
 PATTERNS = [
@@ -145,12 +145,12 @@ def test_a_date_counts_through_its_last_day(tmp_path: Path) -> None:
     """A date ends with its day in UTC; at that moment the exception has lapsed."""
     exceptions = one(tmp_path, expires="2026-12-01")
     end = datetime(2026, 12, 2, tzinfo=UTC)
-    assert exceptions.excuse(OPENSSL, BUSYBOX, end - timedelta(microseconds=1)) is not None
-    assert exceptions.lapsed(OPENSSL, BUSYBOX, end - timedelta(microseconds=1)) is None
-    assert exceptions.excuse(OPENSSL, BUSYBOX, end) is None
-    lapsed = exceptions.lapsed(OPENSSL, BUSYBOX, end)
-    assert lapsed is not None
-    assert lapsed.expires == end
+    assert exceptions.waiver(OPENSSL, BUSYBOX, end - timedelta(microseconds=1)) is not None
+    assert exceptions.expired(OPENSSL, BUSYBOX, end - timedelta(microseconds=1)) is None
+    assert exceptions.waiver(OPENSSL, BUSYBOX, end) is None
+    expired = exceptions.expired(OPENSSL, BUSYBOX, end)
+    assert expired is not None
+    assert expired.expires == end
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_the_exception_that_lasts_longest_is_named(tmp_path: Path) -> None:
     """Several may apply; the report names the one that matters."""
     short = {**EXCEPTION, "image": "docker.io/library/busybox", "expires": "2026-12-01"}
     exceptions = load(write(tmp_path, exceptions=[EXCEPTION, short]))
-    found = exceptions.excuse(OPENSSL, BUSYBOX, NOW)
+    found = exceptions.waiver(OPENSSL, BUSYBOX, NOW)
     assert found is not None
     assert found.until == "2027-01-31"
-    lapsed = exceptions.lapsed(OPENSSL, BUSYBOX, NOW + timedelta(days=30))
-    assert lapsed is not None
-    assert lapsed.until == "2026-12-01"
+    expired = exceptions.expired(OPENSSL, BUSYBOX, NOW + timedelta(days=30))
+    assert expired is not None
+    assert expired.until == "2026-12-01"
 
 
 ACCEPTED: list[tuple[str, dict[str, Any], ResolvedImage, bool]] = [
@@ -205,7 +205,7 @@ def test_what_an_acceptance_covers(
     accepted = accepting(tmp_path, **changes)
     assert (accepted.acceptance(image, "unverified", NOW) is not None) is covered
     assert accepted.acceptance(image, "not-applicable", NOW) is None
-    assert accepted.excuse(OPENSSL, image, NOW) is None
+    assert accepted.waiver(OPENSSL, image, NOW) is None
 
 
 def test_an_acceptance_names_its_states_and_expires(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_an_acceptance_names_its_states_and_expires(tmp_path: Path) -> None:
     assert found is not None
     assert (found.kind, found.subject) == ("acceptance", "docker.io/library/busybox:1.37.0")
     assert accepted.acceptance(BUSYBOX, "not-applicable", found.expires) is None
-    assert accepted.lapsed_acceptance(BUSYBOX, "not-applicable", found.expires) == found
-    assert accepted.lapsed_acceptance(BUSYBOX, "not-applicable", NOW) is None
+    assert accepted.expired_acceptance(BUSYBOX, "not-applicable", found.expires) == found
+    assert accepted.expired_acceptance(BUSYBOX, "not-applicable", NOW) is None
 
 
 def test_expired_and_expiring_entries_are_announced(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_an_endless_policy_breaks_nothing(tmp_path: Path) -> None:
     """A number of days that no calendar holds allows every date."""
     policy = Policy(exception_days=10**12)
     exceptions = load(write(tmp_path, exceptions=[{**EXCEPTION, "expires": "9999-12-31"}]), policy=policy)
-    assert exceptions.excuse(OPENSSL, BUSYBOX, NOW) is not None
+    assert exceptions.waiver(OPENSSL, BUSYBOX, NOW) is not None
 
 
 def drop(key: str) -> Callable[[dict[str, Any]], None]:
@@ -394,9 +394,9 @@ def test_the_same_exception_twice_is_an_error(tmp_path: Path, changes: dict[str,
 
 def test_what_could_not_be_shown_is_replaced(tmp_path: Path) -> None:
     """Control characters and line breaks of a reason do not reach reports."""
-    excuse = one(tmp_path, reason="never\n called\x00 \u202eever").excuse(OPENSSL, BUSYBOX, NOW)
-    assert excuse is not None
-    assert excuse.reason == "never called\ufffd \ufffdever"
+    waiver = one(tmp_path, reason="never\n called\x00 \u202eever").waiver(OPENSSL, BUSYBOX, NOW)
+    assert waiver is not None
+    assert waiver.reason == "never called\ufffd \ufffdever"
 
 
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
@@ -429,17 +429,17 @@ def test_the_exception_in_the_examples_comments_is_valid(tmp_path: Path) -> None
     commented = text[text.index("# exceptions:") :].splitlines()
     path = tmp_path / "accepted.yaml"
     path.write_text("\n".join(line.removeprefix("# ") for line in commented), encoding="utf-8")
-    assert load(path).excuse(OPENSSL, BUSYBOX, NOW) is not None
+    assert load(path).waiver(OPENSSL, BUSYBOX, NOW) is not None
 
 
 def test_a_thousand_exceptions_are_looked_up_by_vulnerability(tmp_path: Path) -> None:
     """Only entries about the same vulnerability are compared, whatever else the file holds."""
     many = [{**EXCEPTION, "vulnerability": f"CVE-2025-{number}"} for number in range(1000)]
     exceptions = load(write(tmp_path, exceptions=many))
-    found = exceptions.excuse(replace(OPENSSL, vulnerability="cve-2025-777"), BUSYBOX, NOW)
+    found = exceptions.waiver(replace(OPENSSL, vulnerability="cve-2025-777"), BUSYBOX, NOW)
     assert found is not None
     assert found.subject == "CVE-2025-777"
-    assert exceptions.excuse(OPENSSL, BUSYBOX, NOW) is None
+    assert exceptions.waiver(OPENSSL, BUSYBOX, NOW) is None
 
 
 vulnerabilities = st.sampled_from(["CVE-1", "cve-1", "CVE-11", "GHSA-1"])
@@ -469,8 +469,8 @@ def test_order_never_matters(
     folder = tmp_path_factory.mktemp("order")
     first, second = (load(write(folder, exceptions=listed)) for listed in (entries, shuffled))
     finding, at = replace(OPENSSL, vulnerability=vulnerability), NOW + timedelta(days=days)
-    assert first.excuse(finding, BUSYBOX, at) == second.excuse(finding, BUSYBOX, at)
-    assert first.lapsed(finding, BUSYBOX, at) == second.lapsed(finding, BUSYBOX, at)
+    assert first.waiver(finding, BUSYBOX, at) == second.waiver(finding, BUSYBOX, at)
+    assert first.expired(finding, BUSYBOX, at) == second.expired(finding, BUSYBOX, at)
     assert first.notices(at) == second.notices(at)
     assert first.digest == second.digest
 
@@ -482,7 +482,7 @@ def test_an_exception_excuses_only_what_it_names_while_it_lasts(
     """Whatever excuses has not expired, and some entry names the very vulnerability and package and the image."""
     exceptions = load(write(tmp_path_factory.mktemp("named"), exceptions=entries))
     at = NOW + timedelta(days=days)
-    excuse = exceptions.excuse(replace(OPENSSL, vulnerability=vulnerability), BUSYBOX, at)
+    waiver = exceptions.waiver(replace(OPENSSL, vulnerability=vulnerability), BUSYBOX, at)
     ends = [
         entry["expires"]
         for entry in entries
@@ -491,7 +491,7 @@ def test_an_exception_excuses_only_what_it_names_while_it_lasts(
         and entry["image"] in ("docker.io/library/*", "docker.io/library/busybox")
         and entry["expires"] >= str(at.date())
     ]
-    assert (excuse.until if excuse else None) == max(ends, default=None)
+    assert (waiver.until if waiver else None) == max(ends, default=None)
 
 
 part = st.text("ab1", min_size=1, max_size=3)
@@ -516,4 +516,4 @@ def test_no_bytes_make_anything_but_our_error(tmp_path_factory: pytest.TempPathF
         loaded = load(path)
     except ConfigurationError:
         return
-    assert loaded.excuse(OPENSSL, BUSYBOX, NOW) is None
+    assert loaded.waiver(OPENSSL, BUSYBOX, NOW) is None

@@ -66,30 +66,30 @@ def load(folder: Path, *documents: dict[str, Any], policy: Policy | None = None)
     return Exceptions.load([], paths, policy=policy or Policy(), now=NOW)
 
 
-def excused(
+def waived(
     exceptions: Exceptions, finding: Finding = FINDING, image: ResolvedImage = IMAGE, at: datetime = NOW
 ) -> bool:
-    return exceptions.excuse(finding, image, at) is not None
+    return exceptions.waiver(finding, image, at) is not None
 
 
 def test_a_statement_says_who_made_it_and_why(tmp_path: Path) -> None:
     """The excuse names the file, the author and the justification, and counts for exception_days."""
     said = statement(impact_statement="Built without\nX.509.", status_notes="See ticket 7.")
-    excuse = load(tmp_path, document(said), policy=Policy(exception_days=30)).excuse(FINDING, IMAGE, NOW)
-    assert excuse is not None
-    assert (excuse.origin, excuse.kind, excuse.subject) == (f"{tmp_path}/0.json", "vex", "CVE-2024-6119")
-    assert (excuse.owner, excuse.approver) == ("Contoso", "")
-    assert excuse.reason == "not_affected: vulnerable_code_not_present: Built without X.509.: See ticket 7."
-    assert excuse.expires == datetime(2026, 12, 1, tzinfo=UTC)
+    waiver = load(tmp_path, document(said), policy=Policy(exception_days=30)).waiver(FINDING, IMAGE, NOW)
+    assert waiver is not None
+    assert (waiver.origin, waiver.kind, waiver.subject) == (f"{tmp_path}/0.json", "vex", "CVE-2024-6119")
+    assert (waiver.owner, waiver.approver) == ("Contoso", "")
+    assert waiver.reason == "not_affected: vulnerable_code_not_present: Built without X.509.: See ticket 7."
+    assert waiver.expires == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 STATUSES = {"not_affected": True, "fixed": True, "affected": False, "under_investigation": False}
 
 
-@pytest.mark.parametrize(("status", "excuses"), STATUSES.items())
-def test_only_two_statuses_excuse(tmp_path: Path, status: str, excuses: bool) -> None:
+@pytest.mark.parametrize(("status", "waivers"), STATUSES.items())
+def test_only_two_statuses_excuse(tmp_path: Path, status: str, waivers: bool) -> None:
     """What is affected, or not yet known, counts."""
-    assert excused(load(tmp_path, document(statement(status=status)))) is excuses
+    assert waived(load(tmp_path, document(statement(status=status)))) is waivers
 
 
 PRODUCTS: list[tuple[str, Any, ResolvedImage, bool]] = [
@@ -154,13 +154,13 @@ PRODUCTS: list[tuple[str, Any, ResolvedImage, bool]] = [
 @pytest.mark.parametrize(("product", "image", "matches"), [p[1:] for p in PRODUCTS], ids=[p[0] for p in PRODUCTS])
 def test_which_image_a_product_is(tmp_path: Path, product: Any, image: ResolvedImage, matches: bool) -> None:
     """Everything that is said of the product has to hold, and it has to say a repository or a digest."""
-    assert excused(load(tmp_path, document(statement(product))), image=image) is matches
+    assert waived(load(tmp_path, document(statement(product))), image=image) is matches
 
 
 def test_fixed_needs_a_version(tmp_path: Path) -> None:
     """A repository has versions from before the fix, so 'fixed' counts only with a tag or digest."""
-    assert not excused(load(tmp_path, document(statement(f"pkg:oci/busybox?{PLACE}", "fixed"))))
-    assert excused(load(tmp_path, document(statement(f"pkg:oci/busybox?{PLACE}&tag=1.37.0", "fixed"))))
+    assert not waived(load(tmp_path, document(statement(f"pkg:oci/busybox?{PLACE}", "fixed"))))
+    assert waived(load(tmp_path, document(statement(f"pkg:oci/busybox?{PLACE}&tag=1.37.0", "fixed"))))
 
 
 SUBCOMPONENTS: list[tuple[str, list[Any], Finding, bool]] = [
@@ -202,7 +202,7 @@ SUBCOMPONENTS: list[tuple[str, list[Any], Finding, bool]] = [
 def test_which_packages_subcomponents_are(tmp_path: Path, locators: list[str], finding: Finding, matches: bool) -> None:
     """With subcomponents only these packages are excused, in the versions that are named."""
     product = {"@id": PINNED, "subcomponents": [{"@id": locator} for locator in locators]}
-    assert excused(load(tmp_path, document(statement(product))), finding, ON_AMD64) is matches
+    assert waived(load(tmp_path, document(statement(product))), finding, ON_AMD64) is matches
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_which_packages_subcomponents_are(tmp_path: Path, locators: list[str], f
 def test_a_vulnerability_goes_by_name_and_aliases(tmp_path: Path, vulnerability: str, matches: bool) -> None:
     """By each exact name, in any letter case."""
     said = statement(vulnerability={"name": "CVE-2024-6119", "aliases": ["GHSA-1"]})
-    assert excused(load(tmp_path, document(said)), replace(FINDING, vulnerability=vulnerability)) is matches
+    assert waived(load(tmp_path, document(said)), replace(FINDING, vulnerability=vulnerability)) is matches
 
 
 EARLY, LATE = "2026-11-02T00:00:00Z", "2026-11-03T00:00:00+00:00"
@@ -288,11 +288,11 @@ def test_later_statements_take_back_earlier_ones(
 ) -> None:
     """What is said later of the same thing counts, and when in doubt, the worse; in one document or in two."""
     first, second = statements
-    assert excused(load(tmp_path, document(first, second))) is counts
-    assert excused(load(tmp_path, document(second, first))) is counts
+    assert waived(load(tmp_path, document(first, second))) is counts
+    assert waived(load(tmp_path, document(second, first))) is counts
     other = {"@id": "https://contoso.com/vex/2"}
-    assert excused(load(tmp_path, document(first), document(second, **other))) is counts
-    assert excused(load(tmp_path, document(second), document(first, **other))) is counts
+    assert waived(load(tmp_path, document(first), document(second, **other))) is counts
+    assert waived(load(tmp_path, document(second), document(first, **other))) is counts
 
 
 def test_a_new_version_of_a_document_replaces_the_old_one(tmp_path: Path) -> None:
@@ -301,8 +301,8 @@ def test_a_new_version_of_a_document_replaces_the_old_one(tmp_path: Path) -> Non
     old, new = document(statement()), document(other, version=2)
     for documents in ((old, new), (new, old)):
         exceptions = load(tmp_path, *documents)
-        assert not excused(exceptions)
-        assert excused(exceptions, replace(FINDING, vulnerability="CVE-1"))
+        assert not waived(exceptions)
+        assert waived(exceptions, replace(FINDING, vulnerability="CVE-1"))
     assert load(tmp_path, old, new).digest == load(tmp_path, new).digest
 
 
@@ -317,13 +317,13 @@ def test_a_statement_wears_off(tmp_path: Path) -> None:
     """It counts for exception_days from its own time, then it has lapsed; bad news does not wear off."""
     exceptions = load(tmp_path, document(statement()), policy=Policy(exception_days=30))
     end = datetime(2026, 12, 1, tzinfo=UTC)
-    assert excused(exceptions, at=end - timedelta(seconds=1))
-    assert not excused(exceptions, at=end)
-    lapsed = exceptions.lapsed(FINDING, IMAGE, end)
-    assert lapsed is not None
-    assert lapsed.until == "2026-11-30"
+    assert waived(exceptions, at=end - timedelta(seconds=1))
+    assert not waived(exceptions, at=end)
+    expired = exceptions.expired(FINDING, IMAGE, end)
+    assert expired is not None
+    assert expired.until == "2026-11-30"
     taken_back = document(statement(), statement(status="affected", timestamp=LATE))
-    assert load(tmp_path, taken_back).lapsed(FINDING, IMAGE, end + timedelta(days=9999)) is None
+    assert load(tmp_path, taken_back).expired(FINDING, IMAGE, end + timedelta(days=9999)) is None
 
 
 def test_expired_statements_are_announced_together(tmp_path: Path) -> None:
@@ -445,19 +445,19 @@ def test_what_is_no_document_is_our_error(tmp_path: Path, content: bytes) -> Non
 def test_what_could_not_be_shown_is_replaced(tmp_path: Path) -> None:
     """Control characters of an author or reason do not reach reports."""
     content = document(statement(impact_statement="no\x00pe"), author="Con\ntoso\x07")
-    excuse = load(tmp_path, content).excuse(FINDING, IMAGE, NOW)
-    assert excuse is not None
-    assert excuse.owner == "Con toso\ufffd"
-    assert excuse.reason.endswith("no\ufffdpe")
+    waiver = load(tmp_path, content).waiver(FINDING, IMAGE, NOW)
+    assert waiver is not None
+    assert waiver.owner == "Con toso\ufffd"
+    assert waiver.reason.endswith("no\ufffdpe")
 
 
 def test_fractions_of_seconds_are_read(tmp_path: Path) -> None:
     """As the specification's own examples have them."""
-    excuse = load(tmp_path, document(statement(), timestamp="2026-01-08T18:02:03.647787998-06:00")).excuse(
+    waiver = load(tmp_path, document(statement(), timestamp="2026-01-08T18:02:03.647787998-06:00")).waiver(
         FINDING, IMAGE, NOW
     )
-    assert excuse is not None
-    assert excuse.expires == datetime(2027, 1, 9, 0, 2, 3, 647787, tzinfo=UTC)
+    assert waiver is not None
+    assert waiver.expires == datetime(2027, 1, 9, 0, 2, 3, 647787, tzinfo=UTC)
 
 
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
@@ -477,9 +477,9 @@ def test_the_example_excuses_a_finding() -> None:
         (PlatformManifest("linux/amd64", AMD64),),
     )
     finding = Finding("GO-2024-2887", Severity.HIGH, "stdlib", "v1.22.3")
-    assert excused(exceptions, finding, image)
-    assert not excused(exceptions, finding, IMAGE)
-    assert not excused(exceptions, replace(finding, package="openssl"), image)
+    assert waived(exceptions, finding, image)
+    assert not waived(exceptions, finding, IMAGE)
+    assert not waived(exceptions, replace(finding, package="openssl"), image)
     assert exceptions.notices(NOW) == ()
 
 
@@ -492,9 +492,9 @@ def test_an_exception_and_a_document_count_side_by_side(tmp_path: Path) -> None:
     vex = tmp_path / "vex.json"
     for status, kind in (("not_affected", "vex"), ("affected", "exception")):
         vex.write_text(json.dumps(document(statement(status=status))), encoding="utf-8")
-        excuse = Exceptions.load([accepted], [vex], policy=Policy(), now=NOW).excuse(FINDING, IMAGE, NOW)
-        assert excuse is not None
-        assert excuse.kind == kind
+        waiver = Exceptions.load([accepted], [vex], policy=Policy(), now=NOW).waiver(FINDING, IMAGE, NOW)
+        assert waiver is not None
+        assert waiver.kind == kind
 
 
 @pytest.mark.parametrize(
@@ -536,8 +536,8 @@ def test_order_never_matters(
     first = load(folder, document(*statements))
     second = load(folder, document(*order.sample(statements, len(statements))))
     for finding in (FINDING, replace(FINDING, vulnerability="GHSA-1")):
-        assert first.excuse(finding, IMAGE, at) == second.excuse(finding, IMAGE, at)
-        assert first.lapsed(finding, IMAGE, at) == second.lapsed(finding, IMAGE, at)
+        assert first.waiver(finding, IMAGE, at) == second.waiver(finding, IMAGE, at)
+        assert first.expired(finding, IMAGE, at) == second.expired(finding, IMAGE, at)
     assert first.notices(at) == second.notices(at)
     assert first.digest == second.digest
 
@@ -548,8 +548,8 @@ def test_bad_news_never_helps(
 ) -> None:
     """Adding a statement that excuses nothing never excuses more; a last word of 'affected' leaves no excuse."""
     folder, at = tmp_path_factory.mktemp("worse"), NOW + timedelta(days=days)
-    before = excused(load(folder, document(*statements)), at=at)
+    before = waived(load(folder, document(*statements)), at=at)
     more = statement(status="affected", timestamp=EARLY)
-    assert excused(load(folder, document(*statements, more)), at=at) <= before
+    assert waived(load(folder, document(*statements, more)), at=at) <= before
     last = statement(status="under_investigation", timestamp=LATE)
-    assert not excused(load(folder, document(*statements, last)), at=at)
+    assert not waived(load(folder, document(*statements, last)), at=at)

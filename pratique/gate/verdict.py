@@ -1,8 +1,8 @@
 """What evidence means under a policy: pure decisions.
 
-The observations of each required platform's digest become a :class:`Judgement`, and the worst of an image's judgements
-is its :class:`Decision`. Absence is not health: nothing passes without a proof that the policy accepts, or somebody who
-answers for letting it pass.
+The observations of each required platform's digest become a :class:`PlatformVerdict`. The worst of an image's platform
+verdicts is its :class:`ImageVerdict`. Absence is not health: nothing passes without a proof that the policy accepts, or
+a person who answers for it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from enum import StrEnum
 
 from pratique.findings import Finding, Fix, Severity, merged, worst_first
 from pratique.gate.evidence import Observation, contradictions, prove
-from pratique.gate.exceptions.file import Unassessed
-from pratique.gate.exceptions.lookup import Exceptions, Excuse
+from pratique.gate.exceptions.file import AcceptedKind
+from pratique.gate.exceptions.lookup import Exceptions, Waiver
 from pratique.gate.holds import NO_HOLDS, Hold, Holds
 from pratique.gate.policy import Limits, Policy
 from pratique.images import PlatformManifest, ResolvedImage
 
 
-class State(StrEnum):
+class VerdictState(StrEnum):
     """How far an image, or one of its platforms, has come at the gate; the later ones outweigh the earlier."""
 
     HEALTHY = "Healthy"
@@ -43,40 +43,42 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Whether waiting longer has no point."""
-        return self is not State.PENDING
+        return self is not VerdictState.PENDING
 
     @property
     def blocks(self) -> bool:
-        return self in (State.UNVERIFIED, State.NOT_APPLICABLE, State.HELD, State.UNHEALTHY)
+        return self in (VerdictState.UNVERIFIED, VerdictState.NOT_APPLICABLE, VerdictState.HELD, VerdictState.UNHEALTHY)
 
     @property
     def rank(self) -> int:
         return _RANKS[self]
 
 
-_PASSING = frozenset({State.HEALTHY, State.TOLERATED, State.SKIPPED, State.ACCEPTED, State.APPROVED})
-_RANKS = {state: rank for rank, state in enumerate(State)}
+_PASSING = frozenset(
+    {VerdictState.HEALTHY, VerdictState.TOLERATED, VerdictState.SKIPPED, VerdictState.ACCEPTED, VerdictState.APPROVED}
+)
+_RANKS = {state: rank for rank, state in enumerate(VerdictState)}
 
 
 @dataclass(frozen=True)
-class Excused:
+class WaivedFinding:
     """A finding that does not count, and why.
 
     :ivar excuse: ``None`` when the policy ignores it because there is no fix
     """
 
     finding: Finding
-    excuse: Excuse | None
+    waiver: Waiver | None
 
     def __str__(self) -> str:
-        if self.excuse is None:
+        if self.waiver is None:
             return f"{self.finding}: the policy ignores what has no fix"
-        by = self.excuse.approver or self.excuse.owner
-        return f"{self.finding}: excused by {by} until {self.excuse.until}, {self.excuse.reason}"
+        by = self.waiver.approver or self.waiver.owner
+        return f"{self.finding}: excused by {by} until {self.waiver.until}, {self.waiver.reason}"
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PlatformVerdict:
     """One required platform of an image.
 
     :ivar digest: empty when the image lacks the platform
@@ -88,33 +90,33 @@ class Judgement:
 
     platform: str
     digest: str
-    state: State
+    state: VerdictState
     reason: str
     counted: tuple[Finding, ...] = ()
-    excused: tuple[Excused, ...] = ()
-    lapsed: tuple[Excuse, ...] = ()
-    acceptance: Excuse | None = None
+    waived: tuple[WaivedFinding, ...] = ()
+    expired: tuple[Waiver, ...] = ()
+    acceptance: Waiver | None = None
     notes: tuple[str, ...] = ()
     observations: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True)
-class Decision:
+class ImageVerdict:
     """What the gate decided about one image.
 
     :ivar others: its platforms that nobody asked for
     """
 
     image: ResolvedImage
-    judgements: tuple[Judgement, ...]
+    platforms: tuple[PlatformVerdict, ...]
     others: tuple[str, ...] = ()
 
     @property
-    def _worst(self) -> Judgement:
-        return max(self.judgements, key=lambda judgement: judgement.state.rank)
+    def _worst(self) -> PlatformVerdict:
+        return max(self.platforms, key=lambda platform_verdict: platform_verdict.state.rank)
 
     @property
-    def state(self) -> State:
+    def state(self) -> VerdictState:
         return self._worst.state
 
     @property
@@ -124,7 +126,7 @@ class Decision:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What counts, on any platform."""
-        return merged(finding for judgement in self.judgements for finding in judgement.counted)
+        return merged(finding for platform_verdict in self.platforms for finding in platform_verdict.counted)
 
 
 @dataclass(frozen=True)
@@ -188,20 +190,23 @@ class Wait:
         return self.over and self.now >= self.started + timedelta(minutes=min(self.patience, self.deadline))
 
 
-def decide(image: ResolvedImage, evidence: Mapping[str, Sequence[Observation]], rules: Rules, wait: Wait) -> Decision:
+def decide(
+    image: ResolvedImage, evidence: Mapping[str, Sequence[Observation]], rules: Rules, wait: Wait
+) -> ImageVerdict:
     """Decide about one image.
 
     :param evidence: observations by digest
     """
     required, missing = required_manifests(image, rules.platforms)
-    judgements = [
-        Judgement(platform, "", State.UNVERIFIED, f"the image has no manifest for {platform}") for platform in missing
+    platforms = [
+        PlatformVerdict(platform, "", VerdictState.UNVERIFIED, f"the image has no manifest for {platform}")
+        for platform in missing
     ]
     for manifest in required:
         observations = evidence.get(manifest.digest, ())
-        judgements.append(judge(replace(image, platforms=(manifest,)), observations, rules, wait))
+        platforms.append(judge(replace(image, platforms=(manifest,)), observations, rules, wait))
     others = tuple(one.platform for one in image.platforms if one not in required)
-    return Decision(image, tuple(judgements), others)
+    return ImageVerdict(image, tuple(platforms), others)
 
 
 def required_manifests(
@@ -226,7 +231,7 @@ def _offered(image: ResolvedImage, platform: str) -> tuple[PlatformManifest, ...
     return tuple(one for one in image.platforms if f"{one.platform}/".startswith(f"{platform}/"))
 
 
-def judge(image: ResolvedImage, observations: Sequence[Observation], rules: Rules, wait: Wait) -> Judgement:
+def judge(image: ResolvedImage, observations: Sequence[Observation], rules: Rules, wait: Wait) -> PlatformVerdict:
     """What the observations of one digest mean.
 
     :param image: narrowed to the one manifest with that digest
@@ -235,25 +240,27 @@ def judge(image: ResolvedImage, observations: Sequence[Observation], rules: Rule
     platform, digest = manifest.platform, manifest.digest
     hold = _hold(image, rules, wait.now)
     if rules.skipped and hold is None:
-        return Judgement(platform, digest, State.SKIPPED, "Defender is off, and the policy says to go on without")
+        return PlatformVerdict(
+            platform, digest, VerdictState.SKIPPED, "Defender is off, and the policy says to go on without"
+        )
     observations = sorted(observations, key=lambda one: one.source)
     findings = merged(finding for one in observations for finding in one.findings)
-    counted, excused = _weighed(findings, image, rules, wait.now)
-    lapsed = [excuse for f in counted if (excuse := rules.exceptions.lapsed(f, image, wait.now)) is not None]
-    state, reason, acceptance = _state(image, observations, counted, excused, rules, wait)
-    if hold is not None and state is not State.UNHEALTHY:
-        state, reason, acceptance = State.HELD, hold.words, None
-    if lapsed and state is State.UNHEALTHY:
-        reason += f"; {_plural(len(lapsed), 'exception')} of theirs expired"
+    counted, waived = _weighed(findings, image, rules, wait.now)
+    expired = [waiver for f in counted if (waiver := rules.exceptions.expired(f, image, wait.now)) is not None]
+    state, reason, acceptance = _state(image, observations, counted, waived, rules, wait)
+    if hold is not None and state is not VerdictState.UNHEALTHY:
+        state, reason, acceptance = VerdictState.HELD, hold.words, None
+    if expired and state is VerdictState.UNHEALTHY:
+        reason += f"; {_plural(len(expired), 'exception')} of theirs expired"
     notes = dict.fromkeys(note for one in observations for note in one.notes)
-    return Judgement(
+    return PlatformVerdict(
         platform,
         digest,
         state,
         reason,
         counted=counted,
-        excused=excused,
-        lapsed=tuple(dict.fromkeys(lapsed)),
+        waived=waived,
+        expired=tuple(dict.fromkeys(expired)),
         acceptance=acceptance,
         notes=(*contradictions(observations), *notes),
         observations=tuple(observations),
@@ -263,7 +270,7 @@ def judge(image: ResolvedImage, observations: Sequence[Observation], rules: Rule
 def _hold(image: ResolvedImage, rules: Rules, now: datetime) -> Hold | None:
     """What keeps the image out whatever is known of it here: a hold, unless exceptions cover all that it is for."""
     hold = next((rules.holds[digest] for digest in _digests(image) if digest in rules.holds), None)
-    if hold is None or (hold.findings and all(rules.exceptions.excuse(one, image, now) for one in hold.findings)):
+    if hold is None or (hold.findings and all(rules.exceptions.waiver(one, image, now) for one in hold.findings)):
         return None
     return hold
 
@@ -294,65 +301,65 @@ def excess(findings: Collection[Finding], limits: Limits) -> tuple[Finding, ...]
 
 def _weighed(
     findings: Sequence[Finding], image: ResolvedImage, rules: Rules, now: datetime
-) -> tuple[tuple[Finding, ...], tuple[Excused, ...]]:
+) -> tuple[tuple[Finding, ...], tuple[WaivedFinding, ...]]:
     counted: list[Finding] = []
-    excused: list[Excused] = []
+    waived: list[WaivedFinding] = []
     for finding in findings:
-        excuse = rules.exceptions.excuse(finding, image, now)
-        if excuse is not None or (rules.policy.ignore_unfixed and finding.fix is Fix.NONE):
-            excused.append(Excused(finding, excuse))
+        waiver = rules.exceptions.waiver(finding, image, now)
+        if waiver is not None or (rules.policy.ignore_unfixed and finding.fix is Fix.NONE):
+            waived.append(WaivedFinding(finding, waiver))
         else:
             counted.append(finding)
-    return tuple(counted), tuple(excused)
+    return tuple(counted), tuple(waived)
 
 
 def _state(
     image: ResolvedImage,
     observations: Sequence[Observation],
     counted: Sequence[Finding],
-    excused: Sequence[Excused],
+    waived: Sequence[WaivedFinding],
     rules: Rules,
     wait: Wait,
-) -> tuple[State, str, Excuse | None]:
+) -> tuple[VerdictState, str, Waiver | None]:
     beyond = excess(counted, rules.policy.limits)
     if beyond:
-        return State.UNHEALTHY, f"{_plural(len(beyond), 'finding')} beyond the limits", None
+        return VerdictState.UNHEALTHY, f"{_plural(len(beyond), 'finding')} beyond the limits", None
     proof = prove(observations, rules.policy, rules.asked, wait.now)
-    if proof.given and not (counted or excused):
-        return State.HEALTHY, "assessed, nothing found", None
+    if proof.given and not (counted or waived):
+        return VerdictState.HEALTHY, "assessed, nothing found", None
     if proof.given:
         reason = f"assessed, {_plural(len(counted), 'finding')} within the limits"
-        return State.TOLERATED, reason + (f", {len(excused)} excused" if excused else ""), None
+        return VerdictState.TOLERATED, reason + (f", {len(waived)} excused" if waived else ""), None
     if proof.in_doubt:
-        state = State.UNVERIFIED if wait.over_in_doubt else State.PENDING
+        state = VerdictState.UNVERIFIED if wait.over_in_doubt else VerdictState.PENDING
         return _asked_or(state, rules.policy.unverified), proof.missing, None
-    state = State.NOT_APPLICABLE if proof.not_applicable else State.UNVERIFIED
+    state = VerdictState.NOT_APPLICABLE if proof.not_applicable else VerdictState.UNVERIFIED
     return _unproven(image, state, proof.not_applicable or proof.missing, counted, rules, wait)
 
 
 def _unproven(
-    image: ResolvedImage, state: State, reason: str, counted: Sequence[Finding], rules: Rules, wait: Wait
-) -> tuple[State, str, Excuse | None]:
+    image: ResolvedImage, state: VerdictState, reason: str, counted: Sequence[Finding], rules: Rules, wait: Wait
+) -> tuple[VerdictState, str, Waiver | None]:
     """An acceptance stands in for missing proof, never for findings: what has findings can be assessed."""
-    kind: Unassessed = "not-applicable" if state is State.NOT_APPLICABLE else "unverified"
+    kind: AcceptedKind = "not-applicable" if state is VerdictState.NOT_APPLICABLE else "unverified"
     accepted = None if counted else rules.exceptions.acceptance(image, kind, wait.now)
-    patient = not wait.impatient if accepted or state is State.NOT_APPLICABLE else not wait.over
+    patient = not wait.impatient if accepted or state is VerdictState.NOT_APPLICABLE else not wait.over
     if patient:
-        return State.PENDING, reason, None
+        return VerdictState.PENDING, reason, None
     if accepted:
         words = f"accepted by {accepted.approver} until {accepted.until}: {accepted.reason}"
-        return State.ACCEPTED, f"not assessed ({reason}); {words}", accepted
+        return VerdictState.ACCEPTED, f"not assessed ({reason}); {words}", accepted
     if counted:
         reason = f"{_plural(len(counted), 'finding')} within the limits, but the scan is not proven complete: {reason}"
-    lapsed = rules.exceptions.lapsed_acceptance(image, kind, wait.now)
-    if lapsed:
-        reason += f"; its acceptance expired at {lapsed.expires:%Y-%m-%d %H:%M} UTC"
-    rule = rules.policy.not_applicable if state is State.NOT_APPLICABLE else rules.policy.unverified
+    expired = rules.exceptions.expired_acceptance(image, kind, wait.now)
+    if expired:
+        reason += f"; its acceptance expired at {expired.expires:%Y-%m-%d %H:%M} UTC"
+    rule = rules.policy.not_applicable if state is VerdictState.NOT_APPLICABLE else rules.policy.unverified
     return _asked_or(state, rule), reason, None
 
 
-def _asked_or(state: State, rule: str) -> State:
-    return State.ASKING if rule == "ask" and state.blocks else state
+def _asked_or(state: VerdictState, rule: str) -> VerdictState:
+    return VerdictState.ASKING if rule == "ask" and state.blocks else state
 
 
 def _plural(count: int, noun: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pratique.gate.decision import Decision, Rules, State, Wait, decide
 from pratique.gate.evidence import Observation
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.gate.verdict import ImageVerdict, Rules, VerdictState, Wait, decide
 from tests.pratique.gate.kit import (
     AMD64,
     ARM64,
@@ -31,7 +31,7 @@ ROWS = [(f"{theme}: {row.name}", row) for theme, some in TABLE.items() for row i
 PASSES = {"Healthy", "Unhealthy, within policy", "Skipped", "Unassessed, accepted", "Unassessed, approved"}
 
 
-def decided(row: Row, folder: Path) -> Decision:
+def decided(row: Row, folder: Path) -> ImageVerdict:
     policy = Policy.model_validate(row.policy)
     evidence: dict[str, list[Observation]] = {AMD64: list(row.says)}
     evidence |= {digest: list(says) for digest, says in row.elsewhere.items()}
@@ -49,11 +49,11 @@ def decided(row: Row, folder: Path) -> Decision:
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS])
 def test_decision(row: Row, tmp_path: Path) -> None:
     """Each row of the table is decided as it says, for the reason that it says, and passes or not accordingly."""
-    decision = decided(row, tmp_path)
-    assert decision.state is row.state, decision.reason
-    assert row.words in decision.reason
-    assert decision.state.passes is (row.state.value in PASSES)
-    assert row.note in "\n".join(note for one in decision.judgements for note in one.notes)
+    verdict = decided(row, tmp_path)
+    assert verdict.state is row.state, verdict.reason
+    assert row.words in verdict.reason
+    assert verdict.state.passes is (row.state.value in PASSES)
+    assert row.note in "\n".join(note for one in verdict.platforms for note in one.notes)
 
 
 def test_the_table_is_complete() -> None:
@@ -61,51 +61,63 @@ def test_the_table_is_complete() -> None:
     names = Counter(name for name, _ in ROWS)
     assert [name for name, count in names.items() if count > 1] == []
     assert len(names) >= 150
-    assert {row.state for _, row in ROWS} == set(State) - {State.APPROVED}
+    assert {row.state for _, row in ROWS} == set(VerdictState) - {VerdictState.APPROVED}
 
 
 def test_states_either_pass_or_wait_or_block() -> None:
     """No state is two of these, and only waiting and asking are none of passing and blocking."""
-    assert {state.value for state in State if state.passes} == PASSES
-    assert {state for state in State if not state.passes and not state.blocks} == {State.PENDING, State.ASKING}
-    assert not {state for state in State if state.passes and state.blocks}
-    assert {state for state in State if not state.final} == {State.PENDING}
+    assert {state.value for state in VerdictState if state.passes} == PASSES
+    assert {state for state in VerdictState if not state.passes and not state.blocks} == {
+        VerdictState.PENDING,
+        VerdictState.ASKING,
+    }
+    assert not {state for state in VerdictState if state.passes and state.blocks}
+    assert {state for state in VerdictState if not state.final} == {VerdictState.PENDING}
 
 
 def test_what_outweighs_what() -> None:
     """What blocks outweighs what waits, what waits outweighs a question, and all of them what passes."""
-    waiting = [State.ASKING, State.PENDING, State.UNVERIFIED, State.NOT_APPLICABLE, State.HELD, State.UNHEALTHY]
-    ranks = [max(state.rank for state in State if state.passes), *(state.rank for state in waiting)]
+    waiting = [
+        VerdictState.ASKING,
+        VerdictState.PENDING,
+        VerdictState.UNVERIFIED,
+        VerdictState.NOT_APPLICABLE,
+        VerdictState.HELD,
+        VerdictState.UNHEALTHY,
+    ]
+    ranks = [max(state.rank for state in VerdictState if state.passes), *(state.rank for state in waiting)]
     assert ranks == sorted(set(ranks))
 
 
 def test_a_judgement_keeps_what_it_was_made_from(tmp_path: Path) -> None:
     """What counted, what was excused and by whom, what expired, and every observation."""
-    excused, ignored, counted = HIGH, unfixed(flaw(HIGH.severity, "CVE-2026-7")), flaw(HIGH.severity, "CVE-2026-8")
+    waived, ignored, counted = HIGH, unfixed(flaw(HIGH.severity, "CVE-2026-7")), flaw(HIGH.severity, "CVE-2026-8")
     row = Row(
         "",
-        (artifact(ignored, counted), rows(excused)),
-        State.UNHEALTHY,
+        (artifact(ignored, counted), rows(waived)),
+        VerdictState.UNHEALTHY,
         policy={"ignore_unfixed": True},
-        exceptions=[exception(excused.vulnerability), exception("CVE-2026-8", "2026-11-01")],
+        exceptions=[exception(waived.vulnerability), exception("CVE-2026-8", "2026-11-01")],
     )
-    (judgement,) = decided(row, tmp_path).judgements
-    assert [one.vulnerability for one in judgement.counted] == ["CVE-2026-8"]
-    assert {one.finding.vulnerability: one.excuse and one.excuse.approver for one in judgement.excused} == {
+    (platform_verdict,) = decided(row, tmp_path).platforms
+    assert [one.vulnerability for one in platform_verdict.counted] == ["CVE-2026-8"]
+    assert {one.finding.vulnerability: one.waiver and one.waiver.approver for one in platform_verdict.waived} == {
         "CVE-2026-3": "security@contoso.com",
         "CVE-2026-7": None,
     }
-    assert [(one.subject, one.owner) for one in judgement.lapsed] == [("CVE-2026-8", "platform@contoso.com")]
-    assert [one.source for one in judgement.observations] == [FINDINGS_ARTIFACT, RECOMMENDATIONS]
+    assert [(one.subject, one.owner) for one in platform_verdict.expired] == [("CVE-2026-8", "platform@contoso.com")]
+    assert [one.source for one in platform_verdict.observations] == [FINDINGS_ARTIFACT, RECOMMENDATIONS]
 
 
 def test_the_decision_says_what_was_not_asked_for(tmp_path: Path) -> None:
     """Other platforms are named; with all of them required there are none."""
-    assert decided(Row("", UNPROVEN, State.PENDING), tmp_path).others == ("linux/arm64",)
-    assert decided(Row("", UNPROVEN, State.PENDING, platforms=BOTH), tmp_path).others == ()
+    assert decided(Row("", UNPROVEN, VerdictState.PENDING), tmp_path).others == ("linux/arm64",)
+    assert decided(Row("", UNPROVEN, VerdictState.PENDING, platforms=BOTH), tmp_path).others == ()
 
 
 def test_the_findings_of_an_image_are_those_of_all_its_platforms(tmp_path: Path) -> None:
     """The same finding in two platforms is named once."""
-    both = Row("", (rows(HIGH), exempt("x")), State.UNHEALTHY, platforms=BOTH, elsewhere={ARM64: (rows(HIGH), NO_ROWS)})
+    both = Row(
+        "", (rows(HIGH), exempt("x")), VerdictState.UNHEALTHY, platforms=BOTH, elsewhere={ARM64: (rows(HIGH), NO_ROWS)}
+    )
     assert [one.vulnerability for one in decided(both, tmp_path).findings] == [HIGH.vulnerability]
