@@ -26,9 +26,9 @@ from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import set_up
 from pratique.gate.wait import GateReport, WaitPolicy, assess
-from pratique.images import ImageReference
+from pratique.images import ImageReference, ImportedImage
 from pratique.oci.client import OciClient
-from pratique.release.promotion import ImportedImage, quarantine, resolve
+from pratique.release.promotion import quarantine, resolve
 
 IMPORTS_AT_ONCE = 50
 

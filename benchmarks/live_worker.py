@@ -25,12 +25,11 @@ from pratique.config import Gate
 from pratique.config.scanning import Scanning
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.git.checkout import CommitAuthor, Repository
-from pratique.images import ImageReference
+from pratique.images import ImageReference, ImportedImage
 from pratique.records import cases
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Cases
 from pratique.records.promotions import PromotionRecord
-from pratique.release.promotion import ImportedImage
 from pratique.rescan.assessment import judge_live
 from pratique.rescan.cases import follow
 from pratique.rescan.inventory import Knowledge, take_inventory

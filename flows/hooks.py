@@ -15,7 +15,7 @@ from pratique.azure.session import AzureSession
 from pratique.cluster.infrastructure import find_registry, find_vault
 from pratique.config import Bootstrap
 from pratique.lease import lease_id
-from tasks.events import tell_revoked, telling_of_a_leak
+from tasks.events import emit_on_leak, emit_revoked
 from tasks.runtime import lease_owner
 
 _log = logging.getLogger("prefect.pratique.hooks")
@@ -47,8 +47,8 @@ async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> 
         if vault is None:
             return
         owner, cluster = lease_owner(flow_run.id), config.cluster.resource_group
-        with telling_of_a_leak(vault.name, lease_id(owner, vault.id), cluster=cluster):
+        with emit_on_leak(vault.name, lease_id(owner, vault.id), cluster=cluster):
             leases = await close_access(session, vault, owner)
-        tell_revoked(vault.name, leases, cluster=cluster)
+        emit_revoked(vault.name, leases, cluster=cluster)
         for lease in leases:
             _log.warning("Ended on vault %s what its run had left: lease %s", vault.name, lease)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prefect import flow
 
+from flows.branches import Branch, results, run_branches
 from flows.hooks import end_leases_of_run
-from flows.releasing import Deployed, advance, after_asking, recording
-from flows.settling import settled
+from flows.release import approve_pending, release
+from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
+from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
 from pratique.config import Bootstrap
 from pratique.preflight.plan import Plan
 from pratique.release.summary import Delivery, Preparation
-from tasks.certificate import Imported, bring_certificate, check_certificate
+from tasks.certificate import bring_certificate, check_certificate
+from tasks.cluster_lock import cluster_lock
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests
 from tasks.plan import plan_preparation
-from tasks.report import show_cluster_stamp, show_summary
 from tasks.runtime import azure_runtime
-from tasks.states import NOTHING_TO_DO, PLANNED, ended
-from tasks.turns import turn
+from tasks.step import NOTHING_TO_DO, PLANNED, named_states
+from tasks.summary import show_stamp_parameters, show_summary
+
+
+def _outcome(result: Preparation | Plan) -> str | None:
+    if isinstance(result, Plan):
+        return PLANNED
+    return None if result.changed else NOTHING_TO_DO
 
 
 @flow(
@@ -31,74 +36,56 @@ from tasks.turns import turn
     on_cancellation=[end_leases_of_run],
     on_crashed=[end_leases_of_run],
 )
+@named_states(_outcome)
 async def prepare_cluster(config: Bootstrap, plan_only: bool = False) -> Preparation | Plan:
     """Deploy the infrastructure, release the images, import the certificate, publish the manifests.
 
     Args:
         config: Everything that the cluster needs; see examples/bootstrap.yaml.
-        plan_only: Only look what would be done, change nothing, and leave it as the artifact "plan".
+        plan_only: Change nothing; show what a run would change, in the artifact "plan".
     """
-    if plan_only:
-        return await ended(_plan(config), lambda _: PLANNED)
-    return await ended(_prepare(config), lambda done: None if done.changed else NOTHING_TO_DO)
+    return await _plan(config) if plan_only else await _prepare(config)
+
+
+async def _prepare(config: Bootstrap) -> Preparation:
+    async with azure_runtime(config), cluster_lock():
+        async with run_branches() as start:
+            public_certificate = start(check_certificate(config.certificate))
+            network_id = start(read_spoke_network(config.network))
+            deployed = start(_deploy(config, network_id, public_certificate))
+            imported = start(_import_certificate(config, deployed, public_certificate))
+            releases = [start(release(each, config, deployed)) for each in config.catalogue.releases]
+        infrastructure, certificate = deployed.result(), imported.result()
+        # A person may take hours: only now is no other step of this run under way.
+        released = await approve_pending(results(releases), config, infrastructure)
+        stamp = stamp_parameters(config, infrastructure, network_id.result())
+        published = await publish_manifests(
+            config.manifests,
+            infrastructure,
+            [image for each in released for image in each.images or ()],
+            certificate=config.certificate.name,
+            stamp=StampEdit.wanted(config, stamp),
+        )
+        await show_stamp_parameters(stamp, published.usage)
+        delivery = Delivery.of(infrastructure, [(each.report, each.images or []) for each in released], published)
+        prepared = Preparation.after(delivery, infrastructure, config.certificate.name, certificate, stamp)
+        return await show_summary(prepared, infrastructure, published.publication)
 
 
 async def _plan(config: Bootstrap) -> Plan:
     async with azure_runtime(config):
-        public_certificate, network_id = await settled(
-            check_certificate(config.certificate), read_spoke_network(config.network)
-        )
-        return await plan_preparation(config, public_certificate, network_id)
+        async with run_branches() as start:
+            public_certificate = start(check_certificate(config.certificate))
+            network_id = start(read_spoke_network(config.network))
+        return await plan_preparation(config, public_certificate.result(), network_id.result())
 
 
-async def _prepare(config: Bootstrap) -> Preparation:
-    async with azure_runtime(config), turn():
-        checked = asyncio.ensure_future(check_certificate(config.certificate))
-        network = asyncio.ensure_future(read_spoke_network(config.network))
-        deployed = asyncio.ensure_future(_infrastructure(config, checked, network))
-        try:
-            return await _all_of_it(config, checked, network, deployed)
-        finally:
-            deployed.cancel()
+async def _deploy(config: Bootstrap, network_id: Branch[str], public_certificate: Branch[str]) -> Infrastructure:
+    return await deploy_infrastructure(config.cluster, config.network, await network_id, await public_certificate)
 
 
-async def _all_of_it(
-    config: Bootstrap, checked: asyncio.Future[str], network: asyncio.Future[str], deployed: Deployed
-) -> Preparation:
-    released = asyncio.ensure_future(
-        settled(*[advance(one, config.gate, deployed) for one in config.catalogue.releases])
-    )
-    imported = asyncio.ensure_future(_certificate(config, checked, deployed))
-    async with recording(config.manifests):
-        await settled(released, imported)
-        # A person may take hours: only now does nothing of this run stand open, and no release wait for the answer.
-        releases = await after_asking(released.result(), config.gate, deployed)
-    infrastructure, (certificate, new) = deployed.result(), imported.result()
-    promoted = [moved for release in releases for moved in release.images]
-    stamp = cluster_stamp(config, infrastructure, network.result())
-    published = await publish_manifests(
-        config.manifests,
-        infrastructure,
-        promoted,
-        certificate=config.certificate.name,
-        stamp=StampEdit.wanted(config, stamp),
-    )
-    await show_cluster_stamp(stamp, published.usage)
-    told = [(release.report, release.images) for release in releases]
-    delivered = Delivery.of(infrastructure, told, published)
-    stored = (config.certificate.name, certificate.thumbprint, certificate.expires_on)
-    changed = new or infrastructure.outcome != "unchanged"
-    prepared = Preparation.after(delivered, infrastructure, stored, stamp, changed=changed)
-    return await show_summary(prepared, infrastructure, published.publication)
-
-
-async def _infrastructure(
-    config: Bootstrap, checked: asyncio.Future[str], network: asyncio.Future[str]
-) -> Infrastructure:
-    public_certificate, network_id = await settled(checked, network)
-    return await deploy_infrastructure(config.cluster, config.network, network_id, public_certificate)
-
-
-async def _certificate(config: Bootstrap, checked: asyncio.Future[str], deployed: Deployed) -> Imported:
-    vault = (await deployed).vault
-    return await bring_certificate(vault, config.certificate, config.access, await checked)
+async def _import_certificate(
+    config: Bootstrap, infrastructure: Branch[Infrastructure], public_certificate: Branch[str]
+) -> CertificateImport:
+    vault = (await infrastructure).vault
+    return await bring_certificate(vault, config.certificate, config.access, await public_certificate)

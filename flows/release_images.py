@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.releasing import advance, after_asking, recording
-from flows.settling import settled
+from flows.branches import results, run_branches
+from flows.release import approve_pending, release
 from pratique.config import Bootstrap
 from pratique.release.summary import Delivery
+from tasks.cluster_lock import cluster_lock
 from tasks.infrastructure import find_infrastructure
 from tasks.manifests import publish_manifests
-from tasks.report import show_summary
 from tasks.runtime import azure_runtime
-from tasks.states import NOTHING_TO_DO, ended
-from tasks.turns import turn
+from tasks.step import NOTHING_TO_DO, named_states
+from tasks.summary import show_summary
 
 
 @flow(name="release_images", flow_run_name="release to {config.cluster.resource_group}")
+@named_states(lambda delivery: None if delivery.changed else NOTHING_TO_DO)
 async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Delivery:
-    """Quarantine, judge and promote the catalogue's images, and publish the manifests that use them.
+    """Quarantine, gate and promote the catalogue's images, and publish the manifests that use them.
 
     Deploys nothing, needs no certificate and opens no access: prepare_cluster has done all of that.
 
     Args:
         config: The same configuration that prepare_cluster runs with.
         only: Sources of images as the catalogue writes them; empty for all. Images of one release pass together or
-            not at all, so each comes with its release, the rest of which is mostly found done.
+            not at all, so each image runs its whole release; most of the others are found done.
     """
-    return await ended(_release(config, only), lambda done: None if done.changed else NOTHING_TO_DO)
-
-
-async def _release(config: Bootstrap, only: Sequence[str]) -> Delivery:
     chosen = config.catalogue.releases_with(only)
-    async with azure_runtime(config), turn():
-        deployed = asyncio.ensure_future(find_infrastructure(config.cluster))
-        try:
-            async with recording(config.manifests):
-                begun = await settled(*[advance(one, config.gate, deployed) for one in chosen])
-                releases = await after_asking(begun, config.gate, deployed)
-        finally:
-            deployed.cancel()
-        infrastructure = deployed.result()
-        promoted = [moved for release in releases for moved in release.images]
-        partial = len(chosen) < len(config.catalogue.releases)
-        published = await publish_manifests(config.manifests, infrastructure, promoted, partial=partial)
-        told = [(release.report, release.images) for release in releases]
-        return await show_summary(Delivery.of(infrastructure, told, published), infrastructure, published.publication)
+    async with azure_runtime(config), cluster_lock():
+        async with run_branches() as start:
+            found = start(find_infrastructure(config.cluster))
+            releases = [start(release(each, config, found)) for each in chosen]
+        infrastructure = found.result()
+        released = await approve_pending(results(releases), config, infrastructure)
+        published = await publish_manifests(
+            config.manifests,
+            infrastructure,
+            [image for each in released for image in each.images or ()],
+            partial=len(chosen) < len(config.catalogue.releases),
+        )
+        delivery = Delivery.of(infrastructure, [(each.report, each.images or []) for each in released], published)
+        return await show_summary(delivery, infrastructure, published.publication)

@@ -12,7 +12,7 @@ from tasks.access import open_vault_access, revoke_vault_access
 from tasks.certificate import check_certificate, renew_stored_certificate
 from tasks.infrastructure import find_cluster_vault
 from tasks.runtime import azure_runtime
-from tasks.states import NOTHING_TO_DO, ended
+from tasks.step import NOTHING_TO_DO, named_states
 
 
 @flow(
@@ -22,18 +22,15 @@ from tasks.states import NOTHING_TO_DO, ended
     on_cancellation=[end_leases_of_run],
     on_crashed=[end_leases_of_run],
 )
+@named_states(lambda renewed: None if renewed.imported else NOTHING_TO_DO)
 async def renew_certificate(config: Bootstrap) -> Renewal:
-    """Import the certificate when the vault's is missing, about to expire, or older than the one at hand.
+    """Import the certificate when the vault's is missing, about to expire, or older than the configured one.
 
-    Fails when the vault's is about to expire and there is nothing better at hand: somebody has to have one issued.
+    Fails when the vault's is about to expire and the configured one is no better: a new one has to be issued.
 
     Args:
         config: The same configuration that prepare_cluster runs with.
     """
-    return await ended(_renew(config), lambda done: None if done.imported else NOTHING_TO_DO)
-
-
-async def _renew(config: Bootstrap) -> Renewal:
     async with azure_runtime(config):
         await check_certificate(config.certificate, dates=False)
         vault = await find_cluster_vault(config.cluster)

@@ -1,14 +1,12 @@
-"""Every image in ``live/`` again, under today's policy and findings, and whether each came there by way of the gate."""
+"""Judges every image in ``live/`` again, under today's policy and findings, and explains how each came there."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from prefect import flow
 
-from flows.settling import settled
-from pratique.audit.provenance import AuditReport
+from flows.branches import run_branches
 from pratique.azure.registries import Registry
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
@@ -17,13 +15,19 @@ from pratique.rescan.inventory import Inventory
 from pratique.rescan.report import Rescan
 from tasks.audit import audit_live_images
 from tasks.infrastructure import find_infrastructure
-from tasks.live import follow_up, judge, list_live, react, require_explained, vouch
+from tasks.rescan import assess_live, conclude_rescan, follow_up, list_live, react
 from tasks.runtime import azure_runtime
-from tasks.states import NOT_VERIFIED, NOTHING_TO_DO, ended
-from tasks.whole import Whole
+from tasks.step import NOT_VERIFIED, NOTHING_TO_DO, named_states
+
+
+def _outcome(record: dict[str, Any]) -> str | None:
+    if record["outcome"] == report.NOT_VERIFIED:
+        return NOT_VERIFIED
+    return None if record["changes"] else NOTHING_TO_DO
 
 
 @flow(name="rescan_live", flow_run_name="rescan live of {config.cluster.resource_group}")
+@named_states(_outcome)
 async def rescan_live(config: Bootstrap) -> dict[str, Any]:
     """Judge what is in live/, follow up on it as the configuration says, and explain how it came there.
 
@@ -33,35 +37,27 @@ async def rescan_live(config: Bootstrap) -> dict[str, Any]:
     Returns:
         The record of the rescan, as JSON has it.
     """
-    return await ended(_rescan(config), _name)
-
-
-def _name(record: dict[str, Any]) -> str | None:
-    if record["outcome"] == report.NOT_VERIFIED:
-        return NOT_VERIFIED
-    return None if record["changes"] else NOTHING_TO_DO
-
-
-async def _rescan(config: Bootstrap) -> dict[str, Any]:
     async with azure_runtime(config):
         infrastructure = await find_infrastructure(config.cluster)
         inventory = await list_live(config, infrastructure)
-        judged = asyncio.ensure_future(_judged(config, inventory))
-        audited = asyncio.ensure_future(_audited(infrastructure.registry, inventory.value))
-        await settled(judged, audited)
-        return report.record(judged.result().value)
+        async with run_branches() as start:
+            judged = start(_judge(config, inventory))
+            start(_audit(infrastructure.registry, inventory))
+        return report.record(judged.result())
 
 
-async def _judged(config: Bootstrap, inventory: Whole[Inventory]) -> Whole[Rescan]:
-    rescan = await follow_up(config, inventory, await judge(config, inventory))
+async def _judge(config: Bootstrap, inventory: Inventory) -> Rescan:
+    assessments = await assess_live(config, inventory)
+    rescan = await follow_up(config, inventory, assessments)
     try:
         rescan = await react(config, rescan)
     except PratiqueError as error:
-        # What is known has to be told all the same; and at risk outweighs what could not be done about it.
-        await vouch(Whole(rescan.value.warning(f"A reaction failed. {error}")))
+        # The findings are reported all the same, and images at risk outweigh a reaction that failed.
+        await conclude_rescan(rescan.warning(f"A reaction failed. {error}"))
         raise
-    return await vouch(rescan)
+    return await conclude_rescan(rescan)
 
 
-async def _audited(registry: Registry, inventory: Inventory) -> AuditReport:
-    return await require_explained(await audit_live_images(registry, inventory.references, inventory.promotions))
+async def _audit(registry: Registry, inventory: Inventory) -> None:
+    audit = await audit_live_images(registry, inventory.references, inventory.promotions)
+    audit.require_explained()

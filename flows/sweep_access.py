@@ -6,10 +6,11 @@ from prefect import flow
 
 from pratique.config import Bootstrap
 from tasks.access import sweep_vault
-from tasks.states import ACCESS_REVOKED, NOTHING_TO_DO, ended
+from tasks.step import ACCESS_REVOKED, NOTHING_TO_DO, named_states
 
 
 @flow(name="sweep_access", flow_run_name="sweep {config.cluster.resource_group}")
+@named_states(lambda leases: ACCESS_REVOKED if leases else NOTHING_TO_DO)
 async def sweep_access(config: Bootstrap, everything: bool = False) -> list[str]:
     """End expired leases on the cluster's vault. Safe to run beside any other run.
 
@@ -20,5 +21,4 @@ async def sweep_access(config: Bootstrap, everything: bool = False) -> list[str]
     Returns:
         The ids of the leases that were ended.
     """
-    swept = sweep_vault(config, everything=everything)
-    return await ended(swept, lambda leases: ACCESS_REVOKED if leases else NOTHING_TO_DO)
+    return await sweep_vault(config, everything=everything)

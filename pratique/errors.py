@@ -1,12 +1,12 @@
 """Everything that Pratique raises on purpose, as one tree.
 
-Every error tells the same four things: what was attempted, on what, what came back, and what to do next::
+Every error says the same four things: what was attempted, on what, what came back, and what to do next::
 
     PratiqueError
     ├── ConfigurationError      the user's input is wrong                      (exit code 2)
-    ├── GateBlocked             the scan gate said no                          (exit code 3)
-    ├── LiveImagesAtRisk        a rescan says no to what is in live/           (exit code 3)
-    ├── LiveImagesUnexplained   something in live/ came past the quarantine    (exit code 3)
+    ├── GateBlocked             the scan gate refused a release                (exit code 3)
+    ├── LiveImagesAtRisk        images in live/ no longer pass the policy      (exit code 3)
+    ├── LiveImagesUnexplained   an image in live/ bypassed the quarantine      (exit code 3)
     ├── TransientError          the same attempt may succeed later
     │   ├── Throttled           asked to slow down
     │   ├── Unavailable         no answer, or a server's own failure
@@ -17,22 +17,28 @@ Every error tells the same four things: what was attempted, on what, what came b
         ├── NetworkDenied       the address, or the network, is not let in
         ├── NotFound
         ├── Conflict            something else is already there
-        ├── OperationFailed     a long-running operation ended badly
-        ├── UnreadableAnswer    an answer that does not mean what it should
-        ├── DigestMismatch      bytes that are not what their digest says
-        ├── SignatureRejected   nobody trusted signed it
+        ├── OperationFailed     a long-running operation ended as Failed or Canceled
+        ├── UnreadableAnswer    an answer in a form that is not known
+        ├── DigestMismatch      bytes that do not match their digest
+        ├── SignatureRejected   no trusted identity signed it
         ├── CertificateRejected
         ├── ManifestRejected
         ├── GitRejected
-        ├── AlarmSilent         the drill's alarm did not ring, or nobody would hear it
-        ├── DrillNotRemoved     what a drill put into live/ could not be removed
-        └── AccessNotRevoked    temporary access that could not be taken back
+        ├── AlertNotFired       the drill's alert did not fire, or would reach nobody
+        ├── DrillNotRemoved     an image of the drill could not be removed from live/
+        └── AccessNotRevoked    temporary access could not be revoked
 
-Whether an attempt is worth repeating is decided where the error is born, and carried by its type: tasks retry
-:class:`TransientError` and nothing else.
+The class decides everything that depends on the kind of error: whether another attempt can help (tasks retry
+:class:`TransientError` and nothing else), the exit code, the name of the run's state, and which of several errors a run
+reports.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
+
+#: Severity of an error that a person has to act on now, whatever else happened.
+URGENT = 100
 
 
 class PratiqueError(Exception):
@@ -42,7 +48,14 @@ class PratiqueError(Exception):
     :param subject: what it was done to: an image, a resource id, a file
     :param observed: what came back, in the other side's own words where there are any
     :param remedy: the next step for the reader
+    :cvar exit_code: of a command that ends with this error
+    :cvar state_name: of a run that ends with this error; ``None`` for Prefect's own name
+    :cvar severity: where several branches of a run fail, the run reports the error with the highest
     """
+
+    exit_code: ClassVar[int] = 1
+    state_name: ClassVar[str | None] = None
+    severity: ClassVar[int] = 0
 
     def __init__(self, attempted: str, subject: str, observed: str, remedy: str) -> None:
         super().__init__(attempted, subject, observed, remedy)
@@ -56,19 +69,34 @@ class PratiqueError(Exception):
 
 
 class ConfigurationError(PratiqueError):
-    """The configuration or the command line is wrong; running again without changing it is pointless."""
+    """The configuration or the command line is wrong. Running again without changing it cannot help."""
+
+    exit_code = 2
+    state_name = "Configuration refused"
 
 
 class GateBlocked(PratiqueError):
     """The scan gate refused to promote a release."""
 
+    exit_code = 3
+    state_name = "Blocked by gate"
+    severity = 80
+
 
 class LiveImagesAtRisk(PratiqueError):
-    """Images in ``live/`` are worse than the policy allows, or their findings have outlived their time."""
+    """Images in ``live/`` no longer pass the policy, or their findings are overdue."""
+
+    exit_code = 3
+    state_name = "Live images at risk"
+    severity = 60
 
 
 class LiveImagesUnexplained(PratiqueError):
-    """Images in ``live/`` did not come there by way of the quarantine, or nobody could tell if they had."""
+    """Images in ``live/`` bypassed the quarantine, or there is no log that would show whether they did."""
+
+    exit_code = 3
+    state_name = "Live images unexplained"
+    severity = 70
 
 
 class TransientError(PratiqueError):
@@ -93,7 +121,9 @@ class NotYetEffective(TransientError):
 
 
 class PermanentError(PratiqueError):
-    """The same attempt will fail again until somebody changes something."""
+    """The same attempt will fail again until something is changed."""
+
+    severity = 20
 
 
 class AuthenticationFailed(PermanentError):
@@ -133,7 +163,9 @@ class SignatureRejected(PermanentError):
 
 
 class CertificateRejected(PermanentError):
-    """The certificate file must not be used as it is."""
+    """The certificate file cannot be used as it is."""
+
+    state_name = "Certificate rejected"
 
 
 class ManifestRejected(PermanentError):
@@ -144,13 +176,21 @@ class GitRejected(PermanentError):
     """git refused: credentials, a protected branch, a conflict."""
 
 
-class AlarmSilent(PermanentError):
-    """An image that bypassed the quarantine raised no alarm in its time, or one that nobody would have been told of."""
+class AlertNotFired(PermanentError):
+    """An image bypassed the quarantine and no alert fired in time, or the alert would have reached nobody."""
+
+    state_name = "Alert not fired"
 
 
 class DrillNotRemoved(PermanentError):
-    """An image that a drill put into ``live/`` may still stand there. Somebody has to act now."""
+    """An image of a drill may still be in ``live/``. A person has to act now."""
+
+    state_name = "Drill not removed"
+    severity = URGENT
 
 
 class AccessNotRevoked(PermanentError):
-    """Temporary access stands although its work is over. Somebody has to act now."""
+    """Temporary access is still open although its work is over. A person has to act now."""
+
+    state_name = "Access not revoked"
+    severity = URGENT

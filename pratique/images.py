@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
 
 from pratique.errors import ConfigurationError
 
@@ -116,6 +118,30 @@ class ResolvedImage:
     @property
     def pinned(self) -> ImageReference:
         return self.reference.at(self.digest)
+
+
+@dataclass(frozen=True)
+class UnresolvedReference:
+    """A reference whose registry this worker cannot reach: Azure will resolve the tag, and we read the digest back."""
+
+    reference: ImageReference
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImportedImage:
+    """An image in its place.
+
+    :ivar reference: where it stands, with its digest
+    :ivar seen: whether the digest was read back there; ``False`` when this worker cannot see the registry
+    :ivar imported_at: when the import began, if there was one
+    """
+
+    image: ResolvedImage
+    reference: ImageReference
+    outcome: Literal["imported", "already there"]
+    seen: bool
+    imported_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
-"""The audit of ``live/`` as a task."""
+"""The audit of ``live/``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.audit.provenance import AuditReport, Irregularity, IrregularityKind
@@ -12,27 +10,25 @@ from pratique.audit.registry_log import explain_live
 from pratique.azure.registries import Registry
 from pratique.images import ImageReference
 from pratique.records.promotions import Promotions
-from tasks.events import tell
-from tasks.policies import ALWAYS
+from tasks.events import emit
+from tasks.policies import UNCACHED
 from tasks.runtime import current
+from tasks.step import step
 
-_TOLD = 100  # irregularities that are events of their own; the report has all
+_MOST_EVENTS = 100  # irregularities with an event each; the report has all
 
 
-@task(name="audit live", task_run_name="audit live/ of {registry.name}", **ALWAYS)
-async def audit_live_images(
-    registry: Registry, images: Sequence[ImageReference], promotions: Promotions
-) -> AuditReport:
-    """Explain why each image stands in live/, and name what came past the quarantine.
+@step(name="audit live", run_name="audit live/ of {registry.name}", unlinked=("images",), **UNCACHED)
+async def audit_live_images(registry: Registry, images: list[ImageReference], promotions: Promotions) -> AuditReport:
+    """Explain why each image stands in live/, and name the images that bypassed the quarantine.
 
     The caller decides what a report that is not clean means for the run.
     """
-    now = current()
-    report = await explain_live(now.session, registry, images, promotions, at=now.clock.now())
-    log = get_run_logger()
-    for one in report.alarming[:_TOLD]:
-        log.warning("%s", one)
-        _tell(one)
+    runtime, log = current(), get_run_logger()
+    report = await explain_live(runtime.session, registry, images, promotions, at=runtime.clock.now())
+    for irregularity in report.alarming[:_MOST_EVENTS]:
+        log.warning("%s", irregularity)
+        _emit(irregularity)
     log.info(
         "%d images in live/: %d recorded, %d logged, %d to look at",
         report.images,
@@ -44,16 +40,16 @@ async def audit_live_images(
     return report
 
 
-def _tell(one: Irregularity) -> None:
-    about, digest = f"image.{one.reference.short}", one.reference.digest or ""
-    if one.event is None:
-        tell("image.unexplained", about, reference=str(one.reference), digest=digest)
+def _emit(irregularity: Irregularity) -> None:
+    reference, event = irregularity.reference, irregularity.event
+    about, digest = f"image.{reference.short}", reference.digest or ""
+    if event is None:
+        emit("image.unexplained", about, reference=str(reference), digest=digest)
         return
-    event = one.event
-    tell(
-        "image.ungated" if one.kind is IrregularityKind.UNGATED else "image.bypassed",
+    emit(
+        "image.ungated" if irregularity.kind is IrregularityKind.UNGATED else "image.bypassed",
         about,
-        reference=str(one.reference),
+        reference=str(reference),
         digest=digest,
         way=event.way,
         source=event.source,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from pratique.azure import vault as vaults
 from pratique.azure.vault import Vault
@@ -14,114 +14,97 @@ from pratique.certificate import bundle as certificates
 from pratique.certificate import renewal
 from pratique.certificate.bundle import CertificateBundle
 from pratique.certificate.renewal import Renewal
-from pratique.certificate.stored import StoredCertificate
+from pratique.certificate.stored import CertificateImport, StoredCertificate
 from pratique.config import Access, Certificate
 from pratique.errors import CertificateRejected
 from pratique.lease import Lease
 from tasks.access import open_vault_access, revoke_vault_access, with_access
-from tasks.events import tell
-from tasks.policies import ALWAYS, FINISHED
+from tasks.events import emit
+from tasks.policies import CACHED_COMPOSITE, UNCACHED
 from tasks.runtime import current
 from tasks.secrets import read_secret, read_text_secret
-from tasks.states import NOTHING_TO_DO, ended, opened
-
-#: The vault's certificate, and whether this run made that version.
-Imported: TypeAlias = tuple[StoredCertificate, bool]
+from tasks.step import NOTHING_TO_DO, step
 
 
-async def read_certificate(certificate: Certificate) -> CertificateBundle:
-    """The certificate from where its configuration says it lies; all but its dates is checked."""
-    password = await read_text_secret(certificate.password)
-    return certificates.read_certificate(await read_secret(certificate.pem), password, subject=certificate.subject)
+def _outcome(imported: Any) -> str | None:
+    return None if imported.new else NOTHING_TO_DO
 
 
-@task(name="check certificate", task_run_name="check certificate {certificate.name}", **ALWAYS)
+@step(name="check certificate", run_name="check certificate {certificate.name}", **UNCACHED)
 async def check_certificate(certificate: Certificate, *, dates: bool = True) -> str:
     """The public half of the ingress certificate, after everything about the file has been checked.
 
-    :param dates: whether one that is not valid now is refused
+    :param dates: whether a certificate that is not valid now is refused
     """
-    bundle = await read_certificate(certificate)
+    bundle = await _read(certificate)
     if dates:
         bundle.require_valid(datetime.now(UTC))
-    get_run_logger().info("Certificate %s is good until %s", bundle.thumbprint, bundle.not_after.date())
+    get_run_logger().info("Certificate %s is valid until %s", bundle.thumbprint, bundle.not_after.date())
     return bundle.public_base64
 
 
-@task(name="import certificate", task_run_name="import certificate {certificate.name}", **ALWAYS)
-async def _import(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Imported:
-    """Import the certificate unless the vault holds that very one already."""
-    return await ended(_brought(vault, certificate, access, lease), _name)
-
-
+# A retry of the run, or its resumption, does not open the vault again for a certificate that was imported. The public
+# certificate is part of the key: another certificate is another import.
+@step(name="certificate", run_name="bring certificate {certificate.name}", outcome=_outcome, **CACHED_COMPOSITE)
 async def bring_certificate(
     vault: Vault, certificate: Certificate, access: Access, public_certificate: str
-) -> Imported:
-    """Import the certificate inside access that ends in every case.
+) -> CertificateImport:
+    """Import the certificate inside temporary access that is revoked in every case.
 
-    A retry of the run, or its resumption, opens the vault no second time for a certificate that was imported.
-
-    :param public_certificate: base64 of its public half: another certificate is another import
+    :param public_certificate: its public half, base64
     """
-    return await opened(_bring(vault, certificate, access, public_certificate))
-
-
-@task(name="certificate", task_run_name="bring certificate {certificate.name}", **FINISHED)
-async def _bring(vault: Vault, certificate: Certificate, access: Access, public_certificate: str) -> Imported:
-    """Import the certificate inside access that ends in every case."""
-    return await ended(_inside_access(vault, certificate, access), _name)
-
-
-async def _inside_access(vault: Vault, certificate: Certificate, access: Access) -> Imported:
     try:
         lease = await open_vault_access(vault, access)
-        return await opened(_import(vault, certificate, access, lease))
+        return await import_certificate(vault, certificate, access, lease)
     finally:
         await run_to_completion(lambda: revoke_vault_access(vault))
 
 
+@step(name="import certificate", run_name="import certificate {certificate.name}", outcome=_outcome, **UNCACHED)
+async def import_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> CertificateImport:
+    """Import the certificate, unless it is the vault's current one."""
+    bundle = await _read(certificate)
+    bundle.require_valid(datetime.now(UTC))
+    return await with_access(vault, access, lease, lambda: _import(vault, certificate, bundle))
+
+
+@step(
+    name="renew certificate",
+    run_name="renew certificate {certificate.name}",
+    outcome=lambda renewed: None if renewed.imported else NOTHING_TO_DO,
+    **UNCACHED,
+)
 async def renew_stored_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
     """Import the certificate if the vault's is missing, due, or older."""
-    return await opened(_renew(vault, certificate, access, lease))
+    bundle = await _read(certificate)
+    return await with_access(vault, access, lease, lambda: _renew(vault, certificate, bundle))
 
 
-@task(name="renew certificate", task_run_name="renew certificate {certificate.name}", **ALWAYS)
-async def _renew(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
-    """Import the certificate if the vault's is missing, due, or older."""
-    return await ended(
-        _renewed_inside(vault, certificate, access, lease), lambda done: None if done.imported else NOTHING_TO_DO
-    )
+async def _read(certificate: Certificate) -> CertificateBundle:
+    """The certificate from the place that its configuration names; everything but its dates is checked."""
+    password = await read_text_secret(certificate.password)
+    return certificates.read_certificate(await read_secret(certificate.pem), password, subject=certificate.subject)
 
 
-async def _brought(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Imported:
-    bundle = await read_certificate(certificate)
-    bundle.require_valid(datetime.now(UTC))
-    return await with_access(vault, access, lease, lambda: _imported(vault, certificate, bundle))
-
-
-async def _renewed_inside(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
-    bundle = await read_certificate(certificate)
-    return await with_access(vault, access, lease, lambda: _renewed(vault, certificate, bundle))
-
-
-async def _renewed(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Renewal:
+async def _renew(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Renewal:
     stored = await vaults.current_certificate(current().session, vault.name, certificate.name, fresh_access=True)
-    now = datetime.now(UTC)
+    at = datetime.now(UTC)
     try:
-        decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, now=now)
+        decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, now=at)
     except CertificateRejected:
-        if stored is not None and stored.expires_on <= now + timedelta(days=certificate.renew_days):
-            _tell("certificate.expiring", vault, certificate, stored)
+        if stored is not None and stored.expires_on <= at + timedelta(days=certificate.renew_days):
+            _emit("certificate.expiring", vault, certificate, stored)
         raise
-    tell = get_run_logger().warning if decision.odd else get_run_logger().info
-    tell("%s: %s", "Importing" if decision.imports else "Nothing to do", decision.reason)
-    imported = False
+    log = get_run_logger().warning if decision.odd else get_run_logger().info
+    log("%s: %s", "Importing" if decision.imports else "Nothing to do", decision.reason)
+    new = False
     if decision.imports or stored is None:
-        stored, imported = await _imported(vault, certificate, bundle)
+        imported = await _import(vault, certificate, bundle)
+        stored, new = imported.certificate, imported.new
     return Renewal(
         vault=vault.name,
         certificate=certificate.name,
-        imported=imported,
+        imported=new,
         reason=decision.reason,
         thumbprint=stored.thumbprint,
         expires_on=stored.expires_on,
@@ -129,26 +112,21 @@ async def _renewed(vault: Vault, certificate: Certificate, bundle: CertificateBu
     )
 
 
-async def _imported(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Imported:
+async def _import(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> CertificateImport:
     session = current().session
     stored, new = await vaults.import_certificate(session, vault.name, certificate.name, bundle, fresh_access=True)
-    told = "imported as version %s" if new else "is in the vault already, as version %s"
-    get_run_logger().info(f"Certificate %s {told}", stored.thumbprint, stored.version)
+    done = "imported as version %s" if new else "is in the vault already, as version %s"
+    get_run_logger().info(f"Certificate %s {done}", stored.thumbprint, stored.version)
     if new:
-        _tell("certificate.imported", vault, certificate, stored)
-    return stored, new
+        _emit("certificate.imported", vault, certificate, stored)
+    return CertificateImport(stored, new)
 
 
-def _tell(
-    what: Literal["certificate.imported", "certificate.expiring"],
+def _emit(
+    event: Literal["certificate.imported", "certificate.expiring"],
     vault: Vault,
     certificate: Certificate,
     stored: StoredCertificate,
 ) -> None:
-    ends = stored.expires_on.date().isoformat()
-    tell(what, certificate=certificate.name, vault=vault.name, thumbprint=stored.thumbprint, expires=ends)
-
-
-def _name(imported: Imported) -> str | None:
-    _, new = imported
-    return None if new else NOTHING_TO_DO
+    expires = stored.expires_on.date().isoformat()
+    emit(event, certificate=certificate.name, vault=vault.name, thumbprint=stored.thumbprint, expires=expires)

@@ -13,11 +13,11 @@ from typing import Literal, TypeAlias
 from prefect.events import emit_event
 
 from pratique.errors import AccessNotRevoked, GateBlocked
+from pratique.images import ImportedImage
 from pratique.lease import Lease
-from pratique.release.promotion import ImportedImage
 from tasks.runtime import current
 
-Happened = Literal[
+Event = Literal[
     "image.quarantined",
     "image.promoted",
     "gate.asked",
@@ -51,7 +51,7 @@ Value: TypeAlias = str | list[str]
 _REASON = 1000
 
 
-def tell(what: Happened, about: str | None = None, *, cluster: str | None = None, **payload: Value) -> None:
+def emit(what: Event, about: str | None = None, *, cluster: str | None = None, **payload: Value) -> None:
     """Emit one event.
 
     :param about: the resource below ``pratique``, for example ``image.library/busybox:1.37.0``; the cluster if left out
@@ -67,33 +67,33 @@ def tell(what: Happened, about: str | None = None, *, cluster: str | None = None
     emit_event(f"pratique.{what}", resource, related=related, payload=payload)
 
 
-def tell_moved(what: Literal["image.quarantined", "image.promoted"], moved: ImportedImage) -> None:
+def emit_imported(what: Literal["image.quarantined", "image.promoted"], moved: ImportedImage) -> None:
     """An image has come to another place; nothing is told of one that was there already."""
     if moved.outcome == "imported":
         image = moved.image
         about = f"image.{image.reference.short}"
-        tell(what, about, source=str(image.reference), digest=image.digest, reference=str(moved.reference))
+        emit(what, about, source=str(image.reference), digest=image.digest, reference=str(moved.reference))
 
 
-def tell_revoked(vault: str, leases: Iterable[Lease], *, cluster: str | None = None) -> None:
+def emit_revoked(vault: str, leases: Iterable[Lease], *, cluster: str | None = None) -> None:
     """Access was taken back; nothing is told when none was held."""
     if ended := [lease.id for lease in leases]:
-        tell("access.revoked", cluster=cluster, vault=vault, leases=ended)
+        emit("access.revoked", cluster=cluster, vault=vault, leases=ended)
 
 
 @contextmanager
-def telling_of_a_block(release: str) -> Iterator[None]:
+def emit_on_block(release: str) -> Iterator[None]:
     """Tell of a gate that says no in here, wherever it does."""
     try:
         yield
     except GateBlocked as error:
         reason, next_step = error.observed[:_REASON], error.remedy[:_REASON]
-        tell("gate.blocked", f"release.{release}", release=release, reason=reason, remedy=next_step)
+        emit("gate.blocked", f"release.{release}", release=release, reason=reason, remedy=next_step)
         raise
 
 
 @contextmanager
-def telling_of_a_leak(vault: str, lease: str | None = None, *, cluster: str | None = None) -> Iterator[None]:
+def emit_on_leak(vault: str, lease: str | None = None, *, cluster: str | None = None) -> Iterator[None]:
     """Tell of access that cannot be taken back in here.
 
     :param lease: the one that was to end; without it, whatever stands
@@ -102,5 +102,5 @@ def telling_of_a_leak(vault: str, lease: str | None = None, *, cluster: str | No
         yield
     except AccessNotRevoked as error:
         leases, reason, next_step = [lease] if lease else [], error.observed[:_REASON], error.remedy[:_REASON]
-        tell("access.leaked", cluster=cluster, vault=vault, leases=leases, reason=reason, remedy=next_step)
+        emit("access.leaked", cluster=cluster, vault=vault, leases=leases, reason=reason, remedy=next_step)
         raise

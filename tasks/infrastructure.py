@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from pratique.azure.vault import Vault
 from pratique.cluster import infrastructure
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Cluster, Network
-from tasks.policies import ALWAYS, REMEMBERED
+from tasks.policies import CACHED, UNCACHED
 from tasks.runtime import current
-from tasks.states import NOTHING_TO_DO, ended, opened
+from tasks.step import NOTHING_TO_DO, step
 
 
-@task(name="read spoke network", task_run_name="read spoke network {network.deployment}", **REMEMBERED)
+@step(name="read spoke network", run_name="read spoke network {network.deployment}", **CACHED)
 async def read_spoke_network(network: Network) -> str:
     """The resource id of the spoke network."""
     network_id = await infrastructure.read_network(current().session, network)
@@ -21,37 +21,35 @@ async def read_spoke_network(network: Network) -> str:
     return network_id
 
 
+@step(
+    name="deploy infrastructure",
+    run_name="deploy infrastructure {cluster.deployment}",
+    outcome=lambda deployed: NOTHING_TO_DO if deployed.outcome == "unchanged" else None,
+    **CACHED,
+)
 async def deploy_infrastructure(
     cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> Infrastructure:
-    """Deploy the template, or find that it stands already."""
-    return await opened(_deploy(cluster, network, network_id, public_certificate))
-
-
-@task(name="deploy infrastructure", task_run_name="deploy infrastructure {cluster.deployment}", **REMEMBERED)
-async def _deploy(cluster: Cluster, network: Network, network_id: str, public_certificate: str) -> Infrastructure:
-    """Deploy the template, or find that it stands already."""
-    deployed = _deployed(cluster, network, network_id, public_certificate)
-    return await ended(deployed, lambda made: NOTHING_TO_DO if made.outcome == "unchanged" else None)
-
-
-async def _deployed(cluster: Cluster, network: Network, network_id: str, public_certificate: str) -> Infrastructure:
-    made = await infrastructure.deploy(current().session, cluster, network, network_id, public_certificate)
+    """Deploy the template, unless what it would deploy is there already."""
+    deployed = await infrastructure.deploy(current().session, cluster, network, network_id, public_certificate)
     get_run_logger().info(
-        "Infrastructure %s: registry %s, vault %s", made.outcome, made.registry.login_server, made.vault.name
+        "Infrastructure %s: registry %s, vault %s",
+        deployed.outcome,
+        deployed.registry.login_server,
+        deployed.vault.name,
     )
-    return made
+    return deployed
 
 
-@task(name="find infrastructure", task_run_name="find infrastructure {cluster.deployment}", **ALWAYS)
+@step(name="find infrastructure", run_name="find infrastructure {cluster.deployment}", **UNCACHED)
 async def find_infrastructure(cluster: Cluster) -> Infrastructure:
-    """What an earlier deployment has left."""
+    """What an earlier deployment has made."""
     found = await infrastructure.find_infrastructure(current().session, cluster)
     get_run_logger().info("Infrastructure: registry %s, vault %s", found.registry.login_server, found.vault.name)
     return found
 
 
-@task(name="find vault", task_run_name="find the vault of {cluster.deployment}", **ALWAYS)
+@step(name="find vault", run_name="find the vault of {cluster.deployment}", **UNCACHED)
 async def find_cluster_vault(cluster: Cluster) -> Vault:
     """The vault of an earlier deployment."""
     return await infrastructure.get_vault(current().session, cluster)

@@ -1,22 +1,22 @@
-"""What a run would do, looked up and shown."""
+"""What a run would change, looked up and shown."""
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.config import Bootstrap
 from pratique.preflight.plan import Plan
 from pratique.preflight.preview import PlanContext, make_plan
-from tasks.policies import ALWAYS
+from tasks.policies import UNCACHED
 from tasks.runtime import current
+from tasks.step import step
 
 
-@task(name="plan", task_run_name="plan {config.cluster.resource_group}", **ALWAYS)
+@step(name="plan", run_name="plan {config.cluster.resource_group}", **UNCACHED)
 async def plan_preparation(config: Bootstrap, public_certificate: str, network_id: str) -> Plan:
-    """Look what the run would do, change nothing, and leave it for readers."""
-    now = current()
-    sight = PlanContext(now.session, now.http, now.oci, now.gate, await now.repository())
-    plan = await make_plan(config, sight, public_certificate, network_id)
-    await acreate_markdown_artifact(plan.markdown(), key="plan", description="What a run would do; nothing was changed")
+    """Look up what a run would change, change nothing, and leave the plan as an artifact."""
+    runtime = current()
+    context = PlanContext(runtime.session, runtime.http, runtime.oci, runtime.gate, await runtime.repository())
+    plan = await make_plan(config, context, public_certificate, network_id)
+    await acreate_markdown_artifact(plan.markdown(), key="plan", description="What a run would change")
     return plan

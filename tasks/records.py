@@ -1,36 +1,33 @@
-"""What is kept between runs, on the records' branch of the GitOps repository."""
+"""What is kept between runs, on the records branch of the GitOps repository."""
 
 from __future__ import annotations
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from pratique.config import Manifests
 from pratique.git.publish import Publication
+from pratique.images import ImportedImage
 from pratique.records.promotions import PromotionRecord
-from pratique.release.promotion import ImportedImage
-from tasks.policies import ALWAYS
+from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
-from tasks.states import NOTHING_TO_DO, ended, opened
+from tasks.step import NOTHING_TO_DO, step
 
 
-async def record_promotions(target: Manifests, promoted: list[tuple[str, ImportedImage]]) -> Publication:
-    """Put on record what stands in ``live/`` with a passing verdict of this run.
-
-    :param promoted: each with the digest of the policy that let it pass
-    """
-    return await opened(_record(target, promoted))
-
-
-@task(name="record promotions", task_run_name="record promotions on {target.records_branch}", **ALWAYS)
-async def _record(target: Manifests, promoted: list[tuple[str, ImportedImage]]) -> Publication:
-    """Put on record what stands in live/ with a passing verdict of this run."""
-    return await ended(_recorded(target, promoted), lambda done: NOTHING_TO_DO if done.unchanged else None)
-
-
-async def _recorded(target: Manifests, promoted: list[tuple[str, ImportedImage]]) -> Publication:
-    now, run = current().clock.now(), run_id()
-    records = [PromotionRecord.of(moved, policy=policy, run=run, at=now) for policy, moved in promoted]
-    published = await (await current().records()).record(records, run=run)
+@step(
+    name="record promotions",
+    run_name="record promotions of {release}",
+    outcome=lambda done: NOTHING_TO_DO if done is None or done.unchanged else None,
+    unlinked=("promoted",),
+    **UNCACHED,
+)
+async def record_promotions(target: Manifests, release: str, promoted: list[ImportedImage]) -> Publication | None:
+    """Record what stands in live/ with a passing verdict of this run."""
+    if not promoted:
+        return None
+    runtime, run = current(), run_id()
+    at = runtime.clock.now()
+    records = [PromotionRecord.of(image, policy=runtime.policy, run=run, at=at) for image in promoted]
+    published = await (await runtime.records()).record(records, run=run)
     for commit in published.commits:
         get_run_logger().info("Recorded on %s as %s", target.records_branch, commit.sha[:12])
     return published

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -27,7 +27,6 @@ from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
 from pratique.release import delivery
-from pratique.release.promotion import ImportedImage
 from pratique.secret import text_of
 from tasks.secrets import read_secret
 
@@ -58,7 +57,6 @@ class Runtime:
     :ivar repository: with the manifests
     :ivar records: what is kept between runs
     :ivar clock: by which days are counted
-    :ivar promoted: what is in ``live/`` by a verdict of this run, each with the digest of its policy
     """
 
     cluster: str
@@ -72,10 +70,10 @@ class Runtime:
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
-    promoted: list[tuple[str, ImportedImage]] = field(default_factory=list)
 
 
-#: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (azure-facts §10.1).
+#: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
+#: "Understand how Azure Resource Manager throttles requests").
 _IMPORTS_AT_ONCE = 50
 
 _current: ContextVar[Runtime] = ContextVar("pratique_runtime")

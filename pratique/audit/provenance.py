@@ -116,6 +116,21 @@ class AuditReport:
         """Whether everything is explained, by a log that would have told of a bypass."""
         return not self.alarming and self.log_begins is not None
 
+    def require_explained(self) -> None:
+        """:raises LiveImagesUnexplained: when something in ``live/`` bypassed the quarantine, or nobody could tell"""
+        if self.clean:
+            return
+        found = " ".join(f"{irregularity}." for irregularity in self.alarming[:_NAMED])
+        if (more := len(self.alarming) - _NAMED) > 0:
+            found += f" And {more} more."
+        raise LiveImagesUnexplained(
+            "explain the images in live/",
+            self.registry,
+            found or "The registry's log is empty: nobody could tell what bypassed the quarantine.",
+            "Ask who did it, and remove what nobody answers for; what is wanted comes in by 'pratique release'. "
+            "docs/continuous-scanning.md tells more.",
+        )
+
     def markdown(self) -> str:
         """For people to read."""
         reach = f"The registry's log goes back to {self.log_begins:%Y-%m-%d %H:%M} UTC." if self.log_begins else _BLIND
@@ -211,22 +226,6 @@ class Audit:
             log_begins=log_begins,
             irregularities=tuple(told),
         )
-
-
-def require_explained(audit: AuditReport) -> None:
-    """:raises LiveImagesUnexplained: when something in ``live/`` bypassed the quarantine, or nobody could tell"""
-    if audit.clean:
-        return
-    found = " ".join(f"{irregularity}." for irregularity in audit.alarming[:_NAMED])
-    if (more := len(audit.alarming) - _NAMED) > 0:
-        found += f" And {more} more."
-    raise LiveImagesUnexplained(
-        "explain the images in live/",
-        audit.registry,
-        found or "The registry's log is empty: nobody could tell what bypassed the quarantine.",
-        "Ask who did it, and remove what nobody answers for; what is wanted comes in by 'pratique release'. "
-        "docs/continuous-scanning.md tells more.",
-    )
 
 
 def _key(reference: ImageReference) -> tuple[str, str]:

@@ -19,7 +19,7 @@ _STALE = "Put the vault's certificate, or a newer one, where the configuration l
 
 
 @dataclass(frozen=True)
-class Decision:
+class RenewalDecision:
     """What a renewal is to do.
 
     :ivar imports: whether to import the certificate at hand
@@ -49,7 +49,9 @@ class Renewal:
     version: str
 
 
-def decide(given: CertificateBundle, stored: StoredCertificate | None, *, renew_days: int, now: datetime) -> Decision:
+def decide(
+    given: CertificateBundle, stored: StoredCertificate | None, *, renew_days: int, now: datetime
+) -> RenewalDecision:
     """Compare the certificate at hand with the vault's.
 
     :param stored: ``None`` when the vault has none of that name
@@ -64,34 +66,34 @@ def decide(given: CertificateBundle, stored: StoredCertificate | None, *, renew_
         if due:
             raise _nothing_better(given, stored, "the one at hand is that very certificate.", now)
         if not stored.enabled:
-            return Decision(False, f"The vault holds this certificate, disabled. {_DISABLED}", odd=True)
-        return Decision(False, f"The vault holds this certificate; it is good until {ends}.")
+            return RenewalDecision(False, f"The vault holds this certificate, disabled. {_DISABLED}", odd=True)
+        return RenewalDecision(False, f"The vault holds this certificate; it is good until {ends}.")
     if not carries(stored.names, given.subject):
         return _taken(given, f"The vault's is for {', '.join(stored.names) or 'no name'}, not {given.subject}.", now)
     if (given.not_before, given.not_after) > (stored.issued_on, stored.expires_on):
         return _newer(given, stored, due, now)
     if not due:
         older = f"The vault's certificate, good until {ends}, was issued after the one at hand, which is left alone."
-        return Decision(False, f"{older} {_STALE}", odd=True)
+        return RenewalDecision(False, f"{older} {_STALE}", odd=True)
     if given.not_after <= stored.expires_on:
         raise _nothing_better(given, stored, f"the one at hand by {given.not_after:%Y-%m-%d}.", now)
     return _taken(given, f"The vault's expires by {ends}, before the one at hand, which was issued earlier.", now)
 
 
-def _newer(given: CertificateBundle, stored: StoredCertificate, due: bool, now: datetime) -> Decision:
+def _newer(given: CertificateBundle, stored: StoredCertificate, due: bool, now: datetime) -> RenewalDecision:
     """Issued later; when it cannot be used now, the vault's may do."""
     if not due and not given.not_before <= now < given.not_after:
         when = f"is valid from {given.not_before:%Y-%m-%d %H:%M} to {given.not_after:%Y-%m-%d %H:%M} UTC only"
-        return Decision(False, f"The certificate at hand is newer than the vault's, but {when}.", odd=True)
+        return RenewalDecision(False, f"The certificate at hand is newer than the vault's, but {when}.", odd=True)
     earlier = given.not_after < stored.expires_on
     ends = f", although it ends earlier, on {given.not_after:%Y-%m-%d}" if earlier else ""
     return replace(_taken(given, f"It was issued after the vault's{ends}.", now), odd=earlier)
 
 
-def _taken(given: CertificateBundle, reason: str, now: datetime) -> Decision:
+def _taken(given: CertificateBundle, reason: str, now: datetime) -> RenewalDecision:
     """:raises CertificateRejected: for its dates"""
     given.require_valid(now)
-    return Decision(True, reason)
+    return RenewalDecision(True, reason)
 
 
 def _nothing_better(

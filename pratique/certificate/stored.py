@@ -28,3 +28,14 @@ class StoredCertificate:
     def holds(self, bundle: CertificateBundle) -> bool:
         """Whether it is this very certificate, for everybody to use."""
         return self.enabled and self.thumbprint == bundle.thumbprint
+
+
+@dataclass(frozen=True)
+class CertificateImport:
+    """The vault's current certificate after an import.
+
+    :ivar new: whether the import made that version
+    """
+
+    certificate: StoredCertificate
+    new: bool

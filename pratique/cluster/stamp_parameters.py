@@ -67,7 +67,7 @@ class StampParameters:
         )
 
 
-def cluster_stamp(config: Bootstrap, infrastructure: Infrastructure, network_id: str) -> StampParameters:
+def stamp_parameters(config: Bootstrap, infrastructure: Infrastructure, network_id: str) -> StampParameters:
     """The parameters, as the configuration names them.
 
     :param network_id: resource id of the spoke's virtual network

@@ -9,10 +9,9 @@ from datetime import datetime
 from pratique.errors import PermissionDenied, UnreadableAnswer
 from pratique.gate.verdict import required_manifests
 from pratique.gate.wait import Candidate
-from pratique.images import ImageReference
+from pratique.images import ImageReference, ImportedImage
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient
-from pratique.release.promotion import ImportedImage
 
 _AT_ONCE = 16
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -115,7 +117,16 @@ def record(report: GateReport) -> dict[str, Any]:
     }
 
 
+def verdict_id(verdict: ImageVerdict) -> str:
+    """The SHA-256 of what the record says of an image's verdict: by this id a clearance names it."""
+    return hashlib.sha256(json.dumps(_content(verdict), sort_keys=True).encode()).hexdigest()
+
+
 def _recorded(verdict: ImageVerdict) -> dict[str, Any]:
+    return {"verdict": verdict_id(verdict)} | _content(verdict)
+
+
+def _content(verdict: ImageVerdict) -> dict[str, Any]:
     return {
         "image": str(verdict.image.reference),
         "digest": verdict.image.digest,

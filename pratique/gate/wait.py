@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pratique.clock import Clock
-from pratique.errors import GateBlocked
 from pratique.gate.approval import Approval
 from pratique.gate.evidence import SourceStatus, Subject
 from pratique.gate.polling import Evidence, EvidencePoller
@@ -98,16 +97,6 @@ class GateReport:
             for one in self.verdicts
         )
         return replace(self, verdicts=verdicts, approval=approval)
-
-    def require(self, image: ResolvedImage) -> None:
-        """:raises GateBlocked: unless this report lets the release pass and judged this very digest"""
-        if not (self.passed and any(d.image.digest == image.digest for d in self.verdicts)):
-            raise GateBlocked(
-                "promote the image",
-                str(image.pinned),
-                f"Release {self.release} has no passing verdict for this digest.",
-                "Run the flow again, so that the gate judges it.",
-            )
 
 
 Progress = Callable[[GateReport], Awaitable[None]]

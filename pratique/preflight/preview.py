@@ -22,7 +22,7 @@ from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange
 from pratique.cluster.infrastructure import Infrastructure, find_infrastructure, forecast
-from pratique.cluster.stamp_parameters import StampEdit, cluster_stamp
+from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
 from pratique.config import Bootstrap, Release
 from pratique.errors import NotFound
 from pratique.evidence.candidates import candidates
@@ -31,12 +31,12 @@ from pratique.gate.wait import WaitPolicy, assess_once
 from pratique.git.checkout import CommitAuthor, Repository, checkout
 from pratique.git.pending import take_along
 from pratique.git.publish import applied
-from pratique.images import ImageReference, ResolvedImage
+from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.release.delivery import own_branch
 from pratique.release.manifest_edits import edits, images_edit
-from pratique.release.promotion import ImportedImage, NotReadable, UnresolvedReference, digest_at, resolve
+from pratique.release.promotion import NotReadable, digest_at, resolve
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NEW = "Not in quarantine yet, so nobody can have assessed it."
@@ -199,7 +199,7 @@ async def _commits(
     images = images_edit(target, infrastructure, promoted)
     # Where the identity does not stand yet, nobody knows the client id that the last two edits write.
     certificate = config.certificate.name if stands else None
-    stamp = StampEdit.wanted(config, cluster_stamp(config, infrastructure, network_id)) if stands else None
+    stamp = StampEdit.wanted(config, stamp_parameters(config, infrastructure, network_id)) if stands else None
     author, commits = CommitAuthor(target.author.name, target.author.email), []
     async with checkout(sight.repository) as tree:
         if target.deliver != "push":

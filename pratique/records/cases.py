@@ -59,7 +59,7 @@ class Tracked:
     :ivar first_seen: by a rescan
     :ivar due: when its time is over; ``None`` without a clock
     :ivar at: since when it is in its state
-    :ivar told: whether somebody was told that its time is over
+    :ivar notified: whether a rescan has reported that its time is over
     """
 
     vulnerability: str
@@ -70,7 +70,7 @@ class Tracked:
     due: datetime | None
     state: FindingState
     at: datetime
-    told: bool = False
+    notified: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -112,7 +112,7 @@ class Tracked:
             "due": None if self.due is None else written(self.due),
             "state": str(self.state),
             "at": written(self.at),
-            "told": self.told,
+            "told": self.notified,
         }
 
 

@@ -16,9 +16,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from pratique.images import ImageReference, PlatformManifest, ResolvedImage
+from pratique.images import ImageReference, ImportedImage, PlatformManifest, ResolvedImage
 from pratique.records.document import dump, instant, load, written
-from pratique.release.promotion import ImportedImage
 
 FILE = "promotions.json"
 VERSION = 1

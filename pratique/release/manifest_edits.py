@@ -8,10 +8,9 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.git.publish import Edit
-from pratique.images import LiveImage
+from pratique.images import ImportedImage, LiveImage
 from pratique.manifests import update as manifests
 from pratique.manifests.update import ImagesEdit
-from pratique.release.promotion import ImportedImage
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."
 _VAULT = "Update SecretProviderClass to reference my ingress controller certificate."

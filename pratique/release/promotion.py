@@ -8,44 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from pratique.azure.registries import Internal, Registry, RegistryCredentials, Upstream, import_image
 from pratique.azure.session import AzureSession
 from pratique.errors import ConfigurationError, Conflict, DigestMismatch, NetworkDenied, NotFound, Unavailable
-from pratique.images import ImageReference, ResolvedImage
+from pratique.gate.clearance import PromotionClearance
+from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 
 #: Manifests of one image that importImage takes (azure-facts §3).
 _MOST_MANIFESTS = 50
-
-Outcome = Literal["imported", "already there"]
-
-
-@dataclass(frozen=True)
-class UnresolvedReference:
-    """A reference whose registry this worker cannot reach: Azure will resolve the tag, and we read the digest back."""
-
-    reference: ImageReference
-    reason: str
-
-
-@dataclass(frozen=True)
-class ImportedImage:
-    """An image in its place.
-
-    :ivar reference: where it stands, with its digest
-    :ivar seen: whether the digest was read back there; ``False`` when this worker cannot see the registry
-    :ivar imported_at: when the import began, if there was one
-    """
-
-    image: ResolvedImage
-    reference: ImageReference
-    outcome: Outcome
-    seen: bool
-    imported_at: datetime | None = None
 
 
 class NotReadable:
@@ -81,8 +55,8 @@ async def quarantine(
     :raises ConfigurationError: when the image has more manifests than can be imported
     """
     began = datetime.now(UTC)
-    moved = await _quarantined(session, client, registry, image, credentials)
-    return replace(moved, imported_at=began) if moved.outcome == "imported" else moved
+    quarantined = await _quarantined(session, client, registry, image, credentials)
+    return replace(quarantined, imported_at=began) if quarantined.outcome == "imported" else quarantined
 
 
 async def _quarantined(
@@ -106,34 +80,42 @@ async def _quarantined(
         return ImportedImage(image, target.at(image.digest), "already there", True)
     upstream = Upstream(source.registry, source.repository, image.digest, account)
     await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
-    return await _moved(client, image, target)
+    return await _imported(client, image, target)
 
 
 async def promote(
-    session: AzureSession, client: OciClient, quarantined: ImportedImage, source: Registry, target: Registry
+    session: AzureSession,
+    client: OciClient,
+    image: ResolvedImage,
+    clearance: PromotionClearance,
+    source: Registry,
+    target: Registry,
 ) -> ImportedImage:
-    """Import exactly the assessed digest from ``quarantine/`` into ``live/``.
+    """Import exactly the cleared digest from ``quarantine/`` into ``live/``.
 
+    :param source: the quarantine registry
+    :param target: the live registry
+    :raises GateBlocked: when the clearance is for another digest
     :raises Conflict: when the tag in ``live/`` stands for another digest; a released tag is never moved
     """
-    image = quarantined.image
+    clearance.require(image)
     place = image.reference.released(target.login_server)
     there = await digest_at(client, place)
     if there == image.digest:
         return ImportedImage(image, place.at(image.digest), "already there", True)
     if isinstance(there, str):
         raise _tag_taken(place, image.digest, there)
-    internal = Internal(source.id, quarantined.reference.repository, image.digest)
+    internal = Internal(source.id, image.reference.quarantined(source.login_server).repository, image.digest)
     try:
         await import_image(session, target, source=internal, targets=[_path(place)], force=False)
     except Conflict:
         there = await digest_at(client, place)
         if isinstance(there, NotReadable):
             return await _promoted_unseen(session, image, internal, target, place)
-        # Another attempt of ours may have finished meanwhile; a tag for something else is a conflict indeed.
+        # Another attempt of this run may have finished meanwhile. A tag that stands for something else is a conflict.
         if there != image.digest:
             raise
-    return await _moved(client, image, place)
+    return await _imported(client, image, place)
 
 
 async def _promoted_unseen(
@@ -149,7 +131,7 @@ async def _promoted_unseen(
     return ImportedImage(image, place.at(image.digest), "already there", False)
 
 
-async def _moved(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
+async def _imported(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
     """:raises DigestMismatch: when something else than what was imported stands there"""
     there = await digest_at(client, target)
     if isinstance(there, NotReadable):

@@ -7,14 +7,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampParameters
 from pratique.gate.report import record
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
+from pratique.images import ImportedImage
 from pratique.manifests.kustomize import Usage
 from pratique.markdown import literal, table
-from pratique.release.promotion import ImportedImage
 
 
 @dataclass(frozen=True)
@@ -127,22 +128,25 @@ class Preparation(Delivery):
         cls,
         delivery: Delivery,
         infrastructure: Infrastructure,
-        certificate: tuple[str, str, datetime | None],
+        certificate: str,
+        imported: CertificateImport,
         stamp: StampParameters,
-        *,
-        changed: bool,
     ) -> Preparation:
-        """The same with the certificate.
+        """The delivery together with what only a preparation does.
 
-        :param certificate: its name, thumbprint and end
+        :param certificate: its name in the vault
         :param stamp: the parameters for the next step
-        :param changed: whether anything but images and manifests was changed
         """
-        name, thumbprint, expires_on = certificate
         known = {field.name: getattr(delivery, field.name) for field in fields(delivery)}
-        known |= {"changed": changed or delivery.changed, "stamp": stamp}
-        vault = infrastructure.vault.name
-        return cls(**known, vault=vault, certificate=name, thumbprint=thumbprint, expires_on=expires_on)
+        known["changed"] = delivery.changed or imported.new or infrastructure.outcome != "unchanged"
+        return cls(
+            **known,
+            vault=infrastructure.vault.name,
+            certificate=certificate,
+            thumbprint=imported.certificate.thumbprint,
+            expires_on=imported.certificate.expires_on,
+            stamp=stamp,
+        )
 
     @property
     def title(self) -> str:

@@ -157,7 +157,7 @@ class _Day:
         for key, one in known.items():
             if key not in seen:
                 cured = assessment.proven and one.state is not FindingState.CURED
-                rest = replace(one, state=FindingState.CURED, at=self._now, told=False) if cured else one
+                rest = replace(one, state=FindingState.CURED, at=self._now, notified=False) if cured else one
                 if rest.state is not FindingState.CURED or self._now - rest.at <= MEMORY:
                     seen[key] = rest
         return tuple(seen[key] for key in sorted(seen))
@@ -166,7 +166,7 @@ class _Day:
         first = known.first_seen if known else self._now
         since = known.at if known and known.state is state else self._now
         due = self._scanning.sla.due(finding.severity, first)
-        told = known is not None and known.told and known.due == due
+        told = known is not None and known.notified and known.due == due
         names = (finding.vulnerability, finding.package, finding.fixed_version, finding.severity)
         return Tracked(*names, first, due, state, since, told)
 
@@ -210,10 +210,10 @@ class _Day:
             self._tell_lifted(case, _cure(found))
         if found.condition not in (Condition.BAD, Condition.WATCHED):
             return found
-        late = {one.key for one in found.findings if one.overdue(self._now) and not one.told}
+        late = {one.key for one in found.findings if one.overdue(self._now) and not one.notified}
         if not late:
             return found
-        told = tuple(replace(one, told=True) if one.key in late else one for one in found.findings)
+        told = tuple(replace(one, notified=True) if one.key in late else one for one in found.findings)
         found = replace(found, findings=told)
         self.changes.append(CaseChange("overdue", found, tuple(one for one in found.open if one.key in late)))
         return found

@@ -21,7 +21,7 @@ from pratique.audit.drill.staging import IMPORTED, PUSHED, TAG
 from pratique.azure.session import AzureSession
 from pratique.cluster.infrastructure import deploy, read_network
 from pratique.config import Bootstrap
-from pratique.errors import AlarmSilent, ConfigurationError, DrillNotRemoved, NetworkDenied
+from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied
 from sandbox.scenario import Client, Scenario, Timings
 from sandbox.services.alerts.rules import RULE_TYPE
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE
@@ -60,7 +60,7 @@ class Drilling:
 
     async def fails(self) -> str:
         """Run the drill, which must find the alarm silent; returns what it says."""
-        with pytest.raises(AlarmSilent) as silent:
+        with pytest.raises(AlertNotFired) as silent:
             await self.run()
         return str(silent.value)
 
@@ -139,7 +139,7 @@ async def test_the_alarm_rings(drilling: MakeDrilling) -> None:
     assert report.alert is not None
     assert report.delay is not None
     assert report.delay > 0
-    assert report.told == (cluster.group_id,)
+    assert report.notified == (cluster.group_id,)
     assert cluster.left == set()
     assert cluster.cluster.live == {}
     [entry] = cluster.records
@@ -227,10 +227,10 @@ class TestSilence:
         """A drill of eighteen minutes names the log's delay."""
         cluster = drilling({"log_ingestion": 20 * 60}, speed=600, deadline=18 / 600)
         await cluster.deploy()
-        told = await cluster.fails()
-        assert "log delay" in told
-        assert "import of" in told
-        assert "push of" in told
+        notified = await cluster.fails()
+        assert "log delay" in notified
+        assert "import of" in notified
+        assert "push of" in notified
         assert cluster.left == set()
         [entry] = cluster.records
         assert (entry["outcome"], len(entry["images"])) == ("failed", 2)
@@ -245,9 +245,9 @@ class TestSilence:
             '| where Repository startswith "live/" and MediaType !startswith strcat(_ResourceId, "/quarantine")'
         )
         cluster.change_rule(criteria={"allOf": [{**criteria["allOf"][0], "query": query}]})
-        told = await cluster.fails()
-        assert "The push of live/quarantine-drill/pushed:SkippedQuarantine is in the registry's log" in told
-        assert "import of" not in told
+        notified = await cluster.fails()
+        assert "The push of live/quarantine-drill/pushed:SkippedQuarantine is in the registry's log" in notified
+        assert "import of" not in notified
         [entry] = cluster.records
         assert entry["alert"] is not None
 
@@ -256,9 +256,9 @@ class TestSilence:
         cluster = drilling(deadline=0.03)
         await cluster.deploy()
         cluster.change_rule(evaluationFrequency="PT12H", windowSize="PT12H", autoMitigate=True)
-        told = await cluster.fails()
-        assert "evaluated every PT12H, has not fired" in told
-        assert "It is stateful" in told
+        notified = await cluster.fails()
+        assert "evaluated every PT12H, has not fired" in notified
+        assert "It is stateful" in notified
         assert cluster.left == set()
 
     async def test_what_breaks_meanwhile(self, drilling: MakeDrilling) -> None:

@@ -20,9 +20,9 @@ from pratique.errors import AccessNotRevoked, CertificateRejected, GateBlocked
 from pratique.lease import Lease
 from sandbox.scenario import Finding, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
-from tasks.events import Happened
+from tasks.events import Event as EventName
 from tests.flows.conftest import PROMPT, MakeWorld
-from tests.flows.test_asking import Run
+from tests.flows.test_approval import Run
 from tests.flows.test_renewal import deployed, issue
 from tests.flows.world import PROJECT, World
 
@@ -173,4 +173,4 @@ def test_all_are_documented() -> None:
     """docs/events.md has a row for each event, and none that does not exist."""
     page = (PROJECT / "docs" / "events.md").read_text()
     rows = re.findall(r"^\| `pratique\.([a-z.-]+)` \|", page, re.MULTILINE)
-    assert sorted(rows) == sorted(get_args(Happened))
+    assert sorted(rows) == sorted(get_args(EventName))

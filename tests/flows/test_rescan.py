@@ -261,7 +261,7 @@ async def test_a_reaction_that_fails(life: Life, monkeypatch: pytest.MonkeyPatch
     life.advisories.write_text(ADVISORY)
     await life.days(1)
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.live.set_pulls", refuse)
+        patched.setattr("pratique.rescan.reactions.set_pulls", refuse)
         assert "1 of them since the last rescan" in await life.at_risk()
     assert "A reaction failed" in await life.summary()
     assert life.readable

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
-from prefect import flow, get_client, task
+from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import State, StateType, TaskRunResult
-from prefect.context import TaskRunContext
+from prefect.client.schemas.objects import State, StateType
 
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from flows.renew_certificate import renew_certificate
 from flows.sweep_access import sweep_access
-from pratique.errors import CertificateRejected, Conflict, GateBlocked, PratiqueError
+from pratique.errors import CertificateRejected, Conflict, GateBlocked
 from sandbox.scenario import Finding, Scan, Scenario
-from tasks.policies import ALWAYS, REMEMBERED
-from tasks.states import NOTHING_TO_DO, ended, opened
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, write_certificate
 
@@ -88,64 +83,3 @@ async def test_certificate_rejected(world: MakeWorld) -> None:
     state: State[Any] = await prepare_cluster(cluster.config, return_state=True)
     assert (await stored(state))[:2] == ("Certificate rejected", StateType.FAILED)
     assert isinstance(await state.aresult(raise_on_failure=False), CertificateRejected)
-
-
-async def _work(error: PratiqueError | None) -> str:
-    if error is not None:
-        raise error
-    return "done"
-
-
-@task(**ALWAYS)
-async def step(error: PratiqueError | None) -> str:
-    return await ended(_work(error), lambda result: f"It is {result}")
-
-
-@pytest.mark.parametrize(("error", "name"), [(None, "It is done"), (BLOCKED, "Blocked by gate"), (TAKEN, "Failed")])
-async def test_tasks(error: PratiqueError | None, name: str, prefect: Path) -> None:
-    """A task's state is named the same way, and who opens what it gave has the result or the error."""
-
-    @flow
-    async def takes_it() -> str:
-        state: State[str] = await step(error, return_state=True)  # type: ignore[misc]  # it is a coroutine
-        assert (state.name, state.is_final()) == (name, True)
-        return await opened(step(error))
-
-    if error is None:
-        assert await takes_it() == "done"
-    else:
-        with pytest.raises(type(error)) as raised:
-            await takes_it()
-        assert raised.value.args == error.args
-
-
-async def _found(subject: str) -> list[str]:
-    return [subject]
-
-
-@task(**REMEMBERED)
-async def find(subject: str) -> list[str]:
-    return await ended(_found(subject), lambda _: NOTHING_TO_DO)
-
-
-@task(**ALWAYS)
-async def origins(found: list[str]) -> list[str]:
-    """Names of the task runs that Prefect knows the argument to come from."""
-    context = TaskRunContext.get()
-    assert context is not None
-    return [str(one.id) for one in context.task_run.task_inputs["found"] if isinstance(one, TaskRunResult)]
-
-
-async def test_named_results_are_remembered(prefect: Path) -> None:
-    """A state with a name and data is persisted like any other: next time it is Cached, with its data and its edge."""
-
-    @flow
-    async def twice() -> None:
-        first: State[list[str]] = await find("it", return_state=True)  # type: ignore[misc]  # it is a coroutine
-        again: State[list[str]] = await find("it", return_state=True)  # type: ignore[misc]  # it is a coroutine
-        assert [first.name, again.name] == ["Nothing to do", "Cached"]
-        assert await first.aresult() == await again.aresult() == ["it"]
-        assert await opened(find("it")) == ["it"]
-        assert len(await origins(await opened(find("another")))) == 1
-
-    await twice()

@@ -36,7 +36,7 @@ _OURS = f"""
 
 
 @dataclass(frozen=True)
-class Alarm:
+class AlertSetup:
     """What stands.
 
     :ivar place: resource group of registry and rule
@@ -86,17 +86,17 @@ class AlertResult:
         return next((one for one in self.events if one.repository == staged.reference.repository), None)
 
     @property
-    def rang(self) -> bool:
+    def fired(self) -> bool:
         """Whether the alert fired in time."""
         return self.alert is not None and self.alert.started <= self.deadline
 
     def complete(self, staged: Sequence[Staged]) -> bool:
         """Whether the alarm rang, and would have rung for each."""
         seen = [self.event(one) for one in staged]
-        return self.rang and all(one is not None and one.matched for one in seen)
+        return self.fired and all(one is not None and one.matched for one in seen)
 
 
-async def look(session: AzureSession, registry: Registry, rule_name: str) -> Alarm:
+async def read_alert_setup(session: AzureSession, registry: Registry, rule_name: str) -> AlertSetup:
     """Read what the alarm consists of."""
     group = ResourceId.parse(registry.id).group
     rule, settings = await asyncio.gather(
@@ -104,22 +104,28 @@ async def look(session: AzureSession, registry: Registry, rule_name: str) -> Ala
     )
     ids = rule.action_groups if rule else ()
     groups = await asyncio.gather(*(read_action_group(session, one) for one in ids))
-    return Alarm(group, rule_name, rule, tuple(settings), tuple(zip(ids, groups, strict=True)))
+    return AlertSetup(group, rule_name, rule, tuple(settings), tuple(zip(ids, groups, strict=True)))
 
 
-async def require_ears(session: AzureSession, registry: Registry, alarm: Alarm) -> None:
+async def require_readable(session: AzureSession, registry: Registry, setup: AlertSetup) -> None:
     """Check that this identity may read log and alerts: who cannot listen must not begin.
 
     :raises PermissionDenied: when it may not
     """
     now = datetime.now(UTC)
     await query_logs(session, registry.id, _OURS, now - _AHEAD, now)
-    if alarm.rule is not None:
-        await alerts_of_rule(session, alarm.place, alarm.rule.id, since=now)
+    if setup.rule is not None:
+        await alerts_of_rule(session, setup.place, setup.rule.id, since=now)
 
 
-async def listen(
-    session: AzureSession, registry: Registry, alarm: Alarm, staged: Sequence[Staged], drill: Drill, *, since: datetime
+async def wait_for_alert(
+    session: AzureSession,
+    registry: Registry,
+    setup: AlertSetup,
+    staged: Sequence[Staged],
+    drill: Drill,
+    *,
+    since: datetime,
 ) -> AlertResult:
     """Look again and again until the alarm has rung for everything, or its time is over.
 
@@ -129,18 +135,18 @@ async def listen(
     matched: set[str] = set()
     while True:
         now = datetime.now(UTC)
-        events, alert = await _hear(session, registry, alarm, since, now, matched)
+        events, alert = await _read_events(session, registry, setup, since, now, matched)
         heard = AlertResult(deadline, events, alert)
         if heard.complete(staged) or now >= deadline:
             return heard
         await asyncio.sleep(min(drill.interval, max(0.0, (deadline - now).total_seconds())))
 
 
-async def _hear(
-    session: AzureSession, registry: Registry, alarm: Alarm, since: datetime, now: datetime, matched: set[str]
+async def _read_events(
+    session: AzureSession, registry: Registry, setup: AlertSetup, since: datetime, now: datetime, matched: set[str]
 ) -> tuple[tuple[Recorded, ...], Alert | None]:
     """One look. What the rule's query has found once stays found: it may look at what is new only."""
-    rule, until = alarm.rule, now + _AHEAD
+    rule, until = setup.rule, now + _AHEAD
     rows = await query_logs(session, registry.id, _OURS, since, until)
     events = tuple(_event(row) for row in rows)
     if rule is not None and {one.repository for one in events} - matched:
@@ -149,7 +155,7 @@ async def _hear(
     alert = None
     if rule is not None and events:
         first = min(one.ingested for one in events)
-        alert = next(iter(await alerts_of_rule(session, alarm.place, rule.id, since=first)), None)
+        alert = next(iter(await alerts_of_rule(session, setup.place, rule.id, since=first)), None)
     return events, alert
 
 

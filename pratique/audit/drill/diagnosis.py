@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pratique.audit.drill.alert import CATEGORY, Alarm, AlertResult
+from pratique.audit.drill.alert import CATEGORY, AlertResult, AlertSetup
 from pratique.audit.drill.staging import Staged
 from pratique.azure.monitor import AlertRule
 
@@ -28,59 +28,59 @@ class Defect:
         return f"{self.cause} {self.remedy}"
 
 
-def defects(alarm: Alarm) -> list[Defect]:
+def defects(setup: AlertSetup) -> list[Defect]:
     """What is wrong with the alarm however long one waits."""
-    return [*_of_rule(alarm), *_of_settings(alarm), *_of_groups(alarm)]
+    return [*_of_rule(setup), *_of_settings(setup), *_of_groups(setup)]
 
 
-def reasons(alarm: Alarm, staged: Sequence[Staged], heard: AlertResult) -> list[Defect]:
+def reasons(setup: AlertSetup, staged: Sequence[Staged], heard: AlertResult) -> list[Defect]:
     """Why it did not ring in its time, or not for everything.
 
     :param alarm: as it stands now: it may have changed since the drill began
     """
     if heard.complete(staged):
-        return defects(alarm)
-    if (standing := defects(alarm)) or alarm.rule is None:
+        return defects(setup)
+    if (standing := defects(setup)) or setup.rule is None:
         return standing
-    found = [defect for one in staged for defect in _of_event(alarm.rule, one, heard)]
-    return found or [_unfired(alarm.rule, heard)]
+    found = [defect for one in staged for defect in _of_event(setup.rule, one, heard)]
+    return found or [_unfired(setup.rule, heard)]
 
 
-def _of_rule(alarm: Alarm) -> Iterator[Defect]:
-    if alarm.rule is None:
-        yield Defect(f"There is no alert rule {alarm.name!r} in {alarm.place}.", f"{_DEPLOY} Or set drill.rule.")
-    elif not alarm.rule.enabled:
-        command = f"az monitor scheduled-query update -g {alarm.place} -n {alarm.name!r} --disabled false"
+def _of_rule(setup: AlertSetup) -> Iterator[Defect]:
+    if setup.rule is None:
+        yield Defect(f"There is no alert rule {setup.name!r} in {setup.place}.", f"{_DEPLOY} Or set drill.rule.")
+    elif not setup.rule.enabled:
+        command = f"az monitor scheduled-query update -g {setup.place} -n {setup.name!r} --disabled false"
         yield Defect(
-            f"The alert rule {alarm.name!r} is disabled.",
+            f"The alert rule {setup.name!r} is disabled.",
             f"Enable it: {command}. Azure itself disables a rule that failed for a week.",
         )
 
 
-def _of_settings(alarm: Alarm) -> Iterator[Defect]:
-    sending = [one for one in alarm.settings if one.sends and one.workspace]
-    if not alarm.settings:
+def _of_settings(setup: AlertSetup) -> Iterator[Defect]:
+    sending = [one for one in setup.settings if one.sends and one.workspace]
+    if not setup.settings:
         yield Defect("The registry has no diagnostic setting: nothing that happens in it is logged.", _DEPLOY)
     elif not sending:
-        names = ", ".join(one.name for one in alarm.settings)
+        names = ", ".join(one.name for one in setup.settings)
         yield Defect(f"No diagnostic setting of the registry ({names}) sends {CATEGORY} to a workspace.", _DEPLOY)
-    elif alarm.rule is not None:
-        watched = [one.lower() for one in alarm.rule.scopes if "/workspaces/" in one.lower()]
-        if len(watched) == len(alarm.rule.scopes) and not {one.workspace.lower() for one in sending} & set(watched):
+    elif setup.rule is not None:
+        watched = [one.lower() for one in setup.rule.scopes if "/workspaces/" in one.lower()]
+        if len(watched) == len(setup.rule.scopes) and not {one.workspace.lower() for one in sending} & set(watched):
             goes = ", ".join(one.workspace for one in sending)
-            cause = f"The registry's log goes to {goes}, and the rule looks at {', '.join(alarm.rule.scopes)}."
+            cause = f"The registry's log goes to {goes}, and the rule looks at {', '.join(setup.rule.scopes)}."
             yield Defect(cause, "Let both name the same workspace.")
 
 
-def _of_groups(alarm: Alarm) -> Iterator[Defect]:
-    if alarm.rule is None:
+def _of_groups(setup: AlertSetup) -> Iterator[Defect]:
+    if setup.rule is None:
         return
-    if not alarm.groups:
+    if not setup.groups:
         yield Defect(
-            f"No action group is attached to the alert rule {alarm.name!r}: nobody is told.",
+            f"No action group is attached to the alert rule {setup.name!r}: nobody is told.",
             "Name one in the template's parameter actionGroups, and deploy again.",
         )
-    for group_id, group in alarm.groups:
+    for group_id, group in setup.groups:
         if group is None:
             yield Defect(f"The rule's action group {group_id} does not exist.", "Create it, or name another one.")
         elif not group.enabled:

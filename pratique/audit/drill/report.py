@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pratique.audit.drill.alert import Alarm, AlertResult, Recorded
+from pratique.audit.drill.alert import AlertResult, AlertSetup, Recorded
 from pratique.audit.drill.diagnosis import Defect
 from pratique.audit.drill.staging import Staged
 from pratique.azure.alerts import Alert
-from pratique.errors import AlarmSilent
+from pratique.errors import AlertNotFired
 from pratique.markdown import literal, table
 from pratique.records.document import dump, load, written
 
@@ -44,7 +44,7 @@ class DrillReport:
     ended: datetime
     outcome: Outcome
     rule: str
-    told: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
     staged: tuple[Staged, ...] = ()
     events: tuple[Recorded, ...] = ()
     alert: Alert | None = None
@@ -60,9 +60,9 @@ class DrillReport:
         return (self.alert.started - min(event.happened for event in self.events)).total_seconds()
 
     def require(self) -> None:
-        """:raises AlarmSilent: unless the alarm rang for everything, and somebody was told"""
+        """:raises AlertNotFired: unless the alarm rang for everything, and somebody was told"""
         if self.outcome == "failed":
-            raise AlarmSilent(
+            raise AlertNotFired(
                 "hear the alarm",
                 f"{self.rule} of {self.registry}",
                 " ".join(defect.cause for defect in self.defects),
@@ -78,7 +78,7 @@ class DrillReport:
             ("from", written(self.began)),
             ("to", written(self.ended)),
             ("rule", self.rule),
-            ("told", ", ".join(self.told) or "nobody"),
+            ("notified", ", ".join(self.notified) or "nobody"),
             ("alert", f"{self.alert.severity}, {written(self.alert.started)}" if self.alert else "none"),
             ("delay", f"{self.delay:.0f} s from the first event" if self.delay is not None else "-"),
             ("removed", ", ".join(self.removed) or "nothing was there"),
@@ -112,7 +112,7 @@ class DrillReport:
             "ended": written(self.ended),
             "outcome": self.outcome,
             "rule": self.rule,
-            "told": list(self.told),
+            "notified": list(self.notified),
             "images": [
                 {"way": one.way, "reference": str(one.reference), "began": written(one.began)} for one in self.staged
             ],
@@ -138,7 +138,7 @@ class DrillReport:
 
 def concluded(
     begun: DrillReport,
-    alarm: Alarm,
+    setup: AlertSetup,
     staged: Sequence[Staged],
     heard: AlertResult | None,
     found: Sequence[Defect],
@@ -158,8 +158,8 @@ def concluded(
         begun.began,
         ended,
         "failed" if found else "passed",
-        alarm.name,
-        tuple(group_id for group_id, group in alarm.groups if group is not None),
+        setup.name,
+        tuple(group_id for group_id, group in setup.groups if group is not None),
         tuple(staged),
         heard.events if heard else (),
         heard.alert if heard else None,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pratique.certificate.bundle import CertificateBundle, read_certificate
-from pratique.certificate.renewal import Decision, decide
+from pratique.certificate.renewal import RenewalDecision, decide
 from pratique.certificate.stored import StoredCertificate
 from pratique.errors import CertificateRejected
 from tests.pratique.certificate.issuing import NAME, NOW, issue
@@ -23,13 +23,13 @@ def stored(bundle: CertificateBundle, *, names: tuple[str, ...] = (NAME,), enabl
     return StoredCertificate(bundle.thumbprint, bundle.not_before, bundle.not_after, names, enabled, "v1")
 
 
-def decided(given: CertificateBundle, held: StoredCertificate | None) -> Decision:
+def decided(given: CertificateBundle, held: StoredCertificate | None) -> RenewalDecision:
     return decide(given, held, renew_days=30, now=NOW)
 
 
 def test_a_missing_certificate_is_imported() -> None:
     """If its dates hold."""
-    assert decided(lasting(-1, 90), None) == Decision(True, "The vault has none.")
+    assert decided(lasting(-1, 90), None) == RenewalDecision(True, "The vault has none.")
     with pytest.raises(CertificateRejected, match="expired"):
         decided(lasting(-90, -1), None)
 

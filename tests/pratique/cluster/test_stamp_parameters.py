@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from pratique.azure.registries import Registry
 from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.cluster.stamp_parameters import SCHEMA, StampEdit, StampParameters, allowed_images, cluster_stamp
+from pratique.cluster.stamp_parameters import SCHEMA, StampEdit, StampParameters, allowed_images, stamp_parameters
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
@@ -42,7 +42,7 @@ def config(**stamp: Any) -> Bootstrap:
 
 
 def stamp(**changes: Any) -> StampParameters:
-    return cluster_stamp(config(**changes), infrastructure(), NETWORK)
+    return stamp_parameters(config(**changes), infrastructure(), NETWORK)
 
 
 def allows(expression: str, image: str) -> bool:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from pratique.gate.verdict import PlatformVerdict, VerdictState
 
 from pratique.azure.registries import Registry, Upstream, get_registry, import_image, oci_client
 from pratique.azure.resource_ids import ResourceId
@@ -22,11 +21,12 @@ from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup, set_up
+from pratique.gate.verdict import PlatformVerdict, VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
-from pratique.images import ImageReference, PlatformManifest, ResolvedImage
+from pratique.images import ImageReference, PlatformManifest, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import runnable as platform_of
-from pratique.release.promotion import UnresolvedReference, quarantine, resolve
+from pratique.release.promotion import quarantine, resolve
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import Scan
 from sandbox.services.acr.imports import ImportRequest, Source, copy, read_source

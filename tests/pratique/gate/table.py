@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pratique.gate.verdict import VerdictState
-
 from pratique.findings import Finding
 from pratique.gate.evidence import Observation
 from pratique.gate.holds import Hold, Holds
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, SUB_ASSESSMENTS
+from pratique.gate.verdict import VerdictState
 from pratique.images import PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
     AMD64,

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pratique.gate.verdict import VerdictState
 
 from pratique.azure import defender
 from pratique.errors import GateBlocked
+from pratique.gate.clearance import clear
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.report import markdown, require_passed
+from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference
 from sandbox.scenario import Finding, PublicImage, Scan, Scenario
@@ -137,9 +138,8 @@ def _kept_out(report: GateReport, *because_of: str) -> None:
         require_passed(report)
     assert [str(one.image.reference) for one in report.blocked] == [*because_of]
     assert all(reference in str(blocked.value) for reference in because_of)
-    for verdict in report.verdicts:
-        with pytest.raises(GateBlocked):
-            report.require(verdict.image)
+    with pytest.raises(GateBlocked):
+        clear(report)
 
 
 # A thousand
@@ -223,8 +223,9 @@ async def test_a_tag_that_moves(quarantine: Open, before: Scan, after: Scan) -> 
     assert only(report).digest == image.image.platforms[0].digest
     assert only(report).state is (VerdictState.HEALTHY if before is CLEAN else VerdictState.UNHEALTHY)
     assert report.passed is (before is CLEAN)
-    with pytest.raises(GateBlocked):
-        report.require(now)
+    for clearance in clear(report) if report.passed else []:
+        with pytest.raises(GateBlocked):
+            clearance.require(now)
     (other,) = await place.bring(LATE)
     assert only(await place.judge([other])).state is (
         VerdictState.HEALTHY if after is CLEAN else VerdictState.UNHEALTHY

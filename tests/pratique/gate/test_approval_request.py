@@ -10,13 +10,13 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pratique.gate.verdict import ImageVerdict, PlatformVerdict, Rules, VerdictState
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
 from pratique.gate.policy import Policy
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, Rules, VerdictState
 from pratique.gate.wait import GateReport
 from tests.pratique.gate.kit import AMD64, ARM64, LOW, NGINX, NOW, flaw, rows
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pratique.gate.verdict import Rules, VerdictState, Wait, decide
 from starlette.responses import Response
 
 from pratique.errors import GateBlocked
@@ -19,6 +18,7 @@ from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.report import markdown, record, require_passed, rows
+from pratique.gate.verdict import Rules, VerdictState, Wait, decide
 from pratique.gate.wait import Candidate, GateReport
 from sandbox.scenario import PublicImage, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement

@@ -331,9 +331,7 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
         "fix": "unknown",
         "sources": 0,
     }
-    assert {
-        one["finding"]["vulnerability"]: one["waiver"] and one["waiver"]["kind"] for one in platform["waived"]
-    } == {
+    assert {one["finding"]["vulnerability"]: one["waiver"] and one["waiver"]["kind"] for one in platform["waived"]} == {
         "CVE-2026-10": "exception",
         "CVE-2026-12": "vex",
         LOW.vulnerability: None,

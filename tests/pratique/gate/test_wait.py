@@ -13,10 +13,12 @@ import pytest
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
 from pratique.gate.approval import Approval as Word
+from pratique.gate.clearance import clear
 from pratique.gate.evidence import Observation, Subject
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.gate.polling import EvidencePoller
+from pratique.gate.report import record
 from pratique.gate.verdict import Rules, VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
@@ -433,7 +435,7 @@ async def test_an_approval_lets_pass_what_was_asked() -> None:
     assert report.approval == word
     for part in ("no proof of a scan", "Ada", "looked at it in the portal", "2026-12-01"):
         assert part in report.verdicts[0].reason
-    report.require(image("a"))
+    assert [one.digest for one in clear(report)] == [verdict.image.digest for verdict in report.verdicts]
 
 
 async def test_a_rejection_blocks() -> None:
@@ -452,18 +454,21 @@ async def test_an_approval_is_about_nothing_but_the_question() -> None:
     assert not answered.passed
 
 
-async def test_a_report_vouches_for_its_own_digests_only() -> None:
-    """A passing report says nothing about an image that it did not judge, under whatever tag."""
+async def test_a_clearance_is_for_one_digest() -> None:
+    """It says nothing about an image that the gate did not judge, under whatever tag; and it names its verdict."""
     report = await Run(narrow=proven_by({"a": CLEAN})).of("a")
-    report.require(image("a"))
+    (clearance,) = clear(report)
+    clearance.require(image("a"))
+    assert (clearance.policy, clearance.at) == (report.rules.policy.digest, report.at)
+    assert [clearance.verdict] == [one["verdict"] for one in record(report)["images"]]
     moved = ResolvedImage(image("a").reference, OTHER, (PlatformManifest("linux/amd64", OTHER),))
     with pytest.raises(GateBlocked, match=OTHER):
-        report.require(moved)
+        clearance.require(moved)
 
 
-async def test_a_release_that_is_blocked_vouches_for_none_of_its_images() -> None:
+async def test_a_release_that_is_blocked_clears_none_of_its_images() -> None:
     """Nor does one that waits for a person."""
     blocked = await Run(told_by({"b": BAD}), proven_by({"a": CLEAN})).of("a", "b")
-    for report, name in ((blocked, "a"), (blocked, "b"), (await asked_about("a"), "clean")):
+    for report in (blocked, await asked_about("a")):
         with pytest.raises(GateBlocked):
-            report.require(image(name))
+            clear(report)

@@ -38,7 +38,7 @@ BUSYBOX = PromotionRecord(
     "promoted",
 )
 FINDING = Tracked(
-    "CVE-2026-1", "musl", "1.2.6", Severity.HIGH, NOW, NOW + timedelta(days=30), FindingState.OPEN, NOW, told=False
+    "CVE-2026-1", "musl", "1.2.6", Severity.HIGH, NOW, NOW + timedelta(days=30), FindingState.OPEN, NOW, notified=False
 )
 CASE = Case(HOST, "live/library/busybox", ("1.37.0",), INDEX, Condition.BAD, NOW, (FINDING,), (CHILD,), held=NOW)
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pratique.gate.verdict import VerdictState
-
 from pratique.config.scanning import Scanning, Sla
 from pratique.findings import Finding, Severity
+from pratique.gate.verdict import VerdictState
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.records.cases import Cases, Condition, FindingState
 from pratique.rescan.assessment import ImageAssessment

@@ -24,8 +24,8 @@ from pydantic import Field, ValidationError, create_model
 from pratique.errors import GateBlocked, UnreadableAnswer
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import NAME, REASON, Choice, Question
-from tasks.events import tell
-from tasks.turns import turn_given_up
+from tasks.cluster_lock import lock_released
+from tasks.events import emit
 
 #: How often somebody may fill the form in a way that decides nothing.
 _MOST_TRIES = 3
@@ -78,7 +78,7 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
             get_run_logger().info(
                 "Release %s needs a person's answer until %s: press Resume at %s", question.release, until, where
             )
-            tell("gate.asked", f"release.{question.release}", cluster=cluster, release=question.release, until=until)
+            emit("gate.asked", f"release.{question.release}", cluster=cluster, release=question.release, until=until)
         try:
             form = await _filled(question, run, key, hours, _form(question, until, problem))
             answer = question.answered(form.decision, form.reason, form.name, form.expires, _today())
@@ -101,7 +101,7 @@ async def _filled(question: Question, run: FlowRun, key: str, hours: float, form
     try:
         if run.deployment_id is not None and run.parent_task_run_id is None:
             return await asuspend_flow_run(wait_for_input=form, timeout=seconds, key=key)
-        async with turn_given_up(), asyncio.timeout(seconds):
+        async with lock_released(), asyncio.timeout(seconds):
             return await apause_flow_run(wait_for_input=form, timeout=seconds + _GRACE, poll_interval=_POLL, key=key)
     except TimeoutError:
         raise _blocked(question, f"Nobody answered within {hours:g} hours.", "Run it again and answer.") from None

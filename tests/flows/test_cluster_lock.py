@@ -17,8 +17,8 @@ from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from pratique.config import Bootstrap
 from pratique.release.summary import Preparation
+from tasks.cluster_lock import cluster_lock, lock_released
 from tasks.runtime import azure_runtime
-from tasks.turns import turn, turn_given_up
 from tests.flows.conftest import MakeWorld
 
 happened: list[str] = []
@@ -28,7 +28,7 @@ doors: list[asyncio.Event] = []
 @flow
 async def works(config: Bootstrap, name: str, behind_door: bool = False) -> None:
     """Something that must be alone with its cluster."""
-    async with azure_runtime(config), turn():
+    async with azure_runtime(config), cluster_lock():
         happened.append(f"{name} begins")
         if behind_door:
             await doors[0].wait()
@@ -40,9 +40,9 @@ async def works(config: Bootstrap, name: str, behind_door: bool = False) -> None
 @flow
 async def asks(config: Bootstrap) -> None:
     """Waits for a person in the middle of its work."""
-    async with azure_runtime(config), turn():
+    async with azure_runtime(config), cluster_lock():
         happened.append("asks begins")
-        async with turn_given_up():
+        async with lock_released():
             await doors[0].wait()
         happened.append("asks ends")
 
@@ -57,17 +57,17 @@ async def stands_still() -> str:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     happened.clear()
     doors[:] = [asyncio.Event()]
-    monkeypatch.setattr("tasks.turns.LOOK", 0.02)
+    monkeypatch.setattr("tasks.cluster_lock.POLL", 0.02)
 
 
 async def turns() -> list[Variable]:
     async with get_client() as client:
-        return [one for one in await client.read_variables() if one.name.startswith("pratique_turn_")]
+        return [one for one in await client.read_variables() if one.name.startswith("pratique_lock_")]
 
 
-def beat(held: Variable) -> int:
+def heartbeat(held: Variable) -> int:
     assert isinstance(held.value, dict)
-    return int(str(held.value["beat"]))
+    return int(str(held.value["heartbeat"]))
 
 
 async def until_somebody_has_it() -> Variable:
@@ -91,7 +91,7 @@ async def somebody_else(config: Bootstrap, state: State | None) -> AsyncIterator
             created = await client.create_flow_run(stands_still)
             await client.set_flow_run_state(created.id, state, force=True)
             run = created.id
-        await client.create_variable(VariableCreate(name=mine.name, value={"run": str(run), "beat": 1}))
+        await client.create_variable(VariableCreate(name=mine.name, value={"run": str(run), "heartbeat": 1}))
     yield
 
 
@@ -157,7 +157,7 @@ async def test_holder_gone(world: MakeWorld, state: State | None) -> None:
 
 async def test_holder_silent(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of whose death nobody has told the server loses its turn when it was silent for long enough."""
-    monkeypatch.setattr("tasks.turns.DEAD", 0.2)
+    monkeypatch.setattr("tasks.cluster_lock.EXPIRY", 0.2)
     config = world().config
     async with somebody_else(config, Running()):
         await works(config, "next")
@@ -166,13 +166,13 @@ async def test_holder_silent(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) 
 
 async def test_holder_alive(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run at work shows again and again that it is, so that its turn stays its own however long it takes."""
-    monkeypatch.setattr("tasks.turns.BEAT", 0.02)
+    monkeypatch.setattr("tasks.cluster_lock.HEARTBEAT", 0.02)
     config = world().config
     first = asyncio.create_task(works(config, "first", behind_door=True))
     await until_somebody_has_it()
     second = asyncio.create_task(works(config, "second"))
     async with asyncio.timeout(30):
-        while beat((await turns())[0]) < 5:  # noqa: ASYNC110
+        while heartbeat((await turns())[0]) < 5:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert happened == ["first begins"]
     doors[0].set()

@@ -19,11 +19,11 @@ from prefect.flow_runs import aresume_flow_run
 from prefect.input.actions import aread_flow_run_input
 from prefect.states import AwaitingRetry, Scheduled
 
-from flows.asking import ask
+from flows.approval import ask
 from pratique.errors import GateBlocked
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
-from tasks.policies import REMEMBERED
+from tasks.policies import CACHED
 
 QUESTION = Question("web", (Item("nginx:1.27", "linux/amd64", "sha256:aa", "no proof of a scan"),), 30)
 APPROVAL = {"decision": "approve", "reason": "Clean in the portal.", "name": "Ada"}
@@ -33,7 +33,7 @@ hooked: list[str] = []
 broken: list[Exception] = []
 
 
-@task(**REMEMBERED)
+@task(**CACHED)
 async def work(what: str) -> str:
     worked.append(what)
     return what
@@ -164,7 +164,7 @@ async def test_a_retried_run_asks_again() -> None:
 
 async def test_a_run_without_a_deployment_waits_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no worker that could take it up again."""
-    monkeypatch.setattr("flows.asking._POLL", 0)
+    monkeypatch.setattr("flows.approval._POLL", 0)
     started: asyncio.Queue[UUID] = asyncio.Queue()
 
     @flow
@@ -185,7 +185,7 @@ async def test_a_run_without_a_deployment_waits_in_its_process(monkeypatch: pyte
 
 async def test_nobody_answers_a_run_without_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run fails, and says what happened."""
-    monkeypatch.setattr("flows.asking._POLL", 0)
+    monkeypatch.setattr("flows.approval._POLL", 0)
     state = await asks(["web"], hours=0.0001, return_state=True)
     assert state.is_failed()
     assert "Nobody answered" in str(state.message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 
 from pratique.cluster.infrastructure import Infrastructure
@@ -12,13 +12,14 @@ from pratique.cluster.stamp_parameters import StampParameters
 from pratique.git.publish import Publication
 from pratique.manifests.kustomize import Usage
 from pratique.release.summary import Delivery, links
-from tasks.policies import ALWAYS
+from tasks.policies import UNCACHED
 from tasks.runtime import current
+from tasks.step import step
 
 D = TypeVar("D", bound=Delivery)
 
 
-@task(name="show summary", task_run_name="show summary", **ALWAYS)
+@step(name="show summary", run_name="show summary", **UNCACHED)
 async def show_summary(delivery: D, infrastructure: Infrastructure, published: Publication) -> D:
     """Leave the summary where the run's readers look for it."""
     for key, text, address in links(current().session.cloud.portal, infrastructure, published):
@@ -27,8 +28,8 @@ async def show_summary(delivery: D, infrastructure: Infrastructure, published: P
     return delivery
 
 
-@task(name="show cluster stamp", task_run_name="show cluster stamp", **ALWAYS)
-async def show_cluster_stamp(stamp: StampParameters, usage: Usage) -> None:
+@step(name="show stamp parameters", run_name="show stamp parameters", unlinked=("usage",), **UNCACHED)
+async def show_stamp_parameters(stamp: StampParameters, usage: Usage) -> None:
     """Leave the next step's parameters where the run's readers look for them."""
     for used in stamp.refused(usage.images):
         get_run_logger().warning("The cluster's policy would refuse %s, which %s uses", used.image, used.file)

@@ -1,9 +1,9 @@
 """One run at a time works on a cluster, whatever flow, deployment, worker or person started it.
 
-A Prefect variable, of which there can be one by a name, says whose turn it is. It belongs to a flow run, so that
-nothing has to be given back by one that died: a run that has ended, or waits for a person, has lost its turn, and so
-has one whose process moves no hand. Prefect's concurrency limits would count slots for processes that are gone, and end
-healthy runs when the server is restarted.
+The lock is a Prefect variable: there can be only one of a name. It belongs to a flow run, so a run that died need not
+release it: a run that has ended, that waits for a person, or whose process has stopped responding has lost the lock.
+Prefect's concurrency limits would count slots for processes that are gone, and would end healthy runs when the server
+restarts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from time import monotonic
 from uuid import UUID
 
 import httpx
-from prefect import get_client, get_run_logger, task
+from prefect import get_client, get_run_logger
 from prefect import runtime as prefect_runtime
 from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
@@ -27,36 +27,37 @@ from prefect.client.schemas.objects import FlowRun, Variable
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.urls import url_for
 
-from tasks.policies import ALWAYS
+from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
+from tasks.step import step
 
-#: Seconds between two signs of life of the run whose turn it is.
-BEAT = 20.0
-#: Seconds without any, after which a waiting run takes over. Measured by the one that waits: clocks need not agree.
-DEAD = 120.0
-#: Seconds between two looks of a waiting run.
-LOOK = 5.0
+#: Seconds between two heartbeats of the run that holds the lock.
+HEARTBEAT = 20.0
+#: Seconds without a heartbeat, after which a waiting run takes over. The waiting run measures: clocks need not agree.
+EXPIRY = 120.0
+#: Seconds between two attempts of a waiting run.
+POLL = 5.0
 
 
 @dataclass
-class _Turn:
-    """This run's turn, and the task that shows that it is alive."""
+class _Lock:
+    """The lock that this run holds, and the task that sends its heartbeats."""
 
     variable: UUID
-    beating: asyncio.Task[None]
+    heartbeat: asyncio.Task[None]
 
-    async def end(self) -> None:
-        self.beating.cancel()
-        with suppress(httpx.HTTPError):  # then its next owner finds that we have ended
+    async def release(self) -> None:
+        self.heartbeat.cancel()
+        with suppress(httpx.HTTPError):  # then the next run finds that this one has ended
             async with get_client() as client:
                 await _remove(client, self.variable)
 
 
 @dataclass
 class _Holder:
-    """Whoever's turn it is, as a waiting run sees it.
+    """The run that holds the lock, as a waiting run sees it.
 
-    :ivar since: when it was first seen like this, on this process's own clock
+    :ivar since: when the variable was first seen in this state, on this process's own clock
     """
 
     seen: Variable
@@ -71,55 +72,55 @@ class _Holder:
             return None
 
 
-_held: ContextVar[_Turn | None] = ContextVar("pratique_turn", default=None)
+_held_lock: ContextVar[_Lock | None] = ContextVar("pratique_lock", default=None)
 
 
 @asynccontextmanager
-async def turn() -> AsyncIterator[None]:
+async def cluster_lock() -> AsyncIterator[None]:
     """Wait until no other run works on this cluster, and keep others waiting meanwhile.
 
     A run without a lasting Prefect server knows of no other, and waits for none.
     """
-    await _begin()
+    await _acquire()
     try:
         yield
     finally:
-        await _end()
+        await _release()
 
 
 @asynccontextmanager
-async def turn_given_up() -> AsyncIterator[None]:
+async def lock_released() -> AsyncIterator[None]:
     """Let others work on the cluster while this run waits for a person; then wait for them."""
-    had = _held.get()
-    await _end()
+    held = _held_lock.get()
+    await _release()
     yield
-    if had is not None:
-        await _begin()
+    if held is not None:
+        await _acquire()
 
 
-async def _begin() -> None:
+async def _acquire() -> None:
     async with get_client() as client:
         if client.server_type is ServerType.EPHEMERAL:
             return
-    now = current()
-    name = f"{now.session.subscription_id}/{now.cluster}".lower()
-    variable = await wait_for_turn(now.cluster, f"pratique_turn_{hashlib.sha256(name.encode()).hexdigest()[:16]}")
-    _held.set(_Turn(variable, asyncio.create_task(_beat(variable, now.cluster))))
+    runtime = current()
+    name = f"{runtime.session.subscription_id}/{runtime.cluster}".lower()
+    variable = await acquire_lock(runtime.cluster, f"pratique_lock_{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+    _held_lock.set(_Lock(variable, asyncio.create_task(_send_heartbeats(variable, runtime.cluster))))
 
 
-async def _end() -> None:
-    held = _held.get()
+async def _release() -> None:
+    held = _held_lock.get()
     if held is not None:
-        _held.set(None)
-        await held.end()
+        _held_lock.set(None)
+        await held.release()
 
 
-@task(name="wait for turn", task_run_name="wait for the turn on {cluster}", **ALWAYS)
-async def wait_for_turn(cluster: str, name: str) -> UUID:
-    """Take the turn on the cluster, as soon as nobody has it.
+@step(name="acquire lock", run_name="acquire the lock on {cluster}", **UNCACHED)
+async def acquire_lock(cluster: str, name: str) -> UUID:
+    """Acquire the lock on the cluster, as soon as no active run holds it.
 
     :param name: of the variable
-    :return: the variable's id, which no other owner's has
+    :return: the variable's id: unique to this acquisition
     """
     holder: _Holder | None = None
     async with get_client() as client:
@@ -131,20 +132,20 @@ async def wait_for_turn(cluster: str, name: str) -> UUID:
                 continue
             if holder is None or holder.seen.id != seen.id:
                 holder = _Holder(seen)
-                await _tell(client, cluster, holder)
+                await _log_holder(client, cluster, holder)
             elif holder.seen.value != seen.value:
                 holder = _Holder(seen)
-            if monotonic() - holder.since > DEAD or not await _working(client, holder.run):
-                # By its id: a variable that another waiting run has made meanwhile is another one.
+            if monotonic() - holder.since > EXPIRY or not await _is_active(client, holder.run):
+                # By its id: the variable that another waiting run has just created must stay.
                 await _remove(client, seen.id)
             else:
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(POLL)
 
 
-async def _working(client: PrefectClient, run: UUID | None) -> bool:
-    """Whether that run can be at work: neither ended nor waiting for a person, nor an earlier process of this run."""
+async def _is_active(client: PrefectClient, run: UUID | None) -> bool:
+    """Whether that run can be working: neither ended nor waiting for a person, nor an earlier process of this run."""
     if run is None:
-        return True  # not of our making: only its silence tells
+        return True  # this project did not create it: wait for the heartbeat to expire
     if str(run) == run_id():
         return False
     try:
@@ -154,7 +155,7 @@ async def _working(client: PrefectClient, run: UUID | None) -> bool:
     return state is not None and not (state.is_final() or state.is_paused())
 
 
-async def _tell(client: PrefectClient, cluster: str, holder: _Holder) -> None:
+async def _log_holder(client: PrefectClient, cluster: str, holder: _Holder) -> None:
     run: FlowRun | None = None
     if holder.run is not None:
         with suppress(ObjectNotFound):
@@ -163,12 +164,12 @@ async def _tell(client: PrefectClient, cluster: str, holder: _Holder) -> None:
     get_run_logger().info("Another run works on %s (%s): waiting until it has ended", cluster, who)
 
 
-async def _beat(variable: UUID, cluster: str) -> None:
-    """Show again and again that this run is alive."""
+async def _send_heartbeats(variable: UUID, cluster: str) -> None:
+    """Show that this run is alive, until the task is cancelled or the lock is lost."""
     log, number = get_run_logger(), 0
     async with get_client() as client:
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(HEARTBEAT)
             number += 1
             try:
                 await client.request(
@@ -176,14 +177,16 @@ async def _beat(variable: UUID, cluster: str) -> None:
                 )
             except httpx.HTTPStatusError as error:
                 if error.response.status_code == httpx.codes.NOT_FOUND:
-                    log.warning("This run was silent for so long that another has taken its turn on %s", cluster)
+                    log.warning(
+                        "This run sent no heartbeat for too long: another run has taken its lock on %s", cluster
+                    )
                     return
             except httpx.HTTPError:
-                continue  # the server is away, for those who wait as well
+                continue  # the server is down, for waiting runs as well
 
 
 async def _remove(client: PrefectClient, variable: UUID) -> None:
-    """Delete it, if it is still there."""
+    """Delete the variable, unless it is gone already."""
     try:
         await client.request("DELETE", "/variables/{id}", path_params={"id": variable})
     except httpx.HTTPStatusError as error:
@@ -191,5 +194,5 @@ async def _remove(client: PrefectClient, variable: UUID) -> None:
             raise
 
 
-def _value(cluster: str, beat: int) -> dict[str, str | int]:
-    return {"cluster": cluster, "run": run_id(), "name": prefect_runtime.flow_run.name or "", "beat": beat}
+def _value(cluster: str, number: int) -> dict[str, str | int]:
+    return {"cluster": cluster, "run": run_id(), "name": prefect_runtime.flow_run.name or "", "heartbeat": number}

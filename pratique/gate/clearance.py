@@ -1,0 +1,59 @@
+"""What a promotion is handed in place of the gate's report: one digest, and the verdict that lets it pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pratique.errors import GateBlocked
+from pratique.gate.report import require_passed, verdict_id
+from pratique.gate.wait import GateReport
+from pratique.images import ResolvedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionClearance:
+    """Lets one digest of a release into ``live/``.
+
+    :ivar digest: of the image: an index, or a manifest
+    :ivar verdict: id of the verdict, as in the gate's record
+    :ivar state: of the verdict
+    :ivar policy: digest of the policy
+    :ivar at: when the gate last asked its sources
+    """
+
+    release: str
+    digest: str
+    verdict: str
+    state: str
+    policy: str
+    at: datetime
+
+    def require(self, image: ResolvedImage) -> None:
+        """:raises GateBlocked: unless this clearance is for the very digest of the image"""
+        if image.digest != self.digest:
+            raise GateBlocked(
+                "promote the image",
+                str(image.pinned),
+                f"Release {self.release} has no passing verdict for this digest.",
+                "Run the flow again, so that the gate judges it.",
+            )
+
+
+def clear(report: GateReport) -> list[PromotionClearance]:
+    """The clearances of a release that passes, in the catalogue's order.
+
+    :raises GateBlocked: as :func:`~pratique.gate.report.require_passed`
+    """
+    require_passed(report)
+    return [
+        PromotionClearance(
+            release=report.release,
+            digest=verdict.image.digest,
+            verdict=verdict_id(verdict),
+            state=str(verdict.state),
+            policy=report.rules.policy.digest,
+            at=report.at,
+        )
+        for verdict in report.verdicts
+    ]

@@ -1,0 +1,132 @@
+"""What turns a coroutine into a step of a flow: a Prefect task whose states say what happened.
+
+::
+
+    @step(name="import certificate", run_name="import certificate {certificate.name}", outcome=unless_new, **UNCACHED)
+    async def import_certificate(vault: Vault, certificate: Certificate) -> StoredCertificate: ...
+
+    stored = await import_certificate(vault, certificate)  # the result, or the error
+
+Three things that a bare ``@task`` does not do:
+
+- A result can end in a state with a name of its own ("Nothing to do"), and an error in the state that its class names.
+  The caller gets the result or the error all the same, not the state.
+- An argument is one input of the step. Prefect would walk through everything that an argument is made of, and record an
+  edge for each part that an earlier task returned. With a report about all images, handed to each image's promotion,
+  that grows with the square of their number.
+- The step has one parameter for Prefect, which holds all arguments. Prefect's server lists each edge once for every
+  parameter of the task that it leaves, whether or not the parameter has anything to do with it.
+
+A parameter that draws no edge can be named, where another edge says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast
+
+from prefect import task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from prefect.tasks import TaskRunNameCallbackWithParameters
+from prefect.utilities.annotations import opaque, quote
+
+from pratique.errors import PratiqueError
+from tasks.policies import ARGUMENTS, TaskOptions
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: The name of the state that a result ends in; ``None`` for Prefect's own.
+Outcome = Callable[[Any], str | None]
+
+NOTHING_TO_DO = "Nothing to do"
+ACCESS_REVOKED = "Access revoked"
+PLANNED = "Planned"
+NOT_VERIFIED = "Live images not verified"
+
+
+class Decorator(Protocol):
+    """Decorates a coroutine function and keeps its signature."""
+
+    def __call__(self, work: Callable[P, Coroutine[Any, Any, T]], /) -> Callable[P, Coroutine[Any, Any, T]]: ...
+
+
+def step(
+    *,
+    name: str,
+    run_name: str,
+    outcome: Outcome | None = None,
+    unlinked: Collection[str] = (),
+    **options: Unpack[TaskOptions],
+) -> Decorator:
+    """Make a coroutine function a task, which is called like the function itself.
+
+    :param name: of the task
+    :param run_name: of its runs; a template over the parameters
+    :param outcome: names the state of a result
+    :param unlinked: parameters that draw no edge in the run's graph
+    :param options: see :mod:`tasks.policies`
+    """
+
+    def decorate(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        parameters, named = signature(work), cast(Callable[..., Coroutine[Any, Any, T]], named_states(outcome)(work))
+
+        async def run(arguments: dict[str, Any]) -> T:
+            return await named(**arguments)
+
+        def name_of_run(parameters: dict[str, Any]) -> str:
+            return run_name.format(**parameters[ARGUMENTS])
+
+        run.__name__, run.__qualname__, run.__doc__ = work.__name__, work.__qualname__, work.__doc__
+        execute = task(name=name, task_run_name=cast(TaskRunNameCallbackWithParameters, name_of_run), **options)(run)
+
+        @wraps(work)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            given = parameters.bind(*args, **kwargs)
+            given.apply_defaults()
+            # The annotations are Prefect's, which removes them before the work sees an argument.
+            result = await execute(_inputs(given.arguments, unlinked))
+            return cast(T, await result.aresult() if isinstance(result, State) else result)
+
+        return call
+
+    return decorate
+
+
+def named_states(outcome: Outcome | None = None) -> Decorator:
+    """Let a coroutine function return the state that its result or error is named for. For tasks and flows.
+
+    Prefect raises the error of a failed state to whoever called a flow, and hands over the result of a completed one.
+
+    :param outcome: names the state of a result
+    """
+
+    def decorate(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        @wraps(work)
+        async def named(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                result = await work(*args, **kwargs)
+            except PratiqueError as error:
+                if error.state_name is None:
+                    raise
+                return cast(T, Failed(name=error.state_name, message=str(error), data=error))
+            name = outcome(result) if outcome is not None else None
+            return result if name is None else cast(T, Completed(name=name, data=result))
+
+        # Prefect would look up the names in the annotations of the work among this module's.
+        setattr(named, "__signature__", signature(work, eval_str=True))  # noqa: B010  # functions do not declare it
+        return named
+
+    return decorate
+
+
+def _inputs(arguments: Mapping[str, Any], unlinked: Collection[str]) -> dict[str, Any]:
+    return {name: quote(value) if name in unlinked else _shallow(value) for name, value in arguments.items()}
+
+
+def _shallow(value: Any) -> Any:
+    """Each item of a list is an input; nothing that an item is made of is one."""
+    return [opaque(item) for item in value] if isinstance(value, list) else opaque(value)
