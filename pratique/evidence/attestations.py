@@ -8,7 +8,8 @@
 A statement is the only positive proof that a digest was scanned. Whoever may push can attach one, so it speaks under
 the names of those whose trust store its signature leads to, and otherwise it is only noted.
 
-Facts: azure-facts §8.5; rate limits of referrers, §4.3.
+Facts: Microsoft Learn, "Gated deployment for Kubernetes container images" (the findings artifact) and "Azure Container
+Registry SKU features and limits" (how often referrers may be listed).
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@
     observations = await source(subjects)
 
 One query asks about everything that waits. A row is about an image when registry, repository and digest are the
-image's; the tags that it names do not matter. That there is no row means nothing: neither form has one for a clean
-image.
+image's; the tags that it names do not matter. That there is no row means nothing: no row is documented for a clean
+image, in either form.
 
-Facts: azure-facts §8.2 to §8.4.
+Facts: Microsoft Learn, "Transition from grouped to individual recommendations in Defender for Cloud" and "Container
+vulnerability assessments REST API".
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Reading this is no pull: an image that nobody uses stays one that nobody uses.
 
-Facts: azure-containerregistry 1.2 (``/acr/v1``, api-version 2021-07-01); azure-facts §4.2.
+Facts: azure-containerregistry 1.2 (``/acr/v1``, api-version 2021-07-01); Microsoft Learn, "Lock a container image in an
+Azure container registry".
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ from pratique.oci.client import OciClient
 from pratique.release import delivery
 from pratique.secret import SecretKind, SecretSource, text_of
 
-#: What a run does on the cluster's resource group (azure-facts §2.1, §3, §5.1, §6); infra/pipeline-role.json has more.
+#: What a run does on the cluster's resource group; infra/pipeline-role.json has more. Facts: Microsoft Learn, "Azure
+#: Resource Manager resource provider operations".
 CLUSTER_ACTIONS = (
     "Microsoft.Resources/deployments/validate/action",
     "Microsoft.Resources/deployments/write",

@@ -18,7 +18,7 @@ from pratique.gate.clearance import PromotionClearance
 from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 
-#: Manifests of one image that importImage takes (azure-facts §3).
+#: Manifests of one image that importImage takes (Microsoft Learn, "Import container images to a container registry").
 _MOST_MANIFESTS = 50
 
 

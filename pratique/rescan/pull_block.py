@@ -1,6 +1,8 @@
 """Blocks pulls of single digests, and allows them again: the flag ``readEnabled`` of a manifest.
 
-Whatever runs goes on; a pod that starts anew on a node without the image does not. Facts: azure-facts §4.2.
+Whatever runs goes on; a pod that starts anew on a node without the image does not.
+
+Facts: Microsoft Learn, "Lock a container image in an Azure container registry".
 """
 
 from __future__ import annotations
