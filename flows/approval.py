@@ -60,7 +60,7 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
     :param hours: time to answer
     :param cluster: its resource group, for the event
     :raises GateBlocked: when nobody can be asked, nobody answers, or no answer decides anything
-    :raises Pause: Prefect's signal that this process is over; it is no error
+    :raises prefect.exceptions.Pause: Prefect's signal that this process is over; it is no error
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.client.server_type is ServerType.EPHEMERAL:

@@ -74,7 +74,7 @@ async def explain_live(
     *,
     at: datetime,
 ) -> AuditReport:
-    """Explain why each image stands in ``live/`` (:func:`pratique.audit.provenance.audit`).
+    """Explain why each image stands in ``live/`` (:class:`Audit`).
 
     The session's own identity counts as the pipeline's.
 

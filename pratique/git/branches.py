@@ -8,7 +8,7 @@ from pratique.git.checkout import Repository, connection, listed
 async def branch_head(branch: Repository) -> str | None:
     """SHA of a branch's last commit; ``None`` when the repository, which is there, has no such branch.
 
-    :raises PratiqueError: as :func:`pratique.checkout.checkout`
+    :raises PratiqueError: as :func:`.checkout.checkout`
     """
     async with connection(branch) as (git, root):
         return await listed(git, branch, root)
@@ -18,7 +18,7 @@ async def delete_branch(branch: Repository, sha: str) -> bool:
     """Remove a branch that still stands where we left it; ``False`` when it does not, and stays.
 
     :param sha: of its last commit
-    :raises PratiqueError: as :func:`pratique.checkout.checkout`
+    :raises PratiqueError: as :func:`.checkout.checkout`
     """
     name = f"refs/heads/{branch.branch}"
     async with connection(branch) as (git, root):

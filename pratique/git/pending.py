@@ -38,7 +38,7 @@ async def take_along(tree: Checkout, branch: str, author: CommitAuthor) -> Pendi
 
     :param author: who commits them again; their own author stays
     :raises Conflict: when the branch holds commits of somebody else's, or changes files that are gone by now
-    :raises PratiqueError: as :func:`~pratique.checkout.checkout`
+    :raises PratiqueError: as :func:`.checkout.checkout`
     """
     attempted = "read the branch that waits"
     listed = await tree.git.output("ls-remote", "origin", f"refs/heads/{branch}", cwd=tree.root, attempted=attempted)

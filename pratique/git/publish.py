@@ -95,7 +95,7 @@ async def publish(
         left as it is when the edits add nothing to it
     :raises Conflict: names file and key; or what stands in the way on our own branch
     :raises TransientError: when the branch moved during each of :data:`ATTEMPTS` attempts
-    :raises PratiqueError: as :func:`~pratique.checkout.checkout` and :meth:`Checkout.push`, and what the edits raise
+    :raises PratiqueError: as :func:`.checkout.checkout` and :meth:`Checkout.push`, and what the edits raise
     """
     found: frozenset[_Found] | None = None
     async with checkout(repository) as tree:

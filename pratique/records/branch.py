@@ -38,7 +38,7 @@ class RecordsBranch:
     async def texts(self, *files: str) -> dict[str, str]:
         """What files hold now; those that are not there are left out. Nothing is there before the first record.
 
-        :raises PratiqueError: as :func:`pratique.checkout.checkout`
+        :raises PratiqueError: as :func:`.checkout.checkout`
         """
         async with checkout(self.at) as tree:
             return {file: text for file in files if (text := _text(tree.root, file)) is not None}
@@ -47,7 +47,7 @@ class RecordsBranch:
         """All promotions that are on record.
 
         :raises UnreadableAnswer: when they are of a version that is not known, or malformed
-        :raises PratiqueError: as :func:`pratique.checkout.checkout`
+        :raises PratiqueError: as :func:`.checkout.checkout`
         """
         found = await self.texts(of_promotions.FILE)
         return _promotions(found.get(of_promotions.FILE))

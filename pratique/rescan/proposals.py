@@ -58,7 +58,7 @@ async def propose(
 
     :param manifests: the branch from which it starts
     :param run: id of the flow run, which the commit names
-    :raises PratiqueError: as :func:`pratique.checkout.checkout` and :func:`pratique.manifests.update.point_images`
+    :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.update.point_images`
     """
     name = branch_name(wanted)
     async with checkout(manifests) as tree:

@@ -1,10 +1,10 @@
 """Faults: what a test, or a person at the control host, puts in the way of requests and long-running operations.
 
-In the process of the sandbox::
+In the process of the sandbox, on its :class:`.Azure`::
 
-    sandbox.azure.faults.add(kind="reset-after", method="PUT", path="*/roleAssignments/*")
-    sandbox.azure.faults.add(kind="status", status=503, host="*.vault.azure.net", nth=2, times=3)
-    sandbox.azure.faults.add(kind="operation-hangs", operation="import")
+    azure.faults.add(kind="reset-after", method="PUT", path="*/roleAssignments/*")
+    azure.faults.add(kind="status", status=503, host="*.vault.azure.net", nth=2, times=3)
+    azure.faults.add(kind="operation-hangs", operation="import")
 
 A fault is counted per match, and forgotten by a reset.
 """

@@ -128,7 +128,7 @@ _REGISTRY_OF_SCHEMAS: Registry[Any] = Registry().with_resources(
 
 
 def check_schema(document: object) -> None:
-    """:raises SchemaError: when the document is not a JSON Schema of Draft 2020-12"""
+    """:raises jsonschema.SchemaError: when the document is not a JSON Schema of Draft 2020-12"""
     Draft202012Validator.check_schema(document)
 
 

@@ -84,7 +84,7 @@ def _importing(call: Call) -> str:
 
 @provider.post(f"{_REGISTRY}/importImage", action=f"{_ACTION}/importImage/action", scope=_importing)
 async def import_image(call: Call) -> Response:
-    """Accept an import, and do it in :attr:`Timings.import_image` of Azure's time."""
+    """Accept an import, and do it in :attr:`.Timings.import_image` of Azure's time."""
     registry, body = _registry(call), call.json()
     request = ImportRequest.read(body)
     check_target(registry)

@@ -42,7 +42,7 @@ class Step:
 class Deployment:
     """One entry of a resource group's history.
 
-    :ivar began: Azure seconds (:meth:`Clock.elapsed`)
+    :ivar began: Azure seconds (:meth:`.Clock.elapsed`)
     :ivar operation: the work; ``None`` in an entry that was there from the start
     """
 

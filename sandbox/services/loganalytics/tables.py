@@ -66,7 +66,7 @@ class Record:
     :ivar resource_id: of the resource that it happened to
     :ivar workspace_id: resource id of the workspace
     :ivar customer_id: the workspace's own GUID
-    :ivar happened: Azure seconds (:meth:`Clock.elapsed`)
+    :ivar happened: Azure seconds (:meth:`.Clock.elapsed`)
     :ivar arrives: Azure seconds from which queries find it
     :ivar ingested: the same as a timestamp, unless the clock jumped in between
     """
