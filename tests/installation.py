@@ -12,8 +12,10 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,8 @@ import httpx
 from deployments.deploy import POOL, ROOT
 from sandbox.home import Home
 from sandbox.server import client_environment
-from tests.postgres.servers import SCRIPTS, free_port, running, wait_until
+from tests.processes import PATIENCE_SECONDS, SCRIPTS, free_port, responds, running, wait_until
 
-PATIENCE_SECONDS = 180.0
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -67,6 +68,13 @@ class Server:
         """
         found = self.get(f"/deployments/name/{deployment}")["id"]
         return str(self.post(f"/deployments/{found}/create_flow_run", {"parameters": parameters})["id"])
+
+    def emit(
+        self, event: str, resource: dict[str, str], related: Sequence[dict[str, str]] = (), **payload: Any
+    ) -> None:
+        """Send an event, which happens now."""
+        happened = {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": event}
+        self.post("/events", [{**happened, "resource": resource, "related": [*related], "payload": payload}])
 
     def cancel(self, run: str) -> None:
         """What both UIs send for Cancel."""
@@ -112,7 +120,7 @@ def prefect_server(folder: Path, **settings: str) -> Iterator[Server]:
     }
     command = [str(SCRIPTS / "prefect"), "server", "start", "--port", str(port)]
     with running(command, folder / "log", environment) as process:
-        wait_until(lambda: _ready(f"{url}/ready"), process, folder / "log")
+        wait_until(lambda: responds(f"{url}/ready"), process, folder / "log")
         yield Server(url, environment)
 
 
@@ -192,10 +200,3 @@ def until(so: Callable[[], bool], story: Callable[[], str] = lambda: "it did not
     while not so():
         assert time.monotonic() < give_up, story()
         time.sleep(0.3)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False

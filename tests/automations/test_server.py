@@ -24,7 +24,8 @@ from ruamel.yaml import YAML
 from deployments.automation_files import TAG, read_files
 from deployments.deploy import POOL, ROOT, TEMPLATES, PoolType
 from tests import installation
-from tests.installation import PATIENCE_SECONDS, prefect_server, until
+from tests.installation import prefect_server, until
+from tests.processes import PATIENCE_SECONDS
 
 BLOCK = "custom-webhook/ops"
 NEVER = {"type": "event", "posture": "Reactive", "expect": ["never"], "threshold": 1, "within": 0}

@@ -19,7 +19,7 @@ from sandbox.scenario import Scenario, Timings
 from tests.browser.ui import PATIENCE, Ui
 from tests.flows.world import access_in, git, make_config
 from tests.installation import LocalAzure, Server, Worker, local_azure, prefect_server, until
-from tests.postgres.servers import found
+from tests.processes import found
 
 DEPLOYMENT = "prepare_cluster/by-hand"
 FOLDER = ROOT / "artifacts" / "browser"

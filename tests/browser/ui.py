@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
-from tests.installation import PATIENCE_SECONDS
+from tests.processes import PATIENCE_SECONDS
 
 #: Milliseconds that anything may take to show: tests assert what is shown, not how soon.
 PATIENCE = PATIENCE_SECONDS * 1000

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.compose.stack import ROOT, Stack
-from tests.postgres.servers import free_port
+from tests.processes import free_port
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from typing import Any
 
 from sandbox.scenario import Scenario, Timings
 from tests.flows.world import KURED, access_in, git, make_config
-from tests.installation import PATIENCE_SECONDS, TERMINAL, LocalAzure, Server, Worker, until
+from tests.installation import TERMINAL, LocalAzure, Server, Worker, until
+from tests.processes import PATIENCE_SECONDS
 
 DEPLOYMENT = "prepare_cluster/by-hand"
 #: Azure's durations are divided by it. Access that is to stay pending stays so for minutes, until time jumps.

@@ -12,7 +12,7 @@ from typing import Any
 from sandbox.scenario import Timings
 from tests.flows.world import git, make_config
 from tests.installation import TERMINAL, LocalAzure, Server, until
-from tests.postgres.servers import SCRIPTS
+from tests.processes import SCRIPTS
 from tests.reruns.machines import Machine, hand_over
 
 DEPLOYMENT = "prepare_cluster/by-hand"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deployments.deploy import POOL, ROOT
 from tests.installation import Server, until
-from tests.postgres.servers import found, running
+from tests.processes import found, running
 
 #: What a worker's machine has of the repository.
 _CHECKOUT = ("flows", "tasks", "pratique", "infra", "pyproject.toml")
