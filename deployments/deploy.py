@@ -31,6 +31,7 @@ from deployments.automation_files import (
     notifies,
     read_files,
 )
+from deployments.server_database import WARNINGS, server_database
 from pratique.errors import ConfigurationError, PratiqueError
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,8 @@ FILE = "deployments/prefect.yaml"
 TEMPLATES = Path(__file__).parent / "work-pools"
 #: The pool that deployments/prefect.yaml names.
 POOL = "pratique"
+#: One of the flows that it deploys.
+FLOW = "prepare_cluster"
 
 
 class PoolType(StrEnum):
@@ -93,6 +96,8 @@ async def _deploy(pool_type: PoolType | None, template: Path | None, notify: str
             typer.echo(f"Automation {line}")
         if block is None:
             typer.echo("Nobody is notified of anything: PRATIQUE_NOTIFY names no block.")
+        if warning := WARNINGS.get(await server_database(client, FLOW)):
+            typer.echo(warning, err=True)
 
 
 async def _pool(client: PrefectClient, kind: PoolType | None, template: Path | None) -> str:
