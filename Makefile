@@ -4,7 +4,7 @@
 # make test-az   the walkthrough's own commands, with the real az
 # make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
 # make test-postgres  a Prefect server on PostgreSQL and Redis, both from Debian's packages
-# make test-automations   what `make deploy` puts on a Prefect server, and what the automations do there: three minutes
+# make test-automations   what `make deploy` puts on a Prefect server, and what the automations do there; on PostgreSQL and Redis, three minutes
 # make test-interruptions   cancels and kills a run in each of its steps: minutes; figures in artifacts/interruptions
 # make test-reruns   what a retry does again, in each situation and on another machine: eight minutes
 # make test-browser   Prefect's UI in Debian's chromium: run, retry, answer, cancel; screenshots in artifacts/browser
@@ -27,7 +27,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools bench-sandbox bench-gate bench-live faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools server-tools bench-sandbox bench-gate bench-live faults docs check format lock clean
 
 install: $(READY)
 
@@ -43,10 +43,10 @@ test-az: $(READY) $(AZ_READY)
 test-clients: client-tools $(READY) $(NODE_READY)
 	$(VENV)/bin/pytest tests/clients $(ARGS)
 
-test-postgres: $(READY)
+test-postgres: server-tools $(READY)
 	$(VENV)/bin/pytest tests/postgres $(ARGS)
 
-test-automations: $(READY)
+test-automations: server-tools $(READY)
 	$(VENV)/bin/pytest tests/automations $(ARGS)
 
 test-interruptions: $(READY)
@@ -72,6 +72,11 @@ client-tools:
 	@command -v skopeo >/dev/null || { echo 'skopeo is missing: apt-get install skopeo' >&2; exit 1; }
 	@command -v curl >/dev/null || { echo 'curl is missing: apt-get install curl' >&2; exit 1; }
 	@command -v npm >/dev/null || { echo 'Node.js 20 or later, with npm, is missing' >&2; exit 1; }
+
+# Debian keeps initdb off the PATH.
+server-tools:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo 'PostgreSQL is missing: apt-get install postgresql' >&2; exit 1; }
+	@command -v redis-server >/dev/null || { echo 'Redis is missing: apt-get install redis-server' >&2; exit 1; }
 
 bench-sandbox: $(READY)
 	$(VENV)/bin/python -m benchmarks.sandbox $(ARGS)

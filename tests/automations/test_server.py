@@ -1,6 +1,7 @@
 """``python -m deployments.deploy`` on a real Prefect server, and what the automations then do there.
 
-``make test-automations`` runs it: a minute and a half of it is the wait for heartbeats that do not come.
+Needs Debian's packages postgresql and redis-server; ``make test-automations`` runs it. A minute and a half of it is the
+wait for heartbeats that do not come.
 """
 
 from __future__ import annotations
@@ -8,9 +9,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from deployments.automation_files import TAG, read_files
 from deployments.deploy import POOL, ROOT, TEMPLATES, PoolType
 from tests import installation
 from tests.installation import prefect_server, until
+from tests.postgres_server import prefect_on_postgres
 from tests.processes import PATIENCE_SECONDS
 
 BLOCK = "custom-webhook/ops"
@@ -33,7 +33,7 @@ DO_NOTHING = {"trigger": NEVER, "actions": [{"type": "do-nothing"}]}
 
 
 class Server(installation.Server):
-    """A Prefect server on SQLite, and ``make deploy`` on it, which tells people."""
+    """A Prefect server, and ``make deploy`` on it with notifications."""
 
     def deploy(self, *arguments: str, notify: str = BLOCK, code: int = 0) -> str:
         """Run the command; gives what it printed."""
@@ -64,14 +64,20 @@ class Server(installation.Server):
         ]
         deployment = f"prefect.deployment.{record['deployment_id']}"
         related.append({"prefect.resource.id": deployment, "prefect.resource.role": "deployment"})
-        event = {
-            "id": str(uuid.uuid4()),
-            "occurred": datetime.now(UTC).isoformat(),
-            "event": "prefect.flow-run.heartbeat",
-            "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
-            "related": related,
-        }
-        self.post("/events", [event])
+        self.emit("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{run}"}, related)
+
+    def wait_for_automations(self) -> None:
+        """Wait until the background services know all automations: they learn of new ones in order, after a while."""
+        trigger = {"type": "event", "posture": "Reactive", "expect": ["probe"], "threshold": 1, "within": 0}
+        pause_itself = {"type": "pause-automation", "source": "inferred"}
+        probe = self.post("/automations/", {"name": "probe", "trigger": trigger, "actions": [pause_itself]})["id"]
+
+        def acted() -> bool:
+            self.emit("probe", {"prefect.resource.id": f"prefect.automation.{probe}"})
+            return not self.get(f"/automations/{probe}")["enabled"]
+
+        until(acted)
+        httpx.delete(f"{self.url}/automations/{probe}", trust_env=False).raise_for_status()
 
     def sweeps(self) -> list[dict[str, Any]]:
         """Parameters of all runs of the sweep."""
@@ -100,9 +106,9 @@ def messages() -> Iterator[tuple[str, queue.Queue[dict[str, str]]]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, messages: tuple[str, Any]) -> Iterator[Server]:
-    """The server, with a block that notifies the webhook, and everything deployed once."""
-    with prefect_server(tmp_path_factory.mktemp("server")) as started:
+def server(messages: tuple[str, Any]) -> Iterator[Server]:
+    """A server on PostgreSQL, with a block that notifies the webhook, and everything deployed once."""
+    with prefect_on_postgres() as started:
         with temporary_settings({PREFECT_API_URL: started.url}):
             block = CustomWebhookNotificationBlock(
                 name="ops", url=messages[0], json_data={"subject": "{{subject}}", "body": "{{body}}"}
@@ -110,6 +116,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, messages: tuple[str, Any]) 
             block.save("ops")
         made = Server(started.url, started.environment)
         made.deploy()
+        made.wait_for_automations()
         yield made
 
 
@@ -136,6 +143,7 @@ def test_deploying_again_changes_nothing(server: Server) -> None:
     assert {name: one["id"] for name, one in before.items()} == {name: after[name]["id"] for name in before}
     assert after[off["name"]]["enabled"] is False
     assert printed.count(": unchanged") == len(before)
+    assert "SQLite" not in printed
     assert {name: one["id"] for name, one in server.deployments().items()} == {
         name: one["id"] for name, one in deployed.items()
     }
@@ -162,15 +170,9 @@ def test_a_blocked_gate_is_told_of_once(
     """By its event, which has the reason; not again by the state in which it leaves the run."""
     run = server.start("prepare_cluster", config, "by-hand")
     server.set_state(run, "FAILED", "Blocked by gate")
-    event = {
-        "id": str(uuid.uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "event": "pratique.gate.blocked",
-        "resource": {"prefect.resource.id": "pratique.release.base", "prefect.resource.name": "base"},
-        "related": [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}],
-        "payload": {"reason": "CVE-2026-0001 is critical"},
-    }
-    server.post("/events", [event])
+    release = {"prefect.resource.id": "pratique.release.base", "prefect.resource.name": "base"}
+    related = [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}]
+    server.emit("pratique.gate.blocked", release, related, reason="CVE-2026-0001 is critical")
     failed = server.start("prepare_cluster", config, "by-hand")
     server.set_state(failed, "FAILED")
     told = [messages[1].get(timeout=PATIENCE_SECONDS) for _ in range(2)]
@@ -227,3 +229,14 @@ def test_a_wrong_setting_changes_nothing(server: Server) -> None:
     """A block that is not there, and a pool of another type: the command ends before it has done anything."""
     assert "no such block" in server.deploy(notify="slack-webhook/nobody", code=2)
     assert "of type process" in server.deploy("--pool-type", "docker", notify="", code=2)
+
+
+def test_deploying_to_sqlite_warns(tmp_path: Path) -> None:
+    """The command deploys everything, then says what can happen and what to do."""
+    with prefect_server(tmp_path) as started:
+        printed = started.deploy()
+        automations = {document["name"] for file, document in read_files().items() if not file.startswith("notify-")}
+        assert {one["name"] for one in started.post("/automations/filter", {})} == automations
+    assert "this Prefect server uses SQLite" in printed
+    assert "A run that waits for a person can be marked Crashed" in printed
+    assert "Move the server to PostgreSQL" in printed
