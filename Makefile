@@ -15,6 +15,7 @@
 # make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
 # make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
 # make bench-live      how a rescan fares with five thousand images in live/ (ARGS="--images 1000"), half an hour
+# make bench-run-page  what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
 # make faults   the campaign of faults: kills and faults at every request (ARGS="--part kills"), half an hour or more
 # make check     formatting, lint, types, import contract
 PYTHON ?= python3
@@ -27,7 +28,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools server-tools bench-sandbox bench-gate bench-live faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults docs check format lock clean
 
 install: $(READY)
 
@@ -86,6 +87,9 @@ bench-gate: $(READY)
 
 bench-live: $(READY)
 	$(VENV)/bin/python -m benchmarks.live $(ARGS)
+
+bench-run-page: $(READY)
+	$(VENV)/bin/python -m benchmarks.run_page $(ARGS)
 
 faults: $(READY)
 	$(VENV)/bin/python -m benchmarks.faults $(ARGS)

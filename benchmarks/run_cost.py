@@ -1,0 +1,143 @@
+"""The figures of :mod:`benchmarks.run_page`, as lines of its table, and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.run_graph import EdgeCount, TaskInputs
+from benchmarks.run_page_view import PageView
+from benchmarks.sandbox import Figure
+
+#: Edges of the graph: for each image, and besides.
+EDGES_PER_IMAGE, EDGES_BESIDES = 6, 60
+GRAPH_SECONDS = 5.0
+GRAPH_BYTES = 2_000_000
+#: Of ``task_inputs`` of one task run.
+INPUT_BYTES = 1024
+#: Prefect's page leaves out the edges of a graph that has more, until somebody asks for them in its settings
+#: (ui-v2 of Prefect 3.8.8: ``disableEdgesThreshold``).
+EDGES_SHOWN = 500
+
+
+@dataclass(frozen=True)
+class FlowCost:
+    """What the flow's process used.
+
+    :ivar cpu_seconds: with those of the processes that it started, such as git
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: int
+
+
+@dataclass(frozen=True)
+class ServerCost:
+    """What the server's process used; a database of its own is not counted.
+
+    :ivar cpu_seconds: from before the flow's start until the last state of its task runs had arrived
+    :ivar late_seconds: from the flow's end until then
+    :ivar run_peak_mib: memory at its peak by then
+    :ivar peak_mib: memory at its peak once the graph and the task runs have been read
+    """
+
+    cpu_seconds: float
+    late_seconds: float
+    run_peak_mib: int
+    peak_mib: int
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """The run's graph, as its page reads it.
+
+    :ivar seconds: to read it once
+    :ivar size: of the answer in bytes, decompressed
+    """
+
+    nodes: int
+    edges: EdgeCount
+    edges_by_kind: dict[str, EdgeCount]
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True)
+class TaskRuns:
+    """How many there are.
+
+    :ivar unfinished: whose final state has not reached the server
+    """
+
+    total: int
+    unfinished: int
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """All figures of one run.
+
+    :ivar page: ``None`` without a screenshot
+    """
+
+    images: int
+    releases: int
+    task_runs: TaskRuns
+    flow: FlowCost
+    server: ServerCost
+    graph: GraphCost
+    inputs: TaskInputs
+    page: PageView | None
+
+    @property
+    def edge_limit(self) -> int:
+        return EDGES_PER_IMAGE * self.images + EDGES_BESIDES
+
+    def missed_limits(self) -> list[str]:
+        """Every limit that the run misses, in words."""
+        limits = (
+            ("edges", self.graph.edges.listed, self.edge_limit, ""),
+            ("time to read the graph", self.graph.seconds, GRAPH_SECONDS, " s"),
+            ("size of the graph", self.graph.size, GRAPH_BYTES, " bytes"),
+            *(
+                (f"inputs of the task {task!r}", size, INPUT_BYTES, " bytes")
+                for task, size in self.inputs.largest_by_task.items()
+            ),
+        )
+        return [
+            f"{what}: {round(value, 1):,}{unit}, limit {limit:,}{unit}"
+            for what, value, limit, unit in limits
+            if value > limit
+        ]
+
+    def figures(self) -> Iterator[Figure]:
+        """Lines of the table."""
+        edges = self.graph.edges
+        yield Figure("images, releases", f"{self.images}, {self.releases}")
+        yield Figure("task runs, without a final state", f"{self.task_runs.total}, {self.task_runs.unfinished}")
+        yield from self._costs()
+        yield Figure("graph: read within", f"{self.graph.seconds:.2f} s", f"<= {GRAPH_SECONDS:g} s")
+        yield Figure("graph: size", f"{self.graph.size:,} B", f"<= {GRAPH_BYTES:,} B")
+        yield Figure("graph: edges", f"{edges.listed:,}", f"<= {self.edge_limit:,}")
+        yield Figure("graph: edges, an image", f"{edges.listed / self.images:.1f}")
+        yield Figure("graph: edges, distinct", f"{edges.distinct:,}")
+        yield Figure("graph: edges show on the page by default", "yes" if edges.listed <= EDGES_SHOWN else "no")
+        for kind, count in self.graph.edges_by_kind.items():
+            yield Figure(f"  {kind}", f"{count.listed:,}", f"{count.distinct:,} distinct")
+        yield Figure("task inputs: median", f"{self.inputs.median:,} B")
+        yield Figure("task inputs: largest", f"{self.inputs.largest:,} B", f"<= {INPUT_BYTES:,} B")
+        yield Figure("task inputs: largest is of", self.inputs.largest_run)
+        for task, size in self.inputs.largest_by_task.items():
+            yield Figure(f"  {task}", f"{size:,} B")
+
+    def _costs(self) -> Iterator[Figure]:
+        flow, server = self.flow, self.server
+        yield Figure("flow: time", f"{flow.seconds:.1f} s")
+        yield Figure("flow: CPU, memory at its peak", f"{flow.cpu_seconds:.1f} s, {flow.peak_mib} MiB")
+        yield Figure("server: last state after the flow's end", f"{server.late_seconds:.0f} s")
+        yield Figure("server: CPU, memory at its peak", f"{server.cpu_seconds:.1f} s, {server.run_peak_mib} MiB")
+        yield Figure("server: memory at its peak, reading the run", f"{server.peak_mib} MiB")
+        if self.page:
+            yield Figure("page: graph drawn within", f"{self.page.graph_seconds:.1f} s")
+            yield Figure("page: task runs listed within", f"{self.page.task_runs_seconds:.1f} s")

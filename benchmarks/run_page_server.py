@@ -1,0 +1,132 @@
+"""A Prefect server in a process of its own, and what its API says about one run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.postgres.servers import SCRIPTS, free_port, running, wait_until
+
+#: Seconds that one answer may take: the graph of a large run has taken minutes.
+_ANSWER_SECONDS = 1200.0
+#: States of task runs arrive up to 16 s after their flow has ended (measured on Prefect 3.8.8). A state that is
+#: missing after that is waited for longer, since the server may be busy.
+_STILL_SECONDS, _STILL_UNFINISHED_SECONDS = 20.0, 120.0
+_GIVE_UP_SECONDS = 900.0
+#: As many as Prefect's API gives at once.
+_PAGE = 200
+FINAL = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
+
+
+class PrefectServer:
+    """A running server, its process and its API.
+
+    :ivar address: of its UI
+    :ivar environment: of its clients
+    """
+
+    def __init__(self, pid: int, address: str, environment: dict[str, str], api: httpx.Client) -> None:
+        self.pid = pid
+        self.address = address
+        self.environment = environment
+        self._api = api
+
+    def run_url(self, run_id: str) -> str:
+        """Address of the run's page."""
+        return f"{self.address}/v2/runs/flow-run/{run_id}"
+
+    def newest_run(self, flow: str) -> str:
+        """Id of the newest run of a flow."""
+        asked = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+        (run,) = self._post("/flow_runs/filter", asked)
+        return str(run["id"])
+
+    def task_runs(self, run_id: str) -> list[dict[str, Any]]:
+        """All task runs of a run, a page at a time."""
+        found: list[dict[str, Any]] = []
+        while True:
+            asked = {**_of_run(run_id), "sort": "ID_DESC", "limit": _PAGE, "offset": len(found)}
+            page = self._post("/task_runs/filter", asked)
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    def graph(self, run_id: str) -> bytes:
+        """The graph that the run's page draws, as JSON."""
+        return self._api.get(f"/flow_runs/{run_id}/graph-v2").raise_for_status().content
+
+    def wait_until_still(self, run_id: str) -> float:
+        """Wait until no more states of task runs arrive.
+
+        :returns: the monotonic clock's time when the last one did, to the second
+        :raises RuntimeError: when they do not stop arriving
+        """
+        started = changed = now = time.monotonic()
+        counts = self._counts(run_id)
+        while now - changed < (_STILL_SECONDS if counts[0] == counts[1] else _STILL_UNFINISHED_SECONDS):
+            if now - started > _GIVE_UP_SECONDS:
+                raise RuntimeError(f"states of task runs still arrive after {_GIVE_UP_SECONDS:.0f} s")
+            time.sleep(1)
+            before, counts = counts, self._counts(run_id)
+            now = time.monotonic()
+            changed = changed if counts == before else now
+        return changed
+
+    def _counts(self, run_id: str) -> tuple[int, int]:
+        """Task runs, and those in a final state."""
+        final = {"task_runs": {"state": {"type": {"any_": FINAL}}}}
+        everything = self._post("/task_runs/count", _of_run(run_id))
+        return int(everything), int(self._post("/task_runs/count", _of_run(run_id) | final))
+
+    def _post(self, path: str, document: Mapping[str, Any]) -> Any:
+        """Repeated, as Prefect's own client does, while SQLite is busy."""
+        give_up = time.monotonic() + _GIVE_UP_SECONDS
+        answer = self._api.post(path, json=document)
+        while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and time.monotonic() < give_up:
+            time.sleep(0.5)
+            answer = self._api.post(path, json=document)
+        return answer.raise_for_status().json()
+
+
+@contextmanager
+def prefect_server(home: Path, database_url: str | None) -> Iterator[PrefectServer]:
+    """Start a server with its UI and services on a free port of loopback.
+
+    :param home: becomes PREFECT_HOME
+    :param database_url: an empty PostgreSQL database, for asyncpg; ``None`` for a new SQLite one
+    """
+    home.mkdir()
+    address = f"http://127.0.0.1:{free_port()}"
+    client = {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"{address}/api"}
+    settings = client | {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+        "DO_NOT_TRACK": "1",
+    }
+    if database_url is not None:
+        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
+    command = [str(SCRIPTS / "prefect"), "server", "start", "--port", address.rpartition(":")[2]]
+    log = home / "server.log"
+    with (
+        running(command, log, os.environ | settings) as process,
+        httpx.Client(base_url=f"{address}/api", timeout=_ANSWER_SECONDS, trust_env=False) as api,
+    ):
+        wait_until(lambda: _ready(api), process, log)
+        yield PrefectServer(process.pid, address, client, api)
+
+
+def _of_run(run_id: str) -> dict[str, Any]:
+    return {"flow_runs": {"id": {"any_": [run_id]}}}
+
+
+def _ready(api: httpx.Client) -> bool:
+    try:
+        return api.get("/ready", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
