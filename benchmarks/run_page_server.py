@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.postgres.servers import SCRIPTS, free_port, running, wait_until
+from tests.processes import SCRIPTS, free_port, running, wait_until
 
 #: Seconds that one answer may take: the graph of a large run has taken minutes.
 _ANSWER_SECONDS = 1200.0

@@ -1,6 +1,6 @@
 """Defender's findings as they hang on an image: in-toto statements, and the signatures on them.
 
-Nothing is believed here: :mod:`pratique.notary` verifies, :mod:`pratique.readers` reads.
+Nothing is believed here: :mod:`.signatures` verifies, :mod:`.parsers` reads.
 
 Anybody who may push can hang something on an image. So one artifact that cannot be read hides no other, and there are
 bounds on what is read. They cut in one direction only: newest first, and behind an artifact that is cut all older ones

@@ -64,7 +64,7 @@ _RANKS = {state: rank for rank, state in enumerate(VerdictState)}
 class WaivedFinding:
     """A finding that does not count, and why.
 
-    :ivar excuse: ``None`` when the policy ignores it because there is no fix
+    :ivar waiver: ``None`` when the policy ignores it because there is no fix
     """
 
     finding: Finding
@@ -83,7 +83,7 @@ class PlatformVerdict:
 
     :ivar digest: empty when the image lacks the platform
     :ivar counted: findings that the limits apply to
-    :ivar lapsed: exceptions that would still apply if they had not expired
+    :ivar expired: exceptions that would still apply if they had not expired
     :ivar acceptance: why it passes unassessed
     :ivar notes: contradictions, and what was seen and did not count
     """

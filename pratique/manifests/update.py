@@ -1,6 +1,6 @@
 """Points the manifests of a GitOps repository at the released images and at the cluster's key vault.
 
-Pure edits of files below a folder; :mod:`pratique.gitops` brings the folder here and takes the changes back::
+Pure edits of files below a folder; :mod:`pratique.git` brings the folder here and takes the changes back::
 
     point_images(root, "cluster-manifests", "acraks123.azurecr.io", {"kubereboot/kured": LiveImage("1.14.0", digest)})
 

@@ -30,7 +30,7 @@ class ImageAssessment:
     """What the gate makes of one image now.
 
     :ivar findings: those that count and that have a clock or are beyond the limits
-    :ivar excused: those that would have a clock if nothing excused them
+    :ivar waived: those that would have a clock if nothing excused them
     :ivar manifests: digests of the platforms that are bad
     :ivar assessed: when a source last assessed it
     :ivar doubt: whether some source could not be asked, or not be understood

@@ -12,18 +12,11 @@ from prefect.server.utilities.user_templates import validate_user_template
 
 from deployments.automation_files import TAG, Ids, automation, named_deployments, notifies, read_files
 from deployments.deploy import FILE, POOL, ROOT
-from pratique.errors import PratiqueError
-from tasks.step import ACCESS_REVOKED, NOT_VERIFIED, NOTHING_TO_DO, PLANNED
+from tests.run_states import RESULTS, failures
 
 DOCUMENTS = read_files()
 DEPLOYED: list[dict[str, Any]] = yaml.safe_load((ROOT / FILE).read_text())["deployments"]
 NAMES = {f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in DEPLOYED}
-
-
-def failure_names(kind: type[PratiqueError]) -> set[str]:
-    """The names of states that errors of a class, and of those below it, end a run in."""
-    below = (failure_names(subclass) for subclass in kind.__subclasses__())
-    return set().union(*below, {kind.state_name} if kind.state_name else ())
 
 
 IDS = Ids({name: uuid.uuid4() for name in NAMES}, uuid.uuid4())
@@ -63,7 +56,7 @@ def test_runs_are_recognised() -> None:
 def test_every_end_of_a_run_is_the_end_of_its_heartbeats(file: str) -> None:
     """A run that has ended under any of our names is not taken for one whose process is gone."""
     expected = DOCUMENTS[file]["trigger"]["expect"]
-    ends = {NOTHING_TO_DO, ACCESS_REVOKED, PLANNED, NOT_VERIFIED} | failure_names(PratiqueError)
+    ends = RESULTS | failures()
     assert "Blocked by gate" in ends
     assert {f"prefect.flow-run.{name}" for name in ends} <= {*expected}
 
@@ -86,5 +79,5 @@ def test_texts_are_templates_that_prefect_renders() -> None:
 def test_every_failure_is_told_of_once() -> None:
     """Whatever name a failed run has, exactly one file that notifies is about it; what stands for days is told of when
     it changes."""
-    names = {"Failed", "TimedOut", *failure_names(PratiqueError)} - {"Blocked by gate", "Live images at risk"}
+    names = {"Failed", "TimedOut", *failures()} - {"Blocked by gate", "Live images at risk"}
     assert {*DOCUMENTS["notify-failed.yaml"]["trigger"]["match"]["prefect.state-name"]} == names

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from tasks.events import Happened
+from tasks.events import Event
 from tests.docs.names import defined, module_of, visible
 from tests.docs.references import dotted, dotted_here, identifiers, unknown
 from tests.docs.texts import Text, everything, files, pages, python_texts, source
@@ -28,7 +28,7 @@ OTHERS: Mapping[str, str] = {
 
 
 def events() -> frozenset[str]:
-    return frozenset(f"pratique.{happened}" for happened in get_args(Happened))
+    return frozenset(f"pratique.{event}" for event in get_args(Event))
 
 
 @functools.cache

@@ -12,22 +12,20 @@ import prefect.states
 import pytest
 
 from pratique import errors
-from tasks.events import Happened
+from tasks.events import Event
 from tests.docs.texts import Text, column, everything, pages, trees
+from tests.run_states import RESULTS, failures
 
-_STATE = re.compile(r"[A-Z][a-z]+(?: [a-z]+)*")
 #: How a text puts a state's name: in code or emphasised, a sentence's beginning without its end.
 _NAMED = re.compile(r"(?<![*\w`])(?:\*|`{1,2})([A-Z][a-z]+(?: [a-z]+)+)(?:\*|`{1,2})(?![*\w`])")
 _CODE = re.compile(r"`([^`]+)`")
 _ERROR = re.compile(r"`([A-Z]\w+)`")
 _EVENT = re.compile(r"`pratique\.([a-z-]+\.[a-z-]+)`")
-_STATES = "tasks/states.py"
 
 
-@functools.cache
 def states() -> frozenset[str]:
-    """The names that ``tasks/states.py`` gives to states."""
-    return frozenset(text for text in _constants(trees()[_STATES]) if _STATE.fullmatch(text) and len(text) > 1)
+    """The names that this project gives to states."""
+    return RESULTS | failures()
 
 
 @functools.cache
@@ -64,7 +62,7 @@ def misnamed_errors(page: Text) -> set[str]:
 def misnamed_events(page: Text) -> set[str]:
     """What stands as code in a column of events and is none."""
     named = {(page.at(position), name) for position, cell in column(page, "event") for name in _EVENT.findall(cell)}
-    return {f"{at}: pratique.{name}" for at, name in named if name not in get_args(Happened)}
+    return {f"{at}: pratique.{name}" for at, name in named if name not in get_args(Event)}
 
 
 def _is_an_error(name: str) -> bool:
@@ -88,7 +86,7 @@ def test_events_exist_and_are_documented() -> None:
     """In the tables of events; what names one elsewhere is checked with all other names."""
     lies = {lie for page in pages() for lie in misnamed_events(page)}
     assert not lies, "\n".join(sorted(lies))
-    assert {f"pratique.{happened}" for happened in get_args(Happened)} <= documented("event")
+    assert {f"pratique.{event}" for event in get_args(Event)} <= documented("event")
 
 
 def test_errors_exist() -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from prefect.events.clients import AssertingEventsClient
@@ -20,11 +18,10 @@ from pratique.errors import AccessNotRevoked, CertificateRejected, GateBlocked
 from pratique.lease import Lease
 from sandbox.scenario import Finding, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
-from tasks.events import Event as EventName
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.test_approval import Run
 from tests.flows.test_renewal import deployed, issue
-from tests.flows.world import PROJECT, World
+from tests.flows.world import World
 
 Told = Callable[[], list[Event]]
 IMAGE = "pratique.image.kubereboot/kured:1.14.0"
@@ -167,10 +164,3 @@ async def test_a_question(told: Told) -> None:
     await run.answer()
     await run.execute()
     assert told() == []
-
-
-def test_all_are_documented() -> None:
-    """docs/events.md has a row for each event, and none that does not exist."""
-    page = (PROJECT / "docs" / "events.md").read_text()
-    rows = re.findall(r"^\| `pratique\.([a-z.-]+)` \|", page, re.MULTILINE)
-    assert sorted(rows) == sorted(get_args(EventName))

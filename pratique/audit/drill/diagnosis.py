@@ -36,7 +36,7 @@ def defects(setup: AlertSetup) -> list[Defect]:
 def reasons(setup: AlertSetup, staged: Sequence[Staged], heard: AlertResult) -> list[Defect]:
     """Why it did not ring in its time, or not for everything.
 
-    :param alarm: as it stands now: it may have changed since the drill began
+    :param setup: as it stands now: it may have changed since the drill began
     """
     if heard.complete(staged):
         return defects(setup)

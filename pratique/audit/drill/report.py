@@ -32,7 +32,7 @@ class DrillReport:
     :ivar run: id of the flow run
     :ivar by: whose identity the drill had
     :ivar rule: name of the alert rule
-    :ivar told: ids of the action groups
+    :ivar notified: ids of the action groups
     :ivar leftovers: repositories that an earlier drill had left, and that were removed
     :ivar removed: repositories that this one removed, each read back as gone
     """

@@ -139,7 +139,7 @@ class Statement:
 
     :ivar names: all names of the vulnerability, in capitals
     :ivar at: when it was said
-    :ivar excuse: ``None`` when it excuses nothing
+    :ivar waiver: ``None`` when it excuses nothing
     """
 
     names: frozenset[str]
