@@ -24,7 +24,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from prefect import Task
 from ruamel.yaml import YAML
 
 from benchmarks.gate import scenario
@@ -112,11 +111,8 @@ def prepare(config: Path, environment: Mapping[str, str], log: Path) -> FlowCost
 
 
 def task_names(task_runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Name of the task by the id of its run. The records name keys, so the flow's modules are asked."""
-    modules = list(sys.modules.values())
-    tasks = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
-    by_key = {task.task_key: task.name for task in tasks}
-    return {run["id"]: by_key.get(run["task_key"], run["task_key"]) for run in task_runs}
+    """Name of the step by the id of its run: the records have keys, which begin with the function's name."""
+    return {run["id"]: run["task_key"].rpartition("-")[0].replace("_", " ") for run in task_runs}
 
 
 def read_graph(server: PrefectServer, run_id: str, names: Mapping[str, str]) -> GraphCost:

@@ -17,7 +17,7 @@ from tasks.step import NOTHING_TO_DO, step
     name="record promotions",
     run_name="record promotions of {release}",
     outcome=lambda done: NOTHING_TO_DO if done is None or done.unchanged else None,
-    unlinked=("promoted",),
+    unlinked=("release", "promoted"),
     **UNCACHED,
 )
 async def record_promotions(target: Manifests, release: str, promoted: list[ImportedImage]) -> Publication | None:

@@ -19,7 +19,7 @@ from tasks.step import step
 D = TypeVar("D", bound=Delivery)
 
 
-@step(name="show summary", run_name="show summary", **UNCACHED)
+@step(name="show summary", run_name="show summary", unlinked=("published",), **UNCACHED)
 async def show_summary(delivery: D, infrastructure: Infrastructure, published: Publication) -> D:
     """Leave the summary where the run's readers look for it."""
     for key, text, address in links(current().session.cloud.portal, infrastructure, published):
