@@ -72,7 +72,9 @@ def test_missed_limits() -> None:
     """Each limit that is missed is named, and so is each task whose inputs are too large for what it gathers."""
     kept = cost(images=10, edges=10)
     graph = replace(kept.graph, seconds=6.25, size=2_000_001)
-    inputs = replace(kept.inputs, largest_by_task={"scan gate": 1825, "verdict": 1025, "publish manifests": 1824, "promote image": 9})
+    inputs = replace(
+        kept.inputs, largest_by_task={"scan gate": 1825, "verdict": 1025, "publish manifests": 1824, "promote image": 9}
+    )
     assert replace(kept, graph=graph, inputs=inputs).missed_limits() == [
         "time to read the graph: 6.2 s, limit 5.0 s",
         "size of the graph: 2,000,001 bytes, limit 2,000,000 bytes",
