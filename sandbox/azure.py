@@ -26,10 +26,10 @@ class Azure:
     created on first use.
     """
 
-    def __init__(self, home: Home, scenario: Scenario, speed: float) -> None:
+    def __init__(self, home: Home, scenario: Scenario, clock: Clock) -> None:
         self.home = home
         self.scenario = scenario
-        self.clock = Clock(speed)
+        self.clock = clock
         self.events = Events()
         self.resources = Resources(self.events)
         self.faults = Faults()

@@ -35,7 +35,9 @@ def serve(
         ),
     ] = LOOPBACK,
     port: Annotated[int, typer.Option(help="Port of the proxy; 0 takes a free one.")] = 8443,
-    speed: Annotated[float, typer.Option(help="How much faster than Azure's its durations are.")] = 60.0,
+    speed: Annotated[
+        float, typer.Option(help="How much faster than Azure's its durations are; at 0 time only jumps.", min=0)
+    ] = 60.0,
     home: HomeOption = Path(".sandbox"),
     scenario: Annotated[Path | None, typer.Option(help="YAML file; without one, the walkthrough's tenant.")] = None,
     verbose: Annotated[bool, typer.Option(help="Log every operation.")] = False,

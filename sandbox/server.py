@@ -11,6 +11,7 @@ from sandbox.app import App
 from sandbox.azure import Azure
 from sandbox.control.provenance import Provenance
 from sandbox.control.routes import control_service
+from sandbox.core.clock import Clock
 from sandbox.core.routing import Service
 from sandbox.home import Home
 from sandbox.proxy import Proxy
@@ -28,7 +29,8 @@ class Sandbox:
     :param home: folder for its certificate authority and keys
     :param address: IP address of this machine on which the proxy listens; beyond loopback nothing protects it
     :param port: of the proxy; 0 takes a free one
-    :param speed: how much faster than Azure's its durations are
+    :param speed: how much faster than Azure's its durations are; at 0 time only jumps
+    :param on_demand: whether time passes only while something waits for it, see :class:`.Clock`
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Sandbox:
         address: str = LOOPBACK,
         port: int = 8443,
         speed: float = 60.0,
+        on_demand: bool = False,
         scenario: Scenario | None = None,
     ) -> None:
         self._home = Home(home)
         self._address = address
         self._port = port
         self._speed = speed
+        self._on_demand = on_demand
         self._scenario = scenario or Scenario()
         self.azure = self._fresh(self._scenario)
         self.services: list[Service] = [*all_services(), control_service(self.reset)]
@@ -77,7 +81,7 @@ class Sandbox:
         return client_environment(self._home)
 
     def _fresh(self, scenario: Scenario) -> Azure:
-        azure = Azure(self._home, scenario, self._speed)
+        azure = Azure(self._home, scenario, Clock(self._speed, on_demand=self._on_demand))
         seed(azure)
         azure.state(Provenance)
         return azure

@@ -19,6 +19,7 @@ from sandbox.home import Home
 from sandbox.scenario import Scenario
 from sandbox.server import Sandbox
 from sandbox.tls import CertificateAuthority
+from tests.waiting import HANGS
 
 # No test asserts how fast anything is.
 settings.register_profile("untimed", deadline=None)
@@ -27,6 +28,10 @@ settings.load_profile("untimed")
 T = TypeVar("T")
 SPEED = 3000.0
 
+# By default httpx gives up after five seconds, which a busy machine may need for a handshake.
+for _client in (httpx.Client, httpx.AsyncClient):
+    vars(_client)["__init__"].__kwdefaults__["timeout"] = httpx.Timeout(HANGS)
+
 # aiohttp reads SSL_CERT_FILE once, when it is first imported: the authority has to exist before any test module does.
 _HOME = tempfile.TemporaryDirectory(prefix="azure-sandbox-tests-")
 CertificateAuthority(Home(Path(_HOME.name)))
@@ -34,7 +39,7 @@ os.environ["SSL_CERT_FILE"] = str(Home(Path(_HOME.name)).ca_file)
 
 
 class RunningSandbox:
-    """A sandbox in a thread.
+    """A sandbox in a thread, whose time passes only while something waits for it.
 
     ``azure`` is its state, to be read freely; what changes state goes through :meth:`run` or the control host.
     """
@@ -45,7 +50,7 @@ class RunningSandbox:
         self._thread.start()
 
         async def start() -> tuple[Sandbox, int]:
-            sandbox = Sandbox(home, port=0, speed=speed, scenario=scenario)
+            sandbox = Sandbox(home, port=0, speed=speed, scenario=scenario, on_demand=True)
             return sandbox, await sandbox.start()
 
         self.sandbox, self.port = self.run(start())
@@ -64,11 +69,11 @@ class RunningSandbox:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the sandbox's loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(HANGS)
 
     def control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Ask the control host."""
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client() as client:
             answer = client.request(method, f"https://sandbox.localhost{path}", **options)
         answer.raise_for_status()
         document: dict[str, Any] = answer.json()
@@ -77,12 +82,20 @@ class RunningSandbox:
     def close(self) -> None:
         self.run(self.sandbox.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(HANGS)
         self._loop.close()
 
 
 class StartSandbox(Protocol):
     def __call__(self, scenario: Scenario | None = None, *, speed: float = SPEED) -> RunningSandbox: ...
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product gives up on connections and answers only when they hang."""
+    monkeypatch.setattr("pratique.azure.session.CONNECT_SECONDS", HANGS)
+    monkeypatch.setattr("pratique.azure.session.READ_SECONDS", HANGS)
+    monkeypatch.setattr("pratique.azure.session.REQUEST_SECONDS", 10 * HANGS)
 
 
 @pytest.fixture(scope="session")

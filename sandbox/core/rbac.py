@@ -141,7 +141,7 @@ class Access:
             role_guid=definition.guid,
             created_on=self.clock.now(),
             created_by=created_by,
-            effective=self.clock.elapsed() + (0 if at_once else self.delay),
+            effective=self.clock.after(0 if at_once else self.delay),
             description=description,
         )
         self._assignments[assignment.id.lower()] = assignment
@@ -152,7 +152,7 @@ class Access:
         assignment = self._assignments.pop(assignment_id.lower(), None)
         if assignment is not None:
             assignment.deleted = True
-            assignment.ended = self.clock.elapsed() + self.delay
+            assignment.ended = self.clock.after(self.delay)
             self._leaving.append(assignment)
         return assignment
 

@@ -47,6 +47,11 @@ class Bucket:
         self.at = now
 
     @property
+    def fills(self) -> float:
+        """Azure seconds until it is full."""
+        return (self.size.capacity - self.tokens) / self.size.refill
+
+    @property
     def wait(self) -> float:
         """Azure seconds until there is a whole token."""
         return max(0.0, (1 - self.tokens) / self.size.refill)
@@ -58,11 +63,13 @@ class Taken:
 
     :ivar remaining: whole tokens left in the principal's own bucket, and in everybody's
     :ivar wait: Azure seconds until the next one; 0 when one was given
+    :ivar fills: Azure seconds until both buckets are full
     """
 
     remaining: int
     remaining_of_all: int
-    wait: float = 0.0
+    wait: float
+    fills: float
 
 
 class Buckets:
@@ -84,7 +91,7 @@ class Buckets:
             for bucket in both:
                 bucket.tokens -= 1
         own, of_all = (math.floor(bucket.tokens) for bucket in both)
-        return Taken(own, of_all, wait)
+        return Taken(own, of_all, wait, max(bucket.fills for bucket in both))
 
     def _bucket(self, owner: str, kind: Kind, size: Size) -> Bucket:
         now = self._elapsed()

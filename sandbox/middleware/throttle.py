@@ -36,6 +36,7 @@ async def throttle(call: Call, inner: Handler) -> Response:
     kind, limits = KINDS.get(call.method, "writes"), call.azure.state(Throttle)
     principal = call.caller.object_id
     taken = (limits.subscription if found else limits.tenant).take(principal, kind)
+    call.azure.clock.after(taken.fills)
     scope = "subscription" if found else "tenant"
     call.answer_headers[f"x-ms-ratelimit-remaining-{scope}-{kind}"] = str(taken.remaining)
     if found:
@@ -47,7 +48,7 @@ async def throttle(call: Call, inner: Handler) -> Response:
 
 def _throttled(call: Call, kind: Kind, subscription: str | None, taken: Taken) -> HttpFault:
     """The wording that subscriptions get today; the tenant's is its likeness (UNVERIFIED)."""
-    seconds = max(1, math.ceil(taken.wait / call.azure.clock.speed))
+    seconds = max(1, math.ceil(call.azure.clock.wall(taken.wait)))
     code = "SubscriptionRequestsThrottled" if subscription else "TenantRequestsThrottled"
     where = f"subscription '{subscription}'" if subscription else f"tenant '{call.azure.tenant_id}'"
     message = (

@@ -10,6 +10,7 @@ import pytest
 from pratique.azure.session import AzureSession
 from tests.conftest import RunningSandbox
 from tests.pratique.repositories import make_remote
+from tests.waiting import HANGS
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
     monkeypatch.setattr("pratique.access.grant.PROBE_SECONDS", 0.01)
     monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0,) * 5)
+    monkeypatch.setattr("pratique.access.grant.FINISH_SECONDS", HANGS)
 
 
 @pytest.fixture

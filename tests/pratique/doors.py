@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Scenario, Timings
 from tests.conftest import SPEED, RunningSandbox, StartSandbox
 from tests.pratique.azure.vaults import NAME, make_vault
+from tests.sandbox.callers import jump
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
 HOME = IPv4Address("203.0.113.10")
@@ -70,6 +72,10 @@ class Door:
             await import_certificate(self.session, name)
 
         await keep_open(self.session, self.http, self.vault, access or Access(), lease, work)
+
+    async def jump(self, seconds: float) -> None:
+        """Let Azure's time pass."""
+        await asyncio.to_thread(jump, self.sandbox, seconds)
 
     async def sweep_all(self) -> None:
         await sweep(self.session, self.vault.id, everything=True)

@@ -26,6 +26,7 @@ from sandbox.scenario import Finding, Scan
 from sandbox.services.oci.manifests import IN_TOTO
 from sandbox.tenant import CLUSTER_GROUP
 from tests.sandbox.registries import content
+from tests.waiting import until_met
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox
@@ -79,12 +80,10 @@ async def scans_end(sandbox: RunningSandbox) -> list[str]:
 async def until(sandbox: RunningSandbox, condition: Callable[[], bool]) -> None:
     """Let the sandbox go on until something is so."""
 
-    async def wait() -> None:
-        async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110  (any state of the sandbox, which has no event for it)
-                await asyncio.sleep(0.005)
+    async def met() -> bool:
+        return condition()
 
-    await asyncio.to_thread(sandbox.run, wait())
+    await asyncio.to_thread(sandbox.run, until_met(met))
 
 
 async def brought(sandbox: RunningSandbox) -> list[str]:

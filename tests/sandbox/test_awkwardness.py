@@ -62,7 +62,7 @@ def _identity() -> dict[str, Any]:
 
 def test_a_deployment_of_a_name_that_still_runs(start_sandbox: StartSandbox) -> None:
     """409 DeploymentActive, from the PUT and from the DELETE."""
-    sandbox = start_sandbox(speed=1)
+    sandbox = start_sandbox(speed=0)
     with (
         EnvironmentCredential() as credential,
         DeploymentsMgmtClient(credential, sandbox.azure.subscription_id) as client,
@@ -163,7 +163,7 @@ def test_an_operation_that_runs_for_ever(sandbox: RunningSandbox) -> None:
 
 def test_resource_graph_lags(start_sandbox: StartSandbox) -> None:
     """ARM knows a new vault, a changed tag and a deletion at once; Resource Graph a minute later."""
-    sandbox = start_sandbox(speed=1)
+    sandbox = start_sandbox(speed=0)
     query = {"query": "resources | where type == 'microsoft.keyvault/vaults' | project name, tags"}
 
     def found() -> list[tuple[str, Any]]:

@@ -98,7 +98,7 @@ def _invariants(sandbox: RunningSandbox) -> tuple[dict[str, Any], dict[str, str]
 
 def test_access_to_a_vault_pending_effective_and_fading(start_sandbox: StartSandbox) -> None:
     """Grants and rules show at once, count later, and outlive their removal."""
-    sandbox = start_sandbox(speed=1)
+    sandbox = start_sandbox(speed=0)
     add_vault(sandbox)
     guest, rule = somebody(sandbox), "198.51.100.7/32"
     definition = f"/subscriptions/{sandbox.azure.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"

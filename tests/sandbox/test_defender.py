@@ -189,7 +189,7 @@ async def test_not_applicable(start_sandbox: StartSandbox) -> None:
 async def test_outcome_as_the_scan_ends(start_sandbox: StartSandbox) -> None:
     """What was disclosed while the scan ran counts."""
     sandbox = start_sandbox(
-        Scenario(timings=Timings(artifact=0), scans={FALCO: Scan(outcome="late", delay=5000)}), speed=1
+        Scenario(timings=Timings(artifact=0), scans={FALCO: Scan(outcome="late", delay=5000)}), speed=0
     )
     add_registry(sandbox, NAME)
     image = build(ImageSpec("docker.io", FALCO, "0.10.1", BASES["alpine:3.20"]))
@@ -228,7 +228,7 @@ async def test_two_repositories_and_again(start_sandbox: StartSandbox) -> None:
 async def test_deleted_image(start_sandbox: StartSandbox) -> None:
     """The findings of a deleted image are gone after an hour."""
     sandbox = start_sandbox(
-        Scenario(scans={FALCO: UNHEALTHY}, timings=Timings(import_image=0, scan=0, artifact=0)), speed=1
+        Scenario(scans={FALCO: UNHEALTHY}, timings=Timings(import_image=0, scan=0, artifact=0)), speed=0
     )
     add_registry(sandbox, NAME)
     await brought(sandbox)

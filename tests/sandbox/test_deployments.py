@@ -149,7 +149,7 @@ class TestClusterStamp:
 
     async def test_resources_come_one_after_another(self, start_sandbox: Start) -> None:
         """A running deployment shows what stands so far, lets no other of its name begin, and can be cancelled."""
-        sandbox = start_sandbox(speed=1)
+        sandbox = start_sandbox(speed=0)
         async with client_of(sandbox) as client:
             await client.deployments.begin_create_or_update(GROUP, NAME, stamp(sandbox), polling=False)
             sandbox.control("POST", "/clock", json={"jump": 200})

@@ -212,7 +212,7 @@ async def _put_directly(sandbox: RunningSandbox, *addresses: str) -> None:
 
 async def test_the_firewall_is_asked_before_the_role(start_sandbox: StartSandbox) -> None:
     """Closed firewall, then missing role, then neither; each opens and closes after its own delay."""
-    sandbox = start_sandbox(speed=0.001)
+    sandbox = start_sandbox(speed=0)
     sandbox.run(_put_directly(sandbox))
     timings = sandbox.azure.scenario.timings
     async with _clients(sandbox) as (management, certificates):
@@ -340,7 +340,7 @@ async def test_a_deleted_certificate_holds_its_name(certificates: CertificateCli
 
 async def test_deleting_and_recovering_take_their_time(start_sandbox: StartSandbox) -> None:
     """Meanwhile the certificate is neither here nor there, and each import is told what is going on."""
-    sandbox = start_sandbox(speed=0.001)
+    sandbox = start_sandbox(speed=0)
     sandbox.run(_put_directly(sandbox, ADDRESS))
     _pass(sandbox, sandbox.azure.scenario.timings.firewall_rule)
     _grant(sandbox)

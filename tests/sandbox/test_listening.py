@@ -107,7 +107,7 @@ def _run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
 
 
 def _client(proxy: str, authority: str) -> httpx.Client:
-    return httpx.Client(proxy=proxy, verify=ssl.create_default_context(cafile=authority), trust_env=False, timeout=20)
+    return httpx.Client(proxy=proxy, verify=ssl.create_default_context(cafile=authority), trust_env=False)
 
 
 def _reached(proxy: str, authority: str) -> bool:

@@ -60,7 +60,7 @@ COLUMNS = [
 @pytest.fixture
 def slow(start_sandbox: StartSandbox) -> RunningSandbox:
     """A sandbox whose logs stay on their way until the clock jumps."""
-    return start_sandbox(speed=1)
+    return start_sandbox(speed=0)
 
 
 @pytest.fixture

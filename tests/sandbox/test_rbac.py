@@ -161,7 +161,7 @@ async def _settled(sandbox: RunningSandbox) -> None:
 
 def test_who_is_eligible_activates_alone(start_sandbox: StartSandbox) -> None:
     """SelfActivate takes eligibility and no right to assign; AdminRemove and SelfDeactivate end it early."""
-    sandbox = start_sandbox(speed=1)
+    sandbox = start_sandbox(speed=0)
     guest, scope = somebody(sandbox), group(sandbox)
     active = f"{scope}/providers/Microsoft.Authorization/roleAssignmentScheduleRequests"
     eligible = f"{scope}/providers/Microsoft.Authorization/roleEligibilityScheduleRequests"

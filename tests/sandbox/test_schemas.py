@@ -21,12 +21,12 @@ from sandbox.services.entra.state import Entra
 from tests.conftest import StartSandbox
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 from tests.sandbox.contract import ARM_ERROR, DOCUMENTS, OPERATIONS, Wire, check_schema, deviations
+from tests.waiting import until_met
 
 STAMP = Path(__file__).parents[2] / "infra" / "pre-cluster-stamp.json"
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 VAULT_AUDIENCE = "https://vault.azure.net"
 GENERATED = "microsoft.security/assessments"
-MOST_JUMPS = 40
 OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 FALCO = "falcosecurity/falcoctl"
 UNHEALTHY = Scan(
@@ -44,7 +44,7 @@ async def wire(start_sandbox: StartSandbox) -> AsyncIterator[Wire]:
     sandbox = start_sandbox(SCENARIO)
     owner, scope = sandbox.azure.scenario.identity.object_id, f"/subscriptions/{sandbox.azure.subscription_id}"
     sandbox.azure.access.assign(role="Owner", principal_id=owner, scope=scope, at_once=True)
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient() as http:
         wire = Wire(sandbox, http)
         yield wire
     assert not wire.wrong, "\n".join(dict.fromkeys(wire.wrong))
@@ -302,15 +302,15 @@ async def test_logs_and_alerts(wire: Wire) -> None:
     version, alerts = "api-version=2019-05-05-preview", f"{group(wire)}/providers/Microsoft.AlertsManagement/alerts"
     rows: list[Any] = []
     fired: list[Any] = []
-    for _ in range(MOST_JUMPS):
-        await asyncio.to_thread(wire.sandbox.control, "POST", "/clock", json={"jump": 300})
+
+    async def shown() -> bool:
         body = {"query": "ContainerRegistryRepositoryEvents", "timespan": "P1D"}
         answer = await wire.ask("Query_Execute", "POST", url, body, audience="https://api.loganalytics.io")
-        rows = answer.json()["tables"][0]["rows"]
-        fired = (await wire.ask("Alerts_GetAll", "GET", f"{alerts}?{version}")).json()["value"]
-        if rows and fired:
-            break
-    assert rows
+        rows[:] = answer.json()["tables"][0]["rows"]
+        fired[:] = (await wire.ask("Alerts_GetAll", "GET", f"{alerts}?{version}")).json()["value"]
+        return bool(rows and fired)
+
+    await until_met(shown)
     await wire.ask("Alerts_GetById", "GET", f"{fired[0]['id']}?{version}")
     change = f"{fired[0]['id']}/changestate?{version}&newState=Acknowledged"
     await wire.ask("Alerts_ChangeState", "POST", change)

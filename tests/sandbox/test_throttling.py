@@ -51,7 +51,7 @@ def test_no_rate_beats_the_bucket(pauses: list[float]) -> None:
 
 def test_arm_tells_what_is_left_and_refuses_when_nothing_is(start_sandbox: StartSandbox) -> None:
     """Headers on every answer, failures too; 429 with Retry-After and ARM's wording; Azure's time refills."""
-    sandbox = start_sandbox(speed=1)
+    sandbox = start_sandbox(speed=0)
     with arm(sandbox) as client, arm(sandbox, somebody(sandbox, "Reader")) as other:
         first, missing = client.get(group(sandbox)), client.get(f"{group(sandbox)}-none")
         assert int(first.headers["x-ms-ratelimit-remaining-subscription-reads"]) == 249

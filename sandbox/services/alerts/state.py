@@ -13,6 +13,7 @@ from typing import Any
 
 from sandbox.azure import Azure
 from sandbox.core.resources import ResourceChanged
+from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.alerts.models import Alert, Notification, receivers
 from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotPlayed
 from sandbox.services.alerts.watch import Watch
@@ -58,6 +59,7 @@ class Alerts:
         self.alerts: dict[str, Alert] = {}
         self.notifications: list[Notification] = []
         azure.events.on(ResourceChanged, self._follow)
+        azure.events.on(RepositoryEvent, self._expect)
 
     def state(self) -> dict[str, Any]:
         """Alerts, notifications, and how each rule stands, for the control host."""
@@ -94,6 +96,12 @@ class Alerts:
             watched = rule
             watch = Watch(self._azure, rule, lambda due, outcome: self._evaluated(watched, standing, due, outcome))
             standing.task = self._azure.spawn(watch.run())
+
+    def _expect(self, _: RepositoryEvent) -> None:
+        """Let time pass until every rule has seen what just happened."""
+        for standing in self._standings.values():
+            if standing.rule is not None:
+                self._azure.clock.after(self._azure.scenario.timings.log_ingestion + standing.rule.frequency)
 
     def _evaluated(self, rule: Rule, standing: _Standing, due: float, outcome: bool | Exception) -> None:
         standing.evaluated = due

@@ -41,7 +41,7 @@ class Watch:
         """Go on for ever. After a jump of the clock the evaluations that were due meanwhile are made up for."""
         due = self._started + self._rule.frequency
         while True:
-            await self._azure.clock.sleep(due - self._azure.clock.elapsed())
+            await self._azure.clock.sleep_until(due)
             try:
                 met = await self._met(due)
             except Exception as error:  # Whatever the query does wrong is the rule's failure, not the sandbox's.
@@ -66,7 +66,7 @@ class Watch:
         rule, ends, end = self._rule, list[float](), due - self._rule.frequency
         fresh = [record for record in records if record.arrives > end]
         while end > self._started and due - end <= LATE:
-            if any(end - rule.lookback < record.happened <= end for record in fresh):
+            if any(end - rule.lookback <= record.happened < end for record in fresh):
                 ends.append(end)
             end -= rule.frequency
         return ends
@@ -75,7 +75,7 @@ class Watch:
         failing = 0
         for period in range(condition.periods):
             last = end - period * self._rule.window
-            seen = [record for record in records if last - self._rule.window < record.happened <= last]
+            seen = [record for record in records if last - self._rule.window <= record.happened < last]
             failing += await self._answer(condition, seen, due)
         return failing >= condition.failing
 

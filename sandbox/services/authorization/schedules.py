@@ -83,7 +83,7 @@ class Schedules:
         if seconds is not None:
 
             async def end(_: Operation) -> None:
-                await self._azure.clock.sleep(seconds)
+                await self._azure.clock.sleep_until(self._azure.clock.elapsed() + seconds)
                 self._active.pop(holding, None)
                 self._azure.access.unassign(assignment_id)
 

@@ -129,7 +129,7 @@ class Defender:
     async def _make_rounds(self) -> None:
         clock = self._azure.clock
         while True:
-            await clock.sleep(_ROUND)
+            await clock.sleep_until(clock.elapsed() + _ROUND)
             self._forget_deleted()
             proofs = []
             for image in self._daily.due(clock.elapsed()) if self._assesses else ():

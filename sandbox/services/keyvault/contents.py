@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sandbox.core.clock import Clock
 from sandbox.core.errors import HttpFault, vault_fault
 from sandbox.services.keyvault.certificates import Imported
 
@@ -68,12 +68,11 @@ class Secret:
 class Contents:
     """The objects of one vault; names match in any letter case."""
 
-    def __init__(self, elapsed: Callable[[], float], delay: float = 0) -> None:
+    def __init__(self, clock: Clock, delay: float = 0) -> None:
         """
-        :param elapsed: Azure seconds since the start
-        :param delay: of them that a deletion or recovery takes
+        :param delay: Azure seconds that a deletion or recovery takes
         """
-        self._elapsed = elapsed
+        self._clock = clock
         self._delay = delay
         self._certificates: dict[str, Certificate] = {}
         self._deleted: dict[str, Certificate] = {}
@@ -131,7 +130,7 @@ class Contents:
     def delete(self, name: str, now: datetime) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
         self._require_settled(name)
-        found = replace(self.certificate(name), deleted=now, settles=self._elapsed() + self._delay)
+        found = replace(self.certificate(name), deleted=now, settles=self._clock.after(self._delay))
         del self._certificates[name.lower()]
         self._deleted[name.lower()] = found
         return found
@@ -146,7 +145,7 @@ class Contents:
     def recover(self, name: str) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
         self._require_settled(name)
-        found = replace(self.deleted(name), deleted=None, settles=self._elapsed() + self._delay)
+        found = replace(self.deleted(name), deleted=None, settles=self._clock.after(self._delay))
         del self._deleted[name.lower()]
         self._certificates[name.lower()] = found
         return found
@@ -158,7 +157,7 @@ class Contents:
         del self._deleted[name.lower()]
 
     def _settled(self, certificate: Certificate) -> bool:
-        return certificate.settles <= self._elapsed()
+        return certificate.settles <= self._clock.elapsed()
 
     def _require_settled(self, name: str) -> None:
         for known, doing in ((self._deleted, "Deleted"), (self._certificates, "Recovered")):

@@ -49,16 +49,16 @@ class Firewall:
 
     _history: list[tuple[float, NetworkRules]] = field(default_factory=list)
 
-    def change(self, rules: NetworkRules, now: float, delay: float) -> None:
+    def change(self, rules: NetworkRules, now: float, counts: float) -> None:
         """Take new rules; a new vault's count at once.
 
         :param now: Azure seconds
-        :param delay: Azure seconds until they count
+        :param counts: from when on they count, in Azure seconds
         """
         if not self._history:
             self._history.append((now, rules))
         elif rules != self._history[-1][1]:
-            self._history.append((now + delay, rules))
+            self._history.append((counts, rules))
 
     def rules(self, now: float) -> NetworkRules:
         """Those that count now."""

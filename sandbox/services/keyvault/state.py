@@ -37,7 +37,7 @@ class Vaults:
         self._azure = azure
         self._firewalls: defaultdict[str, Firewall] = defaultdict(Firewall)
         self._contents: defaultdict[str, Contents] = defaultdict(
-            partial(Contents, azure.clock.elapsed, azure.scenario.timings.vault_object)
+            partial(Contents, azure.clock, azure.scenario.timings.vault_object)
         )
         self.deleted: dict[str, DeletedVault] = {}
         azure.events.on(ResourceChanged, self._follow)
@@ -66,8 +66,8 @@ class Vaults:
         if change.after is not None:
             self.deleted.pop(name, None)
             rules = NetworkRules.of(change.after["properties"])
-            delay = self._azure.scenario.timings.firewall_rule
-            self._firewalls[name].change(rules, self._azure.clock.elapsed(), delay)
+            clock, delay = self._azure.clock, self._azure.scenario.timings.firewall_rule
+            self._firewalls[name].change(rules, clock.elapsed(), clock.after(delay))
         elif change.before is not None:
             self._firewalls.pop(name, None)
             self.deleted[name] = DeletedVault(change.before, self._azure.clock.now())

@@ -46,7 +46,7 @@ class Logs:
         """What queries find, oldest first.
 
         :param scope: id of a workspace, or of a resource, group or subscription whose records in any workspace count
-        :param since: Azure seconds; what happened until then is left out
+        :param since: Azure seconds; what happened before is left out
         :param as_of: Azure seconds; what arrives later is left out
         """
         moment = self._azure.clock.elapsed() if as_of is None else as_of
@@ -54,7 +54,7 @@ class Logs:
 
     def _after(self, since: float) -> Iterator[Record]:
         for record in reversed(self._records):
-            if record.happened <= since:
+            if record.happened < since:
                 return
             yield record
 
@@ -62,8 +62,9 @@ class Logs:
         self._record(REPOSITORY_EVENTS, event, event.registry_id)
 
     def _record(self, table: LogTable, event: RepositoryEvent, resource_id: str) -> None:
-        happened, latency = self._azure.clock.elapsed(), self._azure.scenario.timings.log_ingestion
-        arrives, ingested = happened + latency, event.time + timedelta(seconds=latency / self._azure.clock.speed)
+        clock, latency = self._azure.clock, self._azure.scenario.timings.log_ingestion
+        happened, arrives = clock.elapsed(), clock.after(latency)
+        ingested = event.time + timedelta(seconds=clock.wall(latency))
         for setting in self._azure.resources.list(DIAGNOSTICS_TYPE, scope=resource_id):
             workspace = self._azure.resources.get(setting["properties"].get("workspaceId") or "")
             if workspace is None or not _sends(setting, table.category):

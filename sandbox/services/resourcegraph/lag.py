@@ -53,5 +53,5 @@ class LateResources:
         return list(self._documents.values(self._azure.clock.elapsed()))
 
     def _note(self, change: ResourceChanged) -> None:
-        visible = self._azure.clock.elapsed() + self._azure.scenario.timings.graph
+        visible = self._azure.clock.after(self._azure.scenario.timings.graph)
         self._documents.change(change.id.lower(), change.after, visible)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from sandbox.services.authorization.schedules import Schedules
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.conftest import StartSandbox
 from tests.pratique.doors import HOME, PROMPT, RULE, Door, door, import_certificate
+from tests.waiting import UNTIL_A_JUMP, until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -268,10 +269,12 @@ async def test_cancelled_again_while_revoking(vault: Door) -> None:
     run = asyncio.create_task(_run(vault, inside))
     await inside.wait()
     run.cancel()
-    await _met(lambda: held.hits > 0)
+    await until(lambda: held.hits > 0)
     for _ in range(3):
         run.cancel()
         await asyncio.sleep(0)
+    assert not run.done()
+    await vault.jump(600)
     with pytest.raises(asyncio.CancelledError):
         await run
     assert vault.traces == before
@@ -284,8 +287,9 @@ async def test_cancelled_while_opening(vault: Door, half: str) -> None:
     method = "PUT" if "role" in half else "PATCH"
     held = vault.sandbox.azure.faults.add(kind="slow", seconds=900, method=method, path=half)
     run = asyncio.create_task(_run(vault, asyncio.Event()))
-    await _met(lambda: held.hits > 0)
+    await until(lambda: held.hits > 0)
     run.cancel()
+    await vault.jump(900)
     with pytest.raises(asyncio.CancelledError):
         await run
     assert vault.requests(method, half.strip("*/")) >= 1
@@ -298,7 +302,7 @@ async def test_cancelled_while_opening_hangs(vault: Door, monkeypatch: pytest.Mo
     before = vault.traces
     held = vault.sandbox.azure.faults.add(kind="timeout", method="PUT", path="*/roleAssignments/*")
     run = asyncio.create_task(_run(vault, asyncio.Event()))
-    await _met(lambda: held.hits > 0)
+    await until(lambda: held.hits > 0 and bool(vault.leases))
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -396,15 +400,27 @@ async def test_taken_away_before_the_work(vault: Door) -> None:
 
 async def test_taken_away_while_waiting(start_sandbox: StartSandbox) -> None:
     """Access that others have ended before it took effect is made again, and still revoked at the end."""
-    late = Scenario(timings=Timings(role_assignment=600, firewall_rule=300))
-    async with door(start_sandbox, scenario=late, speed=600) as vault:
+    late = Scenario(timings=Timings(role_assignment=UNTIL_A_JUMP, firewall_rule=UNTIL_A_JUMP))
+    async with door(start_sandbox, scenario=late) as vault:
         before = vault.traces
         run = asyncio.create_task(_import(vault))
-        await _met(lambda: bool(vault.leases) and bool(vault.roles))
-        await vault.sweep_all()
+        for _ in range(2):  # opened, and opened again
+            await until(lambda: bool(vault.leases) and bool(vault.roles))
+            assert vault.versions == 0
+            _take_away(vault)
+        await until(lambda: bool(vault.leases) and bool(vault.roles))
+        await vault.jump(UNTIL_A_JUMP)
         await run
         assert vault.versions == 1
         assert vault.traces == before
+
+
+def _take_away(vault: Door) -> None:
+    """End all access there and then, as somebody does who looks at no lease."""
+    acls = {**vault.document["properties"]["networkAcls"], "ipRules": []}
+    vault.change(networkAcls=acls, tags={"team": "platform"})
+    for held in vault.roles:
+        vault.sandbox.azure.access.unassign(held.id)
 
 
 async def _import(vault: Door) -> None:
@@ -472,7 +488,7 @@ async def test_twenty_at_once(start_sandbox: StartSandbox, monkeypatch: pytest.M
 @pytest.fixture
 async def managed(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
     """A vault whose roles are given for a time."""
-    async with door(start_sandbox, scenario=Scenario(timings=PROMPT, identity=ADMINISTRATOR), speed=60) as opened:
+    async with door(start_sandbox, scenario=Scenario(timings=PROMPT, identity=ADMINISTRATOR)) as opened:
         yield opened
 
 
@@ -490,8 +506,8 @@ async def test_an_activation_when_we_vanish(managed: Door) -> None:
     """Azure ends the role, without a sweep."""
     await managed.open("run", Access(method="pim", lease_minutes=5))
     assert len(managed.roles) == 1
-    await asyncio.to_thread(managed.sandbox.control, "POST", "/clock", json={"jump": 300})
-    await _met(lambda: not managed.roles)
+    await managed.jump(300)
+    await until(lambda: not managed.roles)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -517,8 +533,11 @@ async def test_two_that_activate_at_once(managed: Door) -> None:
             await import_certificate(managed.session)
             await both.wait()
 
-    managed.sandbox.azure.faults.add(kind="slow", seconds=30, method="PUT", path="*ScheduleRequests*", times=2)
-    await asyncio.gather(run("one"), run("two"))
+    held = managed.sandbox.azure.faults.add(kind="slow", seconds=30, method="PUT", path="*ScheduleRequests*", times=2)
+    runs = [asyncio.create_task(run(owner)) for owner in ("one", "two")]
+    await until(lambda: held.hits == 2)
+    await managed.jump(30)
+    await asyncio.gather(*runs)
     assert managed.traces == before
 
 
@@ -530,9 +549,3 @@ async def test_a_role_that_was_active_already(managed: Door) -> None:
         assert lease.assignment == ""
     assert managed.traces == before
     assert managed.sandbox.azure.state(Schedules).requests == {}
-
-
-async def _met(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # it happens in the sandbox's thread
-            await asyncio.sleep(0.005)

@@ -255,7 +255,7 @@ async def test_a_worker_that_may_not_revoke_and_had_nothing_to(start_sandbox: St
 async def managed(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
     """A vault whose roles are given for a time."""
     administrator = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor", "User Access Administrator")))
-    async with door(start_sandbox, scenario=administrator, speed=60) as opened:
+    async with door(start_sandbox, scenario=administrator) as opened:
         yield opened
 
 

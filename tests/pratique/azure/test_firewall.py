@@ -19,6 +19,7 @@ from sandbox.scenario import Identity, Scenario, Timings
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.azure.vaults import NAME, make_vault
+from tests.waiting import until
 
 HOME = IPv4Address("203.0.113.10")
 RULE = f"{HOME}/32"
@@ -124,15 +125,10 @@ class Interleaved:
     """A first writer whose PATCH is held up between its GET and its effect, until the clock jumps."""
 
     def __init__(self, start_sandbox: StartSandbox) -> None:
-        self.sandbox: RunningSandbox = start_sandbox(speed=60)
+        self.sandbox: RunningSandbox = start_sandbox()
 
     def hold(self) -> StandingFault:
         return self.sandbox.azure.faults.add(kind="slow", seconds=3600, **PATCH)
-
-    async def until(self, fault: StandingFault, matches: int) -> None:
-        async with asyncio.timeout(20):
-            while fault.matched < matches:  # noqa: ASYNC110  # it happens in the sandbox's thread
-                await asyncio.sleep(0.005)
 
     async def release(self) -> None:
         await asyncio.to_thread(self.sandbox.control, "POST", "/clock", json={"jump": 3600})
@@ -145,7 +141,7 @@ async def test_a_record_that_was_overwritten_is_seen(start_sandbox: StartSandbox
         vault = await make_vault(session)
         held = between.hold()
         slow = asyncio.create_task(record_lease(session, vault, lease("slow"), IPv4Address("198.51.100.7")))
-        await between.until(held, 1)
+        await until(lambda: held.matched >= 1)
         mine = await record_lease(session, vault, lease("quick"), HOME)
         await between.release()
         theirs = await slow
@@ -170,9 +166,9 @@ async def test_a_lease_that_comes_back_is_erased_again(
         mine = await record_lease(session, vault, lease("quick"), HOME)
         held = between.hold()
         slow = asyncio.create_task(record_lease(session, vault, lease("slow"), IPv4Address("198.51.100.7")))
-        await between.until(held, 1)
+        await until(lambda: held.matched >= 1)
         erased = asyncio.create_task(erase_leases(session, vault, {mine.tag_name}))
-        await between.until(held, 2)
+        await until(lambda: held.matched >= 2)
         await between.release()
         theirs = await slow
         await erased

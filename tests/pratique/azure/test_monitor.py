@@ -22,7 +22,7 @@ from tests.sandbox.test_alerts import DIRECT, TEN_MINUTES, pass_time, rule
 
 @pytest.fixture
 def slow(start_sandbox: StartSandbox) -> RunningSandbox:
-    return start_sandbox(speed=1)
+    return start_sandbox(speed=0)
 
 
 async def test_a_rule_as_it_stands(slow: RunningSandbox) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from sandbox.scenario import Identity, Scenario
 from sandbox.services.authorization.schedules import Holding, Schedules
 from tests.conftest import StartSandbox
 from tests.pratique.doors import OFFICER, PROMPT, Door, door
+from tests.waiting import until
 
 #: May assign roles for a time, and read.
 ASSIGNS = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor", "User Access Administrator")))
@@ -27,13 +27,13 @@ FIVE_MINUTES = 300.0
 
 @pytest.fixture
 async def assigning(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
-    async with door(start_sandbox, scenario=ASSIGNS, speed=60) as opened:
+    async with door(start_sandbox, scenario=ASSIGNS) as opened:
         yield opened
 
 
 @pytest.fixture
 async def eligible(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
-    async with door(start_sandbox, scenario=ELIGIBLE, speed=60) as opened:
+    async with door(start_sandbox, scenario=ELIGIBLE) as opened:
         me = await opened.session.caller()
         opened.sandbox.azure.state(Schedules).eligible.add(Holding(me.object_id, OFFICER, opened.vault.id))
         yield opened
@@ -48,10 +48,6 @@ async def activate(opened: Door, mine: Lease, minutes: int = 30) -> Caller:
     me = await opened.session.caller()
     await pim.activate(opened.session, opened.vault.id, OFFICER, me, mine, minutes=minutes)
     return me
-
-
-async def pass_time(opened: Door, seconds: float) -> None:
-    await asyncio.to_thread(opened.sandbox.control, "POST", "/clock", json={"jump": seconds})
 
 
 async def test_an_administrator_assigns_for_a_time(assigning: Door) -> None:
@@ -73,10 +69,8 @@ async def test_azure_ends_it_when_we_vanish(assigning: Door) -> None:
     """Nobody does anything, and after the time that was asked for the role is gone."""
     await activate(assigning, lease(5), minutes=5)
     assert len(assigning.roles) == 1
-    await pass_time(assigning, FIVE_MINUTES)
-    async with asyncio.timeout(10):
-        while assigning.roles:  # noqa: ASYNC110  # it happens in the sandbox's thread
-            await asyncio.sleep(0.005)
+    await assigning.jump(FIVE_MINUTES)
+    await until(lambda: not assigning.roles)
 
 
 async def test_who_is_eligible_activates(eligible: Door) -> None:
@@ -86,7 +80,7 @@ async def test_who_is_eligible_activates(eligible: Door) -> None:
     assert len(eligible.roles) == 1
     await pim.deactivate(eligible.session, eligible.vault.id, mine.assignment)
     assert len(eligible.roles) == 1
-    await pass_time(eligible, FIVE_MINUTES)
+    await eligible.jump(FIVE_MINUTES)
     await pim.deactivate(eligible.session, eligible.vault.id, mine.assignment)
     assert eligible.roles == []
 
