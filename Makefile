@@ -60,7 +60,7 @@ test-browser: $(READY)
 	$(VENV)/bin/pytest tests/browser $(ARGS)
 
 deploy: $(READY)
-	$(VENV)/bin/python -m deployments.deploy $(ARGS)
+	$(VENV)/bin/python -m pratique.cli.deploy $(ARGS)
 
 image:
 	docker build $(IMAGE_ARGS) --target worker --tag pratique:$(VERSION) --file deployments/Dockerfile .

@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from deployments.deploy import POOL, ROOT
+from pratique.cli.deploy import POOL, ROOT
 from sandbox.home import Home
 from sandbox.server import client_environment
 from tests.processes import PATIENCE_SECONDS, SCRIPTS, free_port, responds, running, wait_until
@@ -55,7 +55,7 @@ class Server:
 
     def deploy(self, *arguments: str, notify: str = "", code: int = 0) -> str:
         """Run the command; gives what it printed."""
-        command = [sys.executable, "-m", "deployments.deploy", *arguments]
+        command = [sys.executable, "-m", "pratique.cli.deploy", *arguments]
         environment = self.environment | {"PRATIQUE_NOTIFY": notify}
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == code, done.stdout + done.stderr

@@ -10,7 +10,7 @@ import copy
 
 from prefect.client.orchestration import get_client
 
-from deployments.automation_files import Document, Ids, apply, automation, read_files
+from pratique.cli.automations import Document, Ids, apply, automation, read_files
 
 FILE = "sweep-after-bad-end.yaml"
 POOL = "sandbox"

@@ -3,8 +3,8 @@
 # that ends the access of its lost runs.
 set -eu
 umask 077
-python -m deployments.compose.demo_deployment
+python deployments/compose/demo_deployment.py
 prefect work-pool inspect sandbox >/dev/null 2>&1 \
     || prefect work-pool create sandbox --type process --base-job-template deployments/work-pools/process.json
 prefect --no-prompt deploy --all --prefect-file /demo/prefect.yaml
-exec python -m deployments.compose.demo_automation
+exec python deployments/compose/demo_automation.py

@@ -1,4 +1,4 @@
-"""``python -m deployments.deploy`` on a real Prefect server, and what the automations then do there.
+"""``python -m pratique.cli.deploy`` on a real Prefect server, and what the automations then do there.
 
 Needs Debian's packages postgresql and redis-server; ``make test-automations`` runs it. A minute and a half of it is the
 wait for heartbeats that do not come.
@@ -20,8 +20,8 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
-from deployments.automation_files import TAG, read_files
-from deployments.deploy import POOL, ROOT, TEMPLATES, PoolType
+from pratique.cli.automations import TAG, read_files
+from pratique.cli.deploy import POOL, ROOT, TEMPLATES, PoolType
 from tests import installation
 from tests.installation import prefect_server, until
 from tests.postgres_server import prefect_on_postgres

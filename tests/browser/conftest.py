@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from deployments.deploy import ROOT
+from pratique.cli.deploy import ROOT
 from sandbox.scenario import Scenario, Timings
 from tests.browser.ui import PATIENCE, Ui
 from tests.flows.world import access_in, git, make_config

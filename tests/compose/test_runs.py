@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deployments.automation_files import read_files
+from pratique.cli.automations import read_files
 from tests.compose.stack import TERMINAL, Stack, output
 
 #: How the task runs begin whose results are kept for a retry.

@@ -10,8 +10,8 @@ import yaml
 from prefect.server.events.schemas.automations import AutomationCreate
 from prefect.server.utilities.user_templates import validate_user_template
 
-from deployments.automation_files import TAG, Ids, automation, named_deployments, notifies, read_files
-from deployments.deploy import FILE, POOL, ROOT
+from pratique.cli.automations import TAG, Ids, automation, named_deployments, notifies, read_files
+from pratique.cli.deploy import FILE, POOL, ROOT
 from tests.run_states import RESULTS, failures
 
 DOCUMENTS = read_files()

@@ -8,9 +8,9 @@ from prefect.cli.deploy._models import DeploymentConfig
 from prefect.server.events.schemas.automations import AutomationCreate
 
 from demo.workspace import Workspace
-from deployments.automation_files import Ids, automation, read_files
 from deployments.compose.demo_automation import FILE, POOL, SWEEP, TAG, for_demo
 from deployments.compose.demo_deployment import deployments
+from pratique.cli.automations import Ids, automation, read_files
 from tests.deployments.test_automations import IDS
 
 

@@ -12,7 +12,7 @@ import pytest
 from prefect.server.schemas.actions import WorkPoolCreate
 from prefect.utilities.templating import find_placeholders
 
-from deployments.deploy import POOL, TEMPLATES, PoolType
+from pratique.cli.deploy import POOL, TEMPLATES, PoolType
 
 VIEW = "api/collections_data/views/aggregate-worker-metadata.json"
 SECRETIVE = re.compile(r"password|secret|token|api_key|auth_string", re.IGNORECASE)

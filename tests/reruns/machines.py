@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.deploy import POOL, ROOT
+from pratique.cli.deploy import POOL, ROOT
 from tests.installation import Server, until
 from tests.processes import found, running
 

@@ -1,6 +1,6 @@
 """Everything of ours that stands on a Prefect server: the work pool, the deployments, the automations.
 
-    PREFECT_API_URL=... python -m deployments.deploy        # from the root; make deploy does it
+    PREFECT_API_URL=... python -m pratique.cli.deploy        # from the root; make deploy does it
 
 Harmless to repeat. An existing pool keeps its template, which may hold what was changed in the UI, unless one is given.
 """
@@ -22,7 +22,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import get_current_settings
 
-from deployments.automation_files import (
+from pratique.cli.automations import (
     Ids,
     apply,
     automation,
@@ -31,12 +31,12 @@ from deployments.automation_files import (
     notifies,
     read_files,
 )
-from deployments.server_database import WARNINGS, server_database
+from pratique.cli.server_database import WARNINGS, server_database
 from pratique.errors import ConfigurationError, PratiqueError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FILE = "deployments/prefect.yaml"
-TEMPLATES = Path(__file__).parent / "work-pools"
+TEMPLATES = ROOT / "deployments" / "work-pools"
 #: The pool that deployments/prefect.yaml names.
 POOL = "pratique"
 #: One of the flows that it deploys.

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError
 
-FOLDER = Path(__file__).parent / "automations"
+FOLDER = Path(__file__).parents[2] / "deployments" / "automations"
 #: Marks the automations on a server that came from these files.
 TAG = "pratique-file"
 

@@ -8,8 +8,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.automation_files import read_files
-from deployments.server_database import WARNINGS, ServerDatabase, server_database
+from pratique.cli.automations import read_files
+from pratique.cli.server_database import WARNINGS, ServerDatabase, server_database
 from tests.installation import prefect_server
 
 
