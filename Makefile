@@ -4,7 +4,7 @@
 # make test-az   the walkthrough's own commands, with the real az
 # make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
 # make test-postgres  a Prefect server on PostgreSQL and Redis, both from Debian's packages
-# make test-automations   what `make deploy` puts on a Prefect server, and what the automations do there; on PostgreSQL and Redis, three minutes
+# make test-automations   what `pratique deploy` puts on a Prefect server, and what the automations do there; on PostgreSQL and Redis, three minutes
 # make test-interruptions   cancels and kills a run in each of its steps: minutes; figures in artifacts/interruptions
 # make test-reruns   what a retry does again, in each situation and on another machine: eight minutes
 # make test-browser   Prefect's UI in Debian's chromium: run, retry, answer, cancel; screenshots in artifacts/browser
@@ -60,7 +60,7 @@ test-browser: $(READY)
 	$(VENV)/bin/pytest tests/browser $(ARGS)
 
 deploy: $(READY)
-	$(VENV)/bin/python -m pratique.cli.deploy $(ARGS)
+	$(VENV)/bin/pratique deploy $(ARGS)
 
 image:
 	docker build $(IMAGE_ARGS) --target worker --tag pratique:$(VERSION) --file deployments/Dockerfile .

@@ -24,11 +24,13 @@ FOLDER = Path(".demo")
 
 
 def main(
-    leave: Annotated[bool, typer.Option("--exit", help="End when done, even with a terminal.")] = False,
-    speed: Annotated[float, typer.Option(help="How much faster than Azure's the durations are.")] = 60.0,
-    scenario: Annotated[Path | None, typer.Option(help="Scenario of the local Azure; see examples/scenarios/.")] = None,
+    leave: Annotated[bool, typer.Option("--exit", help="Exit when done, also in a terminal.")] = False,
+    speed: Annotated[float, typer.Option(help="How much faster than Azure the local one is.")] = 60.0,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Scenario of the local Azure. Examples: examples/scenarios/.")
+    ] = None,
 ) -> None:
-    """Run the demo; the exit code is that of the preparation, or 1 if Azure does not look as it promises."""
+    """Prepare a cluster on a local Azure. Exit code: that of `pratique prepare`, or 1 if its result is wrong."""
     # Whoever starts us may have told us to ignore Ctrl-C, and a termination would leave the servers running.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+#: The folder that holds ``flows/`` and ``deployments/``.
+CHECKOUT = Path(__file__).parents[1]
+
 
 def enter() -> dict[str, str]:
     """Called by Prefect before it loads the flow; it changes into ``directory``."""
-    return {"directory": str(Path(__file__).parents[1])}
+    return {"directory": str(CHECKOUT)}

@@ -1,4 +1,4 @@
-"""Pratique as it is installed: a Prefect server with ``make deploy`` on it, a worker, and ``azure-sandbox serve``.
+"""Pratique as it is installed: a Prefect server with ``pratique deploy`` on it, a worker, and ``azure-sandbox serve``.
 
 Each is a process of its own in a folder, on a free port of loopback, and ends with its block.
 """
@@ -21,16 +21,17 @@ from typing import Any
 
 import httpx
 
-from pratique.cli.deploy import POOL, ROOT
+from pratique.cli.deployment_files import POOL
 from sandbox.home import Home
 from sandbox.server import client_environment
 from tests.processes import PATIENCE_SECONDS, SCRIPTS, free_port, responds, running, wait_until
 
+ROOT = Path(__file__).parents[1]
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class Server:
-    """A Prefect server's API, as the UI uses it, and ``make deploy``.
+    """A Prefect server's API, as the UI uses it, and ``pratique deploy``.
 
     :ivar environment: of its clients
     """
@@ -55,7 +56,7 @@ class Server:
 
     def deploy(self, *arguments: str, notify: str = "", code: int = 0) -> str:
         """Run the command; gives what it printed."""
-        command = [sys.executable, "-m", "pratique.cli.deploy", *arguments]
+        command = [sys.executable, "-m", "pratique", "deploy", *arguments]
         environment = self.environment | {"PRATIQUE_NOTIFY": notify}
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == code, done.stdout + done.stderr

@@ -10,7 +10,7 @@ import copy
 
 from prefect.client.orchestration import get_client
 
-from pratique.cli.automations import Document, Ids, apply, automation, read_files
+from pratique.cli.automations import Document, Ids, apply_automations, build_automation, read_files
 
 FILE = "sweep-after-bad-end.yaml"
 POOL = "sandbox"
@@ -23,7 +23,8 @@ async def main() -> None:
     """Put it on the server of PREFECT_API_URL."""
     async with get_client() as client:
         ids = Ids({SWEEP: (await client.read_deployment_by_name(SWEEP)).id})
-        for line in await apply(client, [automation(for_demo(read_files()[FILE]), ids, TAG)], TAG):
+        wanted = build_automation(for_demo(read_files()[FILE]), ids, TAG)
+        for line in await apply_automations(client, [wanted], TAG):
             print(f"Automation {line}")  # noqa: T201
 
 

@@ -1,12 +1,14 @@
 """The automations of ``deployments/automations``, and how they get to a Prefect server.
 
-A file holds one automation, as ``prefect automation create`` takes it, but for two actions that name what only a
-server can give an id to:
+A file holds one automation, in the format of ``prefect automation create``. Two actions are different, because the
+files cannot know the ids that a server gives:
 
 - ``{type: run-deployment, deployment: FLOW/DEPLOYMENT, ...}``
-- ``{type: notify, subject: ..., body: ...}`` tells whatever block was chosen; without one, the file is left out.
+- ``{type: notify, subject: ..., body: ...}`` sends to the notification block that was chosen. Without a block, the file
+  is left out.
 
-Which automations of a server are ours is said by a tag. Those alone are changed, and removed when their file is gone.
+A tag marks the automations on a server that come from these files. Only those are updated, and removed when their file
+no longer exists.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 from ruamel.yaml import YAML
 
+from pratique.cli.deployment_files import AUTOMATIONS
 from pratique.errors import ConfigurationError
 
-FOLDER = Path(__file__).parents[2] / "deployments" / "automations"
-#: Marks the automations on a server that came from these files.
+#: Marks the automations on a server that come from these files.
 TAG = "pratique-file"
 
 Document = Mapping[str, Any]
@@ -34,44 +36,44 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ids:
-    """What a server calls the things that the files name.
+    """The server's ids of what the files name.
 
     :ivar deployments: id of each deployment, by FLOW/DEPLOYMENT
-    :ivar block: the notification block's, if one was chosen
+    :ivar block: id of the notification block, if one was chosen
     """
 
     deployments: Mapping[str, UUID]
     block: UUID | None = None
 
 
-def read_files(folder: Path = FOLDER) -> dict[str, Document]:
-    """Each file's contents, by file name."""
+def read_files(folder: Path = AUTOMATIONS) -> dict[str, Document]:
+    """Read all files; returns their contents by file name."""
     return {path.name: YAML(typ="safe").load(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def named_deployments(documents: Mapping[str, Document]) -> set[str]:
-    """Every FLOW/DEPLOYMENT that a file wants to run."""
-    return {action["deployment"] for document in documents.values() for action in _of(document, "run-deployment")}
+def deployments_to_run(documents: Mapping[str, Document]) -> set[str]:
+    """Every deployment that a file runs, as FLOW/DEPLOYMENT."""
+    return {action["deployment"] for document in documents.values() for action in _actions(document, "run-deployment")}
 
 
 def notifies(document: Document) -> bool:
-    """Whether it is of no use without a block to notify."""
-    return any(_of(document, "notify"))
+    """Whether the automation sends notifications, and so needs a block."""
+    return any(_actions(document, "notify"))
 
 
-def automation(document: Document, ids: Ids, tag: str = TAG) -> AutomationCore:
-    """The automation as a server takes it.
+def build_automation(document: Document, ids: Ids, tag: str = TAG) -> AutomationCore:
+    """The automation in the form that a server accepts.
 
-    :param tag: marks whose it is
+    :param tag: marks the automation as managed by these files
     :raises KeyError: for a deployment without an id
-    :raises pydantic.ValidationError: when it is none that Prefect knows
+    :raises pydantic.ValidationError: when Prefect does not know such an automation
     """
-    actions = [_action(action, ids) for action in document["actions"]]
+    actions = [_resolve(action, ids) for action in document["actions"]]
     return AutomationCore.model_validate({**document, "actions": actions, "tags": [tag]})
 
 
 async def notification_block(client: PrefectClient, setting: str) -> UUID:
-    """The block that a setting names.
+    """Find the block for notifications; returns its id.
 
     :param setting: TYPE/NAME, for example slack-webhook/ops
     :raises ConfigurationError: when there is no such block, or it cannot notify
@@ -83,41 +85,44 @@ async def notification_block(client: PrefectClient, setting: str) -> UUID:
         raise _wrong(setting, "The server has no such block.", "Create it in Prefect's UI under Blocks.") from None
     schema = block.block_schema
     if schema is None or "notify" not in schema.capabilities:
-        raise _wrong(setting, f"A block of type {kind} cannot notify.", "Use custom-webhook for an address of yours.")
+        raise _wrong(setting, f"A block of type {kind} cannot notify.", "For a web address, use custom-webhook.")
     return block.id
 
 
-async def apply(client: PrefectClient, wanted: Sequence[AutomationCore], tag: str = TAG) -> list[str]:
-    """Make the server's automations with the tag those that are wanted; gives a line for each, of what was done.
+async def apply_automations(client: PrefectClient, wanted: Sequence[AutomationCore], tag: str = TAG) -> list[str]:
+    """Create, update and remove the server's automations with this tag until they match; returns a line for each.
 
-    Somebody's decision to switch one off in the UI is kept.
+    An automation that was switched off in the UI stays off.
     """
-    ours = AutomationFilter(tags=AutomationFilterTags(all_=[tag]))
-    present = {one.name: one for one in await client.read_automations(automations=ours)}
-    told = [f"{one.name}: {await _put(client, one, present.get(one.name))}" for one in wanted]
-    for gone in present.keys() - {one.name for one in wanted}:
-        await client.delete_automation(present[gone].id)
-        told.append(f"{gone}: removed")
-    return told
+    tagged = AutomationFilter(tags=AutomationFilterTags(all_=[tag]))
+    present = {automation.name: automation for automation in await client.read_automations(automations=tagged)}
+    lines = [
+        f"{automation.name}: {await _apply(client, automation, present.get(automation.name))}" for automation in wanted
+    ]
+    for name in present.keys() - {automation.name for automation in wanted}:
+        await client.delete_automation(present[name].id)
+        lines.append(f"{name}: removed")
+    return lines
 
 
-async def _put(client: PrefectClient, wanted: AutomationCore, present: Automation | None) -> str:
+async def _apply(client: PrefectClient, wanted: AutomationCore, present: Automation | None) -> str:
     if present is None:
         await client.create_automation(wanted)
         return "created"
     wanted = wanted.model_copy(update={"enabled": present.enabled})
-    # An update makes Prefect forget what it has counted so far, for instance the heartbeats that it waits for.
+    # An update makes Prefect forget what it has counted so far, for example the heartbeats that it waits for.
     if wanted.model_dump() == present.model_dump(include={*AutomationCore.model_fields}):
         return "unchanged"
     await client.update_automation(present.id, wanted)
     return "updated"
 
 
-def _of(document: Document, kind: str) -> Iterator[Document]:
+def _actions(document: Document, kind: str) -> Iterator[Document]:
     return (action for action in document["actions"] if action["type"] == kind)
 
 
-def _action(action: Document, ids: Ids) -> Document:
+def _resolve(action: Document, ids: Ids) -> Document:
+    """The action with the server's ids in place of names."""
     if action["type"] == "notify":
         return {**action, "type": "send-notification", "block_document_id": ids.block}
     if "deployment" in action:
@@ -127,4 +132,4 @@ def _action(action: Document, ids: Ids) -> Document:
 
 
 def _wrong(setting: str, observed: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError("find the block for notifications", f"PRATIQUE_NOTIFY={setting}", observed, remedy)
+    return ConfigurationError("find the notification block", f"PRATIQUE_NOTIFY={setting}", observed, remedy)

@@ -1,7 +1,7 @@
-"""Which database a Prefect server uses, and what that means for automations.
+"""Find out which database a Prefect server uses, and warn if automations need another.
 
-The API does not say: ``GET /admin/settings`` masks the connection URL, set or not, and the setting for the driver is
-usually empty. But both databases answer a search by name, and read its pattern differently:
+The API does not report it: ``GET /admin/settings`` masks the connection URL, set or not, and the setting for the
+driver is usually empty. But both databases support a search by name, and read its pattern differently:
 
 - In PostgreSQL a backslash makes the next character of a ``LIKE`` pattern literal (PostgreSQL manual, 9.7.1).
 - In SQLite it does so only after ``ESCAPE`` (SQLite, "The LIKE operator"), which Prefect 3.8.8 does not send.
@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 
 class ServerDatabase(Enum):
-    """What a server keeps its data in."""
+    """The database of a Prefect server."""
 
     POSTGRESQL = auto()
     SQLITE = auto()
@@ -29,7 +29,7 @@ _ADVICE = """\
   Move the server to PostgreSQL (docs/operating.md, "In production"). Until then, if runs wait for people,
   switch off the automation "pratique: runs whose process is gone" in Prefect's UI."""
 
-#: What to tell whoever deploys automations to such a server.
+#: For people who deploy automations to such a server.
 WARNINGS = {
     ServerDatabase.SQLITE: f"""\
 Warning: this Prefect server uses SQLite, and automations need PostgreSQL.
@@ -42,7 +42,7 @@ Warning: could not determine whether this Prefect server uses PostgreSQL, which 
 
 
 async def server_database(client: PrefectClient, flow: str) -> ServerDatabase:
-    """Find out which database the server uses. Only reads.
+    """Find out which database the server uses. Changes nothing.
 
     :param flow: name of a flow on the server, with at least one underscore
     """
@@ -54,5 +54,5 @@ async def server_database(client: PrefectClient, flow: str) -> ServerDatabase:
 
 
 async def _finds(client: PrefectClient, flow: str, pattern: str) -> bool:
-    found = await client.read_flows(flow_filter=FlowFilter(name=FlowFilterName(like_=pattern)))
-    return flow in {each.name for each in found}
+    matches = await client.read_flows(flow_filter=FlowFilter(name=FlowFilterName(like_=pattern)))
+    return flow in {match.name for match in matches}

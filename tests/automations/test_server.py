@@ -1,4 +1,4 @@
-"""``python -m pratique.cli.deploy`` on a real Prefect server, and what the automations then do there.
+"""``pratique deploy`` on a real Prefect server, and what the automations then do there.
 
 Needs Debian's packages postgresql and redis-server; ``make test-automations`` runs it. A minute and a half of it is the
 wait for heartbeats that do not come.
@@ -21,9 +21,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from pratique.cli.automations import TAG, read_files
-from pratique.cli.deploy import POOL, ROOT, TEMPLATES, PoolType
+from pratique.cli.deployment_files import POOL, PoolType
 from tests import installation
-from tests.installation import prefect_server, until
+from tests.installation import ROOT, prefect_server, until
 from tests.postgres_server import prefect_on_postgres
 from tests.processes import PATIENCE_SECONDS
 
@@ -33,7 +33,7 @@ DO_NOTHING = {"trigger": NEVER, "actions": [{"type": "do-nothing"}]}
 
 
 class Server(installation.Server):
-    """A Prefect server, and ``make deploy`` on it with notifications."""
+    """A Prefect server, and ``pratique deploy`` on it with notifications."""
 
     def deploy(self, *arguments: str, notify: str = BLOCK, code: int = 0) -> str:
         """Run the command; gives what it printed."""
@@ -209,14 +209,14 @@ def test_without_a_block_nobody_is_told(server: Server) -> None:
 @pytest.mark.parametrize("kind", PoolType)
 def test_the_server_takes_each_template(server: Server, kind: PoolType) -> None:
     """As a pool of its type."""
-    content = json.loads((TEMPLATES / f"{kind}.json").read_text())
+    content = json.loads(kind.template.read_text())
     pool = server.post("/work_pools/", {"name": f"try-{kind}", "type": kind, "base_job_template": content})
     assert pool["base_job_template"] == content
 
 
 def test_a_pool_keeps_its_template_unless_one_is_given(server: Server, tmp_path: Path) -> None:
     """Values that were filled in through the UI survive the next deployment."""
-    content = json.loads((TEMPLATES / "process.json").read_text())
+    content = json.loads(PoolType.PROCESS.template.read_text())
     content["variables"]["properties"]["working_dir"]["default"] = "/srv/pratique"
     changed = tmp_path / "mine.json"
     changed.write_text(json.dumps(content))

@@ -14,11 +14,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from pratique.cli.deploy import ROOT
 from sandbox.scenario import Scenario, Timings
 from tests.browser.ui import PATIENCE, Ui
 from tests.flows.world import access_in, git, make_config
-from tests.installation import LocalAzure, Server, Worker, local_azure, prefect_server, until
+from tests.installation import ROOT, LocalAzure, Server, Worker, local_azure, prefect_server, until
 from tests.processes import found
 
 DEPLOYMENT = "prepare_cluster/by-hand"

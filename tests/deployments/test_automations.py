@@ -10,12 +10,13 @@ import yaml
 from prefect.server.events.schemas.automations import AutomationCreate
 from prefect.server.utilities.user_templates import validate_user_template
 
-from pratique.cli.automations import TAG, Ids, automation, named_deployments, notifies, read_files
-from pratique.cli.deploy import FILE, POOL, ROOT
+from pratique.cli.automations import TAG, Ids, build_automation, deployments_to_run, notifies, read_files
+from pratique.cli.deployment_files import POOL, PREFECT_FILE
+from tests.installation import ROOT
 from tests.run_states import RESULTS, failures
 
 DOCUMENTS = read_files()
-DEPLOYED: list[dict[str, Any]] = yaml.safe_load((ROOT / FILE).read_text())["deployments"]
+DEPLOYED: list[dict[str, Any]] = yaml.safe_load((ROOT / PREFECT_FILE).read_text())["deployments"]
 NAMES = {f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in DEPLOYED}
 
 
@@ -25,7 +26,7 @@ IDS = Ids({name: uuid.uuid4() for name in NAMES}, uuid.uuid4())
 @pytest.mark.parametrize("file", DOCUMENTS)
 def test_prefect_takes_every_file(file: str) -> None:
     """Client and server accept it, and know every key that it has: others would be dropped in silence."""
-    core = automation(DOCUMENTS[file], IDS)
+    core = build_automation(DOCUMENTS[file], IDS)
     sent = core.model_dump(mode="json", exclude_unset=True)
     AutomationCreate.model_validate(sent)
     assert {*DOCUMENTS[file]} <= {*type(core).model_fields}
@@ -43,7 +44,7 @@ def test_names_are_unique() -> None:
 
 def test_what_they_run_is_deployed() -> None:
     """Each deployment that a file runs is one of prefect.yaml."""
-    assert named_deployments(DOCUMENTS) <= NAMES
+    assert deployments_to_run(DOCUMENTS) <= NAMES
 
 
 def test_runs_are_recognised() -> None:

@@ -10,7 +10,7 @@ from prefect.server.events.schemas.automations import AutomationCreate
 from demo.workspace import Workspace
 from deployments.compose.demo_automation import FILE, POOL, SWEEP, TAG, for_demo
 from deployments.compose.demo_deployment import deployments
-from pratique.cli.automations import Ids, automation, read_files
+from pratique.cli.automations import Ids, build_automation, read_files
 from tests.deployments.test_automations import IDS
 
 
@@ -29,7 +29,7 @@ def test_its_automation_is_the_shipped_one_for_another_pool() -> None:
     """Prefect takes it; it has a name and a tag of its own, and the shipped one is not changed."""
     shipped = read_files()[FILE]
     changed = for_demo(shipped)
-    core = automation(changed, Ids({SWEEP: next(iter(IDS.deployments.values()))}), TAG)
+    core = build_automation(changed, Ids({SWEEP: next(iter(IDS.deployments.values()))}), TAG)
     AutomationCreate.model_validate(core.model_dump(mode="json", exclude_unset=True))
     assert core.tags == [TAG]
     assert shipped == read_files()[FILE]

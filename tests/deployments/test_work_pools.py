@@ -12,14 +12,14 @@ import pytest
 from prefect.server.schemas.actions import WorkPoolCreate
 from prefect.utilities.templating import find_placeholders
 
-from pratique.cli.deploy import POOL, TEMPLATES, PoolType
+from pratique.cli.deployment_files import POOL, PoolType
 
 VIEW = "api/collections_data/views/aggregate-worker-metadata.json"
 SECRETIVE = re.compile(r"password|secret|token|api_key|auth_string", re.IGNORECASE)
 
 
 def template(kind: PoolType) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((TEMPLATES / f"{kind}.json").read_text())
+    content: dict[str, Any] = json.loads(kind.template.read_text())
     return content
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from pratique.cli.deploy import ROOT
-from tests.installation import Worker, local_azure, prefect_server
+from tests.installation import ROOT, Worker, local_azure, prefect_server
 from tests.interruptions.cluster import SPEED, Cluster, Site
 from tests.interruptions.steps import Step
 

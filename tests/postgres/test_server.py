@@ -1,4 +1,4 @@
-"""Prefect on PostgreSQL with Redis: a worker, the concurrency limit of a deployment, an automation, ``make deploy``.
+"""Prefect on PostgreSQL with Redis: a worker, a deployment's concurrency limit, an automation, ``pratique deploy``.
 
 Needs Debian's packages postgresql and redis-server; ``make test-postgres`` runs it.
 """
@@ -111,7 +111,7 @@ def test_an_automation_acts(server: PostgresServer, deployment: str) -> None:
 
 
 def test_deploying_finds_nothing_wrong_with_the_database(server: PostgresServer) -> None:
-    """``make deploy`` recognises PostgreSQL, and warns of nothing."""
+    """``pratique deploy`` recognises PostgreSQL, and warns of nothing."""
     printed = server.deploy()
     assert "Warning" not in printed
     assert "SQLite" not in printed

@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pratique.cli.deploy import ROOT
-from tests.installation import LocalAzure, Server, local_azure, prefect_server
+from tests.installation import ROOT, LocalAzure, Server, local_azure, prefect_server
 from tests.reruns.attempts import Attempt, Cluster
 from tests.reruns.machines import Machine, first_machine, second_machine
 

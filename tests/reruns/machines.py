@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pratique.cli.deploy import POOL, ROOT
-from tests.installation import Server, until
+from pratique.cli.deployment_files import POOL
+from tests.installation import ROOT, Server, until
 from tests.processes import found, running
 
 #: What a worker's machine has of the repository.

@@ -15,8 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_azure import AzureBlobStorageCredentials
 from prefect_azure.blob_storage import AzureBlobStorageContainer
 
-from pratique.cli.deploy import ROOT
-from tests.installation import Server, until
+from tests.installation import ROOT, Server, until
 from tests.reruns.attempts import DEPLOYMENT, IMAGES, Attempt
 from tests.reruns.conftest import MakeCluster, MakeMachine, Note
 from tests.reruns.machines import Machine

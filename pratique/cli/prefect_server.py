@@ -1,0 +1,119 @@
+"""Create or update what Pratique needs on a Prefect server: the work pool, the deployments, the automations.
+
+Safe to repeat. An existing work pool keeps its template, which may have been changed in the UI, unless one is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.settings import get_current_settings
+
+from pratique.cli.automations import (
+    Ids,
+    apply_automations,
+    build_automation,
+    deployments_to_run,
+    notification_block,
+    notifies,
+    read_files,
+)
+from pratique.cli.deployment_files import FLOW, POOL, PREFECT_FILE, PoolType
+from pratique.cli.server_database import WARNINGS, server_database
+from pratique.deployment import CHECKOUT
+from pratique.errors import ConfigurationError, PermanentError, Unavailable
+
+
+async def deploy_to_server(pool_type: PoolType | None, template: Path | None, notify: str) -> None:
+    """Deploy to the server of ``PREFECT_API_URL``, and print what was done.
+
+    :param pool_type: ``None`` for the type of the existing pool, or ``process``
+    :param template: base job template; ``None`` keeps the existing pool's, or takes the one of the type
+    :param notify: block for notifications, as TYPE/NAME; empty for none
+    :raises ConfigurationError: for a wrong setting
+    :raises Unavailable: when the server does not answer
+    :raises PermanentError: when the server refuses a request
+    """
+    url = get_current_settings().api.url
+    if url is None:
+        raise ConfigurationError(
+            "deploy", "PREFECT_API_URL", "It is not set.", "Set it to the API of your Prefect server."
+        )
+    try:
+        async with get_client() as client:
+            await _deploy(client, pool_type, template, notify)
+    except (PrefectException, httpx.HTTPError) as error:
+        kind = Unavailable if isinstance(error, httpx.TransportError) else PermanentError
+        observed = " ".join(str(error).split()) or repr(error)
+        remedy = "Check PREFECT_API_URL and PREFECT_API_AUTH_STRING, and that the server is running."
+        raise kind("deploy", f"Prefect server {url}", f"{observed.removesuffix('.')}.", remedy) from error
+
+
+async def _deploy(client: PrefectClient, pool_type: PoolType | None, template: Path | None, notify: str) -> None:
+    # First, so that a wrong setting changes nothing.
+    block = await notification_block(client, notify) if notify else None
+    typer.echo(f"Work pool {POOL}: {await _apply_work_pool(client, pool_type, template)}")
+    _prefect_deploy()
+    documents = read_files()
+    deployments = {name: (await client.read_deployment_by_name(name)).id for name in deployments_to_run(documents)}
+    ids = Ids(deployments, block)
+    wanted = [
+        build_automation(document, ids)
+        for document in documents.values()
+        if block is not None or not notifies(document)
+    ]
+    for line in await apply_automations(client, wanted):
+        typer.echo(f"Automation {line}")
+    if block is None:
+        typer.echo("No notifications will be sent: --notify and PRATIQUE_NOTIFY name no block.")
+    if warning := WARNINGS.get(await server_database(client, FLOW)):
+        typer.echo(warning, err=True)
+
+
+async def _apply_work_pool(client: PrefectClient, pool_type: PoolType | None, template: Path | None) -> str:
+    """Create or update the work pool; returns what was done.
+
+    :raises ConfigurationError: when it exists with another type, which cannot be changed
+    """
+    try:
+        pool = await client.read_work_pool(POOL)
+    except ObjectNotFound:
+        pool_type = pool_type or PoolType.PROCESS
+        template = template or pool_type.template
+        body = WorkPoolCreate(name=POOL, type=pool_type, base_job_template=await _read_json(template))
+        await client.create_work_pool(body)
+        return f"created, of type {pool_type}, with template {template.name}"
+    if pool_type is not None and pool.type != pool_type:
+        raise ConfigurationError(
+            "change the work pool", POOL, f"It is of type {pool.type}.", "Omit --pool-type, or delete the pool."
+        )
+    if template is None:
+        return f"exists, of type {pool.type}"
+    await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=await _read_json(template)))
+    return f"updated, of type {pool.type}, with template {template.name}"
+
+
+async def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(await asyncio.to_thread(path.read_text))
+    return content
+
+
+def _prefect_deploy() -> None:
+    """Run Prefect's own command on the file. It prints what it does."""
+    file = str(PREFECT_FILE)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file]
+    done = subprocess.run(command, cwd=CHECKOUT, check=False)  # noqa: S603 - constant arguments
+    if done.returncode:
+        raise ConfigurationError(
+            "deploy", file, "`prefect deploy` failed; its output is above.", "Fix the cause and run the command again."
+        )
