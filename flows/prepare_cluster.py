@@ -64,7 +64,7 @@ async def _prepare(config: Bootstrap) -> Preparation:
             infrastructure,
             [image for each in released for image in each.images or ()],
             certificate=config.certificate.name,
-            stamp=StampEdit.wanted(config, stamp),
+            stamp=StampEdit.from_config(config, stamp),
         )
         await show_stamp_parameters(stamp, published.usage)
         delivery = Delivery.of(infrastructure, [(each.report, each.images or []) for each in released], published)

@@ -31,7 +31,7 @@ async def show_summary(delivery: D, infrastructure: Infrastructure, published: P
 @step(name="show stamp parameters", run_name="show stamp parameters", unlinked=("usage",), **UNCACHED)
 async def show_stamp_parameters(stamp: StampParameters, usage: Usage) -> None:
     """Leave the next step's parameters where the run's readers look for them."""
-    for used in stamp.refused(usage.images):
+    for used in stamp.denied(usage.images):
         get_run_logger().warning("The cluster's policy would refuse %s, which %s uses", used.image, used.file)
     await acreate_markdown_artifact(
         stamp.markdown(usage.images), key="cluster-stamp", description="Parameters for the cluster's deployment"

@@ -1,1 +1,1 @@
-"""Temporary access to the vault: granted with a lease, revoked, and proven gone."""
+"""Temporary access to the vault: granted under a lease, revoked, and read back as gone."""

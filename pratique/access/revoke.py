@@ -1,9 +1,9 @@
-"""Ends leases on a vault, one's own or those that others could not end, and proves by reading that they are gone.
+"""Ends leases on a vault, a run's own or those that other runs could not end, and reads back that they are gone.
 
 ::
 
-    swept = await sweep(session, vault_id)
-    print(f"{len(swept.ended)} ended, {len(swept.left)} go on")
+    result = await sweep(session, vault_id)
+    print(f"{len(result.ended)} ended, {len(result.left)} left")
 """
 
 from __future__ import annotations
@@ -13,144 +13,143 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pratique.azure import firewall as firewalls
 from pratique.azure import pim, roles
+from pratique.azure.firewall import erase_leases, read_firewall
 from pratique.azure.session import AzureSession
 from pratique.errors import AccessNotRevoked, PratiqueError, Unavailable
 from pratique.lease import Lease, from_description, from_tags
 
-Picks = Callable[[Lease], bool]
+LeaseFilter = Callable[[Lease], bool]
 
 PAUSES = (0.0, 0.5, 1.0, 2.0, 2.0)  # seconds before each attempt
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What leases have left on a vault.
+class TemporaryAccess:
+    """The leases of a vault, and the role assignments that they have created.
 
-    :ivar leases: recorded on the vault
-    :ivar makers: the leases that made role assignments, by the assignments' names
+    :ivar leases: leases recorded in the vault's tags
+    :ivar creators: for each role assignment by name, the lease that created it
     """
 
     leases: tuple[Lease, ...]
-    makers: dict[str, Lease]
+    creators: dict[str, Lease]
 
     @property
     def all(self) -> tuple[Lease, ...]:
-        """Every lease that goes on: those on record, and makers of assignments that none of these names."""
+        """Every lease: those in the vault's tags, and creators of assignments that none of these names."""
         named = {lease.assignment for lease in self.leases}
-        unnamed = {maker.id: maker for name, maker in self.makers.items() if name not in named}
+        unnamed = {creator.id: creator for name, creator in self.creators.items() if name not in named}
         return tuple((unnamed | {lease.id: lease for lease in self.leases}).values())
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What a sweep did and saw.
+class SweepResult:
+    """The leases that a sweep ended and left.
 
-    :ivar left: leases that go on
+    :ivar left: leases that are still valid
     """
 
     ended: tuple[Lease, ...]
     left: tuple[Lease, ...]
 
 
-async def read_access(session: AzureSession, vault_id: str) -> Standing:
-    """Read what leases have left on the vault."""
-    assignments, vault = await asyncio.gather(
-        roles.list_assignments(session, vault_id), firewalls.firewall(session, vault_id)
+async def read_access(session: AzureSession, vault_id: str) -> TemporaryAccess:
+    """Read the vault's leases and the role assignments that they have created."""
+    assignments, firewall = await asyncio.gather(
+        roles.list_assignments(session, vault_id), read_firewall(session, vault_id)
     )
-    made = {found.name.lower(): from_description(found.description) for found in assignments}
-    return Standing(
-        tuple(from_tags(vault.lease_tags)), {name: maker for name, maker in made.items() if maker is not None}
-    )
+    leases = {assignment.name.lower(): from_description(assignment.description) for assignment in assignments}
+    creators = {name: lease for name, lease in leases.items() if lease is not None}
+    return TemporaryAccess(tuple(from_tags(firewall.lease_tags)), creators)
 
 
-async def sweep(session: AzureSession, vault_id: str, *, everything: bool = False) -> Swept:
-    """End the leases whose time is over, whoever took them; safe beside live runs and beside itself.
+async def sweep(session: AzureSession, vault_id: str, *, everything: bool = False) -> SweepResult:
+    """End all expired leases. Safe while runs are using the vault, and while another sweep runs.
 
-    :param everything: end those too whose time is not over: their runs are shut out, and open their access again
-    :raises AccessNotRevoked: when something still stands after several attempts
+    :param everything: also end leases that have not expired: their runs are shut out and open their access again
+    :raises AccessNotRevoked: when access may still be open after several attempts
     """
-    now = datetime.now(UTC)
-    ended = await end_leases(session, vault_id, which=lambda lease: everything or lease.expired(now))
-    return Swept(tuple(ended), (await read_access(session, vault_id)).all)
+    at = datetime.now(UTC)
+    ended = await end_leases(session, vault_id, which=lambda lease: everything or lease.expired(at))
+    return SweepResult(tuple(ended), (await read_access(session, vault_id)).all)
 
 
-async def end_leases(session: AzureSession, vault_id: str, *, which: Picks) -> list[Lease]:
-    """End every lease on the vault that ``which`` picks, with what it shares as far as no other lease needs it.
+async def end_leases(session: AzureSession, vault_id: str, *, which: LeaseFilter) -> list[Lease]:
+    """End every lease on the vault that ``which`` selects. A shared rule or role stays while another lease needs it.
 
-    Records go first: of two runs that end at once and share an assignment, at least one then sees itself as the last.
-    Whatever carries no lease of ours is never touched.
+    Records are removed first, so that of two runs that share an assignment and end at the same time, at least one finds
+    itself to be the last. Rules and assignments without a lease are never touched.
 
     :returns: the leases that were ended
-    :raises AccessNotRevoked: when something still stands after several attempts
+    :raises AccessNotRevoked: when access may still be open after several attempts
     """
-    ending = _Ending(session, vault_id, which)
+    revocation = _Revocation(session=session, vault_id=vault_id, which=which)
     failure: PratiqueError | None = None
     for pause in PAUSES:
         await asyncio.sleep(pause)
         try:
-            await ending.attempt()
+            await revocation.attempt()
         except PratiqueError as error:
             failure = error
         else:
-            return list(ending.ended.values())
-    raise _not_revoked(ending, failure)
+            return list(revocation.ended.values())
+    raise _not_revoked(revocation, failure)
 
 
-@dataclass
-class _Ending:
-    """One attempt after another to end the same leases.
+@dataclass(kw_only=True)
+class _Revocation:
+    """Repeated attempts to end the same leases.
 
-    :ivar ended: the leases that were seen so far, and are to go
-    :ivar records: those of them whose records stood when last seen
-    :ivar rules: addresses whose rules are to go with these
-    :ivar doomed: names of assignments to go
+    :ivar ended: the selected leases seen so far
+    :ivar records: those of them whose records existed at the last reading
+    :ivar rules: addresses whose rules are removed with these
+    :ivar assignments: names of the assignments to revoke
     """
 
     session: AzureSession
     vault_id: str
-    which: Picks
+    which: LeaseFilter
     ended: dict[str, Lease] = field(default_factory=dict)
     records: list[Lease] = field(default_factory=list)
     rules: set[str] = field(default_factory=set)
-    doomed: set[str] = field(default_factory=set)
-    _gone: set[str] = field(default_factory=set)
+    assignments: set[str] = field(default_factory=set)
+    _revoked: set[str] = field(default_factory=set)
 
     async def attempt(self) -> None:
-        """Take back, and read back; each half is tried even when the other fails.
+        """Revoke, and read back. Records and assignments are each tried even if the other fails.
 
-        :raises PratiqueError: when something may still stand
+        :raises PratiqueError: when access may still be open
         """
         failures: list[BaseException] = []
-        await self._look()
+        await self._read()
         if self.records:
             try:
-                await firewalls.erase_leases(self.session, self.vault_id, {lease.tag_name for lease in self.records})
+                await erase_leases(self.session, self.vault_id, {lease.tag_name for lease in self.records})
             except PratiqueError as error:
                 failures.append(error)
-            # Whoever ends at the same time, and shares an assignment, has erased its record by now, or sees ours gone.
-            await self._look()
-        outcomes = await asyncio.gather(*map(self._revoke, tuple(self.doomed)), return_exceptions=True)
+            # A run that shares an assignment and ends now has removed its record by now, or sees that this one is gone.
+            await self._read()
+        outcomes = await asyncio.gather(*map(self._revoke, tuple(self.assignments)), return_exceptions=True)
         failures += [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
             raise failures[0]
 
-    async def _look(self) -> None:
-        """Find out what is to go."""
-        now = await read_access(self.session, self.vault_id)
-        self.records = [lease for lease in now.leases if self.which(lease)]
-        others = [lease for lease in now.leases if not self.which(lease)]
-        made = {name: maker for name, maker in now.makers.items() if self.which(maker)}
-        self.ended |= {lease.id: lease for lease in (*made.values(), *self.records)}
+    async def _read(self) -> None:
+        """Find out what to remove."""
+        access = await read_access(self.session, self.vault_id)
+        self.records = [lease for lease in access.leases if self.which(lease)]
+        others = [lease for lease in access.leases if not self.which(lease)]
+        created = {name: creator for name, creator in access.creators.items() if self.which(creator)}
+        self.ended |= {lease.id: lease for lease in (*created.values(), *self.records)}
         addresses = {lease.address for lease in self.records} - {lease.address for lease in others}
         self.rules = {str(address) for address in addresses if address is not None}
-        named = {lease.assignment for lease in self.ended.values()} | made.keys()
-        self.doomed = named - {lease.assignment for lease in others} - self._gone - {""}
+        named = {lease.assignment for lease in self.ended.values()} | created.keys()
+        self.assignments = named - {lease.assignment for lease in others} - self._revoked - {""}
 
     async def _revoke(self, name: str) -> None:
-        """By name, not by what a list shows: a list lags behind both grants and revocations."""
-        if name.startswith(pim.BY_ITSELF):
+        """Revoke by name, because the list of assignments lags behind both grants and revocations."""
+        if name.startswith(pim.ACTIVATION_PREFIX):
             await pim.deactivate(self.session, self.vault_id, name)
         else:
             assignment = roles.assignment_id(self.vault_id, name)
@@ -160,29 +159,29 @@ class _Ending:
             except PratiqueError as error:
                 failure = error
             if await roles.role_exists(self.session, assignment):
-                present = Unavailable("revoke the role", assignment, "It is read back as present.", "Run again.")
+                present = Unavailable("revoke the role", assignment, "The assignment still exists.", "Run again.")
                 raise failure or present
-        self._gone.add(name)
-        self.doomed.discard(name)
+        self._revoked.add(name)
+        self.assignments.discard(name)
 
 
-def _not_revoked(ending: _Ending, failure: PratiqueError | None) -> AccessNotRevoked:
-    """With what finishes the job by hand: only what no other lease needs."""
-    vault = ending.vault_id.rsplit("/", 1)[-1]
-    roles_left = sorted(name for name in ending.doomed if not name.startswith(pim.BY_ITSELF))
-    tags = sorted(lease.tag_name for lease in ending.records)
-    commands = [f"az role assignment delete --ids {roles.assignment_id(ending.vault_id, name)}" for name in roles_left]
-    commands += [f"az keyvault network-rule remove -n {vault} --ip-address {rule}" for rule in sorted(ending.rules)]
+def _not_revoked(revocation: _Revocation, failure: PratiqueError | None) -> AccessNotRevoked:
+    """The error with the commands that revoke by hand what no other lease needs."""
+    vault_id, vault = revocation.vault_id, revocation.vault_id.rsplit("/", 1)[-1]
+    assignments = sorted(name for name in revocation.assignments if not name.startswith(pim.ACTIVATION_PREFIX))
+    tags = sorted(lease.tag_name for lease in revocation.records)
+    commands = [f"az role assignment delete --ids {roles.assignment_id(vault_id, name)}" for name in assignments]
+    commands += [f"az keyvault network-rule remove -n {vault} --ip-address {rule}" for rule in sorted(revocation.rules)]
     commands += [f"az keyvault update -n {vault} --remove tags.{tag}" for tag in tags]
-    # Nothing could be read, or what is left ends by itself.
+    # Nothing could be read, or only an activation is left, which Azure ends by itself.
     commands = commands or [
         f"az keyvault show -n {vault} --query '[tags, properties.networkAcls.ipRules]'",
-        f"az role assignment list --scope {ending.vault_id}",
+        f"az role assignment list --scope {vault_id}",
     ]
-    observed = failure.observed if failure else "It is read back as present."
+    observed = failure.observed if failure else "It still exists."
     return AccessNotRevoked(
-        "take the temporary access back",
+        "revoke the temporary access",
         vault,
-        f"It still stands, or may stand, after {len(PAUSES)} attempts: {observed}",
+        f"It is still open, or may be, after {len(PAUSES)} attempts: {observed}",
         f"ACT NOW: {'; '.join(commands)}",
     )

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
 from pratique.audit.provenance import Audit, AuditReport, LiveEvent
-from pratique.azure.logs import Row, moment, query_logs
+from pratique.azure.logs import Row, query_logs, timestamp
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.errors import UnreadableAnswer
@@ -44,7 +44,7 @@ async def log_begins(session: AzureSession, registry: Registry) -> datetime | No
     """The oldest entry that the registry's log still has; ``None`` when it has none."""
     rows = await query_logs(session, registry.id, _BEGINS)
     begins = rows[0]["Begins"] if rows else None
-    return None if begins is None else moment(begins)
+    return None if begins is None else timestamp(begins)
 
 
 async def live_events(
@@ -123,7 +123,7 @@ def _event(row: Row) -> LiveEvent:
     return LiveEvent(
         **texts,
         promoted=row["Promoted"] in (True, 1),
-        first=moment(row["First"]),
-        last=moment(row["TimeGenerated"]),
+        first=timestamp(row["First"]),
+        last=timestamp(row["TimeGenerated"]),
         times=int(row["Times"]),
     )

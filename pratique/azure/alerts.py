@@ -1,6 +1,6 @@
 """Alerts that have fired, as Azure's Alerts Management lists them.
 
-They are asked for at the resource group of what they are about, so that a role on the group suffices.
+They are listed at the resource group of the resource that they concern, so a role on that group is enough.
 
 Facts: Microsoft.AlertsManagement/alerts 2019-05-05-preview; its filter ``alertRule`` takes the rule's resource id.
 UNVERIFIED: the RBAC action, ``Microsoft.AlertsManagement/alerts/read``.
@@ -15,18 +15,18 @@ from azure.mgmt.alertsmanagement import models
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession
-from pratique.azure.wire import word
+from pratique.azure.wire import enum_value
 
-_DAYS = 30  # for which Azure keeps alerts
+_DAYS = 30  # Azure keeps alerts for this long
 _PAGE = 250
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One time that a rule fired.
+    """An alert that a rule has fired.
 
-    :ivar started: when, by Azure's clock
-    :ivar resolved: whether Azure has taken it back since
+    :ivar started: when it fired, by Azure's clock
+    :ivar resolved: whether Azure has resolved it since
     """
 
     id: str
@@ -36,10 +36,10 @@ class Alert:
     resolved: bool
 
 
-async def alerts_of_rule(session: AzureSession, group: str, rule_id: str, *, since: datetime) -> list[Alert]:
-    """The alerts of one rule that have fired since a moment, oldest first.
+async def list_alerts(session: AzureSession, group: str, rule_id: str, *, since: datetime) -> list[Alert]:
+    """List the alerts that a rule has fired since a point in time, oldest first.
 
-    :param group: resource group of what the rule watches
+    :param group: resource group of the resource that the rule watches
     :param since: at most thirty days ago
     """
     age = datetime.now(UTC) - since
@@ -52,8 +52,8 @@ async def alerts_of_rule(session: AzureSession, group: str, rule_id: str, *, sin
             )
             if (alert := _alert(listed)) is not None
         ]
-    mine = (one for one in found if one.rule_id.lower() == rule_id.lower() and one.started >= since)
-    return sorted(mine, key=lambda one: one.started)
+    matching = (alert for alert in found if alert.rule_id.lower() == rule_id.lower() and alert.started >= since)
+    return sorted(matching, key=lambda alert: alert.started)
 
 
 def _alert(listed: models.Alert) -> Alert | None:
@@ -61,9 +61,9 @@ def _alert(listed: models.Alert) -> Alert | None:
     if essentials is None or essentials.start_date_time is None or not listed.id:
         return None
     return Alert(
-        listed.id,
-        str(essentials.alert_rule or ""),
-        word(essentials.severity),
-        essentials.start_date_time.astimezone(UTC),
-        word(essentials.monitor_condition) == "Resolved",
+        id=listed.id,
+        rule_id=str(essentials.alert_rule or ""),
+        severity=enum_value(essentials.severity),
+        started=essentials.start_date_time.astimezone(UTC),
+        resolved=enum_value(essentials.monitor_condition) == "Resolved",
     )

@@ -1,4 +1,4 @@
-"""The Azure clouds: where each is reached, and what its names end with.
+"""The endpoints and host name suffixes of the Azure clouds.
 
 Facts: azure-mgmt-core's endpoints; Azure CLI's built-in clouds.
 """
@@ -12,17 +12,17 @@ from azure.identity import AzureAuthorityHosts
 from azure.mgmt.core.tools import get_arm_endpoints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """Where one of the Azure clouds is reached.
+    """The endpoints of one Azure cloud.
 
     :ivar arm_scope: token scope of Azure Resource Manager
     :ivar authority: host of Entra ID
-    :ivar vault_suffix: of a vault's host name, with its leading dot
-    :ivar acr_suffix: of a registry's login server, with its leading dot
+    :ivar vault_suffix: suffix of a vault's host name, with its leading dot
+    :ivar acr_suffix: suffix of a registry's login server, with its leading dot
     :ivar acr_scope: token scope for the registry token exchange
-    :ivar logs: where Log Analytics is queried
-    :ivar portal: where people look at resources
+    :ivar logs: URL of the Log Analytics query API
+    :ivar portal: URL of the Azure portal
     """
 
     name: str
@@ -41,15 +41,15 @@ def _cloud(
 ) -> Cloud:
     arm = get_arm_endpoints(setting)
     return Cloud(
-        name,
-        arm["resource_manager"].rstrip("/"),
-        arm["credential_scopes"][0],
-        authority,
-        vault_suffix,
-        acr_suffix,
-        "https://containerregistry.azure.net/.default",
-        logs,
-        portal,
+        name=name,
+        resource_manager=arm["resource_manager"].rstrip("/"),
+        arm_scope=arm["credential_scopes"][0],
+        authority=authority,
+        vault_suffix=vault_suffix,
+        acr_suffix=acr_suffix,
+        acr_scope="https://containerregistry.azure.net/.default",
+        logs=logs,
+        portal=portal,
     )
 
 

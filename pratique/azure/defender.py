@@ -1,13 +1,13 @@
-"""What Microsoft Defender for Containers knows: its plan, and its findings in Azure Resource Graph.
+"""Microsoft Defender for Containers: its plan, and its findings in Azure Resource Graph.
 
 ::
 
     plan = await read_plan(session)
     rows = await recommendations(session, {"sha256:…", "sha256:…"})
 
-All digests of a release go into one query, because Resource Graph counts queries: 15 in 5 seconds a caller. No row for
-a digest means nothing at all: not that the image is clean. A row that mentions a digest comes along even when it is
-malformed: what to make of it is for its reader to decide.
+All digests of a release go into one query, because Resource Graph counts queries: 15 in 5 seconds per caller. A digest
+without a row is unknown, not clean. Malformed rows that mention a digest are returned too: the parser of the row
+decides what they mean.
 
 Facts: Defender for Cloud pricings REST API 2024-01-01; Resource Graph "Work with large data sets" and "Guidance for
 throttled requests"; Defender's individual recommendations (generation of 2026) and sub-assessments (retired 2026-07-31,
@@ -29,12 +29,12 @@ from pratique.azure.session import AzureSession
 from pratique.errors import Throttled, UnreadableAnswer
 from pratique.images import DIGEST_PATTERN
 
-PAGE = 1000  # rows; the most that Resource Graph gives
-DIGESTS_A_QUERY = 1000  # of 75 characters each: the text stays below 100 kB
-PATIENCE = 5  # throttled answers in a row
+PAGE = 1000  # rows; Resource Graph's maximum
+DIGESTS_A_QUERY = 1000  # of 75 characters each: the query stays below 100 kB
+MAX_THROTTLED = 5  # consecutive throttled answers
 _WINDOW_SECONDS = 5.0
 _RESETS_AFTER = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_ATTEMPTED = "ask Defender for its findings"
+_ATTEMPTED = "read Defender's findings"
 _SERVICE = "Azure Resource Graph"
 _RECOMMENDATIONS = """
 | where type =~ 'microsoft.security/assessments'
@@ -48,7 +48,7 @@ _SUB_ASSESSMENTS = """
 | where id contains '/assessments/c0b7cfc6-3172-465a-b378-53c7ff2cc0d5/'
 | extend about = parse_json(tostring(properties.additionalData)).artifactDetails
 """.strip()
-# The row's own digest where it stands in its place, else the first one that the row mentions anywhere.
+# The digest from the row's own field where there is one, otherwise the first digest anywhere in the row.
 _QUERY = """
 securityresources
 {rows}
@@ -64,7 +64,7 @@ securityresources
 class DefenderPlan:
     """The subscription's plan for containers.
 
-    :ivar enabled: whether it is paid for
+    :ivar enabled: whether the plan is switched on (its tier is Standard)
     :ivar registry_assessment: whether images in registries are assessed
     :ivar findings_artifact: whether the signed findings are attached to the images
     """
@@ -82,7 +82,7 @@ class _Page:
 
 
 async def read_plan(session: AzureSession) -> DefenderPlan:
-    """Read the plan "Containers" of the session's subscription."""
+    """Read the plan ``Containers`` of the session's subscription."""
     subject = f"subscriptions/{session.subscription_id}"
     with azure_faults("read the Defender plan", subject):
         plan = await session.security.pricings.get(subject, "Containers")
@@ -96,19 +96,19 @@ async def read_plan(session: AzureSession) -> DefenderPlan:
 
 
 async def recommendations(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
-    """Rows about software updates in images, as ``{"id", "digest", "properties"}``.
+    """Query the rows about software updates in images, as ``{"id", "digest", "properties"}``.
 
-    :param digests: of image manifests
-    :returns: the digest of each row is one of these; nothing else of it has been checked
-    :raises ValueError: for a text that is no digest
-    :raises UnreadableAnswer: when Resource Graph cut the result short, or it is no list of such rows
-    :raises Throttled: when it keeps refusing although its pace was kept
+    :param digests: digests of image manifests
+    :returns: rows whose digest is one of ``digests``; their other values have not been checked
+    :raises ValueError: when a digest is malformed
+    :raises UnreadableAnswer: when Resource Graph truncates the result, or the result is not a list of such rows
+    :raises Throttled: when Resource Graph keeps throttling although the waits that it asked for were kept
     """
     return await _rows(session, _RECOMMENDATIONS, digests)
 
 
 async def sub_assessments(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
-    """Rows about vulnerabilities in images; everything else as with :func:`recommendations`."""
+    """Query the rows about vulnerabilities in images; otherwise like :func:`recommendations`."""
     return await _rows(session, _SUB_ASSESSMENTS, digests)
 
 
@@ -117,16 +117,16 @@ async def _rows(session: AzureSession, which: str, digests: Collection[str]) -> 
     for query in _queries(which, digests):
         tokens: list[str] = []
         while True:
-            page = await _ask(session, query, tokens[-1] if tokens else None)
+            page = await _query_page(session, query, tokens[-1] if tokens else None)
             rows += page.rows
             if page.token is None:
                 break
             if page.token in tokens:
-                raise _unreadable("Its pages go in a circle.")
+                raise _unreadable("A page leads back to an earlier page.")
             tokens.append(page.token)
     wanted = set(digests)
     if not all(isinstance(digest := row.get("digest"), str) and digest in wanted for row in rows):
-        raise _unreadable("A row does not say which of the images it is about.")
+        raise _unreadable("A row does not name one of the requested digests.")
     return rows
 
 
@@ -135,23 +135,23 @@ def _queries(which: str, digests: Collection[str]) -> Iterator[str]:
     if wrong := [text for text in wanted if not re.fullmatch(DIGEST_PATTERN, text)]:
         raise ValueError(f"not a digest: {wrong[0]!r}")
     for start in range(0, len(wanted), DIGESTS_A_QUERY):
-        some = wanted[start : start + DIGESTS_A_QUERY]
-        yield _QUERY.format(rows=which, digests=", ".join(f"'{digest}'" for digest in some))
+        batch = wanted[start : start + DIGESTS_A_QUERY]
+        yield _QUERY.format(rows=which, digests=", ".join(f"'{digest}'" for digest in batch))
 
 
-async def _ask(session: AzureSession, query: str, token: str | None) -> _Page:
-    """One page. The turn is held while waiting: nobody else could be served meanwhile."""
+async def _query_page(session: AzureSession, query: str, token: str | None) -> _Page:
+    """Query one page. Keeps the lock while waiting: other queries would be throttled too."""
     options = models.QueryRequestOptions(top=PAGE, skip_token=token, result_format="objectArray")
     request = models.QueryRequest(subscriptions=[session.subscription_id], query=query, options=options)
-    async with session.graph_turn:
-        for _ in range(PATIENCE):
+    async with session.graph_lock:
+        for _ in range(MAX_THROTTLED):
             try:
                 with azure_faults(_ATTEMPTED, _SERVICE):
-                    # With a "cls", the SDK's method returns what that makes of the answer and its headers.
+                    # With "cls", the SDK's method returns the result of that function on the answer and its headers.
                     page = cast(_Page, await session.graph.resources(request, cls=_page))
-            except Throttled as refusal:
-                last = refusal
-                await asyncio.sleep(refusal.retry_after or _WINDOW_SECONDS)
+            except Throttled as error:
+                last = error
+                await asyncio.sleep(error.retry_after or _WINDOW_SECONDS)
                 continue
             if page.quota is not None:
                 await asyncio.sleep(page.quota)
@@ -160,12 +160,12 @@ async def _ask(session: AzureSession, query: str, token: str | None) -> _Page:
 
 
 def _page(response: Any, answer: models.QueryResponse, _: Mapping[str, Any]) -> _Page:
-    """What an answer holds; the SDK lets any JSON pass for one."""
+    """Check the answer's form: the SDK accepts any JSON."""
     data, token = getattr(answer, "data", None), getattr(answer, "skip_token", None)
     if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
-        raise _unreadable("The result is no list of rows.")
+        raise _unreadable("The result is not a list of rows.")
     if str(answer.result_truncated) == "true" and not token:
-        raise _unreadable("The result is cut short, and there is no way to the rest.")
+        raise _unreadable("The result is truncated and has no continuation token.")
     headers = response.http_response.headers
     spent = headers.get("x-ms-user-quota-remaining") == "0"
     return _Page(data, token or None, _resets_after(headers) if spent else None)

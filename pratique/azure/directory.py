@@ -1,4 +1,4 @@
-"""The public address from which this worker leaves its network: what a vault's firewall sees of it."""
+"""The worker's public egress address, which a vault's firewall sees."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import httpx
 
 from pratique.errors import ConfigurationError, PratiqueError, Unavailable, UnreadableAnswer
 
-_ATTEMPTED = "find out the worker's public address"
-_REMEDY = "Set access.address, or other access.address_services, or run the worker inside the network."
-# Addresses that no firewall rule of Azure's accepts (RFC 1918, RFC 6598, RFC 3927, RFC 1122, RFC 5771).
+_ATTEMPTED = "find the worker's public address"
+_REMEDY = "Set access.address or other access.address_services, or run the worker inside the network."
+# Addresses that Azure's firewall rules do not accept (RFC 1918, RFC 6598, RFC 3927, RFC 1122, RFC 5771).
 _NOT_PUBLIC = tuple(
     IPv4Network(network)
     for network in (
@@ -31,30 +31,30 @@ _NOT_PUBLIC = tuple(
 async def egress_address(http: httpx.AsyncClient, services: Sequence[str]) -> IPv4Address:
     """Ask echo services for the worker's public IPv4 address.
 
-    Those that do not answer are passed over, and those that see an IPv6 address where others see an IPv4 one: a service
-    may be reached both ways, a vault's firewall knows IPv4 only. All others must agree.
+    Services that do not answer are ignored. So are services that see an IPv6 address where others see an IPv4 address:
+    a service may be reached by either, and a vault's firewall supports IPv4 only. All others must agree.
 
     :param services: URLs that answer with the address as plain text
-    :raises Unavailable: when none answers
-    :raises UnreadableAnswer: for an answer that is no address
-    :raises ConfigurationError: when the answers differ, or are private or IPv6 addresses
+    :raises Unavailable: when no service answers
+    :raises UnreadableAnswer: when an answer is not an address
+    :raises ConfigurationError: when the answers differ, or all are private or IPv6 addresses
     """
     answers = await asyncio.gather(*(_ask(http, url) for url in services), return_exceptions=True)
     addresses = {answer for answer in answers if isinstance(answer, IPv4Address)}
-    others = {answer for answer in answers if isinstance(answer, IPv6Address)}
-    refusals = [answer for answer in answers if isinstance(answer, BaseException)]
-    if wrong := [error for error in refusals if not isinstance(error, Unavailable)]:
-        raise wrong[0]
+    ipv6_addresses = {answer for answer in answers if isinstance(answer, IPv6Address)}
+    errors = [answer for answer in answers if isinstance(answer, BaseException)]
+    if final := [error for error in errors if not isinstance(error, Unavailable)]:
+        raise final[0]
     subject = ", ".join(services)
     if len(addresses) > 1:
-        told = " and ".join(sorted(map(str, addresses)))
-        raise _wrong(subject, f"The services see different addresses: {told}.")
+        listed = " and ".join(sorted(map(str, addresses)))
+        raise _unusable(subject, f"The services see different addresses: {listed}.")
     if addresses:
         return addresses.pop()
-    if others:
-        told = " and ".join(sorted(map(str, others)))
-        raise _wrong(subject, f"The services see {told}: a vault's firewall takes IPv4 addresses only.")
-    raise _none_answered(subject, refusals)
+    if ipv6_addresses:
+        listed = " and ".join(sorted(map(str, ipv6_addresses)))
+        raise _unusable(subject, f"The services see {listed}: a vault's firewall takes IPv4 addresses only.")
+    raise _none_answered(subject, errors)
 
 
 async def _ask(http: httpx.AsyncClient, url: str) -> IPv4Address | IPv6Address:
@@ -70,16 +70,16 @@ async def _ask(http: httpx.AsyncClient, url: str) -> IPv4Address | IPv6Address:
     except ValueError:
         raise UnreadableAnswer(_ATTEMPTED, url, f"It answered {text[:60]!r}.", _REMEDY) from None
     if isinstance(address, IPv4Address) and any(address in network for network in _NOT_PUBLIC):
-        raise _wrong(url, f"It sees {address}, which is not a public address.")
+        raise _unusable(url, f"It sees {address}, which is not a public address.")
     return address
 
 
-def _none_answered(subject: str, refusals: Sequence[BaseException]) -> PratiqueError:
-    if not refusals:
-        return _wrong(subject, "No service is named.")
-    told = " ".join(refusal.observed for refusal in refusals if isinstance(refusal, PratiqueError))
-    return Unavailable(_ATTEMPTED, subject, f"None of the services answers: {told}", _REMEDY)
+def _none_answered(subject: str, errors: Sequence[BaseException]) -> PratiqueError:
+    if not errors:
+        return _unusable(subject, "access.address_services is empty.")
+    observed = " ".join(error.observed for error in errors if isinstance(error, PratiqueError))
+    return Unavailable(_ATTEMPTED, subject, f"None of the services answers: {observed}", _REMEDY)
 
 
-def _wrong(subject: str, observed: str) -> PratiqueError:
+def _unusable(subject: str, observed: str) -> PratiqueError:
     return ConfigurationError(_ATTEMPTED, subject, observed, _REMEDY)

@@ -1,12 +1,12 @@
-"""Every error of the Azure SDKs, told in our own words.
+"""Translates every error of the Azure SDKs into a :class:`~pratique.errors.PratiqueError`.
 
 ::
 
     with azure_faults("read the vault", vault_id):
         vault = await session.vaults.vaults.get(group, name)
 
-Status alone decides nothing: a long-running operation that failed arrives with the 200 of the poll that reported it,
-and Key Vault tells a closed firewall from a missing role only in the inner error.
+The HTTP status alone is not enough: a failed long-running operation arrives with the status 200 of the poll that
+reported it, and Key Vault distinguishes a closed firewall from a missing role only in the inner error.
 
 Facts: ARM error envelope (Azure REST guidelines, "Handling errors"); Key Vault REST API error codes; azure-core's
 exception mapping.
@@ -39,31 +39,31 @@ from pratique.errors import (
 )
 from pratique.http_errors import retry_after
 
-LONGEST = 900  # characters of a service's message that are kept
+LONGEST = 900  # characters kept of a service's message
 _CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection")
 _ACTION = re.compile(r"(?:perform action|Action:)\s*'([^']+)'")
 _SCOPE = re.compile(r"(?:over scope|Resource:)\s*'([^']+)'")
 _REMEDIES: Mapping[type[PratiqueError], str] = {
     AuthenticationFailed: "Check the worker's identity: AZURE_CLIENT_ID, AZURE_TENANT_ID and its secret, or az login.",
-    NetworkDenied: "Let this worker's address in, or run it inside the network.",
+    NetworkDenied: "Allow this worker's address, or run the worker inside the network.",
     NotFound: "Check the name, the resource group and the subscription.",
-    Conflict: "Look at what is there already.",
-    OperationFailed: "Mend what the message names, then run again.",
+    Conflict: "Look at what already exists.",
+    OperationFailed: "Fix what the message names, then run again.",
     Throttled: "Wait, then run again.",
-    Unavailable: "Run again; if it persists, look at the service's health.",
-    UnreadableAnswer: "Report this: the service answered in a form that is not known here.",
-    ConfigurationError: "Set SSL_CERT_FILE to the authorities that this network trusts.",
+    Unavailable: "Run again; if it persists, check the service's health.",
+    UnreadableAnswer: "Report this: Pratique does not know the form of the service's answer.",
+    ConfigurationError: "Set SSL_CERT_FILE to the certificate authorities that this network trusts.",
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServiceFault:
-    """What a service said when it refused.
+    """A service's error answer.
 
     :ivar status: HTTP status, or ``None`` without an answer
     :ivar inner_code: Key Vault's inner error code
     :ivar reasons: the innermost causes, as ``code: message``
-    :ivar retry_after: seconds
+    :ivar retry_after: seconds that the service asks to wait
     """
 
     status: int | None
@@ -75,14 +75,14 @@ class ServiceFault:
     retry_after: float | None = None
 
     def __str__(self) -> str:
-        told = "; ".join(self.reasons) or self.message
+        text = _short("; ".join(self.reasons) or self.message)
         label = " ".join(part for part in (_number(self.status), self.inner_code or self.code) if part)
-        where = f" (request {self.request_id})" if self.request_id else ""
-        return f"{label}: {_short(told)}{where}" if label else f"{_short(told)}{where}"
+        request = f" (request {self.request_id})" if self.request_id else ""
+        return f"{label}: {text}{request}" if label else f"{text}{request}"
 
 
 def read_fault(error: sdk.HttpResponseError) -> ServiceFault:
-    """Take an SDK error apart."""
+    """Parse an SDK error."""
     body = _body(error)
     headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
     inner = body.get("innererror")
@@ -100,9 +100,9 @@ def read_fault(error: sdk.HttpResponseError) -> ServiceFault:
 def translate(
     error: Exception, attempted: str, subject: str, remedies: Mapping[type[PratiqueError], str] | None = None
 ) -> PratiqueError:
-    """The error of our tree that an SDK error is.
+    """Translate an SDK error.
 
-    :param remedies: next steps better than the general ones, by error class
+    :param remedies: more specific next steps than the general ones, by error class
     """
     kind, observed, wait = _classify(error)
     remedy = (remedies or {}).get(kind) or (
@@ -118,14 +118,14 @@ def translate(
 def azure_faults(
     attempted: str, subject: str, *, remedies: Mapping[type[PratiqueError], str] | None = None
 ) -> Iterator[None]:
-    """Let nothing of the SDKs out of the block.
+    """Translate every SDK error that the block raises.
 
-    The SDK's error is not chained: it carries the request, and with it passwords and keys of its body.
+    The SDK's error is not chained, because it holds the request and so the passwords and keys of its body.
 
-    :param attempted: verb phrase of what is being done
-    :param subject: on what
-    :raises PratiqueError: in place of every error of azure-core, azure-identity, aiohttp, time-outs, and JSON that is
-        nested deeper than it can be read
+    :param attempted: what the block does, as a verb phrase
+    :param subject: what it does it to
+    :raises PratiqueError: in place of every error of azure-core, azure-identity and aiohttp, of time-outs, and of JSON
+        that is nested too deeply to parse
     """
     try:
         yield
@@ -147,15 +147,15 @@ def _classify(error: Exception) -> tuple[type[PratiqueError], str, float | None]
     if isinstance(error, sdk.HttpResponseError):
         fault = read_fault(error)
         return _by_status(error, fault), str(fault), fault.retry_after
-    told = _short(str(error)) or type(error).__name__
+    text = _short(str(error)) or type(error).__name__
     if isinstance(error, (sdk.SerializationError, sdk.DeserializationError, RecursionError)):
-        return UnreadableAnswer, told, None
+        return UnreadableAnswer, text, None
     if isinstance(error, (sdk.StreamConsumedError, sdk.StreamClosedError, sdk.ResponseNotReadError)):
-        return UnreadableAnswer, told, None
+        return UnreadableAnswer, text, None
     causes = (error, getattr(error, "inner_exception", None))
     if any(isinstance(cause, aiohttp.ClientConnectorCertificateError) for cause in causes):
-        return ConfigurationError, told, None
-    return Unavailable, f"No answer: {told}", None
+        return ConfigurationError, text, None
+    return Unavailable, f"No answer: {text}", None
 
 
 def _by_status(error: sdk.HttpResponseError, fault: ServiceFault) -> type[PratiqueError]:
@@ -208,7 +208,7 @@ def _permission_remedy(observed: str) -> str:
 
 
 def _body(error: sdk.HttpResponseError) -> dict[str, Any]:
-    """The ``error`` object of the answer, whichever of the SDKs' models read it."""
+    """The ``error`` object of the answer, whichever SDK model parsed it."""
     try:
         document = json.loads(error.response.text())  # type: ignore[union-attr]  # no response: AttributeError
     except (AttributeError, ValueError, sdk.AzureError):
@@ -216,13 +216,13 @@ def _body(error: sdk.HttpResponseError) -> dict[str, Any]:
     body = document.get("error") if isinstance(document, dict) else None
     if isinstance(body, dict):
         return body
-    if isinstance(body, str):  # Entra's form
+    if isinstance(body, str):  # Entra ID's form
         return {"code": body, "message": document.get("error_description", body)}
     return {}
 
 
 def _innermost(node: Mapping[str, Any]) -> Iterator[str]:
-    """Leaves of nested ``details``; ARM wraps a provider's answer as JSON in a message."""
+    """Yield the leaves of nested ``details``; ARM wraps a provider's answer as JSON in a message."""
     details = [detail for detail in node.get("details") or () if isinstance(detail, dict)]
     message = str(node.get("message") or "")
     if not details and message.lstrip().startswith("{"):

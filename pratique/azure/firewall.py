@@ -1,4 +1,4 @@
-"""A vault's firewall and its leases: opened for one address under a lease, and closed again.
+"""A vault's firewall and its lease tags: opens the firewall for an address under a lease, and closes it again.
 
 ::
 
@@ -6,9 +6,9 @@
     ...
     await erase_leases(session, vault_id, {lease.tag_name})
 
-The rule and the tag that says whose it is travel in one PATCH. A PATCH replaces whole lists and all tags, and knows no
-ETag, so of two writers at once the slower wins: every change is read back, and made again when it is gone. What cannot
-be helped: a rule that somebody else adds in the moment between our GET and our PATCH is lost, as between any two.
+One PATCH writes the rule and the tag that names its owner. A PATCH replaces whole lists and all tags, and supports no
+ETag, so of two concurrent writers the slower one wins: every change is read back, and made again if it was lost. One
+loss is unavoidable: a rule that another writer adds between the GET and the PATCH here.
 
 Facts: Microsoft.KeyVault/vaults REST API; Key Vault network security.
 """
@@ -27,13 +27,13 @@ from azure.mgmt.keyvault import models
 from pratique.azure.faults import azure_faults
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
-from pratique.azure.wire import word
+from pratique.azure.wire import enum_value
 from pratique.errors import Conflict, NetworkDenied, PratiqueError, Throttled, Unavailable
 from pratique.lease import TAG_PREFIX, Lease, from_tags
 
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
-ATTEMPTS = 20  # to have a change stay, among as many writers
-REFUSALS = 3  # in a row, after which Azure is taken at its word
+ATTEMPTS = 20  # enough for as many concurrent writers
+MAX_REFUSALS = 3  # consecutive refusals before a refusal counts as final
 SETTLE_SECONDS = 3.0  # longer than another writer takes from its GET to the end of its PATCH
 
 
@@ -43,8 +43,8 @@ class Firewall:
 
     :ivar ip_rules: addresses and networks, as Azure writes them
     :ivar tags: all tags of the vault
-    :ivar default_action: ``Allow`` or ``Deny`` for everybody else
-    :ivar public_network_access: ``Enabled`` or ``Disabled``; when disabled, rules let nobody in
+    :ivar default_action: ``Allow`` or ``Deny``, for addresses without a rule
+    :ivar public_network_access: ``Enabled`` or ``Disabled``; when disabled, rules have no effect
     """
 
     ip_rules: tuple[str, ...]
@@ -54,102 +54,99 @@ class Firewall:
 
     @property
     def lease_tags(self) -> dict[str, str]:
-        """The tags of leases: each value is JSON with the key ``address``."""
+        """The leases' tags. Each value is JSON with the key ``address``."""
         return {name: value for name, value in self.tags.items() if _is_lease(name)}
 
     def rule_for(self, address: IPv4Address) -> str | None:
-        """The rule that lets the address in: its own one before a wider one."""
+        """The most specific rule that lets the address in."""
         covering = [rule for rule in self.ip_rules if address in _network(rule)]
         return max(covering, key=lambda rule: _network(rule).prefixlen, default=None)
 
-    def leased(self, address: IPv4Address) -> frozenset[str]:
-        """Names of the lease tags that name the address."""
-        return frozenset(name for name, value in self.lease_tags.items() if _address(value) == address)
-
-    def owned(self, address: IPv4Address) -> bool:
-        """Whether leases made the address's own rule."""
-        return bool(self.leased(address)) and IPv4Network(address) in map(_network, self.ip_rules)
+    def has_lease_rule(self, address: IPv4Address) -> bool:
+        """Whether leases added the rule for exactly this address."""
+        leased = any(_address(value) == address for value in self.lease_tags.values())
+        return leased and IPv4Network(address) in map(_network, self.ip_rules)
 
 
 @dataclass(frozen=True)
 class _Change:
-    """Complete lists to be written."""
+    """The complete lists to write."""
 
     rules: tuple[str, ...]
     tags: dict[str, str]
 
 
-async def firewall(session: AzureSession, vault_id: str) -> Firewall:
-    """Read a vault's network rules and lease tags."""
+async def read_firewall(session: AzureSession, vault_id: str) -> Firewall:
+    """Read a vault's network rules and tags."""
     return _firewall(await _get(session, vault_id))
 
 
 async def record_lease(session: AzureSession, vault_id: str, lease: Lease, address: IPv4Address | None) -> Lease:
-    """Write the lease's tag, and in the same PATCH the rule that lets an address in.
+    """Write the lease's tag and, in the same PATCH, a rule for the address.
 
-    An address that is let in already, by a rule that no lease made, needs no rule of the lease's. Another writer may
-    undo the record later than it is read back here: whoever relies on it looks again (:func:`recorded`).
+    No rule is added if a rule that no lease has added already lets the address in. Another writer may still undo the
+    record after it was read back here, so check it again before you rely on it (:func:`is_recorded`).
 
-    :param address: to be let in; ``None`` for a lease without a rule
-    :returns: the lease as recorded: with the address if the rule is the leases'
-    :raises NetworkDenied: when the vault takes no public traffic at all
-    :raises Conflict: when other writers undid the change again and again
+    :param address: address to let in; ``None`` for a lease without a rule
+    :returns: the lease as recorded: with the address if leases added the rule
+    :raises NetworkDenied: when the vault accepts no public traffic at all
+    :raises Conflict: when other writers keep undoing the change
     """
     attempted = "record the lease on the vault"
 
-    def plan(now: Firewall) -> _Change | None:
-        if address is not None and now.public_network_access == "Disabled":
+    def plan(current: Firewall) -> _Change | None:
+        if address is not None and current.public_network_access == "Disabled":
             raise NetworkDenied(
                 attempted,
                 vault_id,
-                "Public network access is disabled, so no rule lets anybody in.",
+                "Public network access is disabled, so firewall rules have no effect.",
                 "Run the worker inside the network, with a private link to the vault.",
             )
-        mine = _as_recorded(now, lease, address)
-        if recorded(now, mine):
+        record = _as_recorded(current, lease, address)
+        if is_recorded(current, record):
             return None
-        if len(mine.tag_value) > LONGEST_TAG:
-            raise ValueError(f"the lease's record is too long for a tag: {len(mine.tag_value)} characters")
-        rule = (f"{mine.address}/32",) if mine.address and now.rule_for(mine.address) is None else ()
-        return _Change((*now.ip_rules, *rule), {**now.tags, lease.tag_name: mine.tag_value})
+        if len(record.tag_value) > LONGEST_TAG:
+            raise ValueError(f"the lease's record is too long for a tag: {len(record.tag_value)} characters")
+        rule = (f"{record.address}/32",) if record.address and current.rule_for(record.address) is None else ()
+        return _Change((*current.ip_rules, *rule), {**current.tags, lease.tag_name: record.tag_value})
 
     return _as_recorded(await _converge(session, vault_id, attempted, plan), lease, address)
 
 
-def recorded(now: Firewall, lease: Lease) -> bool:
-    """Whether the lease's record stands, and its rule if it has one."""
-    lets_in = lease.address is None or now.default_action == "Allow" or now.rule_for(lease.address) is not None
-    return lets_in and now.tags.get(lease.tag_name) == lease.tag_value
+def is_recorded(current: Firewall, lease: Lease) -> bool:
+    """Whether the vault has the lease's tag, and its rule if it has one."""
+    lets_in = lease.address is None or current.default_action == "Allow" or current.rule_for(lease.address) is not None
+    return lets_in and current.tags.get(lease.tag_name) == lease.tag_value
 
 
 async def erase_leases(session: AzureSession, vault_id: str, tag_names: Collection[str]) -> None:
-    """End records of leases: the tags go, and with the last tag that names an address, its rule.
+    """Remove the leases' tags, and each address's rule with the last tag that names the address.
 
-    Without the tag nothing is removed: whatever stands there is then not the lease's. A writer that had read the vault
-    before writes the tags back with what it changes: the good news counts only when it lasts.
+    A rule without a tag is kept, because no lease added it. Another writer that read the vault earlier may write the
+    tags back, so the removal counts only if it lasts for a while.
 
-    :raises Conflict: when other writers undid the change again and again
+    :raises Conflict: when other writers keep undoing the change
     """
 
-    def plan(now: Firewall) -> _Change | None:
-        gone = {name: value for name, value in now.lease_tags.items() if name in tag_names}
-        if not gone:
+    def plan(current: Firewall) -> _Change | None:
+        removed = {name: value for name, value in current.lease_tags.items() if name in tag_names}
+        if not removed:
             return None
-        kept = {name: value for name, value in now.tags.items() if name not in gone}
-        needed = {_address(value) for name, value in kept.items() if _is_lease(name)}
-        closed = {_address(value) for value in gone.values()} - needed
-        rules = {IPv4Network(address) for address in closed if address is not None}
-        return _Change(tuple(rule for rule in now.ip_rules if _network(rule) not in rules), kept)
+        kept = {name: value for name, value in current.tags.items() if name not in removed}
+        still_leased = {_address(value) for name, value in kept.items() if _is_lease(name)}
+        addresses = {_address(value) for value in removed.values()} - still_leased
+        rules = {IPv4Network(address) for address in addresses if address is not None}
+        return _Change(tuple(rule for rule in current.ip_rules if _network(rule) not in rules), kept)
 
-    await _converge(session, vault_id, "erase the lease from the vault", plan, lasting=True)
+    await _converge(session, vault_id, "remove the lease from the vault", plan, lasting=True)
 
 
-def _as_recorded(now: Firewall, lease: Lease, address: IPv4Address | None) -> Lease:
-    """With the address only if its rule is, or has to be, made by leases."""
-    if address is None or now.default_action == "Allow":
+def _as_recorded(current: Firewall, lease: Lease, address: IPv4Address | None) -> Lease:
+    """The lease with the address only if leases added its rule, or have to add it."""
+    if address is None or current.default_action == "Allow":
         return replace(lease, address=None)
-    made_by_leases = now.rule_for(address) is None or now.owned(address) or lease.address == address
-    return replace(lease, address=address if made_by_leases else None)
+    lease_rule = current.rule_for(address) is None or current.has_lease_rule(address) or lease.address == address
+    return replace(lease, address=address if lease_rule else None)
 
 
 async def _converge(
@@ -160,18 +157,18 @@ async def _converge(
     *,
     lasting: bool = False,
 ) -> Firewall:
-    """Write what the plan asks for until it asks for nothing more.
+    """Write the changes that the plan returns until it returns none.
 
-    :param lasting: whether that must still be so a while after the last writing
+    :param lasting: whether the plan must still return none some seconds after the last write
     """
     written, refused, settling = 0, 0, False
     while True:
         vault = await _get(session, vault_id)
-        now = _firewall(vault)
-        change = plan(now)
+        current = _firewall(vault)
+        change = plan(current)
         if change is None:
             if settling or not (written and lasting):
-                return now
+                return current
             settling = True
             await asyncio.sleep(SETTLE_SECONDS)
             continue
@@ -179,10 +176,10 @@ async def _converge(
             raise _undone(attempted, vault_id)
         refusal = await _patch(session, vault_id, vault, change)
         refused = refused + 1 if refusal is not None else 0
-        if refusal is not None and refused == REFUSALS:
+        if refusal is not None and refused == MAX_REFUSALS:
             raise refusal
         written, settling = written + 1, False
-        if written > 1:  # undone or refused already: the writers are given different moments to come first
+        if written > 1:  # undone or refused before: a random pause keeps the writers from colliding again
             await asyncio.sleep(random.uniform(0, SETTLE_SECONDS / 3))  # noqa: S311  # no secret
 
 
@@ -193,14 +190,14 @@ async def _get(session: AzureSession, vault_id: str) -> models.Vault:
 
 
 async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, change: _Change) -> PratiqueError | None:
-    """Write the complete lists, once: a repetition by the SDK would write what was read too long ago.
+    """Write the complete lists once: a retry by the SDK would write values that are out of date.
 
-    :returns: a refusal that may be none: the answer was lost, or another writer was in the way
+    :returns: an error that another attempt may avoid: the answer was lost, or another writer interfered
     """
     at = ResourceId.parse(vault_id)
     body: dict[str, Any] = {"tags": change.tags}
     if (acls := vault.properties.network_acls) is not None:
-        # Always both: tags alone, read too long ago, would part a rule from the tag that says whose it is.
+        # Always write both: tags alone, if out of date, would separate a rule from the tag that names its owner.
         rules = [{"value": rule} for rule in change.rules]
         body["properties"] = {"networkAcls": {**acls.as_dict(), "ipRules": rules}}
     try:
@@ -219,8 +216,8 @@ def _firewall(vault: models.Vault) -> Firewall:
     return Firewall(
         ip_rules=tuple(rule.value for rule in (acls.ip_rules if acls else None) or ()),
         tags=dict(vault.tags or {}),
-        default_action=word(acls.default_action) or "Allow" if acls else "Allow",
-        public_network_access=(word(vault.properties.public_network_access) or "Enabled").capitalize(),
+        default_action=enum_value(acls.default_action) or "Allow" if acls else "Allow",
+        public_network_access=(enum_value(vault.properties.public_network_access) or "Enabled").capitalize(),
     )
 
 
@@ -241,6 +238,6 @@ def _undone(attempted: str, vault_id: str) -> PratiqueError:
     return Conflict(
         attempted,
         vault_id,
-        f"The change was not there when read back, {ATTEMPTS} times.",
-        "See who else changes the vault's network rules: az monitor activity-log list --resource-id <vault>",
+        f"Other writers undid the change {ATTEMPTS} times.",
+        "Find out who else changes the vault's network rules: az monitor activity-log list --resource-id <vault>",
     )

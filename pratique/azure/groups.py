@@ -8,9 +8,9 @@ from pratique.errors import NotFound, PratiqueError
 
 
 async def read_group(session: AzureSession, name: str) -> str:
-    """Where a resource group lies.
+    """Read a resource group, as text with its name and location.
 
-    :raises NotFound: with the command that makes it
+    :raises NotFound: with the command that creates it
     """
     remedies: dict[type[PratiqueError], str] = {NotFound: f"Create it: az group create -n {name} -l <location>"}
     with azure_faults("read the resource group", name, remedies=remedies):

@@ -1,6 +1,6 @@
-"""What has to stand for an alarm to ring: a rule, the log that feeds it, and somebody who is told.
+"""What an alert needs in Azure Monitor: a rule, the log that feeds it, and an action group that notifies somebody.
 
-Azure's SDK for these resources is not needed to read three of them: Resource Manager serves any resource by its id.
+These resources are read by their ids through Resource Manager, which needs no SDK of its own for Azure Monitor.
 
 Facts: Microsoft.Insights REST API (scheduledQueryRules 2022-06-15, diagnosticSettings 2021-05-01-preview, actionGroups
 2023-01-01).
@@ -18,17 +18,17 @@ from pratique.azure.session import AzureSession
 from pratique.errors import NotFound, UnreadableAnswer
 
 _INSIGHTS = "providers/Microsoft.Insights"
-_ALL_LOGS = ("allLogs", "audit")  # groups of categories; the registry's repository events are in both
+_ALL_LOGS = ("allLogs", "audit")  # category groups; both contain the registry's repository events
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlertRule:
     """A log search alert rule.
 
     :ivar frequency: time between two evaluations, as Azure writes it: ``PT10M``
-    :ivar scopes: ids of what the query looks at: resources, groups, workspaces
-    :ivar stateful: whether an alert that is not resolved keeps the rule from firing again
-    :ivar action_groups: ids of those that are told
+    :ivar scopes: ids of the resources, resource groups and workspaces that the query covers
+    :ivar stateful: whether an unresolved alert keeps the rule from firing again
+    :ivar action_groups: ids of the action groups that the rule notifies
     """
 
     id: str
@@ -42,11 +42,11 @@ class AlertRule:
 
 
 @dataclass(frozen=True)
-class LogSetting:
-    """A diagnostic setting.
+class DiagnosticSetting:
+    """A diagnostic setting of a resource.
 
-    :ivar workspace: id of the workspace that it sends to; empty for none
-    :ivar sends: whether it sends the category that was asked about
+    :ivar workspace: id of the workspace that it sends logs to; empty for none
+    :ivar sends: whether it sends the requested category
     """
 
     name: str
@@ -56,9 +56,9 @@ class LogSetting:
 
 @dataclass(frozen=True)
 class ActionGroup:
-    """Who is told of an alert.
+    """The receivers that an alert notifies.
 
-    :ivar receivers: how many it has, of whatever kind
+    :ivar receivers: number of receivers of all kinds
     """
 
     id: str
@@ -68,68 +68,68 @@ class ActionGroup:
 
 
 async def read_rule(session: AzureSession, group: str, name: str) -> AlertRule | None:
-    """A rule of a resource group by its name; ``None`` when there is none."""
+    """Read an alert rule of a resource group by its name; ``None`` if it does not exist."""
     path = f"/subscriptions/{session.subscription_id}/resourceGroups/{group}/{_INSIGHTS}/scheduledQueryRules/"
     found = await _read(session, "read the alert rule", path + quote(name), "2022-06-15")
     if found is None:
         return None
-    asked = _properties(found, name)
-    criteria = (asked.get("criteria") or {}).get("allOf") or [{}]
+    properties = _properties(found, name)
+    criteria = (properties.get("criteria") or {}).get("allOf") or [{}]
     return AlertRule(
         id=str(found.get("id")),
         name=str(found.get("name")),
-        enabled=asked.get("enabled") is not False,
+        enabled=properties.get("enabled") is not False,
         query=str(criteria[0].get("query") or ""),
-        frequency=str(asked.get("evaluationFrequency") or ""),
-        scopes=tuple(map(str, asked.get("scopes") or ())),
-        stateful=asked.get("autoMitigate") is not False,
-        action_groups=tuple(map(str, (asked.get("actions") or {}).get("actionGroups") or ())),
+        frequency=str(properties.get("evaluationFrequency") or ""),
+        scopes=tuple(map(str, properties.get("scopes") or ())),
+        stateful=properties.get("autoMitigate") is not False,
+        action_groups=tuple(map(str, (properties.get("actions") or {}).get("actionGroups") or ())),
     )
 
 
-async def log_settings(session: AzureSession, resource_id: str, category: str) -> list[LogSetting]:
-    """The diagnostic settings of a resource.
+async def read_diagnostic_settings(session: AzureSession, resource_id: str, category: str) -> list[DiagnosticSetting]:
+    """Read the diagnostic settings of a resource.
 
-    :param category: of logs, for :attr:`LogSetting.sends`
+    :param category: log category, for :attr:`DiagnosticSetting.sends`
     """
     path = f"{resource_id}/{_INSIGHTS}/diagnosticSettings"
     found = await _read(session, "read the diagnostic settings", path, "2021-05-01-preview") or {}
     settings = []
     for entry in found.get("value") or ():
-        asked = _properties(entry, resource_id)
-        logs = [log for log in asked.get("logs") or () if log.get("enabled")]
+        properties = _properties(entry, resource_id)
+        logs = [log for log in properties.get("logs") or () if log.get("enabled")]
         sends = any(log.get("category") == category or log.get("categoryGroup") in _ALL_LOGS for log in logs)
-        settings.append(LogSetting(str(entry.get("name")), str(asked.get("workspaceId") or ""), sends))
+        settings.append(DiagnosticSetting(str(entry.get("name")), str(properties.get("workspaceId") or ""), sends))
     return settings
 
 
 async def read_action_group(session: AzureSession, group_id: str) -> ActionGroup | None:
-    """An action group by its id; ``None`` when there is none."""
+    """Read an action group by its id; ``None`` if it does not exist."""
     found = await _read(session, "read the action group", group_id, "2023-01-01")
     if found is None:
         return None
-    asked = _properties(found, group_id)
-    receivers = sum(len(entries or ()) for key, entries in asked.items() if key.endswith("Receivers"))
-    return ActionGroup(str(found.get("id")), str(found.get("name")), asked.get("enabled") is True, receivers)
+    properties = _properties(found, group_id)
+    receivers = sum(len(entries or ()) for key, entries in properties.items() if key.endswith("Receivers"))
+    return ActionGroup(str(found.get("id")), str(found.get("name")), properties.get("enabled") is True, receivers)
 
 
 async def _read(session: AzureSession, attempted: str, path: str, version: str) -> dict[str, Any] | None:
-    """The JSON that Resource Manager answers with, ``None`` for 404."""
+    """Resource Manager's JSON answer; ``None`` for 404."""
     try:
         with azure_faults(attempted, path):
-            # With a "cls", the SDK's method returns what that makes of the answer: its own model drops lists.
+            # With "cls", the SDK's method returns the result of that function: the SDK's own model drops lists.
             body = await session.resources.resources.get_by_id(
                 path, version, cls=lambda answer, *_: answer.http_response.json()
             )
     except NotFound:
         return None
     if not isinstance(body, dict):
-        raise UnreadableAnswer(attempted, path, "It is no JSON object.", "Run again.")
+        raise UnreadableAnswer(attempted, path, "The answer is not a JSON object.", "Run again.")
     return cast(dict[str, Any], body)
 
 
 def _properties(found: Mapping[str, Any], subject: str) -> Mapping[str, Any]:
     properties = found.get("properties")
     if not isinstance(properties, dict):
-        raise UnreadableAnswer("read the resource", subject, "It has no properties.", "Run again.")
+        raise UnreadableAnswer("read the resource", subject, "The answer has no properties.", "Run again.")
     return properties

@@ -1,4 +1,4 @@
-"""What the identity may do, as ARM itself answers it (Microsoft.Authorization/permissions, 2022-04-01)."""
+"""The actions that the identity holds, as ARM reports them (Microsoft.Authorization/permissions, 2022-04-01)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pratique.errors import PermissionDenied
 async def require_actions(session: AzureSession, group: str, wanted: Collection[str]) -> None:
     """Check that the identity holds actions on a resource group.
 
-    Every entry that ARM lists comes from one role: an action counts when a role grants it and the same role does not
-    take it away again.
+    Each entry that ARM lists comes from one role. An action counts when a role grants it and the same role does not
+    exclude it.
 
-    :raises PermissionDenied: naming the actions that are missing
+    :raises PermissionDenied: with the missing actions
     """
     with azure_faults("read the identity's permissions", group):
         granted = [
@@ -29,7 +29,7 @@ async def require_actions(session: AzureSession, group: str, wanted: Collection[
             "use the resource group",
             group,
             f"The identity lacks {', '.join(missing)}.",
-            "Have a role with these actions assigned on the resource group; grants take up to ten minutes.",
+            "Ask for a role with these actions on the resource group; a new role takes up to ten minutes to work.",
         )
 
 
@@ -38,5 +38,5 @@ def _grants(action: str, actions: Iterable[str], not_actions: Iterable[str]) -> 
 
 
 def _matches(pattern: str, action: str) -> bool:
-    """An action pattern of a role, in which ``*`` stands for any text; letter case does not count."""
+    """Whether a role's action pattern covers the action: ``*`` matches any text, and letter case is ignored."""
     return re.fullmatch(".*".join(map(re.escape, pattern.lower().split("*"))), action.lower()) is not None

@@ -1,4 +1,4 @@
-"""Container registries as Resource Manager shows them, and the import of images into them.
+"""Container registries in Resource Manager, and the import of images into them.
 
 ::
 
@@ -6,8 +6,8 @@
     source = Upstream("docker.io", "library/busybox", digest)
     await import_image(session, registry, source=source, targets=["quarantine/library/busybox:1.37.0"])
 
-An import never overwrites a tag unless told to. It is not repeated here when its answer is lost: whoever calls looks
-first whether the tag stands.
+An import never overwrites a tag unless ``force`` is set. An import whose answer was lost is not repeated here: the
+caller first checks whether the tag exists.
 
 Facts: Microsoft.ContainerRegistry/registries and importImage REST API.
 """
@@ -38,19 +38,19 @@ from pratique.oci.client import OciClient
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
 TAG_EXISTS = "already exists in target registry"
-# The service passes on what the upstream registry said; the codes are those of the OCI distribution spec.
+# The service passes on the upstream registry's message; the codes are those of the OCI distribution spec.
 _THROTTLED = ("toomanyrequests", "too many requests", "rate limit", "status code 429")
 _REFUSED = ("unauthorized", "authentication required", "denied", "status code 401", "status code 403")
 _MISSING = ("manifest unknown", "manifest_unknown", "name_unknown", "not found", "does not exist", "status code 404")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Registry:
     """A container registry.
 
     :ivar id: ARM resource id
     :ivar login_server: host of its data plane
-    :ivar public_access: whether its data plane is open to any public network
+    :ivar public_access: whether its data plane is reachable from public networks
     """
 
     id: str
@@ -62,7 +62,7 @@ class Registry:
 
 @dataclass(frozen=True)
 class RegistryCredentials:
-    """A login at an upstream registry; without a user name, the password is an access token."""
+    """Credentials for an upstream registry; without a user name, the password is an access token."""
 
     username: str | None
     password: str = field(repr=False)
@@ -70,10 +70,10 @@ class RegistryCredentials:
 
 @dataclass(frozen=True)
 class Upstream:
-    """An image of another registry.
+    """An image in another registry.
 
-    :ivar registry_uri: its host, such as ``docker.io``
-    :ivar version: its digest; a tag only where nobody could resolve it, to be read back afterwards
+    :ivar registry_uri: host of the registry, such as ``docker.io``
+    :ivar version: its digest; a tag only where the tag could not be resolved, so the digest must be read afterwards
     """
 
     registry_uri: str
@@ -88,7 +88,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Internal:
-    """An image of an Azure container registry in the same tenant, reached by its resource id."""
+    """An image in an Azure container registry of the same tenant, addressed by the registry's resource id."""
 
     resource_id: str
     repository: str
@@ -102,8 +102,8 @@ class Internal:
 async def get_registry(session: AzureSession, name_or_id: str, group: str | None = None) -> Registry:
     """Find a registry by its name, login server or resource id in the session's subscription.
 
-    :param group: resource group; saves looking through the subscription
-    :raises NotFound: when there is none
+    :param group: resource group; saves searching the subscription
+    :raises NotFound: when there is no such registry
     """
     if name_or_id.startswith("/"):
         at = _own(session, name_or_id)
@@ -118,7 +118,7 @@ async def get_registry(session: AzureSession, name_or_id: str, group: str | None
     raise NotFound(
         "find the registry",
         name_or_id,
-        f"Subscription {session.subscription_id} shows no registry of that name.",
+        f"Subscription {session.subscription_id} has no registry of that name, or hides it from this identity.",
         "Check the name and the subscription: az acr list -o table",
     )
 
@@ -132,16 +132,16 @@ async def import_image(
     untagged_repositories: Sequence[str] = (),
     force: bool = False,
 ) -> None:
-    """Copy an image into the registry, and wait until it stands.
+    """Import an image into the registry, and wait until the import is complete.
 
     :param targets: each ``repository:tag``
     :param untagged_repositories: repositories that get the manifest without a tag
-    :param force: move target tags that exist already
-    :raises Conflict: a target tag exists already, with whatever digest, and nothing forces
-    :raises NotFound: the source, or the registry, does not exist
+    :param force: move target tags that already exist
+    :raises Conflict: a target tag already exists, with any digest, and ``force`` is not set
+    :raises NotFound: the source or the registry does not exist
     :raises Throttled: the upstream registry limits the service's pulls
-    :raises Unavailable: the answer was lost: look before asking again
-    :raises OperationFailed: the import ended badly
+    :raises Unavailable: the answer was lost; check the tag before you try again
+    :raises OperationFailed: the import failed
     """
     at = _own(session, registry.id)
     subject = f"{source.image} into {', '.join((*targets, *untagged_repositories))} of {registry.name}"
@@ -157,7 +157,7 @@ async def import_image(
                 poller = await session.registries.registries.begin_import_image(at.group, at.name, request)
                 await poller.result()
     except (Conflict, OperationFailed) as error:
-        raise _refusal(error, source) from None
+        raise _import_error(error, source) from None
 
 
 def _own(session: AzureSession, resource_id: str) -> ResourceId:
@@ -183,18 +183,18 @@ def _source(source: Upstream | Internal) -> models.ImportSource:
     return models.ImportSource(source_image=source.image, registry_uri=source.registry_uri, credentials=credentials)
 
 
-def _refusal(error: Conflict | OperationFailed, source: Upstream | Internal) -> PratiqueError:
-    """Tell the ends of an import apart: the service reports all of them as one failed operation."""
-    told = error.observed.lower()
+def _import_error(error: Conflict | OperationFailed, source: Upstream | Internal) -> PratiqueError:
+    """The error class of a failed import: the service reports every cause as the same failed operation."""
+    message = error.observed.lower()
     kind: type[PratiqueError]
-    if TAG_EXISTS in told or isinstance(error, Conflict):
+    if TAG_EXISTS in message or isinstance(error, Conflict):
         kind, remedy = Conflict, "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
-    elif any(mark in told for mark in _THROTTLED):
-        kind, remedy = Throttled, "Wait, or give credentials for the upstream registry."
-    elif any(mark in told for mark in _REFUSED):
-        where = source.registry_uri if isinstance(source, Upstream) else source.resource_id
-        kind, remedy = OperationFailed, f"Give credentials that may read {source.repository} at {where}."
-    elif any(mark in told for mark in _MISSING):
+    elif any(mark in message for mark in _THROTTLED):
+        kind, remedy = Throttled, "Wait, or configure credentials for the upstream registry."
+    elif any(mark in message for mark in _REFUSED):
+        registry = source.registry_uri if isinstance(source, Upstream) else source.resource_id
+        kind, remedy = OperationFailed, f"Configure credentials that may read {source.repository} at {registry}."
+    elif any(mark in message for mark in _MISSING):
         kind, remedy = NotFound, "Check the source's repository and digest."
     else:
         kind, remedy = OperationFailed, error.remedy
@@ -206,18 +206,18 @@ def _registry(found: models.Registry) -> Registry:
     if not (found.id and found.name and properties and properties.login_server):
         raise UnreadableAnswer("find the registry", str(found.id), "It has no login server.", "Run again.")
     return Registry(
-        found.id,
-        found.name,
-        properties.login_server.lower(),
-        found.location,
-        properties.public_network_access != "Disabled",
+        id=found.id,
+        name=found.name,
+        login_server=properties.login_server.lower(),
+        location=found.location,
+        public_access=properties.public_network_access != "Disabled",
     )
 
 
 def oci_client(session: AzureSession, http: httpx.AsyncClient, logins: Mapping[str, Login]) -> OciClient:
-    """A client for every registry that a run meets.
+    """A client for all registries of a run.
 
-    :param logins: by source registry
+    :param logins: credentials by source registry
     """
     suffix = session.cloud.acr_suffix
     return OciClient(http, Authenticator(http, logins=logins, entra=session.registry_token, acr_suffix=suffix))

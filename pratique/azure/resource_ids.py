@@ -33,13 +33,16 @@ class ResourceId:
 
     @classmethod
     def parse(cls, text: str) -> ResourceId:
-        """:raises ConfigurationError: when the text is not such an id"""
+        """Parse the id of a top-level resource.
+
+        :raises ConfigurationError: when the text is not such an id
+        """
         match = _PATTERN.fullmatch(text)
         if match is None:
             raise ConfigurationError(
                 "read the resource id",
                 text,
                 "It is not the id of a resource in a resource group.",
-                "Copy it from: az resource show --query id",
+                "Copy the id from: az resource show --query id",
             )
         return cls(**match.groupdict())

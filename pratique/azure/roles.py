@@ -1,15 +1,15 @@
-"""Role assignments that come and go.
+"""Temporary role assignments.
 
 ::
 
     name = assignment_name(vault_id, CERTIFICATES_OFFICER, me.object_id)
     grant = await grant_role(session, vault_id, CERTIFICATES_OFFICER, me, name=name, description=lease.description)
     ...
-    if grant.created_by_us:
+    if grant.revocable:
         await revoke_role(session, grant.assignment_id)
 
-Azure allows one assignment a principal, role and scope, so all our runs share the one with our name. What existed
-before has another name, and is never taken for ours.
+Azure allows one assignment per principal, role and scope, so all runs share the one with Pratique's name. An assignment
+that existed before has another name, so it is never mistaken for Pratique's.
 
 Facts: Microsoft.Authorization/roleAssignments REST API; Azure RBAC troubleshooting.
 """
@@ -29,13 +29,13 @@ _NAMESPACE = uuid.UUID("f5d0a8c1-3f0b-5b0e-9a53-6a5d9c2f7e41")
 _MANAGEMENT_GROUP = "/providers/microsoft.management/managementgroups/"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """A role assignment.
 
     :ivar id: ARM resource id
-    :ivar name: its GUID
-    :ivar role_guid: of the role definition
+    :ivar name: GUID of the assignment
+    :ivar role_guid: GUID of the role definition
     """
 
     id: str
@@ -48,17 +48,17 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Grant:
-    """What asking for a role came to.
+    """The assignment through which a principal holds a role.
 
-    :ivar created_by_us: whether the assignment is of the name asked for, and so may be revoked
+    :ivar revocable: whether the assignment has the requested name, so that it may be revoked
     """
 
     assignment_id: str
-    created_by_us: bool
+    revocable: bool
 
 
 def assignment_name(scope: str, role_guid: str, principal_id: str) -> str:
-    """The GUID under which a role is granted: the same for the same arguments, so that asking twice grants once."""
+    """The GUID of a temporary assignment. The same arguments give the same GUID, so that a repeated grant is one."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((scope.lower(), role_guid.lower(), principal_id.lower()))))
 
 
@@ -68,28 +68,30 @@ def assignment_id(scope: str, name: str) -> str:
 
 
 async def find_assignment(session: AzureSession, scope: str, role_guid: str, principal_id: str) -> str | None:
-    """Id of an assignment that gives the principal the role at the scope or above it, or ``None``.
+    """Find an assignment that gives the principal the role at the scope or above it, and return its id or ``None``.
 
-    Membership in groups is not followed.
+    Group memberships are not considered.
     """
-    held = await _list(session, scope, f"principalId eq '{principal_id}'")
-    return next((one.id for one in held if one.role_guid == role_guid.lower() and _covers(one.scope, scope)), None)
+    assignments = await _list(session, scope, f"principalId eq '{principal_id}'")
+    return next(
+        (held.id for held in assignments if held.role_guid == role_guid.lower() and _covers(held.scope, scope)), None
+    )
 
 
 async def list_assignments(session: AzureSession, scope: str) -> list[Assignment]:
-    """All assignments made at exactly this scope."""
-    held = await _list(session, scope, "atScope()")
-    return [one for one in held if one.scope.lower() == scope.lower()]
+    """List all assignments at exactly this scope."""
+    assignments = await _list(session, scope, "atScope()")
+    return [assignment for assignment in assignments if assignment.scope.lower() == scope.lower()]
 
 
 async def grant_role(
     session: AzureSession, scope: str, role_guid: str, principal: Caller, *, name: str, description: str
 ) -> Grant:
-    """Assign the role, unless the principal holds it at this very scope.
+    """Assign the role, unless the principal holds it at exactly this scope.
 
     :param name: see :func:`assignment_name`
-    :param description: kept with the assignment, for people and for whoever cleans up
-    :raises PermissionDenied: when the worker may not assign roles here
+    :param description: stored with the assignment, for people and for a later sweep
+    :raises PermissionDenied: when the worker may not assign roles at the scope
     :raises Unavailable: when an assignment exists that cannot be listed yet
     """
     attempted = "grant the role"
@@ -101,23 +103,22 @@ async def grant_role(
     )
     try:
         with azure_faults(attempted, f"{role_guid} on {scope}"):
-            made = await session.authorization.role_assignments.create(scope, name, request)
-        return Grant(_assignment(made).id, True)
+            created = await session.authorization.role_assignments.create(scope, name, request)
+        return Grant(_assignment(created).id, revocable=True)
     except Conflict as conflict:
-        ours = assignment_id(scope, name)
-        if await role_exists(session, ours):
-            return Grant(ours, True)
-        held = await _list(session, scope, f"principalId eq '{principal.object_id}'")
-        for one in held:
-            if one.role_guid == role_guid.lower() and one.scope.lower() == scope.lower():
-                return Grant(one.id, False)
+        temporary = assignment_id(scope, name)
+        if await role_exists(session, temporary):
+            return Grant(temporary, revocable=True)
+        for held in await _list(session, scope, f"principalId eq '{principal.object_id}'"):
+            if held.role_guid == role_guid.lower() and held.scope.lower() == scope.lower():
+                return Grant(held.id, revocable=False)
         raise Unavailable(
             attempted, conflict.subject, conflict.observed, "Run again when the assignment can be listed."
         ) from None
 
 
 async def revoke_role(session: AzureSession, assignment_id: str) -> None:
-    """Delete an assignment; one that is gone already is no error."""
+    """Delete an assignment. Does nothing if it no longer exists."""
     try:
         with azure_faults("revoke the role", assignment_id):
             await session.authorization.role_assignments.delete_by_id(assignment_id)
@@ -126,7 +127,7 @@ async def revoke_role(session: AzureSession, assignment_id: str) -> None:
 
 
 async def role_exists(session: AzureSession, assignment_id: str) -> bool:
-    """Whether the assignment stands, read back by its id."""
+    """Whether the assignment exists, read by its id."""
     try:
         with azure_faults("read the role assignment", assignment_id):
             await session.authorization.role_assignments.get_by_id(assignment_id)
@@ -138,7 +139,7 @@ async def role_exists(session: AzureSession, assignment_id: str) -> bool:
 async def _list(session: AzureSession, scope: str, condition: str) -> list[Assignment]:
     with azure_faults("list the role assignments", scope):
         pages = session.authorization.role_assignments.list_for_scope(scope, filter=condition)
-        return [_assignment(one) async for one in pages]
+        return [_assignment(assignment) async for assignment in pages]
 
 
 def _role_id(session: AzureSession, role_guid: str) -> str:
@@ -152,6 +153,12 @@ def _covers(above: str, scope: str) -> bool:
 
 def _assignment(found: models.RoleAssignment) -> Assignment:
     if not (found.id and found.name and found.scope and found.role_definition_id and found.principal_id):
-        raise UnreadableAnswer("read the role assignment", str(found.id), "It lacks its properties.", "Run again.")
-    role_guid = found.role_definition_id.rsplit("/", 1)[-1].lower()
-    return Assignment(found.id, found.name, found.scope, role_guid, found.principal_id, found.description or "")
+        raise UnreadableAnswer("read the role assignment", str(found.id), "It lacks required properties.", "Run again.")
+    return Assignment(
+        id=found.id,
+        name=found.name,
+        scope=found.scope,
+        role_guid=found.role_definition_id.rsplit("/", 1)[-1].lower(),
+        principal_id=found.principal_id,
+        description=found.description or "",
+    )

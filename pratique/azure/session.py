@@ -1,4 +1,4 @@
-"""One authenticated way into Azure: a credential, a connection pool, and the management clients over them.
+"""An authenticated Azure session: a credential, a connection pool, and the clients that share them.
 
 ::
 
@@ -6,8 +6,8 @@
         me = await session.caller()
         vault = await session.vaults.vaults.get("rg-bu0001a0005-centralus", "kv-aks-abc")
 
-Which Azure it is comes from the cloud's name; which identity, from the usual environment variables, workload or
-managed identity, or ``az login``, in that order.
+The cloud's name selects the endpoints. The identity comes from the usual environment variables, a workload or managed
+identity, or ``az login``, in that order.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ READ_SECONDS = 60.0
 REQUEST_SECONDS = 300.0  # one request with all its retries
 RETRIES = 4
 POLL_SECONDS = 5.0
-CLI_SECONDS = 30  # az starts slowly on a busy machine
+CLI_SECONDS = 30  # az may start slowly on a busy machine
 
 
 @dataclass(frozen=True)
 class Caller:
     """The identity that this process acts as.
 
-    :ivar kind: the principal type that a role assignment needs
-    :ivar name: for people to read
+    :ivar kind: principal type, as a role assignment needs it
+    :ivar name: display name
     """
 
     object_id: str
@@ -71,9 +71,10 @@ class Caller:
 
 
 class _FirstConfigured:
-    """The first of DefaultAzureCredential's sources that is configured, with its errors as they are.
+    """The first configured source of DefaultAzureCredential, with its errors unchanged.
 
-    The chain itself reports a token service that is down as a refused credential: transient would become permanent.
+    The chain itself reports a token service that is down as a refused credential, so a transient error would become a
+    permanent one.
     """
 
     def __init__(self, chain: DefaultAzureCredential) -> None:
@@ -102,20 +103,20 @@ class _FirstConfigured:
 
 
 class _InGroup(SansIOHTTPPolicy[Any, Any]):
-    """Asks at a resource group what an SDK can ask at the subscription only: the right to read is needed there."""
+    """Sends to a resource group the requests that an SDK sends to the subscription, where more rights are needed."""
 
     def __init__(self, subscription: str, group: str) -> None:
-        self._everywhere = f"{subscription}/providers/"
-        self._here = f"{subscription}/resourceGroups/{group}/providers/"
+        self._subscription_path = f"{subscription}/providers/"
+        self._group_path = f"{subscription}/resourceGroups/{group}/providers/"
 
     def on_request(self, request: PipelineRequest[Any]) -> None:
-        request.http_request.url = request.http_request.url.replace(self._everywhere, self._here, 1)
+        request.http_request.url = request.http_request.url.replace(self._subscription_path, self._group_path, 1)
 
 
 class AzureSession:
-    """Clients over one credential and one connection pool. Made by :meth:`open`.
+    """Clients that share a credential and a connection pool. Create it with :meth:`open`.
 
-    :ivar graph_turn: held around a Resource Graph query, because its quota is the caller's, not the query's
+    :ivar graph_lock: held around a Resource Graph query, because the quota belongs to the caller, not to the query
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class AzureSession:
         self.subscription_id = subscription_id
         self.cloud = cloud
         self.poll_seconds = poll_seconds
-        self.graph_turn = asyncio.Lock()
+        self.graph_lock = asyncio.Lock()
         self._credential = credential
         self._certificates: dict[str, CertificateClient] = {}
         self._alerts: dict[str, AlertsManagementClient] = {}
@@ -151,23 +152,20 @@ class AzureSession:
     async def open(
         cls, subscription_id: str | None = None, cloud: str = "public", *, poll_seconds: float = POLL_SECONDS
     ) -> AsyncIterator[AzureSession]:
-        """Open a session; nothing is sent until it is used.
+        """Open a session. It sends nothing until you use it.
 
         :param subscription_id: default: AZURE_SUBSCRIPTION_ID
         :param cloud: ``public``, ``usgov`` or ``china``
-        :param poll_seconds: between two looks at a long-running operation, when the service asks for no pace
+        :param poll_seconds: interval for polling a long-running operation, unless the service asks for another
         :raises ConfigurationError: without a subscription, or for an unknown cloud
         """
+        attempted = "open an Azure session"
         subscription = subscription_id or os.environ.get("AZURE_SUBSCRIPTION_ID")
         if not subscription:
-            raise ConfigurationError(
-                "open a session with Azure", cloud, "No subscription is named.", "Set AZURE_SUBSCRIPTION_ID."
-            )
+            raise ConfigurationError(attempted, cloud, "No subscription is set.", "Set AZURE_SUBSCRIPTION_ID.")
         if cloud not in CLOUDS:
-            raise ConfigurationError(
-                "open a session with Azure", cloud, "No such cloud.", f"Use one of: {', '.join(CLOUDS)}."
-            )
-        # aiohttp's own TLS context dates from its import; this one sees the SSL_CERT_FILE of now.
+            raise ConfigurationError(attempted, cloud, "There is no such cloud.", f"Use one of: {', '.join(CLOUDS)}.")
+        # aiohttp creates its own TLS context when it is imported; this one uses the current SSL_CERT_FILE.
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
         async with aiohttp.ClientSession(
             connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
@@ -200,7 +198,7 @@ class AzureSession:
 
     @cached_property
     def schedules(self) -> ScheduleClient:
-        """Role assignments for a time: the newest version of the API that has them."""
+        """Client of time-limited role assignments, at the newest API version that has them."""
         return ScheduleClient(self._credential, **self._arm)
 
     @cached_property
@@ -216,7 +214,7 @@ class AzureSession:
         return LogsQueryClient(self._credential, endpoint=self.cloud.logs, **self._common)
 
     def alerts(self, group: str) -> AlertsManagementClient:
-        """Client of the alerts of one resource group; its operations take filters only.
+        """Client of one resource group's alerts. Use only operations that list alerts by filter.
 
         :param group: the resource group's name
         """
@@ -238,31 +236,31 @@ class AzureSession:
         return self._certificates[vault]
 
     async def token(self, scope: str) -> str:
-        """An Entra ID access token.
+        """Get an Entra ID access token.
 
         :param scope: ``https://audience/.default``
-        :raises AuthenticationFailed: when no credential gives one
+        :raises AuthenticationFailed: when no credential gives a token
         """
         with azure_faults("get a token", scope):
             return (await self._credential.get_token(scope)).token
 
     async def registry_token(self) -> str:
-        """An Entra ID token that container registries exchange for their own."""
+        """Get an Entra ID token that container registries exchange for their own."""
         return await self.token(self.cloud.acr_scope)
 
     async def caller(self) -> Caller:
-        """Who this session acts as, read from its own Resource Manager token.
+        """Read the session's identity from its Resource Manager token.
 
-        The signature is not checked: the token came straight from Entra ID and proves nothing to us.
+        The signature is not checked, because the token comes straight from Entra ID.
 
         :raises UnreadableAnswer: when the token lacks the claims ``oid`` and ``tid``
         """
         claims = _claims(await self.token(self.cloud.arm_scope))
         if not (claims.get("oid") and claims.get("tid")):
             raise UnreadableAnswer(
-                "tell who the worker is",
+                "read the worker's identity",
                 "access token of Azure Resource Manager",
-                "It has no object id or tenant id.",
+                "It has no object id or no tenant id.",
                 "Use a service principal, a managed identity or az login.",
             )
         app = claims.get("idtyp") == "app" or not (claims.get("scp") or claims.get("upn"))
@@ -271,7 +269,7 @@ class AzureSession:
 
 
 def _credential(cloud: Cloud, transport: AioHttpTransport) -> _FirstConfigured:
-    # AZURE_AUTHORITY_HOST may name another authority for the public cloud, as everywhere in azure-identity.
+    # For the public cloud, AZURE_AUTHORITY_HOST may name another authority, as usual in azure-identity.
     authority = {} if cloud.name == "public" else {"authority": cloud.authority}
     return _FirstConfigured(
         DefaultAzureCredential(

@@ -1,13 +1,13 @@
-"""Certificates in a key vault: its data plane.
+"""Certificates in a key vault, through its data plane.
 
 ::
 
-    reach = await probe(session, "kv-aks-abc")
-    if reach.state == "open":
+    result = await probe(session, "kv-aks-abc")
+    if result.state == "open":
         stored, new = await import_certificate(session, "kv-aks-abc", "appgw-ingress", bundle)
 
-Both 403s of the data plane pass by themselves after access was opened: the firewall rule or the role has not arrived
-yet. ``fresh_access=True`` says that it was, and makes them :class:`~pratique.errors.NotYetEffective`.
+After access was opened, the data plane's two kinds of 403 are temporary: the firewall rule or the role does not work
+yet. ``fresh_access=True`` turns them into :class:`~pratique.errors.NotYetEffective`.
 
 Facts: Key Vault certificates REST API; Key Vault REST API error codes.
 """
@@ -40,28 +40,28 @@ from pratique.errors import (
     UnreadableAnswer,
 )
 
-#: How long a recovery may take. Key Vault's documentation names no figure.
+#: Time limit of a recovery. Key Vault's documentation gives no figure.
 _RECOVERY_SECONDS = 120.0
-#: Conflicts that end by themselves: a certificate is deleted or recovered within seconds, but not at once.
-_PASSING_CONFLICTS = ("ObjectIsBeingDeleted", "ObjectIsBeingRecovered")
+#: Temporary conflicts: deleting or recovering a certificate takes some seconds.
+_TEMPORARY_CONFLICTS = ("ObjectIsBeingDeleted", "ObjectIsBeingRecovered")
 _CLIENT_ADDRESS = re.compile(r"[Cc]lient address:\s*'?([0-9a-fA-F.:]+)")
 
 
 @dataclass(frozen=True)
 class Vault:
-    """A vault by its name (the data plane's) and its ARM id."""
+    """A vault's name, for the data plane, and its ARM id."""
 
     name: str
     id: str
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What a vault's data plane says to this worker.
+class ProbeResult:
+    """Whether a vault's data plane lets this worker in.
 
-    :ivar state: ``open``, or what stands in the way: the ``network`` or a missing ``permission``
-    :ivar address: the worker's address as the vault sees it, if it said so
-    :ivar observed: the vault's own words
+    :ivar state: ``open``, or what keeps the worker out: the ``network`` or a missing ``permission``
+    :ivar address: the worker's address as the vault sees it, if the vault reports it
+    :ivar observed: the vault's message
     """
 
     state: Literal["open", "network", "permission"]
@@ -69,34 +69,34 @@ class Reach:
     observed: str = ""
 
 
-async def probe(session: AzureSession, vault: str) -> Reach:
-    """Whether this worker reaches the vault's certificates, and if not, what keeps it out.
+async def probe(session: AzureSession, vault: str) -> ProbeResult:
+    """Check whether this worker can read the vault's certificates, and if not, what keeps it out.
 
     :param vault: name of the vault
-    :raises NotFound: when the vault itself does not answer to that name
+    :raises NotFound: when there is no vault of that name
     """
     try:
-        with azure_faults("look into the vault", vault):
+        with azure_faults("list the vault's certificates", vault):
             pages = session.certificates(vault).list_properties_of_certificates(max_page_size=1).by_page()
             await anext(pages)
     except NetworkDenied as denied:
         address = _CLIENT_ADDRESS.search(denied.observed)
-        return Reach("network", address[1] if address else None, denied.observed)
+        return ProbeResult("network", address[1] if address else None, denied.observed)
     except PermissionDenied as denied:
-        return Reach("permission", None, denied.observed)
-    return Reach("open")
+        return ProbeResult("permission", None, denied.observed)
+    return ProbeResult("open")
 
 
 async def current_certificate(
     session: AzureSession, vault: str, name: str, *, fresh_access: bool = False
 ) -> StoredCertificate | None:
-    """The certificate's current version, or ``None`` when there is none of that name.
+    """Read the certificate's current version; ``None`` when there is no certificate of that name.
 
-    :param fresh_access: whether access was opened so recently that a refusal may pass
-    :raises NotYetEffective: refused, with fresh access
+    :param fresh_access: whether access was opened so recently that a refusal may be temporary
+    :raises NotYetEffective: when the vault refuses and ``fresh_access`` is set
     """
     try:
-        with _passing(fresh_access), azure_faults("read the certificate", f"{vault}/{name}"):
+        with _temporary_refusals(fresh_access), azure_faults("read the certificate", f"{vault}/{name}"):
             return _stored(await session.certificates(vault).get_certificate(name))
     except NotFound:
         return None
@@ -105,15 +105,16 @@ async def current_certificate(
 async def import_certificate(
     session: AzureSession, vault: str, name: str, bundle: CertificateBundle, *, fresh_access: bool = False
 ) -> tuple[StoredCertificate, bool]:
-    """Make sure that this certificate is the current version, and say whether a version was made for it.
+    """Make this certificate the current version, and return whether a version was created for it.
 
-    The vault is asked first, and again when the answer to an import was lost: each import makes one more version. A
-    deleted certificate of the name is recovered, and keeps its versions.
+    Every import creates a version, so the current version is read first, and again when the answer to an import was
+    lost. A deleted certificate of that name is recovered with its versions.
 
     :param fresh_access: see :func:`current_certificate`
-    :raises NotYetEffective: refused, with fresh access
-    :raises Conflict: a deleted certificate has the name, and this worker may not recover it
-    :raises Unavailable: the vault is deleting or recovering the name, or the answer was lost and nothing was imported
+    :raises NotYetEffective: when the vault refuses and ``fresh_access`` is set
+    :raises Conflict: when a deleted certificate has the name and this worker may not recover it
+    :raises Unavailable: when the vault is deleting or recovering the name, or the answer was lost and nothing was
+        imported
     """
     stored = await current_certificate(session, vault, name, fresh_access=fresh_access)
     if stored is not None and stored.holds(bundle):
@@ -132,16 +133,16 @@ async def import_certificate(
             raise
         return stored, True
     if imported is None:
-        raise _name_taken(vault, name, "It is deleted again right after it was recovered.")
+        raise _name_taken(vault, name, "It was deleted again right after it was recovered.")
     return imported, True
 
 
 async def _import(
     session: AzureSession, vault: str, name: str, bundle: CertificateBundle, fresh_access: bool
 ) -> StoredCertificate | None:
-    """One attempt, never repeated here; ``None`` when a deleted certificate has the name."""
+    """Import once, without retries; ``None`` when a deleted certificate has the name."""
     policy = CertificatePolicy(content_type=CertificateContentType(bundle.content_type))
-    with _passing(fresh_access), azure_faults("import the certificate", f"{vault}/{name}"):
+    with _temporary_refusals(fresh_access), azure_faults("import the certificate", f"{vault}/{name}"):
         try:
             return _stored(
                 await session.certificates(vault).import_certificate(
@@ -149,32 +150,33 @@ async def _import(
                 )
             )
         except ResourceExistsError as error:
-            _raise_if_passing(error, vault, name)
+            _raise_if_temporary(error, vault, name)
             if read_fault(error).inner_code != "ObjectIsDeletedButRecoverable":
                 raise
             return None
 
 
 async def _recover(session: AzureSession, vault: str, name: str, fresh_access: bool) -> None:
-    """Bring a deleted certificate back, and wait until it can be read."""
+    """Recover a deleted certificate, and wait until it can be read."""
+    refusals = _temporary_refusals(fresh_access, but=PermissionDenied)
     try:
-        with _passing(fresh_access, but=PermissionDenied), azure_faults("recover the certificate", f"{vault}/{name}"):
+        with refusals, azure_faults("recover the certificate", f"{vault}/{name}"):
             try:
                 async with asyncio.timeout(_RECOVERY_SECONDS):
                     await session.certificates(vault).recover_deleted_certificate(name)
             except ResourceExistsError as error:
-                _raise_if_passing(error, vault, name)
+                _raise_if_temporary(error, vault, name)
                 raise
     except NotFound:
-        return  # recovered or purged meanwhile: the name is free either way
+        return  # recovered or purged in the meantime: either way, the name can be imported to
     except PermissionDenied as denied:
         raise _name_taken(vault, name, f"This worker may not recover it: {denied.observed}") from None
 
 
-def _raise_if_passing(error: ResourceExistsError, vault: str, name: str) -> None:
-    """:raises Unavailable: when the conflict ends by itself"""
+def _raise_if_temporary(error: ResourceExistsError, vault: str, name: str) -> None:
+    """:raises Unavailable: when the conflict is temporary"""
     fault = read_fault(error)
-    if fault.inner_code in _PASSING_CONFLICTS:
+    if fault.inner_code in _TEMPORARY_CONFLICTS:
         raise Unavailable("import the certificate", f"{vault}/{name}", str(fault), "Wait a minute, then run again.")
 
 
@@ -183,27 +185,27 @@ def _name_taken(vault: str, name: str, observed: str) -> Conflict:
         "import the certificate",
         f"{vault}/{name}",
         f"A deleted certificate has the name. {observed}",
-        f"Have it recovered: az keyvault certificate recover --vault-name {vault} --name {name}",
+        f"Recover it, or ask somebody who may: az keyvault certificate recover --vault-name {vault} --name {name}",
     )
 
 
 @contextmanager
-def _passing(fresh_access: bool, *, but: type[PratiqueError] | None = None) -> Iterator[None]:
-    """Refusals that pass by themselves become transient.
+def _temporary_refusals(fresh_access: bool, *, but: type[PratiqueError] | None = None) -> Iterator[None]:
+    """Turn refusals that end by themselves into transient errors.
 
-    :param but: one that does not pass
+    :param but: a class of refusals that do not
     """
     try:
         yield
     except (NetworkDenied, PermissionDenied) as denied:
         if not fresh_access or (but and isinstance(denied, but)):
             raise
-        remedy = "Wait: a rule takes about a minute, a role up to ten."
+        remedy = "Wait: a firewall rule takes about a minute to work, a role up to ten."
         raise NotYetEffective(denied.attempted, denied.subject, denied.observed, remedy) from None
 
 
 def _stored(found: KeyVaultCertificate) -> StoredCertificate:
-    """:raises UnreadableAnswer: when it lacks what makes a certificate"""
+    """:raises UnreadableAnswer: when the certificate has no content or no version"""
     properties = found.properties
     try:
         certificate = x509.load_der_x509_certificate(bytes(found.cer or b""))

@@ -12,7 +12,7 @@ from pratique.cli.output import print_certificate, print_line
 from pratique.config import Bootstrap, load
 
 if TYPE_CHECKING:
-    from pratique.access.revoke import Swept
+    from pratique.access.revoke import SweepResult
 
 
 def renew(config: ConfigArgument) -> None:
@@ -39,11 +39,11 @@ def sweep(
     print_line(f"{found} found, {len(swept.ended)} revoked, {len(swept.left)} kept")
 
 
-async def _sweep(config: Bootstrap, everything: bool) -> Swept:
+async def _sweep(config: Bootstrap, everything: bool) -> SweepResult:
     from pratique.access import revoke
     from pratique.azure.session import AzureSession
     from pratique.cluster.infrastructure import find_vault
 
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
         vault = await find_vault(session, config.cluster)
-        return await revoke.sweep(session, vault.id, everything=everything) if vault else revoke.Swept((), ())
+        return await revoke.sweep(session, vault.id, everything=everything) if vault else revoke.SweepResult((), ())

@@ -1,32 +1,28 @@
-"""What the cluster needs around it: deployed once, found again ever after."""
+"""The infrastructure that a cluster needs: deployed once, then found by its deployment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from pratique.azure.deployments import (
-    ensure_deployment,
-    find_deployment,
-    is_deployed,
-    load_template,
-    read_outputs,
-)
-from pratique.azure.firewall import firewall
+from pratique.azure.deployments import ensure_deployment, find_deployment, is_deployed, read_outputs
+from pratique.azure.firewall import read_firewall
 from pratique.azure.registries import Registry, get_registry
 from pratique.azure.session import AzureSession
+from pratique.azure.templates import load_template
 from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange, what_if
 from pratique.config import Cluster, Network
 from pratique.errors import NotFound, UnreadableAnswer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Infrastructure:
-    """The resources that the later steps work on.
+    """The resources that the later steps use.
 
-    :ivar outcome: ``deployed``, ``unchanged`` (the same had succeeded before) or ``joined`` (it was under way)
-    :ivar seconds: that the deployment took, or had taken
+    :ivar outcome: ``deployed``, ``unchanged`` (the same deployment had succeeded before) or ``joined`` (it was already
+        running)
+    :ivar seconds: duration of the deployment
     """
 
     quarantine: Registry
@@ -39,9 +35,10 @@ class Infrastructure:
 
 
 async def read_network(session: AzureSession, network: Network) -> str:
-    """The resource id of the spoke network, from the outputs of the network team's deployment.
+    """Read the spoke network's resource id from the outputs of the network team's deployment.
 
-    :raises NotFound: when there is no such deployment or output
+    :raises NotFound: when there is no such deployment
+    :raises UnreadableAnswer: when the output is missing or is not a network's id
     """
     outputs = await read_outputs(session, network.resource_group, network.deployment)
     value = outputs.get(network.output)
@@ -49,7 +46,7 @@ async def read_network(session: AzureSession, network: Network) -> str:
         raise UnreadableAnswer(
             "read the spoke network's id",
             f"{network.resource_group}/{network.deployment}",
-            f"Its output {network.output!r} is {value!r}; it has {', '.join(sorted(outputs)) or 'no outputs'}.",
+            f"Its output {network.output!r} is {value!r}. Its outputs: {', '.join(sorted(outputs)) or 'none'}.",
             "Set network.output to the output that holds the network's resource id.",
         )
     return value
@@ -58,11 +55,11 @@ async def read_network(session: AzureSession, network: Network) -> str:
 async def deploy(
     session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> Infrastructure:
-    """Deploy the template, unless the same deployment has succeeded, or join it when it is under way.
+    """Deploy the template, unless the same deployment has succeeded, or join the deployment if it is already running.
 
     :param public_certificate: base64 of the ingress certificate's PEM, without its key
     """
-    template, parameters, volatile = await _asked(session, cluster, network, network_id, public_certificate)
+    template, parameters, volatile = await _request(session, cluster, network, network_id, public_certificate)
     deployed = await ensure_deployment(
         session,
         cluster.resource_group,
@@ -70,7 +67,7 @@ async def deploy(
         template,
         parameters,
         volatile=volatile,
-        again=cluster.redeploy,
+        force=cluster.redeploy,
     )
     return await _infrastructure(session, cluster, deployed.outputs, deployed.outcome, deployed.seconds)
 
@@ -78,22 +75,22 @@ async def deploy(
 async def forecast(
     session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> tuple[ResourceChange, ...] | None:
-    """What :func:`deploy` would change, as Azure foretells it; ``None`` when it would find the same deployed already.
+    """Predict what :func:`deploy` would change; ``None`` when it would have nothing to deploy.
 
-    :param public_certificate: as there
+    :param public_certificate: as in :func:`deploy`
     """
-    template, parameters, volatile = await _asked(session, cluster, network, network_id, public_certificate)
+    template, parameters, volatile = await _request(session, cluster, network, network_id, public_certificate)
     group, name = cluster.resource_group, cluster.deployment
     if not cluster.redeploy and await is_deployed(session, group, name, template, parameters, volatile=volatile):
         return None
     return await what_if(session, group, name, template, parameters)
 
 
-async def _asked(
+async def _request(
     session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> tuple[dict[str, Any], dict[str, Any], frozenset[str]]:
-    """Template, parameters, and the names of those whose change is no reason to deploy."""
-    kept = await _what_stays(session, cluster)
+    """The template, its parameters, and the names of parameters whose change alone does not cause a deployment."""
+    kept = await _kept_vault_settings(session, cluster)
     parameters = {**cluster.parameters, network.parameter: network_id, **kept}
     if cluster.certificate_parameter:
         parameters[cluster.certificate_parameter] = public_certificate
@@ -101,13 +98,13 @@ async def _asked(
 
 
 async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infrastructure:
-    """What an earlier deployment has left, found and not deployed.
+    """Find the infrastructure of an earlier deployment.
 
-    :raises NotFound: when nothing was deployed yet
+    :raises NotFound: when nothing is deployed yet
     """
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     if before is None or not before.outputs:
-        raise _not_deployed("find the infrastructure", cluster, "There is no finished deployment of that name.")
+        raise _not_deployed("find the infrastructure", cluster, "There is no completed deployment of that name.")
     return await _infrastructure(session, cluster, dict(before.outputs), "unchanged", before.seconds)
 
 
@@ -129,46 +126,46 @@ async def _infrastructure(
     )
 
 
-async def _what_stays(session: AzureSession, cluster: Cluster) -> dict[str, Any]:
-    """The vault's present rules and tags, as parameters: the template states them, so a PUT would wipe them."""
+async def _kept_vault_settings(session: AzureSession, cluster: Cluster) -> dict[str, Any]:
+    """The vault's current rules and tags as parameters: without them, the template's PUT would erase them."""
     rules: list[dict[str, str]] = []
     tags: dict[str, str] = {}
     vault = await find_vault(session, cluster)
     if vault is not None:
         try:
-            find_infrastructure = await firewall(session, vault.id)
-            rules, tags = [{"value": rule} for rule in find_infrastructure.ip_rules], dict(find_infrastructure.tags)
+            firewall = await read_firewall(session, vault.id)
+            rules, tags = [{"value": rule} for rule in firewall.ip_rules], dict(firewall.tags)
         except NotFound:
-            pass  # deleted since: there is nothing to keep
-    stays: dict[str, Any] = {}
+            pass  # deleted since then: there is nothing to keep
+    kept: dict[str, Any] = {}
     if cluster.ip_rules_parameter:
-        stays[cluster.ip_rules_parameter] = rules
+        kept[cluster.ip_rules_parameter] = rules
     if cluster.tags_parameter:
-        stays[cluster.tags_parameter] = tags
-    return stays
+        kept[cluster.tags_parameter] = tags
+    return kept
 
 
 async def find_vault(session: AzureSession, cluster: Cluster) -> Vault | None:
-    """The vault of an earlier deployment, if there was one."""
+    """Find the vault of an earlier deployment; ``None`` when nothing is deployed yet."""
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     name = before.outputs.get("keyVaultName") if before else None
     return _vault(session, cluster, name) if name else None
 
 
 async def get_vault(session: AzureSession, cluster: Cluster) -> Vault:
-    """The same where there has to be one.
+    """Find the vault of an earlier deployment.
 
-    :raises NotFound: when nothing was deployed yet
+    :raises NotFound: when nothing is deployed yet
     """
     vault = await find_vault(session, cluster)
     if vault is None:
-        observed = "There is no finished deployment of that name that gives the output keyVaultName."
+        observed = "There is no completed deployment of that name with the output keyVaultName."
         raise _not_deployed("find the vault", cluster, observed)
     return vault
 
 
 async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | None:
-    """The registry of an earlier deployment, if there was one."""
+    """Find the registry of an earlier deployment; ``None`` when nothing is deployed yet."""
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     name = before.outputs.get("containerRegistryName") if before else None
     return await get_registry(session, name) if name else None
@@ -191,6 +188,6 @@ def _output(outputs: dict[str, Any], name: str, cluster: Cluster) -> str:
             "read the deployment's outputs",
             f"{cluster.resource_group}/{cluster.deployment}",
             f"Output {name!r} is missing.",
-            f"The template must give the output {name}; see infra/pre-cluster-stamp.json.",
+            f"The template must have the output {name}; see infra/pre-cluster-stamp.json.",
         )
     return value

@@ -9,7 +9,7 @@ from functools import partial
 
 import httpx
 
-from pratique.access.grant import address_to_let_in
+from pratique.access.requirements import required_address
 from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
@@ -144,7 +144,7 @@ async def _vault(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     vault = await find_vault(session, config.cluster)
     if vault is None:
         return "not deployed yet: nothing to enter"
-    address = await address_to_let_in(session, http, vault, config.access)
+    address = await required_address(session, http, vault, config.access)
     return f"{vault.name} {f'is to be opened for {address}' if address else 'is reachable from here'}"
 
 

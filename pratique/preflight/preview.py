@@ -16,7 +16,7 @@ from typing import Literal
 
 import httpx
 
-from pratique.access.grant import required_access
+from pratique.access.requirements import required_access
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
@@ -98,9 +98,18 @@ async def _predicted(session: AzureSession, changes: Sequence[ResourceChange]) -
             "Deploy it first, or name a template that makes both.",
         )
     name = found[_REGISTRY].rpartition("/")[2]
-    registry = Registry(found[_REGISTRY], name, f"{name.lower()}{session.cloud.acr_suffix}", "", False)
+    login_server = f"{name.lower()}{session.cloud.acr_suffix}"
+    registry = Registry(id=found[_REGISTRY], name=name, login_server=login_server, location="", public_access=False)
     vault = Vault(found[_VAULT].rpartition("/")[2], found[_VAULT])
-    return Infrastructure(registry, registry, vault, "", (await session.caller()).tenant_id, "planned", 0)
+    return Infrastructure(
+        quarantine=registry,
+        registry=registry,
+        vault=vault,
+        ingress_client_id="",
+        tenant_id=(await session.caller()).tenant_id,
+        outcome="planned",
+        seconds=0,
+    )
 
 
 def _is(change: ResourceChange, kind: str) -> bool:
@@ -199,7 +208,7 @@ async def _commits(
     images = images_edit(target, infrastructure, promoted)
     # Where the identity does not stand yet, nobody knows the client id that the last two edits write.
     certificate = config.certificate.name if stands else None
-    stamp = StampEdit.wanted(config, stamp_parameters(config, infrastructure, network_id)) if stands else None
+    stamp = StampEdit.from_config(config, stamp_parameters(config, infrastructure, network_id)) if stands else None
     author, commits = CommitAuthor(target.author.name, target.author.email), []
     async with checkout(sight.repository) as tree:
         if target.deliver != "push":

@@ -19,7 +19,7 @@ from tests.sandbox.callers import arm, owner
 __all__ = ["drilling"]
 ROLE: dict[str, Any] = json.loads((PROJECT / "infra" / "pipeline-role-drill.json").read_text())
 #: What is said instead of the action's name: a list leaves out what may not be read.
-SILENT = {"Microsoft.ContainerRegistry/registries/read": "shows no registry of that name"}
+SILENT = {"Microsoft.ContainerRegistry/registries/read": "has no registry of that name"}
 
 
 class Driller:

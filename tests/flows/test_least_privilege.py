@@ -47,7 +47,7 @@ EVERY_ACTION = [(role, action) for role, held in ROLES.items() for action in hel
 #: What is said instead of the action's name: a registry and Resource Graph tell nobody which right is missing.
 SILENT = {
     "Microsoft.ContainerRegistry/registries/pull/read": "Could not look up the image",
-    "Microsoft.Resources/subscriptions/resourceGroups/read": "Could not ask Defender for its findings",
+    "Microsoft.Resources/subscriptions/resourceGroups/read": "Could not read Defender's findings",
 }
 #: Within every limit. An image without findings has no rows in Resource Graph, and takes no right to read them.
 FINDING = Finding(cve="CVE-2025-26519", severity="Low", package="musl", version="1.2.5-r0")

@@ -19,7 +19,7 @@ ASSIGNMENT = "0b3c8a52-6f0d-5c4b-8f0e-52a5f1b7d9c3"
 @given(
     st.from_regex(r"[a-z0-9/-]{1,60}", fullmatch=True),
     st.one_of(st.none(), st.ip_addresses(v=4)),
-    st.sampled_from(["", ASSIGNMENT, pim.BY_ITSELF + ASSIGNMENT]),
+    st.sampled_from(["", ASSIGNMENT, pim.ACTIVATION_PREFIX + ASSIGNMENT]),
     st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2100, 1, 1)),
 )
 def test_a_lease_reads_back_from_both_places(
@@ -70,7 +70,7 @@ def test_the_same_run_has_the_same_lease_at_a_vault() -> None:
 def test_a_renewed_lease_has_another_activation() -> None:
     """Azure takes a request's GUID once: it follows from the lease and its expiry, and from nothing else."""
     until = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    first, again = (pim.activation(Lease("0123", owner, until)) for owner in ("x", "y"))
+    first, again = (pim.activation_name(Lease("0123", owner, until)) for owner in ("x", "y"))
     assert first == again
-    assert first.startswith(pim.BY_ITSELF)
-    assert pim.activation(Lease("0123", "x", until.replace(hour=13))) != first
+    assert first.startswith(pim.ACTIVATION_PREFIX)
+    assert pim.activation_name(Lease("0123", "x", until.replace(hour=13))) != first

@@ -12,9 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pratique.audit.drill.staging import Staged
-from pratique.azure.alerts import Alert, alerts_of_rule
-from pratique.azure.logs import Row, moment, query_logs
-from pratique.azure.monitor import ActionGroup, AlertRule, LogSetting, log_settings, read_action_group, read_rule
+from pratique.azure.alerts import Alert, list_alerts
+from pratique.azure.logs import Row, query_logs, timestamp
+from pratique.azure.monitor import (
+    ActionGroup,
+    AlertRule,
+    DiagnosticSetting,
+    read_action_group,
+    read_diagnostic_settings,
+    read_rule,
+)
 from pratique.azure.registries import Registry
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
@@ -47,7 +54,7 @@ class AlertSetup:
     place: str
     name: str
     rule: AlertRule | None
-    settings: tuple[LogSetting, ...]
+    settings: tuple[DiagnosticSetting, ...]
     groups: tuple[tuple[str, ActionGroup | None], ...]
 
 
@@ -100,7 +107,7 @@ async def read_alert_setup(session: AzureSession, registry: Registry, rule_name:
     """Read what the alarm consists of."""
     group = ResourceId.parse(registry.id).group
     rule, settings = await asyncio.gather(
-        read_rule(session, group, rule_name), log_settings(session, registry.id, CATEGORY)
+        read_rule(session, group, rule_name), read_diagnostic_settings(session, registry.id, CATEGORY)
     )
     ids = rule.action_groups if rule else ()
     groups = await asyncio.gather(*(read_action_group(session, one) for one in ids))
@@ -115,7 +122,7 @@ async def require_readable(session: AzureSession, registry: Registry, setup: Ale
     now = datetime.now(UTC)
     await query_logs(session, registry.id, _OURS, now - _AHEAD, now)
     if setup.rule is not None:
-        await alerts_of_rule(session, setup.place, setup.rule.id, since=now)
+        await list_alerts(session, setup.place, setup.rule.id, since=now)
 
 
 async def wait_for_alert(
@@ -155,7 +162,7 @@ async def _read_events(
     alert = None
     if rule is not None and events:
         first = min(one.ingested for one in events)
-        alert = next(iter(await alerts_of_rule(session, setup.place, rule.id, since=first)), None)
+        alert = next(iter(await list_alerts(session, setup.place, rule.id, since=first)), None)
     return events, alert
 
 
@@ -174,5 +181,5 @@ def _event(row: Row) -> Recorded:
     repository, operation, identity, address = (
         str(row[name] or "") for name in ("Repository", "OperationName", "Identity", "CallerIpAddress")
     )
-    happened, ingested = moment(row["Happened"]), moment(row["Ingested"])
+    happened, ingested = timestamp(row["Happened"]), timestamp(row["Ingested"])
     return Recorded(repository, operation, identity, address, happened, ingested)

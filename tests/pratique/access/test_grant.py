@@ -496,7 +496,7 @@ async def test_an_activation(managed: Door) -> None:
     """It is named by the lease, used, and ended with the block before Azure would."""
     before = managed.traces
     async with managed.access("run", PIM) as lease:
-        assert lease.assignment == pim.activation(lease)
+        assert lease.assignment == pim.activation_name(lease)
         assert len(managed.roles) == 1
         await import_certificate(managed.session)
     assert managed.traces == before

@@ -131,7 +131,7 @@ async def test_pages_without_end(
 
     monkeypatch.setattr(routes, "_page", page)
     monkeypatch.setattr(routes, "_read_token", lambda *_: 0)
-    with pytest.raises(UnreadableAnswer, match="circle"):
+    with pytest.raises(UnreadableAnswer, match="earlier page"):
         await recommendations(session, [digest(1)])
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.azure.deployments import ensure_deployment, find_deployment, load_template, read_outputs, same_parameters
+from pratique.azure.deployments import ensure_deployment, find_deployment, read_outputs, same_parameters
 from pratique.azure.session import AzureSession
+from pratique.azure.templates import load_template
 from pratique.errors import ConfigurationError, NotFound, OperationFailed
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, spoke_network_id
 from tests.conftest import RunningSandbox, StartSandbox
@@ -61,7 +62,7 @@ async def test_a_missing_deployment_is_told_with_its_command(session: AzureSessi
 
 
 async def test_the_same_again_is_left_alone(session: AzureSession, sandbox: RunningSandbox) -> None:
-    """Deployed once, then unchanged; another parameter deploys, a volatile one does not, and `again` always does."""
+    """Deployed once, then unchanged; another parameter deploys, a volatile one does not, and `force` always does."""
     spare = template(spare={"type": "string", "defaultValue": ""})
     first = await ensure_deployment(session, CLUSTER_GROUP, NAME, spare, {"name": "id-a"})
     same = await ensure_deployment(session, CLUSTER_GROUP, NAME, spare, {"name": "id-a"})
@@ -72,7 +73,7 @@ async def test_the_same_again_is_left_alone(session: AzureSession, sandbox: Runn
     )
     assert (volatile.outcome, puts(sandbox)) == ("unchanged", 1)
     other = await ensure_deployment(session, CLUSTER_GROUP, NAME, spare, {"name": "id-b"})
-    again = await ensure_deployment(session, CLUSTER_GROUP, NAME, spare, {"name": "id-b"}, again=True)
+    again = await ensure_deployment(session, CLUSTER_GROUP, NAME, spare, {"name": "id-b"}, force=True)
     assert (other.outcome, again.outcome, puts(sandbox)) == ("deployed", "deployed", 3)
 
 

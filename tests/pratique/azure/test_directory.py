@@ -69,7 +69,7 @@ async def test_a_service_that_is_reached_by_ipv6_has_no_say() -> None:
         (("2001:db8::1",), ConfigurationError, "IPv4"),
         (("<html>",), UnreadableAnswer, "<html>"),
         (("203.0.113.7", "<html>"), UnreadableAnswer, "<html>"),
-        ((), ConfigurationError, "No service"),
+        ((), ConfigurationError, "address_services is empty"),
     ],
 )
 async def test_what_is_no_answer(texts: tuple[str, ...], expected: type[PratiqueError], says: str) -> None:

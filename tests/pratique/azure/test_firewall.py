@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pratique.azure.firewall import Firewall, erase_leases, firewall, record_lease, recorded
+from pratique.azure.firewall import Firewall, erase_leases, is_recorded, read_firewall, record_lease
 from pratique.azure.session import AzureSession
 from pratique.errors import Conflict, NetworkDenied, NotFound, PermissionDenied, Unavailable
 from pratique.lease import Lease
@@ -35,16 +35,16 @@ def lease(name: str, address: IPv4Address | None = None) -> Lease:
 async def test_recorded_and_erased(session: AzureSession) -> None:
     """Rule and tag come together and go together; other rules and tags are as before."""
     vault = await make_vault(session, "198.51.100.0/24")
-    before = await firewall(session, vault)
+    before = await read_firewall(session, vault)
     mine = await record_lease(session, vault, lease("a"), HOME)
     assert mine.address == HOME
-    during = await firewall(session, vault)
+    during = await read_firewall(session, vault)
     assert set(during.ip_rules) == {"198.51.100.0/24", RULE}
     assert during.lease_tags == {mine.tag_name: mine.tag_value}
     assert during.tags["team"] == "platform"
-    assert recorded(during, mine)
+    assert is_recorded(during, mine)
     await erase_leases(session, vault, {mine.tag_name})
-    assert await firewall(session, vault) == before
+    assert await read_firewall(session, vault) == before
 
 
 async def test_twice_is_like_once(session: AzureSession) -> None:
@@ -53,11 +53,11 @@ async def test_twice_is_like_once(session: AzureSession) -> None:
     first = await record_lease(session, vault, lease("a"), HOME)
     assert await record_lease(session, vault, first, HOME) == first
     renewed = await record_lease(session, vault, replace(first, expires=first.expires + timedelta(minutes=5)), HOME)
-    wall = await firewall(session, vault)
+    wall = await read_firewall(session, vault)
     assert (wall.ip_rules, wall.lease_tags) == ((RULE,), {first.tag_name: renewed.tag_value})
     for _ in range(2):
         await erase_leases(session, vault, {first.tag_name})
-    assert (await firewall(session, vault)).ip_rules == ()
+    assert (await read_firewall(session, vault)).ip_rules == ()
 
 
 @pytest.mark.parametrize("rule", [RULE, "203.0.113.0/24"])
@@ -66,9 +66,9 @@ async def test_a_rule_that_was_there_is_left_alone(session: AzureSession, rule: 
     vault = await make_vault(session, rule)
     mine = await record_lease(session, vault, lease("a"), HOME)
     assert mine.address is None
-    assert recorded(await firewall(session, vault), mine)
+    assert is_recorded(await read_firewall(session, vault), mine)
     await erase_leases(session, vault, {mine.tag_name})
-    after = await firewall(session, vault)
+    after = await read_firewall(session, vault)
     assert (after.ip_rules, after.lease_tags) == ((rule,), {})
 
 
@@ -78,9 +78,9 @@ async def test_two_leases_share_an_address(session: AzureSession, order: str) ->
     vault = await make_vault(session)
     tags = {name: (await record_lease(session, vault, lease(name), HOME)).tag_name for name in "ab"}
     await erase_leases(session, vault, {tags[order[0]]})
-    assert (await firewall(session, vault)).ip_rules == (RULE,)
+    assert (await read_firewall(session, vault)).ip_rules == (RULE,)
     await erase_leases(session, vault, {tags[order[1]]})
-    assert (await firewall(session, vault)).ip_rules == ()
+    assert (await read_firewall(session, vault)).ip_rules == ()
 
 
 async def test_leases_erased_together(session: AzureSession) -> None:
@@ -89,7 +89,7 @@ async def test_leases_erased_together(session: AzureSession) -> None:
     addresses = {"a": HOME, "b": HOME, "c": IPv4Address("198.51.100.7"), "d": IPv4Address("198.51.100.7")}
     tags = {name: (await record_lease(session, vault, lease(name), a)).tag_name for name, a in addresses.items()}
     await erase_leases(session, vault, {tags["a"], tags["b"], tags["c"]})
-    after = await firewall(session, vault)
+    after = await read_firewall(session, vault)
     assert (after.ip_rules, set(after.lease_tags)) == (("198.51.100.7/32",), {tags["d"]})
 
 
@@ -97,9 +97,9 @@ async def test_a_lease_without_a_rule(session: AzureSession) -> None:
     """Its tag comes and goes; no rule does."""
     vault = await make_vault(session, RULE)
     mine = await record_lease(session, vault, lease("a"), None)
-    assert set((await firewall(session, vault)).lease_tags) == {mine.tag_name}
+    assert set((await read_firewall(session, vault)).lease_tags) == {mine.tag_name}
     await erase_leases(session, vault, {mine.tag_name})
-    after = await firewall(session, vault)
+    after = await read_firewall(session, vault)
     assert (after.ip_rules, after.lease_tags) == ((RULE,), {})
 
 
@@ -107,7 +107,7 @@ async def test_only_what_was_named_is_erased(session: AzureSession) -> None:
     """A tag that is no lease's stays, even when somebody asks for it."""
     vault = await make_vault(session)
     await erase_leases(session, vault, {"team", "pratique-lease-absent"})
-    assert (await firewall(session, vault)).tags == {"team": "platform"}
+    assert (await read_firewall(session, vault)).tags == {"team": "platform"}
 
 
 async def test_writers_at_once_lose_nothing(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ async def test_writers_at_once_lose_nothing(session: AzureSession, monkeypatch: 
     addresses = [IPv4Address(f"198.51.100.{number}") for number in range(4)]
     leases = [await record_lease(session, vault, lease(str(number)), a) for number, a in enumerate(addresses)]
     await asyncio.gather(*[erase_leases(session, vault, {one.tag_name}) for one in leases])
-    after = await firewall(session, vault)
+    after = await read_firewall(session, vault)
     assert (after.ip_rules, after.tags) == (("192.0.2.1/32",), {"team": "platform"})
 
 
@@ -145,14 +145,14 @@ async def test_a_record_that_was_overwritten_is_seen(start_sandbox: StartSandbox
         mine = await record_lease(session, vault, lease("quick"), HOME)
         await between.release()
         theirs = await slow
-        wall = await firewall(session, vault)
-        assert recorded(wall, theirs)
-        assert not recorded(wall, mine)
+        wall = await read_firewall(session, vault)
+        assert is_recorded(wall, theirs)
+        assert not is_recorded(wall, mine)
         assert RULE not in wall.ip_rules
         assert await record_lease(session, vault, mine, HOME) == mine
-        wall = await firewall(session, vault)
-        assert recorded(wall, mine)
-        assert recorded(wall, theirs)
+        wall = await read_firewall(session, vault)
+        assert is_recorded(wall, mine)
+        assert is_recorded(wall, theirs)
 
 
 async def test_a_lease_that_comes_back_is_erased_again(
@@ -172,7 +172,7 @@ async def test_a_lease_that_comes_back_is_erased_again(
         await between.release()
         theirs = await slow
         await erased
-        after = await firewall(session, vault)
+        after = await read_firewall(session, vault)
         assert (after.ip_rules, set(after.lease_tags)) == (("198.51.100.7/32",), {theirs.tag_name})
 
 
@@ -195,7 +195,7 @@ async def test_a_patch_that_fails_is_made_again(
     standing = sandbox.azure.faults.add(**fault, **PATCH)
     mine = await record_lease(session, vault, lease("a"), HOME)
     assert standing.hits
-    assert recorded(await firewall(session, vault), mine)
+    assert is_recorded(await read_firewall(session, vault), mine)
 
 
 async def test_a_vault_that_keeps_refusing(session: AzureSession, sandbox: RunningSandbox) -> None:
@@ -244,7 +244,7 @@ async def test_a_private_vault_is_not_opened(session: AzureSession) -> None:
     with pytest.raises(NetworkDenied, match="private link"):
         await record_lease(session, vault, lease("a"), HOME)
     await record_lease(session, vault, lease("a"), None)
-    assert len((await firewall(session, vault)).lease_tags) == 1
+    assert len((await read_firewall(session, vault)).lease_tags) == 1
 
 
 @pytest.mark.parametrize("acls", [{"bypass": "AzureServices", "defaultAction": "Allow"}, None])
@@ -252,7 +252,7 @@ async def test_an_open_vault_stays_open(session: AzureSession, acls: dict[str, s
     """Where everybody is let in there is no rule, and the record closes nothing."""
     vault = await make_vault(session, networkAcls=acls)
     mine = await record_lease(session, vault, lease("a"), HOME)
-    wall = await firewall(session, vault)
+    wall = await read_firewall(session, vault)
     assert (mine.address, wall.ip_rules, wall.default_action) == (None, (), "Allow")
     assert set(wall.lease_tags) == {mine.tag_name}
 
@@ -273,7 +273,7 @@ async def test_no_vault(session: AzureSession) -> None:
     """A vault that is gone is told as such."""
     vault = await make_vault(session)
     with pytest.raises(NotFound):
-        await firewall(session, f"{vault}-gone")
+        await read_firewall(session, f"{vault}-gone")
 
 
 async def test_a_record_too_long_for_a_tag(session: AzureSession) -> None:

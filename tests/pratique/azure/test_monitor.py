@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pratique.azure.alerts import alerts_of_rule
-from pratique.azure.monitor import log_settings, read_action_group, read_rule
+from pratique.azure.alerts import list_alerts
+from pratique.azure.monitor import read_action_group, read_diagnostic_settings, read_rule
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied
 from sandbox.scenario import Identity, Scenario
@@ -43,11 +43,11 @@ async def test_settings_and_groups(slow: RunningSandbox) -> None:
     registry, workspace = add_registry(slow, "acraksmonitor"), add_workspace(slow)
     group = f"{group_id(slow.azure, CLUSTER_GROUP)}/providers/Microsoft.Insights/actionGroups/security"
     async with AzureSession.open() as session:
-        assert await log_settings(session, registry["id"], EVENTS) == []
+        assert await read_diagnostic_settings(session, registry["id"], EVENTS) == []
         add_setting(slow, registry, workspace)
-        [setting] = await log_settings(session, registry["id"], EVENTS)
+        [setting] = await read_diagnostic_settings(session, registry["id"], EVENTS)
         assert (setting.name, setting.workspace, setting.sends) == ("default", workspace["id"], True)
-        assert [one.sends for one in await log_settings(session, registry["id"], "Other")] == [False]
+        assert [one.sends for one in await read_diagnostic_settings(session, registry["id"], "Other")] == [False]
         assert await read_action_group(session, group) is None
         properties: dict[str, Any] = {"groupShortName": "s", "enabled": True}
         properties |= {"emailReceivers": [{"name": "a"}, {"name": "b"}], "smsReceivers": [{"name": "c"}]}
@@ -66,15 +66,15 @@ async def test_alerts_of_one_rule(slow: RunningSandbox) -> None:
     put(slow, rule(registry, DIRECT, {}, name="other", autoMitigate=False))
     async with AzureSession.open() as session:
         began = datetime.now(UTC)
-        assert await alerts_of_rule(session, CLUSTER_GROUP, mine["id"], since=began) == []
+        assert await list_alerts(session, CLUSTER_GROUP, mine["id"], since=began) == []
         for repository in ("live/a", "live/b"):
             happen(slow, registry, repository)
             pass_time(slow, 2 * TEN_MINUTES)
-        first, second = await alerts_of_rule(session, CLUSTER_GROUP, mine["id"].upper(), since=began)
+        first, second = await list_alerts(session, CLUSTER_GROUP, mine["id"].upper(), since=began)
         assert first.started < second.started
         assert (first.rule_id, first.severity, first.resolved) == (mine["id"], "Sev3", False)
         since = first.started + timedelta(seconds=1)
-        assert await alerts_of_rule(session, CLUSTER_GROUP, mine["id"], since=since) == [second]
+        assert await list_alerts(session, CLUSTER_GROUP, mine["id"], since=since) == [second]
 
 
 async def test_without_the_right(start_sandbox: StartSandbox) -> None:
@@ -83,8 +83,8 @@ async def test_without_the_right(start_sandbox: StartSandbox) -> None:
     registry = add_registry(sandbox, "acraksmonitor")
     async with AzureSession.open() as session:
         with pytest.raises(PermissionDenied, match=r"alerts/read.*resourceGroups/rg-"):
-            await alerts_of_rule(session, CLUSTER_GROUP, "/r", since=datetime.now(UTC))
+            await list_alerts(session, CLUSTER_GROUP, "/r", since=datetime.now(UTC))
         with pytest.raises(PermissionDenied, match="scheduledQueryRules/read"):
             await read_rule(session, CLUSTER_GROUP, "mine")
         with pytest.raises(PermissionDenied, match="diagnosticSettings/read"):
-            await log_settings(session, registry["id"], EVENTS)
+            await read_diagnostic_settings(session, registry["id"], EVENTS)

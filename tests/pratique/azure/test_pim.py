@@ -41,7 +41,7 @@ async def eligible(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
 
 def lease(minutes: int = 30) -> Lease:
     made = Lease("0123456789ab", "run", datetime.now(UTC) + timedelta(minutes=minutes))
-    return replace(made, assignment=pim.activation(made))
+    return replace(made, assignment=pim.activation_name(made))
 
 
 async def activate(opened: Door, mine: Lease, minutes: int = 30) -> Caller:
@@ -58,8 +58,8 @@ async def test_an_administrator_assigns_for_a_time(assigning: Door) -> None:
     assert held.principal_id == me.object_id
     assert mine.id in str(held.description)
     scope = assigning.vault.id
-    assert await pim.serves(assigning.session, scope, mine.assignment, OFFICER, me)
-    assert not await pim.serves(assigning.session, scope, mine.assignment, OFFICER, replace(me, object_id="other"))
+    assert await pim.grants_role(assigning.session, scope, mine.assignment, OFFICER, me)
+    assert not await pim.grants_role(assigning.session, scope, mine.assignment, OFFICER, replace(me, object_id="other"))
     for _ in range(2):
         await pim.deactivate(assigning.session, scope, mine.assignment)
     assert assigning.roles == []
@@ -122,7 +122,7 @@ async def test_a_role_that_is_active_already(assigning: Door) -> None:
     """Azure has one activation a principal, role and scope; another run's is a conflict, and is not ended."""
     await activate(assigning, lease())
     other = Lease("ba9876543210", "other", datetime.now(UTC) + timedelta(minutes=30))
-    other = replace(other, assignment=pim.activation(other))
+    other = replace(other, assignment=pim.activation_name(other))
     with pytest.raises(Conflict):
         await activate(assigning, other)
     await pim.deactivate(assigning.session, assigning.vault.id, other.assignment)

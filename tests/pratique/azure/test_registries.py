@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ async def test_a_source_that_is_not_there(session: AzureSession, registry: Regis
 
 async def test_a_registry_that_is_gone(session: AzureSession, registry: Registry, sandbox: RunningSandbox) -> None:
     """The target itself is missing."""
-    gone = Registry(f"{registry.id}gone", f"{NAME}gone", "gone.azurecr.io", "centralus", True)
+    gone = replace(registry, id=f"{registry.id}gone", name=f"{NAME}gone", login_server="gone.azurecr.io")
     source = Upstream("docker.io", BUSYBOX, upstream_digest(sandbox))
     with pytest.raises(NotFound):
         await import_image(session, gone, source=source, targets=["x:1"])

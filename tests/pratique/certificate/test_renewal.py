@@ -20,7 +20,14 @@ def lasting(start: int, end: int) -> CertificateBundle:
 
 
 def stored(bundle: CertificateBundle, *, names: tuple[str, ...] = (NAME,), enabled: bool = True) -> StoredCertificate:
-    return StoredCertificate(bundle.thumbprint, bundle.not_before, bundle.not_after, names, enabled, "v1")
+    return StoredCertificate(
+        thumbprint=bundle.thumbprint,
+        issued_on=bundle.not_before,
+        expires_on=bundle.not_after,
+        names=names,
+        enabled=enabled,
+        version="v1",
+    )
 
 
 def decided(given: CertificateBundle, held: StoredCertificate | None) -> RenewalDecision:

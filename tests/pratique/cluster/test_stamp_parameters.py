@@ -30,9 +30,21 @@ NETWORK = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtual
 
 
 def infrastructure() -> Infrastructure:
-    registry = Registry("/subscriptions/s/acr", "acraks123", REGISTRY, "eastus2", False)
+    registry = Registry(
+        id="/subscriptions/s/acr",
+        name="acraks123",
+        login_server=REGISTRY,
+        location="eastus2",
+        public_access=False,
+    )
     return Infrastructure(
-        registry, registry, Vault("kv-aks-123", "/subscriptions/s/kv"), "client", "tenant", "unchanged", 1
+        quarantine=registry,
+        registry=registry,
+        vault=Vault("kv-aks-123", "/subscriptions/s/kv"),
+        ingress_client_id="client",
+        tenant_id="tenant",
+        outcome="unchanged",
+        seconds=1,
     )
 
 
@@ -87,9 +99,9 @@ def test_the_manifests_of_the_sample_may_run(sample: Path) -> None:
     used = Rendering(sample).of(sample)
     assert len(used) >= len(CATALOGUE)
     for allow in ("live", "catalogue"):
-        assert stamp(allow=allow).refused(used) == []
+        assert stamp(allow=allow).denied(used) == []
     before = Rendering(SAMPLE).of(SAMPLE)
-    assert stamp().refused(before) == before
+    assert stamp().denied(before) == before
     assert used[0].image in stamp(allowed_registries=["mcr.microsoft.com"]).markdown(
         [*used, UsedImage("f", "x/" + used[0].image)]
     )
@@ -184,8 +196,8 @@ def test_the_file_is_written_once(tmp_path: Path) -> None:
     ("file", "text", "said"),
     [
         ("next.json", "{", "Correct or remove"),
-        ("next.json", "[]", "no ARM parameter file"),
-        ("next.json", '{"parameters": 1}', "no ARM parameter file"),
+        ("next.json", "[]", "not an ARM parameter file"),
+        ("next.json", '{"parameters": 1}', "not an ARM parameter file"),
         ("../next.json", "{}", "leads out"),
     ],
 )
@@ -201,7 +213,7 @@ def test_what_is_not_a_parameter_file_is_left(tmp_path: Path, file: str, text: s
 
 def test_it_is_committed_only_where_that_is_wanted() -> None:
     """By default the file is an artifact; asked for, it lies beside the manifests."""
-    assert StampEdit.wanted(config(), stamp()) is None
-    wanted = StampEdit.wanted(config(commit=True, path="next/a.json"), stamp())
+    assert StampEdit.from_config(config(), stamp()) is None
+    wanted = StampEdit.from_config(config(commit=True, path="next/a.json"), stamp())
     assert wanted is not None
     assert wanted.file == "cluster-manifests/next/a.json"

@@ -24,7 +24,9 @@ def index(platforms: int, attestations: int) -> ResolvedImage:
 @pytest.mark.parametrize(("platforms", "attestations"), [(51, 0), (26, 25)])
 async def test_index_with_too_many_manifests(platforms: int, attestations: int) -> None:
     """What Azure would refuse after minutes is refused before anything is asked, with a way round it."""
-    registry = Registry("/registries/acr", "acr", "acr.azurecr.io", "centralus", True)
+    registry = Registry(
+        id="/registries/acr", name="acr", login_server="acr.azurecr.io", location="centralus", public_access=True
+    )
     nobody = cast(AzureSession, None), cast(OciClient, None)
     with pytest.raises(ConfigurationError, match="51 manifests") as refused:
         await quarantine(*nobody, registry, index(platforms, attestations), {})

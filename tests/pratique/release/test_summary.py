@@ -13,9 +13,21 @@ from pratique.git.publish import Publication
 from pratique.release.summary import links
 
 GROUP = "/subscriptions/s/resourceGroups/rg/providers"
-REGISTRY = Registry(f"{GROUP}/Microsoft.ContainerRegistry/registries/acr", "acr", "acr.azurecr.io", "westus", True)
+REGISTRY = Registry(
+    id=f"{GROUP}/Microsoft.ContainerRegistry/registries/acr",
+    name="acr",
+    login_server="acr.azurecr.io",
+    location="westus",
+    public_access=True,
+)
 INFRASTRUCTURE = Infrastructure(
-    REGISTRY, REGISTRY, Vault("kv", f"{GROUP}/Microsoft.KeyVault/vaults/kv"), "client", "tenant", "unchanged", 1
+    quarantine=REGISTRY,
+    registry=REGISTRY,
+    vault=Vault("kv", f"{GROUP}/Microsoft.KeyVault/vaults/kv"),
+    ingress_client_id="client",
+    tenant_id="tenant",
+    outcome="unchanged",
+    seconds=1,
 )
 
 
