@@ -1,4 +1,4 @@
-"""A program of somebody else's: bounded in time and output, asked nothing, and ended with all that it started."""
+"""Runs external programs: with a timeout, a limit on output, no input, and no process left behind."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LARGEST_OUTPUT = 64 * 1024 * 1024  # bytes
-_KEPT_WORDS = 64 * 1024  # bytes of standard error
+_STDERR_LIMIT = 64 * 1024  # bytes
 _CHUNK = 64 * 1024
-_END_SECONDS = 5.0  # for the system to clear away what was killed
+_KILL_SECONDS = 5.0  # for the system to clean up after a kill
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What a program left behind.
+class CompletedProgram:
+    """The result of a program.
 
-    :ivar code: its exit code, or minus the number of the signal that ended it
-    :ivar output: all of it; a little more than was allowed when it wrote too much, and was ended for that
-    :ivar words: the beginning of its standard error
+    :ivar exit_code: or minus the number of the signal that killed it
+    :ivar stdout: all of it; a little more than the limit when it wrote too much and was killed for that
+    :ivar stderr: the beginning of its standard error
     """
 
-    code: int
-    output: bytes
-    words: bytes
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
 
 
 async def run(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     *,
-    timeout: float,  # noqa: ASYNC109  # the program's time, over which it is killed
-    most: int = LARGEST_OUTPUT,
+    timeout: float,  # noqa: ASYNC109  # the program's time, after which it is killed
+    output_limit: int = LARGEST_OUTPUT,
     cwd: Path | None = None,
-) -> Ended:
-    """Run a program in a session of its own, where there is no terminal to ask anybody anything.
+) -> CompletedProgram:
+    """Run a program in its own session, where it has no terminal to prompt on.
 
-    However this ends, cancelled for example, nothing of the program's process group is left running.
+    When this returns, raises or is cancelled, no process of the program's group is left running.
 
-    :param arguments: the program first; no shell sees them
-    :param environment: all of it
+    :param arguments: starting with the program; no shell interprets them
+    :param environment: the program's whole environment
     :param timeout: seconds
-    :param most: bytes of output, after which the program is ended
+    :param output_limit: bytes of output, after which the program is killed
     :raises TimeoutError: when it takes longer
     :raises OSError: when it cannot be started
     """
@@ -60,38 +60,38 @@ async def run(
     )
     try:
         async with asyncio.timeout(timeout):
-            output, words = await _streams(process, most)
-            code = await process.wait()
+            stdout, stderr = await _streams(process, output_limit)
+            exit_code = await process.wait()
     except BaseException:
         _kill(process)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
+            async with asyncio.timeout(_KILL_SECONDS):
                 await process.wait()
         raise
-    return Ended(code, output, words)
+    return CompletedProgram(exit_code, stdout, stderr)
 
 
-async def _streams(process: asyncio.subprocess.Process, most: int) -> tuple[bytes, bytes]:
+async def _streams(process: asyncio.subprocess.Process, output_limit: int) -> tuple[bytes, bytes]:
     if process.stdout is None or process.stderr is None:
-        raise ValueError("both streams have to be pipes")
+        raise ValueError("both streams must be pipes")
     return await asyncio.gather(
-        _read(process.stdout, most, beyond=lambda: _kill(process)),
-        _read(process.stderr, _KEPT_WORDS, beyond=lambda: None),
+        _read(process.stdout, output_limit, on_excess=lambda: _kill(process)),
+        _read(process.stderr, _STDERR_LIMIT, on_excess=lambda: None),
     )
 
 
-async def _read(stream: asyncio.StreamReader, most: int, beyond: Callable[[], None]) -> bytes:
-    """All of a stream, of which not much more than ``most`` bytes are kept."""
+async def _read(stream: asyncio.StreamReader, limit: int, on_excess: Callable[[], None]) -> bytes:
+    """Read a stream to its end, but keep little more than ``limit`` bytes."""
     content = bytearray()
     while chunk := await stream.read(_CHUNK):
-        if len(content) > most:
-            beyond()
+        if len(content) > limit:
+            on_excess()
         else:
             content += chunk
     return bytes(content)
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    """The whole group: its leader's number stays taken as long as one of its members lives."""
+    """Kill the whole process group. Its ID stays reserved as long as any of its members lives."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""What others say about an image: Defender, attestations, scanners."""
+"""Evidence about an image: from Defender, attestations and scanners."""

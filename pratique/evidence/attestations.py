@@ -1,12 +1,12 @@
-"""Signed statements beside the image: Defender's findings artifact, and anybody else's who is trusted.
+"""Signed statements attached to an image: Defender's findings artifact, and those of other trusted signers.
 
 ::
 
     source = AttachedStatements(client, {FINDINGS_ARTIFACT: TrustStore.load([Path("defender-root.pem")])})
     observations = await source(subjects)
 
-A statement is the only positive proof that a digest was scanned. Whoever may push can attach one, so it speaks under
-the names of those whose trust store its signature leads to, and otherwise it is only noted.
+A statement is the only positive proof that a digest was scanned. Anybody who can push can attach one. A statement
+therefore counts for the sources whose trust store its signature chains to; any other statement is only noted.
 
 Facts: Microsoft Learn, "Gated deployment for Kubernetes container images" (the findings artifact) and "Azure Container
 Registry SKU features and limits" (how often referrers may be listed).
@@ -39,20 +39,20 @@ from pratique.oci.client import OciClient
 
 AT_ONCE = 16
 ATTEMPTS = 3  # at one image, when the registry asks to slow down
-LONGEST_PAUSE = 60.0  # seconds; who asks for a longer one is asked again in the next round
+LONGEST_PAUSE = 60.0  # seconds; a registry that asks for a longer one is queried again in the next round
 _PAUSE = 5.0
-_BLIND = (
-    "this worker cannot see the registry, so nothing can prove a clean scan: "
-    "run from a worker with a private endpoint to it"
+_UNREACHABLE = (
+    "this worker cannot reach the registry, so nothing can prove a clean scan: "
+    "run on a worker that has a private endpoint to it"
 )
 
 
 @dataclass
-class _Word:
-    """What the statements of one name say.
+class _SourceStatements:
+    """The statements that count for one source.
 
     :ivar assessments: each with its signer
-    :ivar unreadable: why others, signed as well as these, cannot be read: they might hold findings
+    :ivar unreadable: why other statements with a trusted signature cannot be read: they might hold findings
     """
 
     assessments: list[tuple[Assessment, str]] = field(default_factory=list)
@@ -61,77 +61,78 @@ class _Word:
     def observation(self, source: str, notes: tuple[str, ...]) -> Observation:
         if not self.assessments:
             detail = "; ".join(self.unreadable) or "no attestation with a trusted signature yet"
-            answer = SourceStatus.UNREADABLE if self.unreadable else SourceStatus.NOTHING
-            return Observation(source, answer, detail=detail, notes=notes)
+            status = SourceStatus.UNREADABLE if self.unreadable else SourceStatus.NOTHING
+            return Observation(source=source, status=status, detail=detail, notes=notes)
         at = max(assessment.scanned_at for assessment, _ in self.assessments)
-        newest = [(one, signer) for one, signer in self.assessments if one.scanned_at == at]
+        newest = [(assessment, signer) for assessment, signer in self.assessments if assessment.scanned_at == at]
+        scanners = [f"{assessment.scanner}, {signer}" for assessment, signer in newest]
         return Observation(
-            source,
-            SourceStatus.UNREADABLE if self.unreadable else SourceStatus.ASSESSED,
-            frozenset(finding for one, _ in newest for finding in one.findings),
-            at,
-            "; ".join(dict.fromkeys([*self.unreadable, *(f"{one.scanner}, {signer}" for one, signer in newest)])),
-            notes,
+            source=source,
+            status=SourceStatus.UNREADABLE if self.unreadable else SourceStatus.ASSESSED,
+            findings=frozenset(finding for assessment, _ in newest for finding in assessment.findings),
+            at=at,
+            detail="; ".join(dict.fromkeys([*self.unreadable, *scanners])),
+            notes=notes,
         )
 
 
 class AttachedStatements:
-    """Statements about images, one lookup an image for all who are trusted.
+    """Statements about images. One lookup per image serves all trusted signers.
 
-    :param trusted: by source, the store that its signatures have to lead to. ``None`` believes whatever no other
-        source's signature is on: anybody who may push could have forged it
+    :param trusted: for each source, the trust store that its signatures must chain to. ``None`` accepts every statement
+        that no other source signed: anybody who can push could have forged it
     """
 
     def __init__(self, client: OciClient, trusted: Mapping[str, TrustStore | None]) -> None:
         self._client = client
         self._trusted = dict(trusted)
-        self._resumes = 0.0
+        self._paused_until = 0.0  # monotonic seconds
 
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._trusted)
 
     async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
-        """One observation a subject and name. What goes wrong with one subject says nothing about the others."""
+        """One observation per subject and source. A failure for one subject does not affect the others."""
         limit = asyncio.Semaphore(AT_ONCE)
 
-        async def one(subject: Subject) -> Sequence[Observation]:
+        async def observe(subject: Subject) -> Sequence[Observation]:
             async with limit:
-                return await self._look(subject)
+                return await self._observe(subject)
 
-        wanted = list(subjects)
-        return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
+        ordered = list(subjects)
+        return dict(zip(ordered, await asyncio.gather(*map(observe, ordered)), strict=True))
 
-    async def _look(self, subject: Subject) -> Sequence[Observation]:
+    async def _observe(self, subject: Subject) -> Sequence[Observation]:
         reference = ImageReference(subject.registry, subject.repository, digest=subject.digest)
         try:
-            return self._weigh(subject, await self._fetch(reference))
+            return self._observations(subject, await self._fetch(reference))
         except NetworkDenied:
-            answer, detail = SourceStatus.NOTHING, _BLIND
+            status, detail = SourceStatus.NOTHING, _UNREACHABLE
         except NotFound:
-            answer, detail = SourceStatus.NOTHING, "the image is not in the quarantine repository"
+            status, detail = SourceStatus.NOTHING, "the image is not in the quarantine repository"
         except (UnreadableAnswer, DigestMismatch) as error:
-            answer, detail = SourceStatus.UNREADABLE, f"the image's attestations cannot be read: {error.observed}"
+            status, detail = SourceStatus.UNREADABLE, f"the image's attestations cannot be read: {error.observed}"
         except PratiqueError as error:
-            answer, detail = SourceStatus.FAILED, f"could not be asked: {error.observed} Next: {error.remedy}"
-        return [Observation(name, answer, detail=detail) for name in self._trusted]
+            status, detail = SourceStatus.FAILED, f"could not be queried: {error.observed} Next: {error.remedy}"
+        return [Observation(source=name, status=status, detail=detail) for name in self._trusted]
 
     async def _fetch(self, reference: ImageReference) -> list[SignedStatement | Unusable]:
-        """What hangs on an image. When the registry asks to slow down, everybody waits."""
+        """The statements attached to an image. When the registry asks to slow down, all lookups wait."""
         attempts = ATTEMPTS
         while True:
-            await asyncio.sleep(max(0.0, self._resumes - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
             try:
                 return await fetch_findings(self._client, reference)
-            except Throttled as refusal:
+            except Throttled as error:
                 attempts -= 1
-                pause = _PAUSE if refusal.retry_after is None else refusal.retry_after
+                pause = _PAUSE if error.retry_after is None else error.retry_after
                 if not attempts or pause > LONGEST_PAUSE:
                     raise
-                self._resumes = max(self._resumes, time.monotonic() + pause)
+                self._paused_until = max(self._paused_until, time.monotonic() + pause)
 
-    def _weigh(self, subject: Subject, found: Collection[SignedStatement | Unusable]) -> Sequence[Observation]:
-        words = {name: _Word() for name in self._trusted}
+    def _observations(self, subject: Subject, found: Collection[SignedStatement | Unusable]) -> Sequence[Observation]:
+        by_source = {name: _SourceStatements() for name in self._trusted}
         notes: list[str] = []
         for statement in found:
             if isinstance(statement, Unusable):
@@ -144,13 +145,13 @@ class AttachedStatements:
                 try:
                     assessment = from_statement(statement.statement, digest=subject.digest, source=name)
                 except UnreadableAnswer as error:
-                    words[name].unreadable.append(f"a trusted attestation cannot be read: {error.observed}")
+                    by_source[name].unreadable.append(f"a trusted attestation cannot be read: {error.observed}")
                 else:
-                    words[name].assessments.append((assessment, signer))
-        return [word.observation(name, tuple(dict.fromkeys(notes))) for name, word in words.items()]
+                    by_source[name].assessments.append((assessment, signer))
+        return [source.observation(name, tuple(dict.fromkeys(notes))) for name, source in by_source.items()]
 
     def _signers(self, statement: SignedStatement) -> tuple[dict[str, str], str]:
-        """Who signed it, by the name under which it counts; and why it would count under none."""
+        """The signer for each source that the statement counts for; and the reason when it counts for none."""
         signers: dict[str, str] = {}
         rejected = ""
         for name, trust in self._trusted.items():
@@ -162,14 +163,14 @@ class AttachedStatements:
                 rejected = error.observed
         if signers:
             return signers, ""
-        unsafe = "its signature is not checked, so anybody who may push could have forged it"
+        unsafe = "its signature is not checked, so anybody who can push could have forged it"
         return {name: unsafe for name, trust in self._trusted.items() if trust is None}, rejected
 
 
 def _verified(statement: SignedStatement, trust: TrustStore) -> Signer:
-    """:raises SignatureRejected: unless one of the signatures is good"""
+    """:raises SignatureRejected: unless one of the signatures is valid"""
     digest, remedy = statement.artifact.digest, "Wait for its signature."
-    rejected = SignatureRejected("trust the attestation", digest, "It has no signature that can be read.", remedy)
+    rejected = SignatureRejected("trust the attestation", digest, "It has no readable signature.", remedy)
     for envelope in statement.signatures:
         try:
             return verify(envelope.content, media_type=envelope.media_type, artifact=statement.artifact, trust=trust)

@@ -1,4 +1,4 @@
-"""What the gate has to know of images in quarantine before it asks about them: since when each digest is there."""
+"""Turns quarantined images into gate candidates: adds the time at which each digest arrived in quarantine."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ _AT_ONCE = 16
 async def candidates(
     client: OciClient, registry: str, quarantined: Sequence[ImportedImage], platforms: Sequence[str]
 ) -> list[Candidate]:
-    """The images, with the arrival of each digest that needs a verdict.
+    """The images as candidates, with the arrival time of each digest that needs a verdict.
 
-    A platform's manifest may have been in quarantine long before the index that names it now.
+    A platform's manifest may have been in quarantine long before the index that refers to it.
 
     :param registry: login server of the quarantine registry
-    :raises TransientError: when the registry could not be asked this time
+    :raises TransientError: when the registry cannot be queried at the moment
     """
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def arrived(place: ImageReference) -> datetime | None:
+    async def arrival_time(reference: ImageReference) -> datetime | None:
         async with limit:
             try:
-                return await arrival(client, place)
+                return await arrival(client, reference)
             except (PermissionDenied, UnreadableAnswer):
                 return None
 
-    async def candidate(moved: ImportedImage) -> Candidate:
-        digests = [manifest.digest for manifest in required_manifests(moved.image, platforms)[0]] if moved.seen else []
-        moments = await asyncio.gather(*(arrived(moved.reference.at(digest)) for digest in digests))
-        known = tuple((digest, at) for digest, at in zip(digests, moments, strict=True) if at is not None)
-        since = max((at for _, at in known), default=moved.imported_at)
-        return Candidate(moved.image, registry, moved.reference.repository, since, known)
+    async def candidate(imported: ImportedImage) -> Candidate:
+        required = required_manifests(imported.image, platforms)[0] if imported.seen else ()
+        digests = [manifest.digest for manifest in required]
+        times = await asyncio.gather(*(arrival_time(imported.reference.at(digest)) for digest in digests))
+        known = tuple((digest, at) for digest, at in zip(digests, times, strict=True) if at is not None)
+        since = max((at for _, at in known), default=imported.imported_at)
+        return Candidate(imported.image, registry, imported.reference.repository, since, known)
 
     return list(await asyncio.gather(*map(candidate, quarantined)))

@@ -1,10 +1,10 @@
-"""Defender's findings as they hang on an image: in-toto statements, and the signatures on them.
+"""Reads the findings artifacts attached to an image: in-toto statements, and the signatures on them.
 
-Nothing is believed here: :mod:`.signatures` verifies, :mod:`.parsers` reads.
+Nothing is trusted here: :mod:`.signatures` verifies, :mod:`.parsers` reads.
 
-Anybody who may push can hang something on an image. So one artifact that cannot be read hides no other, and there are
-bounds on what is read. They cut in one direction only: newest first, and behind an artifact that is cut all older ones
-are cut too. A flood can take proof away; it cannot make an old statement look like the latest.
+Anybody who can push can attach an artifact to an image. An unreadable artifact therefore does not hide any other, and
+the amount that is read is limited. Artifacts are read newest first; where a limit leaves one out, all older ones are
+left out too. A flood of artifacts can remove proof, but it cannot make an old statement look like the latest.
 
 Facts: Defender for Containers, gated deployment; in-toto attestation, predicate ``vulns`` v0.2; Notary Project
 signature specification, "OCI Signatures".
@@ -34,7 +34,7 @@ VULNERABILITIES = "https://in-toto.io/attestation/vulns/v0.2"
 MOST_ARTIFACTS = 200  # read of one image; Defender adds one a day
 MOST_SIGNATURES = 16  # read of one artifact
 LARGEST_STATEMENT = 8 * 1024 * 1024  # bytes
-LARGEST_TOTAL = 64 * 1024 * 1024  # bytes of one image's statements and signatures, beyond which no more are begun
+LARGEST_TOTAL = 64 * 1024 * 1024  # bytes of one image's statements and signatures; beyond this no more are read
 
 _AT_ONCE = 8
 _UNUSABLE = (UnreadableAnswer, DigestMismatch, NotFound, OperationFailed)
@@ -43,7 +43,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SignatureEnvelope:
-    """A signature as it was found.
+    """A signature as the registry returned it, unverified.
 
     :ivar media_type: one of :data:`pratique.evidence.signatures.verify.ENVELOPE_TYPES`
     """
@@ -57,7 +57,7 @@ class SignedStatement:
     """A findings artifact.
 
     :ivar statement: the in-toto statement's bytes
-    :ivar artifact: descriptor of the artifact's manifest: what the signatures sign
+    :ivar artifact: descriptor of the artifact's manifest, which the signatures sign
     :ivar signatures: unverified
     """
 
@@ -68,7 +68,7 @@ class SignedStatement:
 
 @dataclass(frozen=True)
 class Unusable:
-    """An artifact, or the signature of one, that was left out.
+    """An artifact, or a signature of one, that was left out.
 
     :ivar digest: of its manifest; where several were left out, of the newest
     """
@@ -86,9 +86,9 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Artifact:
-    """What became of one.
+    """The outcome of reading one artifact.
 
-    :ivar cut: a bound was met, so nothing older may be shown
+    :ivar cut: a limit was reached, so older artifacts must not be read
     """
 
     found: tuple[SignedStatement | Unusable, ...]
@@ -96,28 +96,33 @@ class _Artifact:
 
     @property
     def size(self) -> int:
-        signed = [one for one in self.found if isinstance(one, SignedStatement)]
-        return sum(len(one.statement) + sum(len(by.content) for by in one.signatures) for one in signed)
+        return sum(
+            len(item.statement) + sum(len(signature.content) for signature in item.signatures)
+            for item in self.found
+            if isinstance(item, SignedStatement)
+        )
 
 
 async def fetch_findings(client: OciClient, reference: ImageReference) -> list[SignedStatement | Unusable]:
-    """The findings artifacts of an image, newest first by their own account, and what of them cannot be used.
+    """The findings artifacts of an image, and those that cannot be used; newest first by their own annotations.
 
     :param reference: with the digest that was assessed; artifacts are per repository
-    :raises NotFound: the image itself is not there
-    :raises NetworkDenied: the registry cannot be seen from here
-    :raises UnreadableAnswer: the list of artifacts cannot be read
-    :raises TransientError: trying again may help
+    :raises NotFound: when the image itself does not exist
+    :raises NetworkDenied: when this worker cannot reach the registry
+    :raises UnreadableAnswer: when the list of artifacts cannot be read
+    :raises TransientError: when another attempt may help
     """
     listed = await client.referrers(reference, IN_TOTO)
-    artifacts = _newest_first([one for one in listed if one.annotations.get(PREDICATE_ANNOTATION) == VULNERABILITIES])
+    artifacts = _newest_first(
+        [item for item in listed if item.annotations.get(PREDICATE_ANNOTATION) == VULNERABILITIES]
+    )
     if not artifacts and await client.head(reference) is None:
         raise NotFound("read the findings artifacts", str(reference), "There is no such image.", "Import it again.")
     found: list[SignedStatement | Unusable] = []
     done = size = 0
     while done < len(artifacts):
         batch = artifacts[done : min(done + _AT_ONCE, MOST_ARTIFACTS)]
-        for artifact in await asyncio.gather(*(_fetch(client, reference, one.descriptor.digest) for one in batch)):
+        for artifact in await asyncio.gather(*(_fetch(client, reference, item.descriptor.digest) for item in batch)):
             found += artifact.found
             done, size = done + 1, size + artifact.size
             if artifact.cut or size > LARGEST_TOTAL or done == MOST_ARTIFACTS:
@@ -126,14 +131,14 @@ async def fetch_findings(client: OciClient, reference: ImageReference) -> list[S
 
 
 def _newest_first(referrers: Sequence[Referrer]) -> list[Referrer]:
-    """By the annotation, which a signature of the artifact covers; those without a readable one come last."""
+    """By the creation annotation, which the artifact's signature covers; those without a readable one come last."""
     return sorted(referrers, key=_created, reverse=True)
 
 
 def _created(referrer: Referrer) -> datetime:
     try:
-        moment = datetime.fromisoformat(referrer.annotations.get(CREATED_ANNOTATION, ""))
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        created = datetime.fromisoformat(referrer.annotations.get(CREATED_ANNOTATION, ""))
+        return created.replace(tzinfo=created.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         return _LONG_AGO
 
@@ -141,60 +146,60 @@ def _created(referrer: Referrer) -> datetime:
 def _left_out(rest: Sequence[Referrer]) -> list[Unusable]:
     if not rest:
         return []
-    return [Unusable(rest[0].descriptor.digest, f"It and {len(rest) - 1} older findings artifacts are left unread.")]
+    return [Unusable(rest[0].descriptor.digest, f"It and {len(rest) - 1} older findings artifacts are not read.")]
 
 
 async def _fetch(client: OciClient, reference: ImageReference, digest: str) -> _Artifact:
     try:
-        place = _at(reference, digest)
-        manifest = await client.manifest(place)
+        pinned = _at(reference, digest)
+        manifest = await client.manifest(pinned)
         subject = manifest.document.get("subject")
         if not isinstance(subject, dict) or subject.get("digest") != reference.digest:
-            raise _unreadable(place, "It is about another image than the one that it hangs on.")
-        layer = _only_layer(manifest.document, place, {IN_TOTO})
+            raise _unreadable(pinned, "Its subject is not the image that it is attached to.")
+        layer = _only_layer(manifest.document, pinned, {IN_TOTO})
     except _UNUSABLE as error:
         return _Artifact((Unusable(digest, error.observed),))
     if layer.size > LARGEST_STATEMENT:
         return _Artifact((Unusable(digest, f"It is larger than {LARGEST_STATEMENT} bytes."),), cut=True)
     try:
-        signed_by = await client.referrers(place, SIGNATURE)
+        signed_by = await client.referrers(pinned, SIGNATURE)
     except _UNUSABLE as error:
         return _Artifact((Unusable(digest, f"Its signatures cannot be listed. {error.observed}"),), cut=True)
     if len(signed_by) > MOST_SIGNATURES:
         return _Artifact((Unusable(digest, f"It has more than {MOST_SIGNATURES} signatures."),), cut=True)
     try:
-        statement = await client.blob(place, layer.digest, largest=LARGEST_STATEMENT)
+        statement = await client.blob(pinned, layer.digest, largest=LARGEST_STATEMENT)
     except _UNUSABLE as error:
         return _Artifact((Unusable(digest, error.observed),))
-    signatures = [await _signature(client, reference, one.descriptor.digest) for one in signed_by]
-    usable = tuple(one for one in signatures if isinstance(one, SignatureEnvelope))
+    signatures = [await _signature(client, reference, referrer.descriptor.digest) for referrer in signed_by]
+    usable = tuple(signature for signature in signatures if isinstance(signature, SignatureEnvelope))
     signed = SignedStatement(statement, manifest.descriptor, usable)
-    return _Artifact((signed, *(one for one in signatures if isinstance(one, Unusable))))
+    return _Artifact((signed, *(signature for signature in signatures if isinstance(signature, Unusable))))
 
 
 async def _signature(client: OciClient, reference: ImageReference, digest: str) -> SignatureEnvelope | Unusable:
     try:
-        place = _at(reference, digest)
-        layer = _only_layer((await client.manifest(place)).document, place, ENVELOPE_TYPES)
-        content = await client.blob(place, layer.digest, largest=LARGEST_ENVELOPE)
+        pinned = _at(reference, digest)
+        layer = _only_layer((await client.manifest(pinned)).document, pinned, ENVELOPE_TYPES)
+        content = await client.blob(pinned, layer.digest, largest=LARGEST_ENVELOPE)
         return SignatureEnvelope(layer.media_type, content)
     except _UNUSABLE as error:
-        return Unusable(digest, f"As a signature it cannot be read. {error.observed}")
+        return Unusable(digest, f"This signature cannot be read. {error.observed}")
 
 
 def _at(reference: ImageReference, digest: str) -> ImageReference:
-    """A place to ask for; a digest that is none could lead to another one."""
+    """The reference pinned to a digest. Anything but a digest could make the request's URL lead elsewhere."""
     if not re.fullmatch(DIGEST_PATTERN, digest):
-        raise _unreadable(reference, "It goes by something that is no SHA-256 digest.")
+        raise _unreadable(reference, "The registry lists it under something other than a SHA-256 digest.")
     return reference.at(digest)
 
 
-def _only_layer(document: Mapping[str, Any], place: ImageReference, media_types: Collection[str]) -> _Layer:
+def _only_layer(document: Mapping[str, Any], reference: ImageReference, media_types: Collection[str]) -> _Layer:
     match document.get("layers"):
         case [{"mediaType": str() as media_type, "digest": str() as digest, "size": int() as size}]:
             if media_type in media_types and re.fullmatch(DIGEST_PATTERN, digest):
                 return _Layer(media_type, digest, size)
-    raise _unreadable(place, f"It should have one layer of the type {' or '.join(sorted(media_types))}.")
+    raise _unreadable(reference, f"It should have one layer of the type {' or '.join(sorted(media_types))}.")
 
 
 def _unreadable(reference: ImageReference, observed: str) -> UnreadableAnswer:

@@ -1,13 +1,13 @@
-"""Defender's findings in Azure Resource Graph, in each of the forms that they have had.
+"""Defender's findings in Azure Resource Graph, in each generation of their format.
 
 ::
 
     source = ResourceGraph(session, (RECOMMENDATIONS,))
     observations = await source(subjects)
 
-One query asks about everything that waits. A row is about an image when registry, repository and digest are the
-image's; the tags that it names do not matter. That there is no row means nothing: no row is documented for a clean
-image, in either form.
+One query covers all images that wait for a verdict. A row is about an image when it names the image's registry,
+repository and digest; tags do not matter. A missing row proves nothing: neither generation documents a row for a clean
+image.
 
 Facts: Microsoft Learn, "Transition from grouped to individual recommendations in Defender for Cloud" and "Container
 vulnerability assessments REST API".
@@ -32,25 +32,25 @@ Generation = Literal["recommendations", "sub-assessments"]
 
 
 @dataclass(frozen=True)
-class _Form:
-    """How a generation is asked for, and how its rows are read."""
+class _Format:
+    """How to query the rows of a generation, and how to parse one."""
 
-    ask: Callable[[AzureSession, Collection[str]], Awaitable[list[dict[str, Any]]]]
-    read: Callable[..., Row]
+    query: Callable[[AzureSession, Collection[str]], Awaitable[list[dict[str, Any]]]]
+    parse: Callable[..., Row]
 
 
-_FORMS: Mapping[str, _Form] = {
-    RECOMMENDATIONS: _Form(recommendations, from_recommendation),
-    SUB_ASSESSMENTS: _Form(sub_assessments, from_sub_assessment),
+_FORMATS: Mapping[str, _Format] = {
+    RECOMMENDATIONS: _Format(recommendations, from_recommendation),
+    SUB_ASSESSMENTS: _Format(sub_assessments, from_sub_assessment),
 }
 
 
 @dataclass
 class _Rows:
-    """What a generation has on one subject.
+    """The rows of one generation about one subject.
 
     :ivar unreadable: why rows that mention its digest cannot be read
-    :ivar earlier: how many rows are about an image that stood here before
+    :ivar earlier: how many rows are about an earlier push of the same digest
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -58,9 +58,10 @@ class _Rows:
     earlier: int = 0
 
     def add(self, row: Row, subject: Subject) -> None:
-        """Take a row, unless what it is about was deleted before the subject arrived.
+        """Add a row, unless its image was deleted before the subject arrived.
 
-        Where it does not say when that was pushed, it may hold findings and does not prove anything.
+        A row that is older than the subject and does not say when its image was pushed loses its time: its findings
+        may apply, but it proves nothing.
         """
         since = None if subject.arrived is None else subject.arrived - CLOCKS_DIFFER
         if since is not None and row.pushed is not None and row.pushed < since:
@@ -71,17 +72,18 @@ class _Rows:
             self.rows.append(row)
 
     def observation(self, source: str) -> Observation:
-        answer, detail = self._answer()
+        status, detail = self._status()
+        ignored = f"rows about an earlier push of this digest, which do not count: {self.earlier}"
         return Observation(
-            source,
-            answer,
-            frozenset(finding for row in self.rows for finding in row.findings),
-            max((row.at for row in self.rows if row.at is not None), default=None),
-            detail,
-            (f"rows about an earlier push of this digest, which do not count: {self.earlier}",) if self.earlier else (),
+            source=source,
+            status=status,
+            findings=frozenset(finding for row in self.rows for finding in row.findings),
+            at=max((row.at for row in self.rows if row.at is not None), default=None),
+            detail=detail,
+            notes=(ignored,) if self.earlier else (),
         )
 
-    def _answer(self) -> tuple[SourceStatus, str]:
+    def _status(self) -> tuple[SourceStatus, str]:
         if self.unreadable:
             return SourceStatus.UNREADABLE, self.unreadable[0]
         exempt = list(dict.fromkeys(row.not_applicable for row in self.rows if row.not_applicable))
@@ -95,7 +97,7 @@ class _Rows:
 class ResourceGraph:
     """Defender's rows about images.
 
-    :ivar generations: the forms to ask for, each a source of that name
+    :ivar generations: the generations to query; each is a source of that name
     """
 
     session: AzureSession
@@ -106,38 +108,40 @@ class ResourceGraph:
         return frozenset(self.generations)
 
     async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
-        """One observation a subject and generation.
+        """One observation per subject and generation.
 
-        :raises TransientError: when Resource Graph could not be asked this time
+        :raises TransientError: when Resource Graph cannot be queried at the moment
         :raises UnreadableAnswer: when not even the digests of its rows can be read
         """
         found: dict[Subject, list[Observation]] = {subject: [] for subject in subjects}
         for name in self.generations:
-            rows = await _FORMS[name].ask(self.session, {subject.digest for subject in subjects})
-            for subject, some in _sorted(name, rows, subjects).items():
-                found[subject].append(some.observation(name))
+            rows = await _FORMATS[name].query(self.session, {subject.digest for subject in subjects})
+            for subject, subject_rows in _by_subject(name, rows, subjects).items():
+                found[subject].append(subject_rows.observation(name))
         return found
 
 
-def _sorted(name: str, rows: Collection[Mapping[str, Any]], subjects: Collection[Subject]) -> Mapping[Subject, _Rows]:
-    """What there is on each subject. A row that cannot be read counts for every image with its digest."""
-    known = {subject: _Rows() for subject in subjects}
+def _by_subject(
+    name: str, rows: Collection[Mapping[str, Any]], subjects: Collection[Subject]
+) -> Mapping[Subject, _Rows]:
+    """The rows about each subject. An unreadable row counts for every image with its digest."""
+    grouped = {subject: _Rows() for subject in subjects}
     by_digest: dict[str, list[Subject]] = {}
     for subject in subjects:
         by_digest.setdefault(subject.digest, []).append(subject)
     for row in rows:
         try:
-            read = _FORMS[name].read(row, source=name)
+            parsed = _FORMATS[name].parse(row, source=name)
         except UnreadableAnswer as error:
             for subject in by_digest.get(str(row["digest"]), ()):
-                known[subject].unreadable.append(f"a row cannot be read: {error.observed}")
+                grouped[subject].unreadable.append(f"a row cannot be read: {error.observed}")
             continue
-        for subject in by_digest.get(read.digest.lower(), ()):
-            if _stands_at(read, subject):
-                known[subject].add(read, subject)
-    return known
+        for subject in by_digest.get(parsed.digest.lower(), ()):
+            if _same_repository(parsed, subject):
+                grouped[subject].add(parsed, subject)
+    return grouped
 
 
-def _stands_at(row: Row, subject: Subject) -> bool:
-    place = (row.registry_host.lower(), row.repository.lower())
-    return place == (subject.registry.lower(), subject.repository.lower())
+def _same_repository(row: Row, subject: Subject) -> bool:
+    repository = (row.registry_host.lower(), row.repository.lower())
+    return repository == (subject.registry.lower(), subject.repository.lower())

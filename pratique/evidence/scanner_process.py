@@ -1,4 +1,4 @@
-"""A scanner's program, run with suspicion: what it prints is believed only when it ended well, in time."""
+"""Runs a scanner's program. Its output counts only if the program succeeds within its timeout."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _SERIOUS = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
 
 
 class CommandFailed(Exception):
-    """There is no complete output; the message says why, without any secret."""
+    """The command gave no complete output. The message says why, without any secret."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run.
+    """A command to run.
 
-    :ivar arguments: the program first; no shell sees them
-    :ivar environment: variables on top of this process's own
+    :ivar arguments: starting with the program; no shell interprets them
+    :ivar environment: variables in addition to those of this process
     :ivar timeout: seconds
-    :ivar secrets: texts that no message may repeat
+    :ivar secrets: texts to mask in messages
     """
 
     arguments: Sequence[str]
@@ -35,28 +35,28 @@ class Command:
     secrets: Sequence[str] = field(default=(), repr=False)
 
     async def run(self) -> bytes:
-        """What it writes to its standard output.
+        """Run the command and return its standard output.
 
-        However this ends, cancelled for example, nothing of the command's process group is left running.
+        When this returns, raises or is cancelled, no process of the command's group is left running.
 
-        :raises CommandFailed: unless it ends with 0 in time, after no more than :data:`LARGEST_OUTPUT`
+        :raises CommandFailed: unless it exits with 0 in time, after no more than :data:`LARGEST_OUTPUT`
         """
         try:
             environment = {**os.environ, **self.environment}
-            ended = await run(self.arguments, environment, timeout=self.timeout, most=LARGEST_OUTPUT)
+            completed = await run(self.arguments, environment, timeout=self.timeout, output_limit=LARGEST_OUTPUT)
         except TimeoutError:
             raise CommandFailed(f"it took longer than {self.timeout:g} seconds") from None
         except OSError as error:
             raise CommandFailed(f"it cannot be started: {error.strerror}") from None
-        if len(ended.output) > LARGEST_OUTPUT:
+        if len(completed.stdout) > LARGEST_OUTPUT:
             raise CommandFailed(f"it wrote more than {LARGEST_OUTPUT} bytes")
-        if ended.code != 0:
-            raise CommandFailed(f"it ended with exit code {ended.code}: {self._reason(ended.words)}")
-        return ended.output
+        if completed.exit_code != 0:
+            raise CommandFailed(f"it ended with exit code {completed.exit_code}: {self._reason(completed.stderr)}")
+        return completed.stdout
 
-    def _reason(self, words: bytes) -> str:
-        """The line that says why, which for some programs comes after others that say what they do."""
-        text = words.decode(errors="replace")
+    def _reason(self, stderr: bytes) -> str:
+        """The line that gives the reason. Some programs print progress lines before it."""
+        text = stderr.decode(errors="replace")
         for secret in filter(None, self.secrets):
             text = text.replace(secret, "***")
         lines = [line for line in map(_printable, text.splitlines()) if line]

@@ -1,4 +1,4 @@
-"""Scanners that this worker runs as commands: Trivy, Grype, and whatever writes reports like theirs.
+"""Scanners that this worker runs as commands: Trivy, Grype, and others that write the same report formats.
 
 ::
 
@@ -6,8 +6,8 @@
     source = CommandScanner(scanner, client.docker_login)
     observations = await source(subjects)
 
-The command pulls the image itself, signed in by environment variables, and writes its report to standard output. It
-has to end with 0 whatever it finds: another exit code means that it did not finish.
+The command pulls the image itself, with a login from environment variables, and writes its report to standard output.
+It must exit with 0 whatever it finds: any other exit code means that the scan failed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pratique.oci.auth import Login
 
 AT_ONCE = 2
 ATTEMPTS = 3
-ROUND = 60.0  # seconds after which a call begins no more scans: what is known by then is worth telling
+ROUND = 60.0  # seconds after which a call starts no more scans, so that the finished ones can be reported
 
 Credentials = Callable[[str], Awaitable[Login]]
 
-#: A login by the variables that a scanner reads it from. It is never an argument: those are for all to see.
+#: The environment variables from which a scanner reads its login. Arguments would be visible to other processes.
 _LOGINS: Mapping[str, Callable[[str, Login], dict[str, str]]] = {
     "trivy": lambda _, login: {"TRIVY_USERNAME": login.username, "TRIVY_PASSWORD": login.password},
     "grype": lambda registry, login: {
@@ -43,20 +43,20 @@ _LOGINS: Mapping[str, Callable[[str, Login], dict[str, str]]] = {
         "GRYPE_REGISTRY_AUTH_PASSWORD": login.password,
     },
 }
-_READERS: Mapping[str, Callable[..., Assessment | Unassessed]] = {"trivy": from_trivy, "grype": from_grype}
+_PARSERS: Mapping[str, Callable[..., Assessment | Unassessed]] = {"trivy": from_trivy, "grype": from_grype}
 
 
 class CommandScanner:
-    """One scanner. Its reports are remembered by digest, because a scan is a fact with a time.
+    """One scanner. Its reports are cached by digest: a finished scan does not change.
 
-    :param credentials: gives the login at a registry; without it the command signs in by its own means
+    :param credentials: returns the login for a registry; without it the command signs in by its own means
     """
 
     def __init__(self, scanner: Scanner, credentials: Credentials | None = None) -> None:
         self._scanner = scanner
         self._credentials = credentials
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: dict[str, Observation] = {}
         self._failures: defaultdict[str, int] = defaultdict(int)
 
@@ -65,9 +65,9 @@ class CommandScanner:
         return frozenset({self._scanner.name})
 
     async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
-        """One observation a subject: what a scan says, or why there is none yet.
+        """One observation per subject: the result of its scan, or why there is none yet.
 
-        :raises ConfigurationError: when there is no such program
+        :raises ConfigurationError: when the scanner's program does not exist
         """
         program = self._scanner.command[0]
         if shutil.which(program) is None:
@@ -75,29 +75,27 @@ class CommandScanner:
                 f"run the scanner {self._scanner.name}",
                 program,
                 "There is no such program on this worker's PATH.",
-                "Install it there, or take it out of gate.scanners.",
+                "Install it there, or remove it from gate.scanners.",
             )
         until = time.monotonic() + ROUND
         async with asyncio.TaskGroup() as group:
-            looks = {subject: group.create_task(self._look(subject, until)) for subject in subjects}
-        return {subject: (look.result(),) for subject, look in looks.items()}
+            tasks = {subject: group.create_task(self._observe(subject, until)) for subject in subjects}
+        return {subject: (task.result(),) for subject, task in tasks.items()}
 
-    async def _look(self, subject: Subject, until: float) -> Observation:
-        async with self._turns[subject.digest], self._slots:
+    async def _observe(self, subject: Subject, until: float) -> Observation:
+        async with self._locks[subject.digest], self._slots:
             if (known := self._known.get(subject.digest)) is not None:
                 return known
             if time.monotonic() > until:
-                return self._observation(SourceStatus.FAILED, "its scan has not begun yet: others are before it")
-            found = await self._scan(subject)
-            if (
-                found.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING)
-                or self._failures[subject.digest] >= ATTEMPTS
-            ):
-                self._known[subject.digest] = found
-            return found
+                return self._observation(SourceStatus.FAILED, "its scan has not started yet: others are ahead of it")
+            observation = await self._scan(subject)
+            conclusive = observation.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING)
+            if conclusive or self._failures[subject.digest] >= ATTEMPTS:
+                self._known[subject.digest] = observation
+            return observation
 
     async def _scan(self, subject: Subject) -> Observation:
-        """Run the command. Only what may be the image's or the scanner's fault counts as an attempt."""
+        """Run the command. Only failures that the image or the scanner may have caused count as attempts."""
         try:
             login = await self._credentials(subject.registry) if self._credentials else None
         except TransientError as error:
@@ -106,13 +104,13 @@ class CommandScanner:
             self._failures[subject.digest] += 1
             return self._observation(SourceStatus.FAILED, f"could not sign in: {error.observed} Next: {error.remedy}")
         try:
-            return self._read(await self._command(subject, login).run(), subject.digest)
+            return self._parse(await self._command(subject, login).run(), subject.digest)
         except CommandFailed as failure:
-            answer, detail = SourceStatus.FAILED, str(failure)
+            status, detail = SourceStatus.FAILED, str(failure)
         except UnreadableAnswer as error:
-            answer, detail = SourceStatus.UNREADABLE, f"its report cannot be read: {error.observed}"
+            status, detail = SourceStatus.UNREADABLE, f"its report cannot be read: {error.observed}"
         self._failures[subject.digest] += 1
-        return self._observation(answer, detail)
+        return self._observation(status, detail)
 
     def _command(self, subject: Subject, login: Login | None) -> Command:
         image = str(ImageReference(subject.registry, subject.repository, digest=subject.digest))
@@ -122,12 +120,20 @@ class CommandScanner:
         environment = _LOGINS[self._scanner.format](subject.registry, login)
         return Command(arguments, environment, self._scanner.timeout, (login.password,))
 
-    def _read(self, report: bytes, digest: str) -> Observation:
-        found = _READERS[self._scanner.format](report, digest=digest, source=self._scanner.name)
-        findings = frozenset(found.findings)
-        if isinstance(found, Unassessed):
-            return Observation(self._scanner.name, SourceStatus.NOTHING, findings, detail=found.reason)
-        return Observation(self._scanner.name, SourceStatus.ASSESSED, findings, found.scanned_at, found.scanner)
+    def _parse(self, report: bytes, digest: str) -> Observation:
+        result = _PARSERS[self._scanner.format](report, digest=digest, source=self._scanner.name)
+        findings = frozenset(result.findings)
+        if isinstance(result, Unassessed):
+            return Observation(
+                source=self._scanner.name, status=SourceStatus.NOTHING, findings=findings, detail=result.reason
+            )
+        return Observation(
+            source=self._scanner.name,
+            status=SourceStatus.ASSESSED,
+            findings=findings,
+            at=result.scanned_at,
+            detail=result.scanner,
+        )
 
-    def _observation(self, answer: SourceStatus, detail: str) -> Observation:
-        return Observation(self._scanner.name, answer, detail=detail)
+    def _observation(self, status: SourceStatus, detail: str) -> Observation:
+        return Observation(source=self._scanner.name, status=status, detail=detail)

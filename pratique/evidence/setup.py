@@ -1,4 +1,4 @@
-"""Sets a gate up: which sources can be asked, by which rules, and what to know before waiting for hours."""
+"""Sets up a gate: the sources it can query, the rules it applies, and warnings that matter before a long wait."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pratique.gate.verdict import Rules
 from pratique.git.command import git_status
 from pratique.oci.client import OciClient
 
-#: Without it Resource Graph leaves Defender's findings out, and nobody can tell that from their not being there.
+#: Without this action Resource Graph omits Defender's findings, which looks the same as there being none.
 READ_FINDINGS = "Microsoft.Security/assessments/read"
 _ENABLE = "Defender for Cloud > Environment settings > the subscription > Containers"
 
 
 @dataclass(frozen=True)
 class GateSetup:
-    """A gate that is ready to judge.
+    """A gate that is ready for use.
 
     :ivar warnings: sentences for the log
     """
@@ -55,9 +55,9 @@ async def set_up(
 
     :param group: the registry's resource group
     :param holds: digests that are refused whatever the sources say
-    :raises PermissionDenied: when this identity may not read findings: Resource Graph would leave them out in silence
-    :raises ConfigurationError: when a file that the configuration names is missing or wrong
-    :raises GateBlocked: when Defender is off, and the policy does not say to go on without it
+    :raises PermissionDenied: when this identity cannot read findings: Resource Graph would omit them without an error
+    :raises ConfigurationError: when a file that the configuration names is missing or invalid
+    :raises GateBlocked: when Defender is off, and the policy does not allow continuing without it
     """
     now = clock.now() if clock else datetime.now(UTC)
     exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
@@ -74,32 +74,32 @@ async def set_up(
 def _sources(
     gate: Gate, asked: frozenset[str], session: AzureSession, client: OciClient
 ) -> tuple[list[EvidenceSource], list[EvidenceSource]]:
-    tables = [generation for generation in gate.resource_graph if generation in asked]
+    generations = [generation for generation in gate.resource_graph if generation in asked]
     trusted: dict[str, TrustStore | None] = {
-        one.name: TrustStore.load(list(one.trust_store)) for one in gate.attestations
+        attestation.name: TrustStore.load(list(attestation.trust_store)) for attestation in gate.attestations
     }
     if FINDINGS_ARTIFACT in asked:
         unsafe = gate.unsafe_accept_unsigned_artifacts
         trusted[FINDINGS_ARTIFACT] = None if unsafe else TrustStore.load(list(gate.trust_store))
     narrow: list[EvidenceSource] = [AttachedStatements(client, trusted)] if trusted else []
     narrow += [CommandScanner(scanner, client.docker_login) for scanner in gate.scanners]
-    return ([ResourceGraph(session, tables)] if tables else []), narrow
+    return ([ResourceGraph(session, generations)] if generations else []), narrow
 
 
 def _without_defender(rules: Rules, session: AzureSession) -> Rules:
-    """What the policy says when nobody scans."""
+    """The rules for a subscription in which Defender does not scan, as the policy sets them."""
     if rules.policy.defender_off == "fail":
         raise GateBlocked(
             "find Defender for Containers",
             f"subscription {session.subscription_id}",
             "Its plan, or the extension that scans registries, is off: no image would ever be assessed.",
-            f"Enable it ({_ENABLE}), or say 'defender_off: skip' in the policy to go by other sources, or by none.",
+            f"Enable it ({_ENABLE}), or set 'defender_off: skip' in the policy to use other sources, or none.",
         )
     return rules.by_others(rules.asked - DEFENDER)
 
 
 async def _plan(session: AzureSession) -> DefenderPlan | None:
-    """``None`` when this identity may not read it: then only the evidence itself can tell."""
+    """Defender's plan; ``None`` when this identity cannot read it, so that only the evidence can show its effect."""
     try:
         return await read_plan(session)
     except PermissionDenied:
@@ -112,14 +112,14 @@ async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:
 
 def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime) -> Iterator[str]:
     if plan is None:
-        yield "Whether Defender for Containers is on cannot be read; without it the gate waits in vain"
+        yield "Cannot read whether Defender for Containers is on; if it is off, the gate waits in vain"
     elif not plan.registry_assessment:
-        how = f"the gate goes by {', '.join(sorted(rules.asked))}" if rules.asked else "IMAGES PASS UNSCANNED"
+        how = f"the gate uses {', '.join(sorted(rules.asked))}" if rules.asked else "IMAGES PASS UNSCANNED"
         yield f"Defender is OFF and the policy says to skip it: {how}"
     elif not plan.findings_artifact:
         yield f"Defender's extension 'security findings' is off: nothing will prove a clean scan. Enable it: {_ENABLE}"
     if gate.unsafe_accept_unsigned_artifacts:
-        yield "UNSAFE: unsigned findings artifacts are believed; anybody who may push can forge one"
+        yield "UNSAFE: unsigned findings artifacts are accepted; anybody who can push can forge one"
     yield from (
         f"{path}: {git_status}" for path, git_status in rules.provenance if not git_status.startswith("commit ")
     )

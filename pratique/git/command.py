@@ -155,7 +155,7 @@ class Git:
             raise ConfigurationError(
                 "run git", self.subject, "There is no git command.", "Install git 2.34 or later."
             ) from None
-        return Result(ended.code, self._clean(ended.output), self._clean(ended.words))
+        return Result(ended.exit_code, self._clean(ended.stdout), self._clean(ended.stderr))
 
     def failure(self, attempted: str, result: Result) -> PratiqueError:
         """The error that a failed call amounts to, told by git's words; the server's may say anything."""

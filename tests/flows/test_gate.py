@@ -163,11 +163,11 @@ async def test_forged_artifact(world: MakeWorld, forge: Forge, tmp_path: Path) -
 
 
 async def test_worker_without_private_link(world: MakeWorld) -> None:
-    """A worker that cannot see the registry cannot prove a clean scan: it says so, and the release waits."""
+    """A worker that cannot reach the registry cannot prove a clean scan: it says so, and the release waits."""
     blind = Scenario(client=Client(private_links=frozenset()), timings=PROMPT)
     cluster = world(scenario=blind).with_gate(deadline=SOON)
     error = await _blocked(cluster)
-    assert "cannot see the registry" in str(error)
+    assert "cannot reach the registry" in str(error)
     told = await cluster.excepting(acceptances=[acceptance(KURED)]).prepare()
     assert cluster.live == cluster.upstream()
     assert [image.verdict for image in told.images] == ["Unassessed, accepted"]

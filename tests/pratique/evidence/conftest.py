@@ -1,4 +1,4 @@
-"""A registry with scanned images, and the product's session and registry client in front of it."""
+"""A registry with scanned images, and the product's session and registry client for it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def subject(digest: str, repository: str = REPOSITORY, arrived: datetime | None 
 
 @dataclass(frozen=True)
 class Scanned:
-    """A sandbox in which an image was imported and its scans are over.
+    """A sandbox in which an image was imported and scanned.
 
-    :ivar digests: of its platforms
+    :ivar digests: of the image's platforms
     """
 
     sandbox: RunningSandbox
@@ -56,7 +56,7 @@ Scan = Callable[[Scenario], Awaitable[Scanned]]
 
 @pytest.fixture
 def scanned(start_sandbox: StartSandbox) -> Scan:
-    """Starts a sandbox with a scenario, and brings the image of :mod:`tests.sandbox.defending` in."""
+    """Starts a sandbox with a scenario, and imports the image of :mod:`tests.sandbox.defending`."""
 
     async def scan(scenario: Scenario) -> Scanned:
         sandbox = start_sandbox(scenario)

@@ -1,4 +1,4 @@
-"""Rows of Resource Graph: what the source makes of them, and how to spoil them."""
+"""Helpers for rows of Resource Graph: observe subjects, and change the rows that Defender keeps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NAMES: list[Generation] = ["recommendations", "sub-assessments"]
 CVES = {finding.cve for finding in OPENSSL}
 
 
-async def ask(scanned: Scanned, *subjects: Subject, name: Generation = "recommendations") -> list[Observation]:
-    """The one observation on each subject, in order."""
+async def observe(scanned: Scanned, *subjects: Subject, name: Generation = "recommendations") -> list[Observation]:
+    """The single observation of each subject, in order."""
     async with scanned.session() as session:
         found = await ResourceGraph(session, [name])(subjects)
-    assert all(one.source == name for some in found.values() for one in some)
-    return [one for wanted in subjects for one in found[wanted]]
+    assert all(observation.source == name for observations in found.values() for observation in observations)
+    return [observation for subject in subjects for observation in found[subject]]
 
 
-def spoil(scanned: Scanned, name: Generation, change: Callable[[Row], None], digest: str) -> None:
-    """Change the rows of a generation about a digest, as Defender keeps them."""
+def change_rows(scanned: Scanned, name: Generation, change: Callable[[Row], None], digest: str) -> None:
+    """Change the rows that Defender keeps about a digest in one generation."""
     type_ = "/assessments" if name == RECOMMENDATIONS else "/subassessments"
 
     async def edit() -> None:

@@ -1,4 +1,4 @@
-"""What hangs on an image: good artifacts, among those that anybody may have hung beside them."""
+"""Findings artifacts attached to an image: valid ones, beside those that anybody else may have attached."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PREDICATE = {"in-toto.io/predicate-type": "https://in-toto.io/attestation/vulns/
 
 
 class Image:
-    """One that Defender leaves alone, and on which anybody can hang something."""
+    """An image that Defender does not scan, and to which tests attach artifacts."""
 
     def __init__(self, sandbox: RunningSandbox, digest: str) -> None:
         self.sandbox = sandbox
@@ -50,8 +50,8 @@ class Image:
         """A findings artifact of the usual form."""
         return attach_statement(self.store, REPOSITORY, self.manifest, statement, NOON + timedelta(days=day))
 
-    def hang(self, layers: list[dict[str, Any]], on: Manifest | None = None, **changes: Any) -> Manifest:
-        """A findings artifact of any other form, older than the usual ones."""
+    def attach(self, layers: list[dict[str, Any]], on: Manifest | None = None, **changes: Any) -> Manifest:
+        """A findings artifact of any other form, older than those of :meth:`artifact`."""
         body = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
@@ -93,16 +93,16 @@ async def image(sandbox: RunningSandbox) -> Image:
 
 
 def statements(found: list[SignedStatement | Unusable]) -> list[bytes]:
-    return [one.statement for one in found if isinstance(one, SignedStatement)]
+    return [item.statement for item in found if isinstance(item, SignedStatement)]
 
 
 def unusable(found: list[SignedStatement | Unusable]) -> dict[str, str]:
-    return {one.digest: one.reason for one in found if isinstance(one, Unusable)}
+    return {item.digest: item.reason for item in found if isinstance(item, Unusable)}
 
 
 @pytest.mark.parametrize("form", ["jws", "cose"])
 async def test_signed_findings(start_sandbox: StartSandbox, form: Literal["jws", "cose"]) -> None:
-    """Statement, artifact and signature fit together, in either envelope."""
+    """The statement, the artifact and the signature match, in either envelope."""
     sandbox = start_sandbox(Scenario(defender=DefenderPlan(signature=form)))
     add_registry(sandbox, NAME)
     digest = (await brought(sandbox))[0]
@@ -119,20 +119,20 @@ async def test_signed_findings(start_sandbox: StartSandbox, form: Literal["jws",
 
 
 async def test_nothing_yet(client: OciClient, image: Image) -> None:
-    """An image without an artifact has none, and neither has one that only bears other referrers."""
+    """An image without findings artifacts gives none, whether or not it has other referrers."""
     assert await fetch_findings(client, image.reference) == []
-    image.hang([image.blob()], annotations={"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"})
+    image.attach([image.blob()], annotations={"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"})
     image.sign(image.manifest)
     assert await fetch_findings(client, image.reference) == []
 
 
 async def test_newest_first(client: OciClient, image: Image) -> None:
-    """The order is that of their dates; those without a readable one are the oldest."""
-    image.hang([image.blob(b'"undated"')])
-    image.hang([image.blob(b'"soon"')], annotations={**PREDICATE, "org.opencontainers.image.created": "soon"})
+    """Artifacts are ordered by date; those without a readable date count as the oldest."""
+    image.attach([image.blob(b'"undated"')])
+    image.attach([image.blob(b'"soon"')], annotations={**PREDICATE, "org.opencontainers.image.created": "soon"})
     for day in (2, 1, 3):
         image.artifact(str(day).encode(), day=day)
-    image.hang(
+    image.attach(
         [image.blob(b'"naive"')], annotations={**PREDICATE, "org.opencontainers.image.created": "2026-11-22T00:00:00"}
     )
     found = statements(await fetch_findings(client, image.reference))
@@ -141,22 +141,22 @@ async def test_newest_first(client: OciClient, image: Image) -> None:
 
 
 async def test_both_envelopes_on_one_artifact(client: OciClient, image: Image) -> None:
-    """All signatures are handed on, each with its type."""
+    """All signatures are returned, each with its media type."""
     artifact = image.artifact()
     image.sign(artifact, "jws")
     image.sign(artifact, "cose")
     (signed,) = await fetch_findings(client, image.reference)
     assert isinstance(signed, SignedStatement)
-    assert {one.media_type for one in signed.signatures} == {"application/jose+json", "application/cose"}
+    assert {envelope.media_type for envelope in signed.signatures} == {"application/jose+json", "application/cose"}
 
 
 async def test_malformed_artifacts_hide_nothing(client: OciClient, image: Image) -> None:
-    """Each that cannot be used is told of with a reason, and the good ones are there."""
+    """Each unusable artifact is reported with a reason, and the valid ones are returned."""
     bad = {
-        image.hang([image.blob(), image.blob(b"[]")]).digest: "one layer",
-        image.hang([]).digest: "one layer",
-        image.hang([image.blob(media_type="text/plain")]).digest: "one layer",
-        image.lose(image.hang([image.blob(b"lost")])).digest: "404",
+        image.attach([image.blob(), image.blob(b"[]")]).digest: "one layer",
+        image.attach([]).digest: "one layer",
+        image.attach([image.blob(media_type="text/plain")]).digest: "one layer",
+        image.lose(image.attach([image.blob(b"lost")])).digest: "404",
     }
     artifact = image.artifact(b"good")
     image.sign(artifact)
@@ -168,56 +168,56 @@ async def test_malformed_artifacts_hide_nothing(client: OciClient, image: Image)
 
 
 async def test_malformed_signatures_hide_nothing(client: OciClient, image: Image) -> None:
-    """An unusable signature is told of, and the good ones beside it are there."""
+    """Each unusable signature is reported, and the valid ones are returned."""
     artifact = image.artifact()
     form: dict[str, Any] = {"on": artifact, "artifactType": SIGNATURE}
     jws = "application/jose+json"
     bad = {
-        image.hang([image.blob(b"x", jws), image.blob(b"y", jws)], **form).digest,
-        image.hang([image.blob(b"x", "application/pgp-signature")], **form).digest,
-        image.hang([image.blob(b"x" * (64 * 1024 + 1), jws)], **form).digest,
-        image.lose(image.hang([image.blob(b"lost", jws)], **form)).digest,
+        image.attach([image.blob(b"x", jws), image.blob(b"y", jws)], **form).digest,
+        image.attach([image.blob(b"x", "application/pgp-signature")], **form).digest,
+        image.attach([image.blob(b"x" * (64 * 1024 + 1), jws)], **form).digest,
+        image.lose(image.attach([image.blob(b"lost", jws)], **form)).digest,
     }
     image.sign(artifact)
     found = await fetch_findings(client, image.reference)
-    (signed,) = [one for one in found if isinstance(one, SignedStatement)]
+    (signed,) = [item for item in found if isinstance(item, SignedStatement)]
     assert len(signed.signatures) == 1
     assert unusable(found).keys() == bad
-    assert all(reason.startswith("As a signature") for reason in unusable(found).values())
+    assert all(reason.startswith("This signature cannot be read. ") for reason in unusable(found).values())
 
 
-async def test_bound_of_artifacts(client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest are read; of the others it is said that they are there."""
+async def test_limit_of_artifacts(client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest artifacts are read; the older ones are reported as not read."""
     monkeypatch.setattr(findings_artifact, "MOST_ARTIFACTS", 10)
     made = [image.artifact(str(day).encode(), day=day) for day in range(25)]
     before = len(image.sandbox.azure.requests.since())
     found = await fetch_findings(client, image.reference)
     assert statements(found) == [str(day).encode() for day in range(24, 14, -1)]
-    assert unusable(found) == {made[14].digest: "It and 14 older findings artifacts are left unread."}
+    assert unusable(found) == {made[14].digest: "It and 14 older findings artifacts are not read."}
     assert len(image.sandbox.azure.requests.since()) - before < 50
 
 
 @pytest.mark.parametrize("bound", ["signatures", "size", "total"])
-async def test_a_bound_hides_what_is_older(
+async def test_a_limit_hides_older_artifacts(
     client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    """A flood on the latest statement does not make the one before it the latest."""
+    """A flood of signatures on the latest statement does not make the previous one the latest."""
     image.artifact(b"clean", day=1)
     bad = image.artifact(b"bad" * 10, day=2)
     image.artifact(b"new", day=3)
     if bound == "signatures":
         for number in range(17):
             layer = image.blob(str(number).encode(), "application/cose")
-            image.hang([layer], on=bad, artifactType=SIGNATURE)
+            image.attach([layer], on=bad, artifactType=SIGNATURE)
     else:
         monkeypatch.setattr(findings_artifact, "LARGEST_STATEMENT" if bound == "size" else "LARGEST_TOTAL", 20)
     found = await fetch_findings(client, image.reference)
     assert statements(found) == ([b"new", b"bad" * 10] if bound == "total" else [b"new"])
-    assert "older findings artifacts are left unread" in list(unusable(found).values())[-1]
+    assert "older findings artifacts are not read" in list(unusable(found).values())[-1]
 
 
-async def test_image_that_is_not_there(client: OciClient, image: Image) -> None:
-    """It is told from one without artifacts."""
+async def test_missing_image(client: OciClient, image: Image) -> None:
+    """A missing image is not mistaken for one without artifacts."""
     with pytest.raises(NotFound, match="no such image"):
         await fetch_findings(client, image.reference.at("sha256:" + "0" * 64))
     await asyncio.to_thread(image.store.delete_repository, REPOSITORY)
@@ -225,8 +225,8 @@ async def test_image_that_is_not_there(client: OciClient, image: Image) -> None:
         await fetch_findings(client, image.reference)
 
 
-async def test_registry_that_cannot_be_seen(start_sandbox: StartSandbox) -> None:
-    """It is the network's refusal, not an image without findings."""
+async def test_unreachable_registry(start_sandbox: StartSandbox) -> None:
+    """An unreachable registry raises an error; it does not look like an image without findings."""
     sandbox = start_sandbox(Scenario(client=Client(private_links=frozenset())))
     add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
     digest = platforms(sandbox, await bring(sandbox))[0]
@@ -238,10 +238,10 @@ async def test_registry_that_cannot_be_seen(start_sandbox: StartSandbox) -> None
 
 @pytest.mark.parametrize(("status", "error"), [(503, Unavailable), (429, Throttled)])
 @pytest.mark.parametrize("place", ["referrers of the image", "manifest", "statement", "signatures", "envelope"])
-async def test_passing_trouble(
+async def test_transient_errors(
     client: OciClient, image: Image, place: str, status: int, error: type[Exception]
 ) -> None:
-    """What may be better in a moment is nobody's defect: it is raised, wherever it happens."""
+    """A transient error is raised wherever it happens, and the next attempt succeeds."""
     artifact = image.artifact(json.dumps({"at": place}).encode())
     signature = image.sign(artifact)
     path = {

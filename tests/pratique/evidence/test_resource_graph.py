@@ -1,4 +1,4 @@
-"""What Resource Graph's rows say of an image, and what they do not."""
+"""What rows of Resource Graph prove about an image, and what they do not prove."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sandbox.services.defender.reports import Row
 from sandbox.services.resourcegraph import quota
 from tests.pratique.evidence.conftest import Scan as Scanning
 from tests.pratique.evidence.conftest import subject
-from tests.pratique.evidence.rows import BOTH, CVES, NAMES, ask, spoil
+from tests.pratique.evidence.rows import BOTH, CVES, NAMES, change_rows, observe
 from tests.sandbox.defending import FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY, bring, scans_end
 from tests.sandbox.registries import content
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_findings(scanned: Scanning, name: Generation) -> None:
-    """All that is found in an image, with its package and fix; what nobody rated is unknown, which counts as worst."""
+    """Every finding has its package and fix; one without a rating has unknown severity, which counts as the worst."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=BOTH))
-    for observation in await ask(image, *image.subjects, name=name):
+    for observation in await observe(image, *image.subjects, name=name):
         assert observation.status is SourceStatus.ASSESSED
         assert observation.at is not None
         found = {finding.vulnerability: finding for finding in observation.findings}
@@ -41,70 +41,70 @@ async def test_findings(scanned: Scanning, name: Generation) -> None:
 
 @pytest.mark.parametrize(("casing", "nesting"), [("camel", "text"), ("camel", "array"), ("pascal", "array")])
 async def test_every_spelling(scanned: Scanning, casing: Any, nesting: Any) -> None:
-    """Keys in either letter case, nested documents as such or as text: the same findings."""
+    """Camel or Pascal case, nested objects or JSON text: the findings are the same."""
     plan = DefenderPlan(casing=casing, nesting=nesting)
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=plan))
-    for observation in await ask(image, *image.subjects):
+    for observation in await observe(image, *image.subjects):
         assert {finding.vulnerability for finding in observation.findings} == CVES
 
 
 async def test_two_generations_are_two_sources(scanned: Scanning) -> None:
-    """Each is asked once about everything."""
+    """Each generation is queried once for all subjects."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=BOTH))
     async with image.session() as session:
         source = ResourceGraph(session, NAMES)
         assert source.names == {RECOMMENDATIONS, SUB_ASSESSMENTS}
         found = await source(image.subjects)
-    assert [[one.source for one in found[subject]] for subject in image.subjects] == [NAMES] * 2
+    assert [[observation.source for observation in found[subject]] for subject in image.subjects] == [NAMES] * 2
     requests = image.sandbox.azure.requests.since(0)
     assert sum(entry.path.endswith("/resources") and entry.method == "POST" for entry in requests) == 2
 
 
 async def test_a_clean_image_has_no_row(scanned: Scanning) -> None:
-    """That there is none proves nothing."""
+    """The missing row proves nothing."""
     image = await scanned(Scenario(scans={FALCO: Scan(outcome="healthy")}, defender=BOTH))
     for name in NAMES:
-        for observation in await ask(image, *image.subjects, name=name):
+        for observation in await observe(image, *image.subjects, name=name):
             assert observation == Observation(name, SourceStatus.NOTHING, detail="no row yet")
 
 
 @pytest.mark.parametrize("findings", [(), OPENSSL], ids=["no findings", "findings"])
 async def test_an_exempted_image(scanned: Scanning, findings: tuple[Finding, ...]) -> None:
-    """It was not assessed, for the cause that is told; what is listed all the same is kept."""
+    """It is not applicable, with Defender's cause; findings that are listed all the same are kept."""
     exempt = Scan(outcome="not-applicable", findings=findings)
     image = await scanned(Scenario(scans={FALCO: exempt}, defender=BOTH))
     for name in NAMES:
-        for observation in await ask(image, *image.subjects, name=name):
+        for observation in await observe(image, *image.subjects, name=name):
             assert (observation.status, observation.detail) == (SourceStatus.NOT_APPLICABLE, "Exempt")
             assert {finding.vulnerability for finding in observation.findings} == {f.cve for f in findings}
 
 
-async def test_the_place_counts_with_the_digest(scanned: Scanning) -> None:
-    """Rows of another repository or registry are about something else; letter case makes no difference."""
+async def test_repository_and_digest_must_match(scanned: Scanning) -> None:
+    """Rows of another repository or registry do not count; letter case makes no difference."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     ours = image.subjects[0]
     elsewhere = replace(ours, repository="quarantine/other")
     foreign = replace(ours, registry="other.azurecr.io")
-    louder = replace(ours, registry=ours.registry.upper())
-    answers = [one.status for one in await ask(image, ours, elsewhere, foreign, louder)]
-    assert answers == [SourceStatus.ASSESSED, SourceStatus.NOTHING, SourceStatus.NOTHING, SourceStatus.ASSESSED]
+    uppercase = replace(ours, registry=ours.registry.upper())
+    statuses = [observation.status for observation in await observe(image, ours, elsewhere, foreign, uppercase)]
+    assert statuses == [SourceStatus.ASSESSED, SourceStatus.NOTHING, SourceStatus.NOTHING, SourceStatus.ASSESSED]
 
 
 async def test_rows_about_an_earlier_push(scanned: Scanning) -> None:
-    """A digest that was deleted and pushed again has nothing to do with what was said of it before."""
+    """Rows about a digest from before it was deleted and pushed again do not count."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     (digest, _), store = image.digests, content(image.sandbox, NAME)
     pushed = store.manifest(REPOSITORY, digest).created
     cases = [(0, SourceStatus.ASSESSED), (4, SourceStatus.ASSESSED), (6, SourceStatus.NOTHING)]
     for minutes, expected in cases:
-        (observation,) = await ask(image, subject(digest, arrived=pushed + timedelta(minutes=minutes)))
+        (observation,) = await observe(image, subject(digest, arrived=pushed + timedelta(minutes=minutes)))
         assert observation.status is expected
         assert bool(observation.findings) is (expected is SourceStatus.ASSESSED)
         assert any("earlier push" in note for note in observation.notes) is (expected is SourceStatus.NOTHING)
 
 
-async def test_rows_that_do_not_tell_the_push(scanned: Scanning) -> None:
-    """Older than the image, they may be about it all the same: their findings count, and not as a proof."""
+async def test_rows_without_a_push_time(scanned: Scanning) -> None:
+    """Rows older than the image may still be about it: their findings count, but they prove nothing."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     digest = image.digests[0]
 
@@ -112,16 +112,16 @@ async def test_rows_that_do_not_tell_the_push(scanned: Scanning) -> None:
         about = row["properties"]["resourceAdditionalData"]
         row["properties"]["resourceAdditionalData"] = about.replace("LastPushedToRegistryUTC", "LastSeen")
 
-    spoil(image, "recommendations", change, digest)
+    change_rows(image, "recommendations", change, digest)
     arrived = content(image.sandbox, NAME).manifest(REPOSITORY, digest).created
     for minutes in (0, 60):
-        (observation,) = await ask(image, subject(digest, arrived=arrived + timedelta(minutes=minutes)))
+        (observation,) = await observe(image, subject(digest, arrived=arrived + timedelta(minutes=minutes)))
         assert {finding.vulnerability for finding in observation.findings} == CVES
         assert (observation.at is None) is bool(minutes)
 
 
-async def test_an_image_that_came_back(scanned: Scanning) -> None:
-    """Deleted and imported again some time later: only the rows of the second scan count."""
+async def test_a_reimported_image(scanned: Scanning) -> None:
+    """After an image is deleted and imported again, only the rows of the second scan count."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     sandbox, store = image.sandbox, content(image.sandbox, NAME)
     digest = image.digests[0]
@@ -134,33 +134,34 @@ async def test_an_image_that_came_back(scanned: Scanning) -> None:
     await bring(sandbox)
     again = subject(digest, arrived=store.manifest(REPOSITORY, digest).created)
     await scans_end(sandbox)
-    (observation,) = await ask(image, again)
+    (observation,) = await observe(image, again)
     assert observation.status is SourceStatus.ASSESSED
     assert observation.at is not None
     assert again.arrived is not None
     assert observation.at >= again.arrived.replace(microsecond=0)
 
 
-async def test_the_pace_is_kept(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused query is repeated; when the refusals do not end, the source could not be asked this time."""
+async def test_throttling(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A throttled query is repeated; when throttling continues, it raises Throttled."""
     monkeypatch.setattr(defender, "_WINDOW_SECONDS", 0.01)
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     faults = image.sandbox.azure.faults
     faults.add(kind="status", status=429, path="*/Microsoft.ResourceGraph/resources", times=2)
-    for observation in await ask(image, *image.subjects):
+    for observation in await observe(image, *image.subjects):
         assert observation.status is SourceStatus.ASSESSED
     faults.add(kind="status", status=429, path="*/Microsoft.ResourceGraph/resources", times=None)
     with pytest.raises(Throttled):
-        await ask(image, *image.subjects)
+        await observe(image, *image.subjects)
 
 
 async def test_many_rounds_at_once(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks, the quota of fifteen queries in a window is the caller's: no query is refused."""
+    """Concurrent rounds share the caller's quota of fifteen queries per window: none is refused."""
     monkeypatch.setattr(quota, "WINDOW", 0.9)
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     async with image.session() as session:
         source = ResourceGraph(session, ["recommendations"])
         rounds = await asyncio.gather(*(source(image.subjects) for _ in range(18)))
-    assert all(one.status is SourceStatus.ASSESSED for found in rounds for some in found.values() for one in some)
+    observations = [observation for found in rounds for group in found.values() for observation in group]
+    assert {observation.status for observation in observations} == {SourceStatus.ASSESSED}
     statuses = {e.status for e in image.sandbox.azure.requests.since(0) if e.path.endswith("ResourceGraph/resources")}
     assert statuses == {200}

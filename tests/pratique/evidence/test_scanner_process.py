@@ -1,4 +1,4 @@
-"""Programs that hang, flood and fail, and what is left of them: nothing."""
+"""Programs that hang, flood their output or fail, none of which leaves a process behind."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SECRET = "a-password-for-the-registry"
 
 
 def python(program: str, timeout: float = 30) -> Command:
-    """A few lines of Python as a command."""
+    """A command that runs a few lines of Python."""
     arguments = [sys.executable, "-c", f"import os, sys, time\n{program}"]
     return Command(arguments, {"SECRET": SECRET}, timeout, (SECRET, ""))
 
 
 def hangs(lock: Path) -> str:
-    """A program that never ends, and neither does what it starts. Both hold the lock."""
+    """A program that never ends and starts another that never ends. Both hold the lock."""
     return f"""
 import fcntl
 lock = open({str(lock)!r}, "w")
@@ -41,7 +41,7 @@ def lock(tmp_path: Path) -> Path:
 
 
 async def free(lock: Path) -> bool:
-    """True as soon as nobody holds the lock any more."""
+    """Wait until no process holds the lock."""
     async with asyncio.timeout(20):
         with lock.open() as file:
             await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
@@ -49,7 +49,7 @@ async def free(lock: Path) -> bool:
 
 
 async def test_the_output() -> None:
-    """Every byte of it; its input is empty, its environment this process's with a little more."""
+    """All output is returned; input is empty; the environment adds to that of this process."""
     program = (
         "sys.stdout.buffer.write(bytes(range(256)) * 1000 + sys.stdin.buffer.read() + os.environ['SECRET'].encode())"
     )
@@ -57,14 +57,14 @@ async def test_the_output() -> None:
 
 
 async def test_a_program_that_hangs(lock: Path) -> None:
-    """When its time is over it is ended, with what it has started."""
+    """After its timeout it is killed, together with what it started."""
     with pytest.raises(CommandFailed, match="longer than 1 seconds"):
         await python(hangs(lock), timeout=1).run()
     assert await free(lock)
 
 
-async def test_an_interruption(lock: Path) -> None:
-    """Whoever is interrupted leaves no program behind."""
+async def test_cancellation(lock: Path) -> None:
+    """A cancelled run leaves no process behind."""
     running = asyncio.create_task(python(hangs(lock)).run())
     async with asyncio.timeout(20):
         while not lock.with_name("lock.ready").exists():  # noqa: ASYNC110  # another process makes it
@@ -76,40 +76,40 @@ async def test_an_interruption(lock: Path) -> None:
 
 
 async def test_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output without end ends the program; words without end do not matter."""
+    """Endless standard output gets the program killed; long standard error does not matter."""
     monkeypatch.setattr(scanner_process, "LARGEST_OUTPUT", 1_000_000)
     with pytest.raises(CommandFailed, match="more than 1000000 bytes"):
         await python("while True: print('x' * 100_000)").run()
     assert await python("sys.stderr.write('x' * 1_000_000); print('done')").run() == b"done\n"
 
 
-async def test_what_a_failing_program_says() -> None:
-    """The line that says why, printable, short, and without the secret."""
+async def test_the_reason_of_a_failure() -> None:
+    """The message quotes the line with the reason: printable, short, and with the secret masked."""
     lines = ["INFO starting", f"\x1b[31mFATAL\x1b[0m\tlogin with {SECRET} refused \x00" + "x" * 300, "later"]
     with pytest.raises(CommandFailed) as failed:
         await python(f"sys.stderr.write({chr(10).join(lines)!r}); print('{{}}'); sys.exit(3)").run()
-    told = str(failed.value)
-    assert told.startswith("it ended with exit code 3: FATAL login with *** refused xxx")
-    assert told.isprintable()
-    assert len(told) < scanner_process.LONGEST_REASON + 40
+    message = str(failed.value)
+    assert message.startswith("it ended with exit code 3: FATAL login with *** refused xxx")
+    assert message.isprintable()
+    assert len(message) < scanner_process.LONGEST_REASON + 40
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "message"),
     [
         ("os.abort()", "it ended with exit code -6: it does not say why"),
         ("sys.exit('no route\\nto the host')", "it ended with exit code 1: no route"),
     ],
 )
-async def test_other_bad_ends(program: str, told: str) -> None:
-    """A signal, and the first line where no line is serious."""
+async def test_other_failures(program: str, message: str) -> None:
+    """A signal is reported by number; where no line looks like an error, the first line is quoted."""
     with pytest.raises(CommandFailed) as failed:
         await python(program).run()
-    assert str(failed.value) == told
+    assert str(failed.value) == message
 
 
 async def test_a_program_that_does_not_start(tmp_path: Path) -> None:
-    """A file of another kind under the program's name."""
+    """A file that cannot be executed gives an error that says so."""
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Scanners as commands: small programs stand in for Trivy and Grype, well-behaved and not."""
+"""Scanners as commands. Small programs replace Trivy and Grype; some of them misbehave."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def login(registry: str) -> Login:
 
 @pytest.fixture
 def scanner(tmp_path: Path) -> MakeScanner:
-    """A scanner whose program is a line or more of Python. It notes each run in the file ``runs``."""
+    """Makes a scanner whose program is given as Python code. It logs each run in the file ``runs``."""
 
     def make(body: str, format: str = "trivy", timeout: float = 30) -> Scanner:
         program = tmp_path / "scanner.py"
@@ -87,12 +87,12 @@ def prints(report: dict[str, Any]) -> str:
 
 
 def runs(folder: Path) -> list[str]:
-    """The images that the scanner was run for."""
+    """The images that the scanner ran for."""
     file = folder / "runs"
     return file.read_text().splitlines() if file.exists() else []
 
 
-async def look(source: CommandScanner, subject: Subject = SUBJECT) -> Observation:
+async def observe(source: CommandScanner, subject: Subject = SUBJECT) -> Observation:
     ((observation,),) = (await source([subject])).values()
     assert observation.source == "mine"
     assert source.names == {"mine"}
@@ -100,9 +100,9 @@ async def look(source: CommandScanner, subject: Subject = SUBJECT) -> Observatio
 
 
 async def test_trivy(scanner: MakeScanner, tmp_path: Path) -> None:
-    """The image is named by its digest; the report is a fact with a time, and asked for once."""
+    """The image is named by its digest; the report gives findings and a time, and the scan runs once."""
     source = CommandScanner(scanner(prints(TRIVY)))
-    first, second = await look(source), await look(source)
+    first, second = await observe(source), await observe(source)
     assert first == second
     assert runs(tmp_path) == [IMAGE]
     assert (first.status, first.at) == (SourceStatus.ASSESSED, datetime(2026, 11, 22, 10, tzinfo=UTC))
@@ -111,19 +111,19 @@ async def test_trivy(scanner: MakeScanner, tmp_path: Path) -> None:
 
 
 async def test_grype(scanner: MakeScanner) -> None:
-    """The same from the other scanner's report."""
-    observation = await look(CommandScanner(scanner(prints(GRYPE), "grype")))
+    """A report of Grype gives findings, the scanner's name and its version."""
+    observation = await observe(CommandScanner(scanner(prints(GRYPE), "grype")))
     assert (observation.status, observation.detail) == (SourceStatus.ASSESSED, "grype 0.104.0")
     assert [(f.vulnerability, f.fix) for f in observation.findings] == [("CVE-2026-2001", Fix.NONE)]
 
 
 async def test_a_scanner_that_recognises_nothing(scanner: MakeScanner, tmp_path: Path) -> None:
-    """That it found nothing proves nothing, and asking again does not change it."""
+    """A scan that recognises no packages proves nothing, and is not repeated."""
     source = CommandScanner(scanner(prints({**TRIVY, "Results": []})))
-    observation = await look(source)
+    observation = await observe(source)
     assert (observation.status, observation.at) == (SourceStatus.NOTHING, None)
     assert "no packages" in observation.detail
-    await look(source)
+    await observe(source)
     assert len(runs(tmp_path)) == 1
 
 
@@ -144,7 +144,7 @@ async def test_a_scanner_that_recognises_nothing(scanner: MakeScanner, tmp_path:
 async def test_the_login(
     scanner: MakeScanner, monkeypatch: pytest.MonkeyPatch, format: str, expected: dict[str, str]
 ) -> None:
-    """The scanner finds it in its environment, beside everything else of this process's, and not in its arguments."""
+    """The scanner gets its login in its environment, beside this process's variables, and not in its arguments."""
     monkeypatch.setenv("OF_THIS_PROCESS", "kept")
     report = TRIVY if format == "trivy" else GRYPE
     body = f"""
@@ -153,14 +153,14 @@ assert {{name: os.environ.get(name) for name in expected}} == expected
 assert not any({PASSWORD!r} in argument for argument in sys.argv)
 assert sys.stdin.read() == ""
 """
-    observation = await look(CommandScanner(scanner(body + prints(report), format), login))
+    observation = await observe(CommandScanner(scanner(body + prints(report), format), login))
     assert (observation.status, observation.detail.split(" ")[0].lower()) == (SourceStatus.ASSESSED, format)
 
 
 async def test_no_login(scanner: MakeScanner) -> None:
     """Without credentials the scanner signs in by its own means."""
     body = f"assert 'TRIVY_PASSWORD' not in os.environ\n{prints(TRIVY)}"
-    assert (await look(CommandScanner(scanner(body)))).status is SourceStatus.ASSESSED
+    assert (await observe(CommandScanner(scanner(body)))).status is SourceStatus.ASSESSED
 
 
 @pytest.mark.parametrize(
@@ -169,46 +169,46 @@ async def test_no_login(scanner: MakeScanner) -> None:
     ids=["garbage", "bytes", "nothing", "another image"],
 )
 async def test_a_report_that_cannot_be_read(scanner: MakeScanner, tmp_path: Path, body: str) -> None:
-    """It is tried again, at most three times; then the answer stays what it is."""
+    """The scan is tried at most three times; after that the result stays unreadable."""
     source = CommandScanner(scanner(body))
     for _ in range(5):
-        observation = await look(source)
+        observation = await observe(source)
         assert observation.status is SourceStatus.UNREADABLE
         assert "cannot be read" in observation.detail
     assert len(runs(tmp_path)) == scanners.ATTEMPTS
 
 
-async def test_a_failure_that_passes(scanner: MakeScanner, tmp_path: Path) -> None:
+async def test_a_transient_failure(scanner: MakeScanner, tmp_path: Path) -> None:
     """A later attempt that succeeds counts."""
     once = f"len(open({str(tmp_path / 'runs')!r}).readlines()) > 1 or sys.exit('error: no route')"
     source = CommandScanner(scanner(f"{once}\n{prints(TRIVY)}"))
-    failed, good = await look(source), await look(source)
+    failed, good = await observe(source), await observe(source)
     assert (failed.status, failed.detail) == (SourceStatus.FAILED, "it ended with exit code 1: error: no route")
     assert good.status is SourceStatus.ASSESSED
 
 
 async def test_the_password_is_in_no_observation(scanner: MakeScanner) -> None:
-    """Even when the scanner itself tells it."""
+    """The password is masked even when the scanner itself prints it."""
     leaks = "print('error: cannot log in with', os.environ['TRIVY_PASSWORD'], file=sys.stderr); sys.exit(1)"
-    observation = await look(CommandScanner(scanner(leaks), login))
+    observation = await observe(CommandScanner(scanner(leaks), login))
     assert observation.detail == "it ended with exit code 1: error: cannot log in with ***"
 
 
 async def test_a_scanner_that_takes_too_long(scanner: MakeScanner) -> None:
-    """Its time is bounded by the configuration."""
-    observation = await look(CommandScanner(scanner("time.sleep(3600)", timeout=0.2)))
+    """The configured timeout ends the scan."""
+    observation = await observe(CommandScanner(scanner("time.sleep(3600)", timeout=0.2)))
     assert (observation.status, observation.detail) == (SourceStatus.FAILED, "it took longer than 0.2 seconds")
 
 
-async def test_a_program_that_is_not_there() -> None:
-    """That is the configuration's fault, told on first use."""
+async def test_a_missing_program() -> None:
+    """A missing program is a configuration error, raised on first use."""
     missing = Scanner(name="mine", format="trivy", command=("no-such-scanner", "{image}"))
     with pytest.raises(ConfigurationError, match="no-such-scanner"):
-        await look(CommandScanner(missing))
+        await observe(CommandScanner(missing))
 
 
 async def test_a_registry_that_gives_no_login(scanner: MakeScanner, tmp_path: Path) -> None:
-    """The scanner is not run; an outage does not count as an attempt, a refusal does."""
+    """The scanner does not run; a refused login counts as an attempt, an outage does not."""
     down = Unavailable("get a token", HOST, "503.", "Run again.")
     refused = AuthenticationFailed("get a token", HOST, "There is no login.", "Give credentials for it.")
     script = [*[down] * 4, *[refused] * 3]
@@ -217,14 +217,14 @@ async def test_a_registry_that_gives_no_login(scanner: MakeScanner, tmp_path: Pa
         raise script.pop(0)
 
     source = CommandScanner(scanner(prints(TRIVY)), fails)
-    details = [(await look(source)).detail for _ in range(8)]
+    details = [(await observe(source)).detail for _ in range(8)]
     assert details[:4] == ["could not sign in: 503."] * 4
     assert details[4:] == ["could not sign in: There is no login. Next: Give credentials for it."] * 4
     assert runs(tmp_path) == []
 
 
 async def test_two_at_once(scanner: MakeScanner, tmp_path: Path) -> None:
-    """No more than two scanners run; one digest is scanned once, wherever it stands."""
+    """At most two scans run at a time; a digest is scanned once, whatever repositories it is in."""
     report = f"report = {TRIVY!r}; report['ArtifactName'] = sys.argv[1]\n"
     body = f"""
 mark = {str(tmp_path / "running-")!r} + str(os.getpid())
@@ -238,17 +238,17 @@ print(json.dumps(report))
     digests = [f"sha256:{number:064x}" for number in range(5)]
     subjects = [Subject(HOST, repository, digest) for digest in digests for repository in ("quarantine/a", "live/a")]
     found = await CommandScanner(scanner(body))(subjects)
-    assert [one.status for (one,) in found.values()] == [SourceStatus.ASSESSED] * 10
+    assert [observation.status for (observation,) in found.values()] == [SourceStatus.ASSESSED] * 10
     assert len(runs(tmp_path)) == 5
 
 
 async def test_a_long_queue(scanner: MakeScanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is known by the end of a round is told; the rest could not be asked yet, and is in the next one."""
+    """Scans that have not started by the end of a round count as failed, and start in the next round."""
     monkeypatch.setattr(scanners, "ROUND", -1.0)
     source = CommandScanner(scanner(prints(TRIVY)))
-    waiting = await look(source)
+    waiting = await observe(source)
     assert waiting.status is SourceStatus.FAILED
-    assert "has not begun" in waiting.detail
+    assert "has not started" in waiting.detail
     monkeypatch.setattr(scanners, "ROUND", 60.0)
-    assert (await look(source)).status is SourceStatus.ASSESSED
+    assert (await observe(source)).status is SourceStatus.ASSESSED
     assert runs(tmp_path) == [IMAGE]

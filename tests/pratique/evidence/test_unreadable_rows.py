@@ -1,4 +1,4 @@
-"""Rows of Resource Graph that are not what they should be: none of them vanishes."""
+"""Malformed rows of Resource Graph: none of them is silently dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.scenario import Scenario
 from sandbox.services.defender.reports import Row
 from tests.pratique.evidence.conftest import Scan as Scanning
 from tests.pratique.evidence.conftest import subject
-from tests.pratique.evidence.rows import BOTH, ask, spoil
+from tests.pratique.evidence.rows import BOTH, change_rows, observe
 from tests.sandbox.defending import FALCO, UNHEALTHY
 
 
@@ -41,20 +41,20 @@ def _with_a_list(row: Row) -> None:
     ],
 )
 async def test_a_row_that_cannot_be_read(scanned: Scanning, name: Generation, change: Callable[[Row], None]) -> None:
-    """It spoils the word on every image of its digest, wherever that stands, and on no other."""
+    """It makes every image with its digest unreadable, in any repository, and no other image."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=BOTH))
     digest, other = image.digests
-    spoil(image, name, change, digest)
+    change_rows(image, name, change, digest)
     elsewhere = subject(digest, "quarantine/other")
-    spoiled, far, healthy = await ask(image, subject(digest), elsewhere, subject(other), name=name)
-    for observation in (spoiled, far):
+    here, there, unaffected = await observe(image, subject(digest), elsewhere, subject(other), name=name)
+    for observation in (here, there):
         assert observation.status is SourceStatus.UNREADABLE
         assert "cannot be read" in observation.detail
-    assert healthy.status is SourceStatus.ASSESSED
+    assert unaffected.status is SourceStatus.ASSESSED
 
 
 async def test_rows_that_only_mention_a_digest(scanned: Scanning) -> None:
-    """They do not vanish from the answer: whatever they may say of the image is not known."""
+    """They make the image unreadable: nobody knows what they say about it."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     digest = image.digests[0]
     truncated, other_keys = f'{{"Digest": "{digest}", "RegistryH', f'{{"About": "{digest}"}}'
@@ -63,13 +63,13 @@ async def test_rows_that_only_mention_a_digest(scanned: Scanning) -> None:
         def change(row: Row, about: Any = about) -> None:
             row["properties"]["resourceAdditionalData"] = about
 
-        spoil(image, "recommendations", change, digest)
-        (observation,) = await ask(image, subject(digest))
+        change_rows(image, "recommendations", change, digest)
+        (observation,) = await observe(image, subject(digest))
         assert observation.status is SourceStatus.UNREADABLE
 
 
 async def test_odd_findings(scanned: Scanning) -> None:
-    """A megabyte of CVEs on one image, and names that cannot be printed, are findings like any others."""
+    """A megabyte of CVEs for one image, and unprintable package names, are findings like any others."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     digest, cve = image.digests[0], {"CveId": "CVE-2026-1", "Severity": "High", "Description": "x" * 1000}
 
@@ -77,16 +77,16 @@ async def test_odd_findings(scanned: Scanning) -> None:
         many = [{**cve, "CveId": f"CVE-2026-{number:05}"} for number in range(1000)]
         row["properties"]["additionalData"] = {"SoftwareName": "a\x00b", "CvesDetails": json.dumps(many)}
 
-    spoil(image, "recommendations", change, digest)
-    (observation,) = await ask(image, subject(digest))
+    change_rows(image, "recommendations", change, digest)
+    (observation,) = await observe(image, subject(digest))
     assert observation.status is SourceStatus.ASSESSED
     assert len(observation.findings) == 1000
     assert all("\x00" not in str(finding) for finding in observation.findings)
 
 
-async def test_a_row_about_nothing_in_particular(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer whose rows name none of the digests is no answer at all."""
+async def test_rows_without_a_digest(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response whose rows name none of the digests raises an error."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     monkeypatch.setattr(defender, "_QUERY", defender._QUERY.replace("project id, digest", "project id"))
     with pytest.raises(UnreadableAnswer):
-        await ask(image, *image.subjects)
+        await observe(image, *image.subjects)

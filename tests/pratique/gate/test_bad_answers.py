@@ -27,7 +27,7 @@ from sandbox.services.defender.notation import Signer
 from sandbox.services.defender.reports import Row
 from sandbox.services.resourcegraph import quota, routes
 from tests.pratique.evidence.conftest import Scanned
-from tests.pratique.evidence.rows import spoil
+from tests.pratique.evidence.rows import change_rows
 from tests.pratique.gate.conftest import Open
 from tests.pratique.gate.kit import AMD64, CRITICAL, HIGH, NGINX, NOW, acceptance, artifact, many
 from tests.pratique.gate.kit import rows as told_in_rows
@@ -100,7 +100,7 @@ def spoiled(place: Quarantine, image: Candidate, change: Change) -> None:
         row["properties"] = json.loads(row["before"])
         change(row["properties"])
 
-    spoil(Scanned(place.sandbox, []), RECOMMENDATIONS, again, assessed(image))
+    change_rows(Scanned(place.sandbox, []), RECOMMENDATIONS, again, assessed(image))
 
 
 # Resource Graph
