@@ -1,1 +1,1 @@
-"""The formats in which findings arrive. Pure: bytes in, observations out."""
+"""Parsers of the formats in which findings arrive. Pure: documents in, assessments and rows out."""

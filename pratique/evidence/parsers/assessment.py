@@ -1,4 +1,4 @@
-"""What the readers make of other people's documents: a finished scan, one that saw nothing, or a row about an image."""
+"""Results of the parsers: a finished scan, a scan that could not assess the image, or a row about an image."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pratique.findings import Finding
 
 @dataclass(frozen=True)
 class Assessment:
-    """A finished scan of one manifest; no findings means that nothing was found.
+    """A finished scan of one manifest; no findings means that the scanner found nothing.
 
-    :ivar scanner: the scanner's name or URI, with its version where it says one
+    :ivar scanner: the scanner's name or URI, with its version if the document has one
     """
 
     findings: tuple[Finding, ...]
@@ -22,7 +22,7 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Unassessed:
-    """The scanner looked, and does not know the image's contents well enough to say what it lacks.
+    """A scan whose scanner does not recognise enough of the image to call it clean.
 
     :ivar findings: what it found all the same
     """
@@ -31,13 +31,13 @@ class Unassessed:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one row of Resource Graph says about one image manifest.
+    """One row of Resource Graph about one image manifest.
 
-    :ivar not_applicable: why Defender did not assess it, whatever it lists; empty when it did
-    :ivar pushed: when the image came into its repository
-    :ivar at: when the status was evaluated
+    :ivar not_applicable: why Defender did not assess the image, whatever the row lists; empty when it did
+    :ivar pushed: when the image was pushed to its repository
+    :ivar at: when Defender evaluated the status
     """
 
     digest: str

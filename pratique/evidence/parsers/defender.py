@@ -1,6 +1,6 @@
-"""Words that Defender's generations have in common.
+"""Fields that all generations of Defender's findings share.
 
-The vocabulary of ``FixStatus`` is not published; FixAvailable, NoFix, NoFixAvailable and WillNotFix have been seen.
+The values of ``FixStatus`` are not published; FixAvailable, NoFix, NoFixAvailable and WillNotFix have been observed.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ _NO_FIX = frozenset({"nofix", "nofixavailable", "willnotfix"})
 _FIX = "fixavailable"
 
 
-def fix_of(*said: Reader) -> Fix:
-    """What ``FixStatus`` and ``FixedVersion`` of all the documents amount to.
+def fix_of(*documents: Reader) -> Fix:
+    """Combine ``FixStatus`` and ``FixedVersion`` of all the documents.
 
-    A fix that one of them knows of exists; there is none only if no other word was said.
+    A fix is available when any document names one. There is none only when every status given says so.
     """
-    words = {one.text("FixStatus").lower() for one in said if one.says("FixStatus")}
-    if _FIX in words or any(one.says("FixedVersion") for one in said):
+    statuses = {document.text("FixStatus").lower() for document in documents if document.has("FixStatus")}
+    if _FIX in statuses or any(document.has("FixedVersion") for document in documents):
         return Fix.AVAILABLE
-    return Fix.NONE if words and words <= _NO_FIX else Fix.UNKNOWN
+    return Fix.NONE if statuses and statuses <= _NO_FIX else Fix.UNKNOWN
 
 
 def code_of(status: Reader) -> str:
-    """``Healthy``, ``Unhealthy``, ``NotApplicable``, or what comes after them, in lower case."""
+    """The status code in lower case: ``healthy``, ``unhealthy``, ``notapplicable``, or a later addition."""
     return status.required("code").lower()
 
 
 def not_applicable(status: Reader) -> str:
-    """Why the image was not assessed; empty when it was."""
+    """Why Defender did not assess the image; empty when it did."""
     if code_of(status) != NOT_APPLICABLE:
         return ""
     return status.text("cause") or status.text("description") or "no cause given"
 
 
-def latest(*moments: datetime | None) -> datetime | None:
-    return max((moment for moment in moments if moment is not None), default=None)
+def latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)

@@ -1,10 +1,11 @@
-"""JSON that somebody else wrote, read with tolerance for its form and suspicion of its content.
+"""Reads JSON from other systems: tolerant of its form, strict about its content.
 
-Keys count in any letter case, and nested documents as such or as JSON text: both have been seen. What decides must be
-there, once, and be what it should; what only decorates may be missing or odd, and is then empty.
+Keys match in any letter case, and a nested object may be JSON text: both have been observed. A field that decides
+something must be present, unambiguous and valid. A field that is only displayed may be missing or malformed, and is
+then empty.
 
->>> answer = Reader.of({"About": '{"Digest": "sha256:0f"}', "note": 7}, "a row", "row")
->>> answer.document("about").required("digest"), answer.text("note")
+>>> row = Reader.of({"About": '{"Digest": "sha256:0f"}', "note": 7}, "a row", "row")
+>>> row.document("about").required("digest"), row.text("note")
 ('sha256:0f', '')
 """
 
@@ -23,10 +24,10 @@ from pratique.images import DIGEST_PATTERN
 
 @dataclass(frozen=True)
 class Reader:
-    """One JSON object. Every method raises :class:`UnreadableAnswer` when it has two different values for the key.
+    """One JSON object. Every method raises :class:`UnreadableAnswer` when the key has two different values.
 
-    :ivar subject: what it is part of, for errors
-    :ivar path: where in it
+    :ivar subject: the document that it is part of, for errors
+    :ivar path: of the object in that document
     """
 
     mapping: Mapping[str, Any]
@@ -43,13 +44,13 @@ class Reader:
 
     def get(self, key: str) -> Any:
         """The value under the key; ``None`` when there is none."""
-        same = [value for name, value in self.mapping.items() if name.lower() == key.lower() and value is not None]
-        if len(same) > 1 and not _equal(same):
-            raise self.wrong(key, "has two values")
-        return same[0] if same else None
+        values = [value for name, value in self.mapping.items() if name.lower() == key.lower() and value is not None]
+        if len(values) > 1 and not _equal(values):
+            raise self.invalid(key, "has two values")
+        return values[0] if values else None
 
-    def says(self, key: str) -> bool:
-        """Whether there is anything under the key, readable or not."""
+    def has(self, key: str) -> bool:
+        """Whether the key has a value that is not empty, readable or not."""
         return self.get(key) not in (None, "", [], {})
 
     def document(self, key: str) -> Reader:
@@ -57,25 +58,25 @@ class Reader:
         return Reader.of(self.get(key), self.subject, f"{self.path}.{key}")
 
     def optional(self, key: str) -> Reader:
-        """A nested object that may be missing, and is then empty."""
+        """A nested object; an empty one when it is missing."""
         return self.document(key) if self.get(key) is not None else Reader({}, self.subject, f"{self.path}.{key}")
 
     def array(self, key: str) -> list[Any]:
-        """A nested array; empty when it is not there."""
+        """A nested array; empty when it is missing."""
         value = self.get(key)
         parsed = [] if value is None else _parsed(value, self.subject, f"{self.path}.{key}")
         if not isinstance(parsed, list):
-            raise self.wrong(key, "is not an array")
+            raise self.invalid(key, "is not an array")
         return parsed
 
     def documents(self, key: str) -> list[Reader]:
-        """A nested array of objects, every one of which is readable; empty when it is not there."""
+        """A nested array whose items must all be objects; empty when it is missing."""
         return [
             Reader.of(value, self.subject, f"{self.path}.{key}[{index}]") for index, value in enumerate(self.array(key))
         ]
 
     def text(self, key: str) -> str:
-        """A string that nothing hangs on: empty when it is not there or not printable text."""
+        """An optional string; empty when it is missing or not printable text."""
         value = self.get(key)
         return value.strip() if isinstance(value, str) and value.isprintable() else ""
 
@@ -84,74 +85,75 @@ class Reader:
         return [value for value in self.array(key) if isinstance(value, str) and value.isprintable()]
 
     def required(self, key: str) -> str:
-        """A string that has to be there."""
+        """A string that must be present."""
         if not (text := self.text(key)):
-            raise self.wrong(key, "is missing, or not plain text")
+            raise self.invalid(key, "is missing, or not plain text")
         return text
 
     def digest(self, key: str) -> str:
-        """A SHA-256 digest that has to be there, in lower case."""
+        """A SHA-256 digest that must be present, in lower case."""
         digest = self.required(key).lower()
         if not re.fullmatch(DIGEST_PATTERN, digest):
-            raise self.wrong(key, f"is no digest: {digest!r:.100}")
+            raise self.invalid(key, f"is not a digest: {digest!r:.100}")
         return digest
 
-    def moment(self, key: str) -> datetime | None:
-        """A time in UTC; ``None`` when there is none, or the year 1 by which .NET and Go say so."""
-        if not self.says(key):
+    def timestamp(self, key: str) -> datetime | None:
+        """A time in UTC; ``None`` when it is missing, or in the year 1, which .NET and Go write for no time."""
+        if not self.has(key):
             return None
         try:
-            moment = datetime.fromisoformat(self.required(key))
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            time = datetime.fromisoformat(self.required(key))
+            time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         except (ValueError, OverflowError) as error:
-            raise self.wrong(key, f"is not a time: {self.text(key)!r:.100}") from error
-        return moment if moment.year > 1 else None
+            raise self.invalid(key, f"is not a time: {self.text(key)!r:.100}") from error
+        return time if time.year > 1 else None
 
-    def required_moment(self, key: str) -> datetime:
-        """A time that has to be there."""
-        if (moment := self.moment(key)) is None:
-            raise self.wrong(key, "is missing")
-        return moment
+    def required_timestamp(self, key: str) -> datetime:
+        """A time that must be present."""
+        if (time := self.timestamp(key)) is None:
+            raise self.invalid(key, "is missing")
+        return time
 
-    def wrong(self, key: str, how: str) -> UnreadableAnswer:
-        return unreadable(self.subject, f"{self.path}.{key} {how}.")
+    def invalid(self, key: str, problem: str) -> UnreadableAnswer:
+        """The error for a key with an unusable value."""
+        return unreadable(self.subject, f"{self.path}.{key} {problem}.")
 
 
 def unreadable(subject: str, observed: str) -> UnreadableAnswer:
-    """The error for an answer that does not mean what it should.
+    """The error for a document that cannot be used.
 
-    :param subject: what it is about, as it calls itself
+    :param subject: the document, or what it is about, by its own account
     """
     return UnreadableAnswer(
-        "read what a scanner found",
+        "read a scanner's findings",
         (subject if subject.isprintable() else ascii(subject))[:300],
         observed,
-        "Look at the image where the scanner shows it: until this can be read it does not count as assessed.",
+        "Look at the image in the scanner's own view: while this cannot be read, the image does not count as assessed.",
     )
 
 
 def _parsed(value: object, subject: str, path: str) -> object:
-    """The value itself, or what it says when it is JSON text."""
+    """The value itself, or its content when it is JSON text."""
     if not isinstance(value, str | bytes):
         return value
     try:
         text = value if isinstance(value, str) else value.decode()
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise unreadable(subject, f"{path} is not JSON: {error}.") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers that see another one of two values under the same key must not disagree with this one (RFC 8259, 4)."""
-    found: dict[str, Any] = {}
+    """An object without two values for one key: parsers differ in which of the two they take (RFC 8259, section 4)."""
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if found.setdefault(key, value) != value:
+        if members.setdefault(key, value) != value:
             raise ValueError(f"two values for {key!r:.100}")
-    return found
+    return members
 
 
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+def _reject_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
 
 
 def _equal(values: list[Any]) -> bool:

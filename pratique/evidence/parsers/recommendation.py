@@ -1,6 +1,6 @@
-"""Defender's individual recommendations (generation of 2026): one row of Resource Graph a software update.
+"""Defender's individual recommendations (generation of 2026): one row of Resource Graph per software update.
 
-Microsoft publishes no sample for container images; the paths are those of its transition guide and its own queries.
+Microsoft publishes no sample for container images; the paths come from its transition guide and its own queries.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pratique.findings import Finding, Severity
 
 
 def from_recommendation(row: Mapping[str, Any], *, source: str) -> Row:
-    """Read a row of ``securityresources`` about a software update in a container image.
+    """Parse a row of ``securityresources`` about a software update in a container image.
 
     CVEs that it lists are findings whatever its status is: Defender's exemptions are not this gate's exceptions.
 
     :param row: with the columns ``id`` and ``properties``
-    :raises UnreadableAnswer: when it does not say which image it is about, or is not of the known form
+    :raises UnreadableAnswer: when it does not say which image it is about, or is not in the known format
     """
     subject = Reader.of(row, "a row of Resource Graph", "row").text("id") or "a row without id"
     properties = Reader.of(row.get("properties"), subject, "properties")
@@ -38,8 +38,8 @@ def from_recommendation(row: Mapping[str, Any], *, source: str) -> Row:
         repository=repository.required("RepositoryName"),
         findings=findings,
         not_applicable=not_applicable(status),
-        pushed=latest(about.moment(pushed), repository.moment(pushed)),
-        at=status.moment("statusChangeDate") or status.moment("firstEvaluationDate"),
+        pushed=latest(about.timestamp(pushed), repository.timestamp(pushed)),
+        at=status.timestamp("statusChangeDate") or status.timestamp("firstEvaluationDate"),
     )
 
 
@@ -56,7 +56,7 @@ def _cve(entry: Reader, update: Reader, source: str) -> Finding:
 
 
 def _update_without_cves(properties: Reader, update: Reader, source: str) -> Finding:
-    """A recommendation that names no vulnerability is one all the same."""
+    """A finding for a recommendation that names no vulnerability."""
     metadata = properties.document("metadata")
     return Finding(
         vulnerability=metadata.text("displayName") or "software update without a CVE",
@@ -70,7 +70,7 @@ def _update_without_cves(properties: Reader, update: Reader, source: str) -> Fin
 
 
 def _versions(update: Reader) -> str:
-    """An array, JSON text of one, or simply one version."""
+    """The versions from an array, from JSON text of an array, or from a single version."""
     key = "DetectedSoftwareVersions"
     if not isinstance(versions := update.get(key), str) or versions.startswith("["):
         return ", ".join(update.texts(key))

@@ -1,7 +1,7 @@
 """Trivy's JSON report of a container image, schema version 2 (aquasecurity/trivy, ``pkg/types/report.go``).
 
-Only vulnerabilities count; secrets, licences and misconfigurations are no findings here. What Trivy was told to ignore,
-and lists when it runs with ``--show-suppressed``, counts: exceptions are this gate's.
+Only vulnerabilities are findings here, not secrets, licences or misconfigurations. Suppressed vulnerabilities, which
+Trivy lists when it runs with ``--show-suppressed``, count: only this gate grants exceptions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ IMAGE = "container_image"
 OS_PACKAGES = "os-pkgs"
 PACKAGES = frozenset({OS_PACKAGES, "lang-pkgs"})
 
-#: "Filtering" in Trivy's documentation. Of other statuses it says that nobody has looked.
+#: "Filtering" in Trivy's documentation, which describes the other statuses as not investigated.
 _FIXES = {
     "fixed": Fix.AVAILABLE,
     "affected": Fix.NONE,
@@ -26,16 +26,16 @@ _OTHER_FINDINGS = frozenset({"misconfiguration", "secret", "license"})
 
 
 def from_trivy(document: bytes, *, digest: str, source: str) -> Assessment | Unassessed:
-    """Read a report.
+    """Parse a report.
 
-    :param digest: of the image that it has to be about
-    :raises UnreadableAnswer: when it is about something else, or not of the known form
+    :param digest: of the image that the report must be about
+    :raises UnreadableAnswer: when it is about another image, or not in the known format
     """
     report = Reader.of(document, digest, "report")
     if report.get("SchemaVersion") != SCHEMA:
-        raise report.wrong("SchemaVersion", f"is not {SCHEMA}")
+        raise report.invalid("SchemaVersion", f"is not {SCHEMA}")
     if report.required("ArtifactType") != IMAGE:
-        raise report.wrong("ArtifactType", f"is not {IMAGE!r}")
+        raise report.invalid("ArtifactType", f"is not {IMAGE!r}")
     metadata = report.optional("Metadata")
     names = [report.text("ArtifactName"), *metadata.texts("RepoDigests")]
     if not any(name.endswith(f"@{digest}") for name in names):
@@ -43,7 +43,7 @@ def from_trivy(document: bytes, *, digest: str, source: str) -> Assessment | Una
     system = metadata.optional("OS")
     results = report.documents("Results")
     findings = tuple(_finding(found, source) for result in results for found in _vulnerabilities(result))
-    finished = report.required_moment("CreatedAt")
+    finished = report.required_timestamp("CreatedAt")
     if reason := _gap(system.text("Family"), {result.required("Class") for result in results}):
         return Unassessed(reason, findings)
     return Assessment(findings, finished, _scanner(report, system))
@@ -59,7 +59,7 @@ def _vulnerabilities(result: Reader) -> list[Reader]:
 
 
 def _gap(family: str, classes: set[str]) -> str:
-    """What Trivy did not look at: it has a result for an operating system's packages whenever it knows that system."""
+    """What Trivy did not assess. It lists a result for the system's packages whenever it supports that system."""
     if not classes & PACKAGES:
         return "Trivy recognised no packages that it could assess"
     return f"Trivy does not know the packages of {family}" if family and OS_PACKAGES not in classes else ""
@@ -73,13 +73,13 @@ def _finding(found: Reader, source: str) -> Finding:
         package=found.text("PkgName"),
         version=found.text("InstalledVersion"),
         fixed_version=found.text("FixedVersion"),
-        fix=Fix.AVAILABLE if found.says("FixedVersion") else fix,
+        fix=Fix.AVAILABLE if found.has("FixedVersion") else fix,
         sources=(source,),
     )
 
 
 def _scanner(report: Reader, system: Reader) -> str:
-    """With a word on systems that get no fixes any more: Trivy itself calls what it finds there insufficient."""
+    """The scanner's name; it mentions an end-of-life system, for which Trivy calls its own results insufficient."""
     name = f"Trivy {report.optional('Trivy').text('Version')}".rstrip()
     ended = system.get("EOSL") is True
     return f"{name}, {system.text('Family')} {system.text('Name')} is past its end of life" if ended else name

@@ -1,1 +1,1 @@
-"""Signatures of the Notary Project: who signed an artifact, in a JWS or a COSE envelope."""
+"""Signatures of the Notary Project in JWS and COSE envelopes: verifies who signed an artifact."""

@@ -1,10 +1,11 @@
 """The COSE envelope: a tagged COSE_Sign1.
 
-CBOR can say one thing in several ways, and two readers of a map with a label given twice could disagree on its value.
-So only what re-encodes to the very same bytes is read: definite and shortest lengths, unique labels, nothing behind.
+CBOR can encode one value in several ways, and two parsers can disagree on a map that gives a label twice. Only input
+that re-encodes to exactly the same bytes is therefore accepted: definite and shortest lengths, unique labels, and no
+trailing bytes.
 
 Source: Notary Project, "COSE Sign1 Signature Envelope"; RFC 9052, sections 3, 4.2 and 4.4; RFC 9360 (x5chain). Hash
-envelopes, whose payload is a hash, are refused.
+envelopes, whose payload is a hash, are rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _DEEPEST = 8
 
 
 class _Tags(dict[int, Callable[[Any, bool], Any]]):
-    """Leaves tagged values as they are: CBOR's tags reach from dates to regular expressions, and none is wanted."""
+    """Leaves tagged values undecoded: CBOR has tags from dates to regular expressions, and none is needed here."""
 
     def __missing__(self, tag: int) -> Callable[[Any, bool], Any]:
         return lambda value, _: cbor2.CBORTag(tag, value)
@@ -36,14 +37,15 @@ class _Tags(dict[int, Callable[[Any, bool], Any]]):
 def read(content: bytes) -> Envelope:
     """The envelope's parts, unverified.
 
-    :raises Defect: when it is no COSE_Sign1 of that form, or a ``ValueError`` of a certificate
+    :raises MalformedEnvelope: when it is not a COSE_Sign1 in this form
+    :raises ValueError: when a certificate cannot be parsed
     """
     protected, unprotected, payload, signature = _sign1(_decoded(content))
     header = _labelled(_decoded(protected))
     if not header.keys().isdisjoint(_labelled(unprotected)):
-        raise MalformedEnvelope("A header is given as protected and as unprotected.")
+        raise MalformedEnvelope("A header is both protected and unprotected.")
     if _PAYLOAD_HASH_ALGORITHM in header:
-        raise MalformedEnvelope("The payload is a hash of what was signed.")
+        raise MalformedEnvelope("The payload is only a hash of the signed content.")
     return Envelope(
         algorithm=_algorithm(header.get(_ALGORITHM)),
         content_type=header.get(_CONTENT_TYPE),
@@ -75,12 +77,12 @@ def _decoded(content: bytes) -> object:
     except cbor2.CBORError as error:
         raise MalformedEnvelope(f"A part of the envelope is not CBOR: {error}.") from None
     raise MalformedEnvelope(
-        "A part of the envelope is not in CBOR's preferred form, gives a label twice, or has bytes behind it."
+        "A part of the envelope is not in CBOR's preferred form, gives a label twice, or has trailing bytes."
     )
 
 
 def _labelled(header: object) -> dict[int | str, object]:
-    """A map whose labels are integers or texts, and not what Python takes for equal to them."""
+    """A map whose labels are integers or texts, not other types that Python compares as equal to them."""
     if not isinstance(header, dict) or not all(type(label) in (int, str) for label in header):
         raise MalformedEnvelope("A header is not a map of labels.")
     return header
@@ -88,12 +90,12 @@ def _labelled(header: object) -> dict[int | str, object]:
 
 def _algorithm(identifier: object) -> str:
     if type(identifier) is not int or identifier not in _ALGORITHMS:
-        raise MalformedEnvelope(f"The algorithm {identifier!r} is none of the specification's.")
+        raise MalformedEnvelope(f"The algorithm {identifier!r} is not in the specification.")
     return _ALGORITHMS[identifier]
 
 
 def _time(value: object) -> datetime:
-    """Seconds since the epoch, tagged as such; without fractions, which the specification advises against."""
+    """Tagged seconds since the epoch, without fractions, which the specification advises against."""
     if not isinstance(value, cbor2.CBORTag) or value.tag != _EPOCH or type(value.value) is not int:
-        raise MalformedEnvelope("The signing time, or the expiry, is no tagged number of seconds.")
+        raise MalformedEnvelope("The signing time or the expiry is not a tagged number of seconds.")
     return datetime.fromtimestamp(value.value, UTC)

@@ -1,4 +1,4 @@
-"""What both envelopes of the Notary Project hold, whichever way they write it down.
+"""The content that both envelope formats of the Notary Project share.
 
 Source: Notary Project signature specification, "Signature Envelope".
 """
@@ -18,22 +18,22 @@ SIGNING_TIME = PREFIX + "signingTime"
 EXPIRY = PREFIX + "expiry"
 TIMES = frozenset({SIGNING_TIME, EXPIRY})
 
-LARGEST = 64 * 1024  # bytes of an envelope; a chain and a timestamp take a third of it
+LARGEST = 64 * 1024  # bytes of an envelope; a chain and a timestamp need about a third of it
 _LONGEST_CHAIN = 8
 
 
 class MalformedEnvelope(Exception):
-    """Why an envelope is refused, in a sentence."""
+    """An envelope is rejected; the message says why, in one sentence."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """An envelope that could be read. Nothing in it has been checked, not even the types of ``object``.
+    """A parsed envelope. Nothing in it has been verified, not even the types of fields declared as ``object``.
 
-    :ivar algorithm: by the name that JSON Web Algorithms give it, such as ``PS256``
-    :ivar critical: names of the headers that the signer wants understood
+    :ivar algorithm: by its name in JSON Web Algorithms, such as ``PS256``
+    :ivar critical: names of the headers that a verifier must understand
     :ivar headers: protected headers that have a name; those of ``TIMES`` as datetimes
-    :ivar signed: the bytes that the signature is over
+    :ivar signed: the bytes that the signature covers
     :ivar chain: from the signing certificate to the root
     """
 
@@ -50,7 +50,7 @@ class Envelope:
 def certificates(chain: object) -> tuple[x509.Certificate, ...]:
     """A certificate chain from its DER encodings."""
     if not isinstance(chain, list) or not 1 <= len(chain) <= _LONGEST_CHAIN:
-        raise MalformedEnvelope("The certificate chain is missing, or longer than any that is in use.")
+        raise MalformedEnvelope(f"The certificate chain is missing, or has more than {_LONGEST_CHAIN} certificates.")
     if not all(isinstance(der, bytes) for der in chain):
-        raise MalformedEnvelope("The certificate chain has an entry that is no certificate.")
+        raise MalformedEnvelope("The certificate chain has an entry that is not a certificate.")
     return tuple(x509.load_der_x509_certificate(der) for der in chain)

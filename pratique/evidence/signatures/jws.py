@@ -21,7 +21,8 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 def read(content: bytes) -> Envelope:
     """The envelope's parts, unverified.
 
-    :raises Defect: when it is no JWS of that form, or something that :mod:`json` or :mod:`base64` raise
+    :raises MalformedEnvelope: when it is not a JWS in this form
+    :raises ValueError: when JSON, Base64 or a certificate cannot be parsed
     """
     parts = json_object(content)
     if set(parts) != _MEMBERS or not isinstance(parts["header"], dict):
@@ -41,17 +42,17 @@ def read(content: bytes) -> Envelope:
 
 
 def _base64url(text: object) -> bytes:
-    """RFC 7515's Base64url: no padding, nothing outside the alphabet."""
+    """Decode Base64url as in RFC 7515: no padding, and nothing outside the alphabet."""
     if not isinstance(text, str) or not _BASE64URL.fullmatch(text):
         raise MalformedEnvelope("A part of the envelope is not Base64url.")
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _time(text: object) -> datetime:
-    """RFC 3339's date-time."""
+    """Parse a date-time of RFC 3339."""
     if not isinstance(text, str):
-        raise MalformedEnvelope("The signing time, or the expiry, is no text.")
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+        raise MalformedEnvelope("The signing time or the expiry is not a text.")
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
         raise MalformedEnvelope(f"The time {text!r} has no offset.")
-    return moment.astimezone(UTC)
+    return time.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""JSON of which all readers make the same: an envelope in JSON, and the payload of both envelopes."""
+"""JSON that every parser reads the same way, for JWS envelopes and for the payload of both envelope formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pratique.evidence.signatures.envelope import MalformedEnvelope
 
 
 def json_object(text: bytes) -> dict[str, Any]:
-    """An object whose names are unique: two readers could disagree on a name given twice (RFC 7515, section 4)."""
+    """An object whose names are unique: two parsers could disagree on a repeated name (RFC 7515, section 4)."""
     value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     if not isinstance(value, dict):
         raise MalformedEnvelope("A part of the envelope is not a JSON object.")

@@ -1,7 +1,7 @@
-"""Whom to trust: the store of trusted certificates, and what a chain of certificates has to be like.
+"""The trust store, and the requirements that a certificate chain must meet.
 
-Source: Notary Project signature specification, "Certificate Requirements". Extensions other than those that it names
-are not looked at, as it demands. Revocation is not checked: take a root out of the trust store.
+Source: Notary Project signature specification, "Certificate Requirements". Extensions that it does not name are
+ignored, as it demands. Revocation is not checked: to revoke a root, remove it from the trust store.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FORBIDDEN_PURPOSES = frozenset(
         ExtendedKeyUsageOID.TIME_STAMPING,
     }
 )
-_LONGEST_NAME = 200  # characters of a stranger's name that are repeated
+_LONGEST_NAME = 200  # characters of an untrusted name that a message quotes
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True)
 class TrustStore:
-    """Certificates one of which must be in a signature's chain."""
+    """Trusted certificates. A signature's chain must contain at least one of them."""
 
     anchors: tuple[x509.Certificate, ...]
 
@@ -43,7 +43,7 @@ class TrustStore:
     def load(cls, paths: Iterable[Path]) -> TrustStore:
         """Read PEM files, each with one certificate or more.
 
-        :raises ConfigurationError: when a file cannot be read, or there is no certificate at all
+        :raises ConfigurationError: when a file cannot be read, or no certificate is given
         """
         anchors: list[x509.Certificate] = []
         for path in paths:
@@ -63,19 +63,22 @@ class TrustStore:
         return cls(tuple(anchors))
 
 
-def check_chain(chain: Sequence[x509.Certificate], trust: TrustStore, moments: Sequence[datetime]) -> None:
-    """Check that a chain leads from the signing certificate to a self-signed root, in order, and through an anchor.
+def check_chain(chain: Sequence[x509.Certificate], trust: TrustStore, times: Sequence[datetime]) -> None:
+    """Check that a chain leads in order from the signing certificate to a self-signed root, and contains an anchor.
 
-    :param moments: times at all of which all certificates must be valid
-    :raises Defect: when it does not, or ``InvalidSignature`` when a certificate's issuer did not sign it
+    :param times: at each of which every certificate must be valid
+    :raises MalformedEnvelope: when it does not
+    :raises InvalidSignature: when a certificate is not signed by its issuer
     """
     for certificate, issuer in zip(chain, (*chain[1:], chain[-1]), strict=True):
         subject = _name(certificate)
         certificate.verify_directly_issued_by(issuer)
         if not isinstance(certificate.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
             raise MalformedEnvelope(f"The certificate {subject} is signed with a weak hash.")
-        if not all(certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc for at in moments):
-            raise MalformedEnvelope(f"The certificate {subject} was not valid when it signed, or is not valid now.")
+        if not all(certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc for at in times):
+            raise MalformedEnvelope(
+                f"The certificate {subject} was not valid at the signing time, or is not valid now."
+            )
     _check_leaf(chain[0])
     for below, authority in enumerate(chain[1:]):
         _check_authority(authority, below)
@@ -91,10 +94,10 @@ def _check_leaf(certificate: x509.Certificate) -> None:
     bits = usage.value
     other = bits.key_encipherment or bits.data_encipherment or bits.key_agreement or bits.key_cert_sign or bits.crl_sign
     if not bits.digital_signature or other:
-        raise MalformedEnvelope("The signing certificate's key usage is not that of a signer.")
+        raise MalformedEnvelope("The signing certificate's key usage is not limited to digital signatures.")
     constraints = _extension(certificate, x509.BasicConstraints)
     if constraints is not None and constraints.value.ca:
-        raise MalformedEnvelope("The signing certificate is a certificate authority's.")
+        raise MalformedEnvelope("The signing certificate is a CA certificate.")
     purposes = _extension(certificate, x509.ExtendedKeyUsage)
     if purposes is not None and not _FORBIDDEN_PURPOSES.isdisjoint(purposes.value):
         raise MalformedEnvelope("The signing certificate is for purposes other than signing.")
@@ -103,17 +106,17 @@ def _check_leaf(certificate: x509.Certificate) -> None:
 def _check_authority(certificate: x509.Certificate, below: int) -> None:
     """Certificate Requirements, "Root and Intermediate CA Certificates".
 
-    :param below: how many other authorities lie between this one and the signing certificate
+    :param below: number of other authorities between this one and the signing certificate
     """
     subject = _name(certificate)
     constraints = _extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.critical or not constraints.value.ca:
-        raise MalformedEnvelope(f"The certificate {subject} is not a certificate authority's.")
+        raise MalformedEnvelope(f"The certificate {subject} is not a CA certificate.")
     if constraints.value.path_length is not None and constraints.value.path_length < below:
-        raise MalformedEnvelope(f"The chain below {subject} is longer than it permits.")
+        raise MalformedEnvelope(f"The chain below {subject} is longer than its path length permits.")
     usage = _extension(certificate, x509.KeyUsage)
     if usage is None or not usage.critical or not usage.value.key_cert_sign:
-        raise MalformedEnvelope(f"The certificate {subject} may not issue certificates.")
+        raise MalformedEnvelope(f"The certificate {subject} is not allowed to issue certificates.")
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
@@ -124,5 +127,5 @@ def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> x509.Extensi
 
 
 def _name(certificate: x509.Certificate) -> str:
-    """Its subject for a message, where nothing that a stranger wrote into it can do harm."""
+    """The certificate's subject, quoted and shortened, because it is untrusted text."""
     return repr(certificate.subject.rfc4514_string()[:_LONGEST_NAME])

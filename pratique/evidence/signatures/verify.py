@@ -1,13 +1,13 @@
-"""Who signed an artifact.
+"""Verifies who signed an artifact.
 
-A registry holds the signature of an artifact as a referrer of it, with one layer: the envelope, read here::
+In a registry, the signature of an artifact is a referrer of it with one layer, the envelope::
 
     trust = TrustStore.load([Path("defender-root.pem")])
     artifact = Descriptor(media_type, digest, size)
     signer = verify(envelope, media_type="application/jose+json", artifact=artifact, trust=trust)
 
-The steps are those of the Notary Project's signature specification. Played is the scheme ``notary.x509``; the
-certificates must be valid at the signing time and now, because timestamp countersignatures are not read.
+The steps are those of the Notary Project's signature specification. The only supported scheme is ``notary.x509``. The
+certificates must be valid both at the signing time and now, because timestamp countersignatures are not read.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-_LONGEST = 400  # characters of an observation, which repeats what strangers wrote
+_LONGEST = 400  # characters of an observation, which may quote untrusted text
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Who signed.
+    """A verified signer.
 
-    :ivar subject: of the signing certificate, as RFC 4514 writes it
+    :ivar subject: of the signing certificate, in the form of RFC 4514
     :ivar thumbprint: SHA-256 of the signing certificate, in hexadecimal
     :ivar signed_at: by the signer's own clock
     """
@@ -80,56 +80,56 @@ class Signer:
 def verify(
     envelope: bytes, *, media_type: str, artifact: Descriptor, trust: TrustStore, at: datetime | None = None
 ) -> Signer:
-    """Check that somebody trusted signed exactly this artifact.
+    """Check that a trusted signer signed exactly this artifact.
 
     :param envelope: the bytes of the signature's layer
     :param media_type: of that layer
-    :param artifact: what should have been signed
-    :param at: the time of the check, by default the present
-    :raises SignatureRejected: when anything at all is amiss
+    :param artifact: that must have been signed
+    :param at: time of the check; by default the current time
+    :raises SignatureRejected: when any check fails
     """
     try:
         return _verify(envelope, media_type, artifact, trust, at or datetime.now(UTC))
     except InvalidSignature:
-        observed = "A signature in it, or in its certificate chain, does not match its key."
-    except MalformedEnvelope as defect:
-        observed = str(defect)
+        observed = "Its signature, or one in its certificate chain, does not match its key."
+    except MalformedEnvelope as error:
+        observed = str(error)
     except _UNREADABLE as error:
         observed = f"It cannot be read: {error}."
     raise SignatureRejected(
         "verify the signature",
         artifact.digest,
         observed[:_LONGEST],
-        "Treat the artifact as unsigned. If its signer is right, check the configured trust store.",
+        "Treat the artifact as unsigned. If its signer should be trusted, check the configured trust store.",
     )
 
 
 def _verify(content: bytes, media_type: str, artifact: Descriptor, trust: TrustStore, at: datetime) -> Signer:
     if media_type not in _READERS:
-        raise MalformedEnvelope(f"Envelopes of the type {media_type!r} are not read.")
+        raise MalformedEnvelope(f"Envelopes of the type {media_type!r} are not supported.")
     if len(content) > LARGEST:
         raise MalformedEnvelope(f"The envelope is larger than {LARGEST} bytes.")
     envelope = _READERS[media_type](content)
     signed_at = _check_headers(envelope, at)
-    signing = envelope.chain[0]
+    certificate = envelope.chain[0]
     check_chain(envelope.chain, trust, (signed_at, at))
-    _check_signature(signing, envelope)
+    _check_signature(certificate, envelope)
     _check_payload(json_object(envelope.payload), artifact)
-    return Signer(signing.subject.rfc4514_string(), signing.fingerprint(hashes.SHA256()).hex(), signed_at)
+    return Signer(certificate.subject.rfc4514_string(), certificate.fingerprint(hashes.SHA256()).hex(), signed_at)
 
 
 def _check_headers(envelope: Envelope, at: datetime) -> datetime:
-    """The signing time, once every protected header that matters is known to be understood."""
+    """Check the protected headers, and return the signing time."""
     critical, headers = envelope.critical, envelope.headers
     if not isinstance(critical, list) or not critical or not all(type(name) in (int, str) for name in critical):
-        raise MalformedEnvelope("The list of critical headers is missing, or names what is no header.")
+        raise MalformedEnvelope("The list of critical headers is missing, or has an invalid entry.")
     if len(set(critical)) != len(critical):
-        raise MalformedEnvelope("The list of critical headers names one twice.")
+        raise MalformedEnvelope("The list of critical headers has a duplicate.")
     if unknown := [name for name in critical if name not in _CRITICAL or name not in headers]:
-        raise MalformedEnvelope(f"Critical headers are not understood: {unknown}.")
+        raise MalformedEnvelope(f"Critical headers are missing or not supported: {unknown}.")
     known = _CRITICAL | {SIGNING_TIME}
     if unknown := [name for name in headers if name.startswith(PREFIX) and name not in known]:
-        raise MalformedEnvelope(f"Notary Project headers are not understood: {unknown}.")
+        raise MalformedEnvelope(f"Notary Project headers are not supported: {unknown}.")
     if SCHEME not in critical or headers[SCHEME] != "notary.x509":
         raise MalformedEnvelope(f"The signing scheme is not a critical notary.x509: {headers.get(SCHEME)!r}.")
     if envelope.content_type != PAYLOAD_TYPE:
@@ -145,7 +145,7 @@ def _check_headers(envelope: Envelope, at: datetime) -> datetime:
 
 
 def _check_signature(certificate: x509.Certificate, envelope: Envelope) -> None:
-    """The key decides the algorithm; the header may only agree ("Algorithm Selection")."""
+    """Verify with the algorithm that belongs to the key; the header must name the same one ("Algorithm Selection")."""
     key, signature, algorithm = certificate.public_key(), envelope.signature, envelope.algorithm
     if isinstance(key, rsa.RSAPublicKey):
         expected = _RSA_ALGORITHMS.get(key.key_size)
@@ -154,14 +154,16 @@ def _check_signature(certificate: x509.Certificate, envelope: Envelope) -> None:
     else:
         expected = None
     if expected is None or algorithm != expected:
-        raise MalformedEnvelope(f"The algorithm {algorithm!r} is not the one of the signing key, {expected!r}.")
+        raise MalformedEnvelope(
+            f"The algorithm {algorithm!r} does not match the signing key, which needs {expected!r}."
+        )
     digest = _HASHES[expected[2:]]
     if isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, envelope.signed, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
     elif isinstance(key, ec.EllipticCurvePublicKey):
         width = (key.key_size + 7) // 8
         if len(signature) != 2 * width:
-            raise MalformedEnvelope("The signature does not have the length that its curve asks for.")
+            raise MalformedEnvelope("The signature does not have the length that its curve requires.")
         halves = int.from_bytes(signature[:width]), int.from_bytes(signature[width:])
         key.verify(encode_dss_signature(*halves), envelope.signed, ec.ECDSA(digest))
 

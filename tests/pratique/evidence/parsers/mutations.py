@@ -1,4 +1,4 @@
-"""Documents with one thing wrong, for tests that nothing in them gets lost silently."""
+"""Strategies for documents with one defect, for tests that parsers lose nothing silently."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEEP = "[" * 100_000
 
 @st.composite
 def mutated(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
-    """The document with one node dropped, replaced, doubled, put into text or made unprintable."""
+    """The document with one node dropped, replaced, doubled, turned into JSON text or made unprintable."""
     changed = copy.deepcopy(document)
     parent, key = draw(st.sampled_from(list(_places(changed))))
     value = parent[key]
@@ -47,7 +47,7 @@ def mutated(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def encoded(draw: st.DrawFn, document: dict[str, Any]) -> bytes:
-    """A mutated document's bytes, some of them cut or dirtied."""
+    """The bytes of a mutated document, sometimes truncated or corrupted."""
     content = json.dumps(draw(mutated(document))).encode()
     at = draw(st.integers(0, len(content)))
     spoilt = [content[:at], content[:at] + b"\0" + content[at:], content[:at] + b"\xff\xfe"]
@@ -55,9 +55,9 @@ def encoded(draw: st.DrawFn, document: dict[str, Any]) -> bytes:
 
 
 def listed(value: Any, *keys: str) -> list[Any]:
-    """What stands in a list, itself or below the keys, also when there is JSON text on the way.
+    """The items of a list, given directly or below the keys, also where JSON text is in between.
 
-    Nothing is there only when nothing is there: something that is no list counts as one thing that got lost.
+    Only an absent list is empty: a value that is not a list counts as one lost item.
     """
     for key in keys:
         value = _plain(value)

@@ -1,4 +1,4 @@
-"""Grype's reports are read with suspicion: nothing unreadable becomes "nothing found"."""
+"""Grype's reports: nothing unreadable becomes "nothing found"."""
 
 from __future__ import annotations
 
@@ -81,19 +81,19 @@ def test_report() -> None:
 
 
 def test_clean_report() -> None:
-    """No match in a distribution that Grype knows says that there is nothing."""
+    """A report without matches for a distribution that Grype knows is a clean assessment."""
     assert read(report(matches=[])) == Assessment((), datetime(2026, 11, 23, 10, 15, 0, 123456, UTC), "grype 0.115.0")
 
 
 @pytest.mark.parametrize("distro", [None, {}, {"name": "", "version": ""}, {"name": 7}], ids=str)
 def test_unassessed(distro: object) -> None:
-    """No match and no distribution is no assessment; a match without distribution is one."""
+    """Without a match and a distribution the image is unassessed; a match without a distribution is an assessment."""
     assert isinstance(read(report(matches=[], distro=distro)), Unassessed)
     assert isinstance(read(report(distro=distro)), Assessment)
 
 
 def test_distribution_without_matching() -> None:
-    """Packages of a distribution that Grype does not match were not assessed; what it found elsewhere still counts."""
+    """An image is unassessed when Grype does not match its distribution; findings in other packages still count."""
     alert = {"package": {"name": "zlib"}, "alerts": [{"type": "distro-disabled", "message": "no data"}]}
     found = read(report(alertsByPackage=[alert]))
     assert isinstance(found, Unassessed)
@@ -114,7 +114,7 @@ def test_distribution_without_matching() -> None:
     ],
 )
 def test_severities(text: object, severity: Severity) -> None:
-    """Negligible is low; what nobody rated is the worst."""
+    """Negligible counts as low; a match without a rating has unknown severity."""
     assert [finding.severity for finding in read(report(matches=[match(severity=text)])).findings] == [severity]
 
 
@@ -133,7 +133,7 @@ def test_severities(text: object, severity: Severity) -> None:
     ids=str,
 )
 def test_fixes(fix: object, expected: Fix) -> None:
-    """There is no fix only by a plain word."""
+    """A finding has no fix only when the report says so explicitly."""
     assert [finding.fix for finding in read(report(matches=[match(fix=fix)])).findings] == [expected]
 
 
@@ -147,7 +147,7 @@ def test_fixes(fix: object, expected: Fix) -> None:
     ids=str,
 )
 def test_ignored_matches(rule: dict[str, Any], findings: int) -> None:
-    """What somebody told Grype to ignore is a finding all the same; its own judgement stands."""
+    """Matches that a user's rule ignores are findings; matches that Grype's own rules ignore are not."""
     found = read(report(matches=[], ignoredMatches=[match() | {"appliedIgnoreRules": [rule]}]))
     assert len(found.findings) == findings
 
@@ -162,7 +162,7 @@ def test_ignored_matches(rule: dict[str, Any], findings: int) -> None:
     ids=str,
 )
 def test_about_the_image(source: dict[str, Any]) -> None:
-    """A report is about the image when what was asked for, or what came, has its digest."""
+    """A report is about the image when the requested reference or the scanned manifest has its digest."""
     assert isinstance(read(report(source=source)), Assessment)
 
 
@@ -189,7 +189,7 @@ def test_about_the_image(source: dict[str, Any]) -> None:
     ids=lambda changes: str(changes)[:60].replace("\0", "NUL"),
 )
 def test_unreadable_report(changes: dict[str, Any]) -> None:
-    """A report about another image, or that cannot be read in full, is an error."""
+    """A report about another image, or one that cannot be read in full, raises an error."""
     with pytest.raises(UnreadableAnswer):
         read(report(**changes))
 
@@ -197,7 +197,7 @@ def test_unreadable_report(changes: dict[str, Any]) -> None:
 @settings(max_examples=300)
 @given(encoded(report()))
 def test_nothing_gets_lost(document: bytes) -> None:
-    """Whatever is wrong with a report, its matches are findings, or it is an error."""
+    """Whatever is wrong with a report, every match is a finding, or parsing raises an error."""
     with suppress(UnreadableAnswer):
         found = from_grype(document, digest=DIGEST, source="grype")
         assert len(found.findings) == len(listed(json.loads(document), "matches"))
@@ -205,6 +205,6 @@ def test_nothing_gets_lost(document: bytes) -> None:
 
 @given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_garbage(document: bytes) -> None:
-    """Bytes that are no report are an error."""
+    """Bytes that are not a report raise an error."""
     with pytest.raises(UnreadableAnswer):
         from_grype(document, digest=DIGEST, source="grype")

@@ -1,4 +1,4 @@
-"""A statement of a whole scan is read with suspicion: nothing unreadable becomes "nothing found"."""
+"""Statements of a complete scan: nothing unreadable becomes "nothing found"."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def test_statement() -> None:
 
 
 def test_clean_statement() -> None:
-    """An empty list of results is the one way to say that nothing was found."""
+    """Only an empty list of results proves that the scan found nothing."""
     document = statement()
     document["predicate"]["scanner"]["result"] = []
     assert scanned(document) == ()
 
 
 @pytest.mark.parametrize("result", ["missing", None, {}, "", 0, False, [None], ["CVE-2026-0001"], [{}], [[]]])
-def test_result_that_is_no_list(result: object) -> None:
-    """A statement without a readable list of results does not say that nothing was found."""
+def test_result_that_is_not_a_list(result: object) -> None:
+    """A statement without a readable list of results raises an error."""
     document = statement()
     document["predicate"]["scanner"]["result"] = result
     if result == "missing":
@@ -90,7 +90,7 @@ def test_result_that_is_no_list(result: object) -> None:
     ids=str,
 )
 def test_statement_about_something_else(changes: dict[str, Any]) -> None:
-    """A statement of another type, about another image, or without a date is an error."""
+    """A statement of another type, about another image, or without a date raises an error."""
     with pytest.raises(UnreadableAnswer):
         scanned(statement(**changes))
 
@@ -117,20 +117,20 @@ def test_statement_about_something_else(changes: dict[str, Any]) -> None:
     ids=str,
 )
 def test_severities_of_a_statement(severity: object, expected: Severity) -> None:
-    """The worst rating counts, and one that nobody understands is the worst."""
+    """The worst rating counts, and an unknown rating is the worst."""
     assert [finding.severity for finding in scanned(with_result(severity=severity))] == [expected]
 
 
 @given(st.integers(0, len(json.dumps(statement())) - 1))
 def test_truncated_statement(length: int) -> None:
-    """Half a statement is an error, wherever it was cut."""
+    """A truncated statement raises an error, wherever it was cut."""
     with pytest.raises(UnreadableAnswer):
         from_statement(json.dumps(statement()).encode()[:length], digest=DIGEST, source="artifact")
 
 
 @given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_garbage_statement(document: bytes) -> None:
-    """Bytes that are no statement are an error, NUL bytes and all."""
+    """Bytes that are not a statement raise an error, also with NUL bytes in them."""
     with pytest.raises(UnreadableAnswer):
         from_statement(document, digest=DIGEST, source="artifact")
 
@@ -148,14 +148,14 @@ def test_garbage_statement(document: bytes) -> None:
     ids=str,
 )
 def test_fixes_of_a_statement(notes: object, fix: Fix) -> None:
-    """There is a fix when a version of it is named, and none only by the scanner's plain word."""
+    """A named version means that there is a fix; there is none only when the scanner says so explicitly."""
     assert [finding.fix for finding in scanned(with_result(annotations=notes))] == [fix]
 
 
 @settings(max_examples=300)
 @given(encoded(statement()))
 def test_nothing_gets_lost(document: bytes) -> None:
-    """Whatever is wrong with a statement, its results are findings, or it is an error."""
+    """Whatever is wrong with a statement, every result is a finding, or parsing raises an error."""
     with suppress(UnreadableAnswer):
         found = from_statement(document, digest=DIGEST, source="artifact").findings
         assert len(found) == len(listed(json.loads(document), "predicate", "scanner", "result"))
@@ -163,6 +163,6 @@ def test_nothing_gets_lost(document: bytes) -> None:
 
 @given(JSON, st.sampled_from(["id", "severity", "annotations"]))
 def test_wrong_types_in_a_result(value: object, key: str) -> None:
-    """A result stays a finding, or becomes an error, whatever is in it."""
+    """A result with a value of the wrong type stays a finding or raises an error."""
     with suppress(UnreadableAnswer):
         assert len(scanned(with_result(**{key: value}))) == 1

@@ -1,4 +1,4 @@
-"""Other people's JSON is read with tolerance for its form and suspicion of its content."""
+"""JSON from other systems: tolerant of its form, strict about its content."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def read(value: Any) -> Reader:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_no_object(value: object) -> None:
-    """What is no JSON object in UTF-8, or has two values for a key, is an error."""
+def test_not_an_object(value: object) -> None:
+    """Anything but a JSON object in UTF-8 with one value per key raises an error."""
     with pytest.raises(UnreadableAnswer):
         read(value)
 
 
 @pytest.mark.parametrize("key", ["digest", "Digest", "DIGEST"])
 def test_letter_case(key: str) -> None:
-    """A key is found in any letter case, also when it is there twice with one value."""
+    """A key is found in any letter case, also when it is present twice with the same value."""
     assert read({key: "x"}).required("digest") == "x"
     assert read({key: "x", "dIGEST": "x", "diGest": None}).required("digest") == "x"
 
 
 def test_two_values() -> None:
-    """Two different values for one key are an error: another reader might take the other one."""
+    """Two different values for one key raise an error: another parser might take the other one."""
     with pytest.raises(UnreadableAnswer, match="two values"):
         read({"digest": "x", "Digest": "y"}).get("digest")
 
@@ -75,30 +75,30 @@ def test_two_deep_values() -> None:
 
 
 def test_nested_documents() -> None:
-    """Nested objects and arrays come as such or as JSON text."""
+    """Nested objects and arrays are read as such or from JSON text."""
     for nested in ({"b": [{"c": 1}]}, '{"b": [{"c": 1}]}', {"b": '[{"c": 1}]'}, {"b": ['{"c": 1}']}):
-        assert [one.get("c") for one in read({"a": nested}).document("a").documents("b")] == [1]
+        assert [item.get("c") for item in read({"a": nested}).document("a").documents("b")] == [1]
     assert read({}).documents("b") == []
     assert read({}).optional("a").get("b") is None
 
 
 @pytest.mark.parametrize("value", [{}, "", "{}", 0, False, "x", [7], [None], [[]], ["x"]], ids=repr)
-def test_no_array_of_objects(value: object) -> None:
-    """Something else than an array of objects is an error, and not an empty one."""
+def test_not_an_array_of_objects(value: object) -> None:
+    """Anything but an array of objects raises an error; it is not taken for an empty array."""
     with pytest.raises(UnreadableAnswer):
         read({"a": value}).documents("a")
 
 
 @pytest.mark.parametrize("value", [None, 7, "", " ", "a\0", "a\nb", "\ud800", "\u202e", ["a"]], ids=repr)
-def test_no_text(value: object) -> None:
-    """Text that decorates is dropped when it is not printable; where it decides that is an error."""
+def test_not_plain_text(value: object) -> None:
+    """Optional text that is not printable is dropped; required text that is not printable raises an error."""
     assert read({"a": value}).text("a") == ""
     with pytest.raises(UnreadableAnswer):
         read({"a": value}).required("a")
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "time"),
     [
         ("2026-11-23T10:15:00Z", datetime(2026, 11, 23, 10, 15, tzinfo=UTC)),
         ("2026-11-23T10:15:00.1234567Z", datetime(2026, 11, 23, 10, 15, 0, 123456, UTC)),
@@ -109,20 +109,20 @@ def test_no_text(value: object) -> None:
         (None, None),
     ],
 )
-def test_moments(text: object, moment: datetime | None) -> None:
-    """Times are read with any fraction and offset; the zero time of .NET and Go is none, and not one long ago."""
-    assert read({"a": text}).moment("a") == moment
+def test_timestamps(text: object, time: datetime | None) -> None:
+    """Times are read with any fraction and offset; the zero time of .NET and Go counts as no time."""
+    assert read({"a": text}).timestamp("a") == time
 
 
 @pytest.mark.parametrize("text", ["soon", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", 7, ["x"], "\ud800"])
-def test_no_moment(text: object) -> None:
-    """What is there and is no time is an error."""
+def test_not_a_timestamp(text: object) -> None:
+    """A value that is not a time raises an error."""
     with pytest.raises(UnreadableAnswer):
-        read({"a": text}).moment("a")
+        read({"a": text}).timestamp("a")
 
 
 def test_digest() -> None:
-    """A digest is read in any letter case, and nothing else is one."""
+    """A digest is read in any letter case, and anything else raises an error."""
     assert read({"a": DIGEST.upper().replace("SHA", "sha")}).digest("a") == DIGEST
     for wrong in (DIGEST[:-1], DIGEST + "0", "sha512:" + "0f" * 64, None):
         with pytest.raises(UnreadableAnswer):
@@ -130,7 +130,7 @@ def test_digest() -> None:
 
 
 def test_errors_are_printable() -> None:
-    """An error can be shown whatever the answer holds, and does not grow with it."""
+    """An error is printable and short, whatever the document contains."""
     error = str(unreadable("image\0\ud800" * 1000, "It is odd."))
     assert error.isprintable()
     assert len(error) < 1000
@@ -141,9 +141,9 @@ def test_errors_are_printable() -> None:
 
 @given(st.dictionaries(st.sampled_from(["a", "A", "b"]), JSON))
 def test_nothing_else_is_raised(value: dict[str, Any]) -> None:
-    """Whatever stands in an object, every way of reading it gives a value or our error."""
+    """Whatever an object contains, every method returns a value or raises UnreadableAnswer."""
     reader = read(value)
-    ways = (reader.get, reader.says, reader.document, reader.optional, reader.array, reader.documents, reader.text)
-    for way in (*ways, reader.texts, reader.required, reader.digest, reader.moment, reader.required_moment):
+    ways = (reader.get, reader.has, reader.document, reader.optional, reader.array, reader.documents, reader.text)
+    for way in (*ways, reader.texts, reader.required, reader.digest, reader.timestamp, reader.required_timestamp):
         with suppress(UnreadableAnswer):
             way("a")

@@ -1,4 +1,4 @@
-"""Individual recommendations are read with suspicion: nothing unreadable becomes "no findings"."""
+"""Individual recommendations: nothing unreadable becomes "no findings"."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STATUS = {
 
 
 def row(status: dict[str, Any] | None = None, about: dict[str, Any] | None = None, **additional: Any) -> dict[str, Any]:
-    """A row as tenants show it."""
+    """A row as observed in tenants."""
     data = {
         "SoftwareName": "openssl",
         "FixStatus": "FixAvailable",
@@ -70,7 +70,7 @@ def camel(value: Any) -> Any:
 
 
 def unfolded() -> dict[str, Any]:
-    """A row whose nested documents are no text."""
+    """A row whose nested documents are objects, not JSON text."""
     document = row(CvesDetails=CVES)
     document["properties"]["resourceAdditionalData"] = ABOUT
     return document
@@ -92,7 +92,7 @@ def test_recommendation() -> None:
 
 
 def test_forms_of_a_row() -> None:
-    """Both casings, and nested documents as text or as such, mean the same."""
+    """A row means the same in both casings, and with nested documents as objects or as JSON text."""
     usual = read(row())
     nested = unfolded()
     text = {**nested, "properties": json.dumps(nested["properties"])}
@@ -104,13 +104,13 @@ def test_forms_of_a_row() -> None:
     ("versions", "text"), [("1.36.1-r2", "1.36.1-r2"), (["1", "2"], "1, 2"), ('["1"]', "1"), (None, ""), ([[]], "")]
 )
 def test_versions(versions: object, text: str) -> None:
-    """Detected versions come as a list, as JSON text of one, or as one version."""
+    """Detected versions are read from a list, from JSON text of a list, or from a single version."""
     assert read(row(DetectedSoftwareVersions=versions)).findings[0].version == text
 
 
 @pytest.mark.parametrize("cves", [None, [], "[]", "null"])
 def test_unhealthy_without_cves(cves: object) -> None:
-    """An unhealthy row that lists no CVE is a finding by itself, or an error, never nothing."""
+    """An unhealthy row that lists no CVE is itself a finding, or raises an error; it never counts as clean."""
     try:
         findings = read(row(CvesDetails=cves)).findings
     except UnreadableAnswer:
@@ -119,7 +119,7 @@ def test_unhealthy_without_cves(cves: object) -> None:
 
 
 def test_healthy_row() -> None:
-    """A row that says Healthy and lists nothing has no findings, and was assessed."""
+    """A row that says Healthy and lists nothing is an assessment without findings."""
     healthy = read(row({"code": "Healthy"}, CvesDetails=[]))
     assert (healthy.findings, healthy.not_applicable) == ((), "")
 
@@ -135,21 +135,21 @@ def test_healthy_row() -> None:
     ids=str,
 )
 def test_not_applicable(status: dict[str, Any], cause: str) -> None:
-    """A row that says NotApplicable tells why it was not assessed, and is never taken for a healthy one."""
+    """A row that says NotApplicable gives the cause, and is never taken for a healthy one."""
     found = read(row({"code": "NotApplicable"} | status, CvesDetails=[]))
     assert (found.findings, found.not_applicable) == ((), cause)
 
 
 @pytest.mark.parametrize("code", ["Healthy", "NotApplicable", "Unhealthy", "Brand new"])
 def test_cves_count_whatever_the_status(code: str) -> None:
-    """CVEs that a row lists are findings, exempted in the portal or not."""
+    """CVEs that a row lists are findings, whether or not they are exempted in the portal."""
     found = read(row({"code": code, "cause": "Exempt"}))
     assert len(found.findings) == 2
     assert bool(found.not_applicable) == (code == "NotApplicable")
 
 
 def test_unknown_status_without_cves() -> None:
-    """A status that nobody knows is not healthy."""
+    """An unknown status does not count as healthy."""
     assert len(read(row({"code": "Brand new"}, CvesDetails=[])).findings) == 1
 
 
@@ -170,7 +170,7 @@ def test_unknown_status_without_cves() -> None:
     ids=str,
 )
 def test_fixes(update: tuple[Any, Any], cve: tuple[Any, Any], fix: Fix) -> None:
-    """There is no fix only when nothing says otherwise; a word that nobody knows does."""
+    """A finding has no fix only when every status says so; an unknown status does not say so."""
     entry = {"CveId": "CVE-2026-0001", "FixStatus": cve[0], "FixedVersion": cve[1]}
     (found,) = read(row(CvesDetails=[entry], FixStatus=update[0], FixedVersion=update[1])).findings
     assert found.fix is fix
@@ -187,13 +187,13 @@ def test_fixes(update: tuple[Any, Any], cve: tuple[Any, Any], fix: Fix) -> None:
     ids=str,
 )
 def test_pushed(about: dict[str, Any], pushed: int | None) -> None:
-    """The push is the latest that the row names: only what was pushed earlier may be ignored as another image's."""
+    """The push time is the latest that the row gives, so that a row is not ignored by mistake as an earlier push."""
     found = read(row(about=about)).pushed
     assert (found and found.day) == pushed
 
 
 def test_evaluated() -> None:
-    """A status that never changed was evaluated when it was so first; one without dates does not say."""
+    """A status that never changed has the time of its first evaluation; one without dates has no time."""
     first = read(row({"statusChangeDate": None})).at
     assert first == datetime(2026, 11, 20, 10, tzinfo=UTC)
     assert read(row({"statusChangeDate": None, "firstEvaluationDate": ""})).at is None
@@ -227,7 +227,7 @@ def test_evaluated() -> None:
     ids=lambda value: str(value)[:60].replace("\0", "NUL"),
 )
 def test_malformed_row(key: str, value: object) -> None:
-    """A row that cannot be read in full is an error."""
+    """A row that cannot be read in full raises an error."""
     document = row()
     document["properties"][key] = value
     with pytest.raises(UnreadableAnswer):
@@ -236,7 +236,7 @@ def test_malformed_row(key: str, value: object) -> None:
 
 @given(JSON, st.sampled_from(["properties", "resourceAdditionalData", "additionalData", "status", "CvesDetails"]))
 def test_wrong_types_in_a_row(value: object, key: str) -> None:
-    """Whatever stands where a document should, the row has findings or is an error."""
+    """Whatever replaces a nested document, the row has findings or raises an error."""
     document = row()
     if key == "properties":
         document["properties"] = value
@@ -251,7 +251,7 @@ def test_wrong_types_in_a_row(value: object, key: str) -> None:
 @settings(max_examples=300)
 @given(mutated(unfolded()))
 def test_nothing_gets_lost(document: dict[str, Any]) -> None:
-    """Whatever is wrong with an unhealthy row, it has its findings, or is an error."""
+    """Whatever is wrong with an unhealthy row, it has all its findings or raises an error."""
     with suppress(UnreadableAnswer):
         found = read(document)
         assert len(found.findings) >= max(1, len(listed(document, "properties", "additionalData", "CvesDetails")))
@@ -260,7 +260,7 @@ def test_nothing_gets_lost(document: dict[str, Any]) -> None:
 
 @given(st.integers(0, 2000), st.booleans())
 def test_cut_text(at: int, spoilt: bool) -> None:
-    """JSON text that is cut, or holds a NUL byte, is an error."""
+    """JSON text that is truncated, or contains a NUL byte, raises an error."""
     text = json.dumps(unfolded()["properties"])
     cut = text[: at % len(text)] + ("\0" + text[at % len(text) :] if spoilt else "")
     with pytest.raises(UnreadableAnswer):

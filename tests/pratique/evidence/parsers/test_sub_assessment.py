@@ -1,4 +1,4 @@
-"""Sub-assessments are read with suspicion: nothing unreadable becomes "no findings"."""
+"""Sub-assessments: nothing unreadable becomes "no findings"."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_sub_assessment() -> None:
     ],
 )
 def test_severities(status: object, details: object, severity: Severity) -> None:
-    """The worse of two severities counts; none at all is the worst."""
+    """The worse of two severities counts; a row without one has unknown severity."""
     document = row({"severity": status}, vulnerabilityDetails={"cveId": "CVE-2026-0001", "severity": details})
     assert [finding.severity for finding in read(document).findings] == [severity]
 
 
 @pytest.mark.parametrize("code", ["Healthy", "NotApplicable", "Unhealthy", "Brand new"])
 def test_details_count_whatever_the_status(code: str) -> None:
-    """A vulnerability that a row details is a finding, exempted in the portal or not."""
+    """A vulnerability that a row describes is a finding, whether or not it is exempted in the portal."""
     found = read(row({"code": code, "cause": "Exempt"}))
     assert [finding.vulnerability for finding in found.findings] == ["CVE-2026-0001"]
     assert found.not_applicable == ("Exempt" if code == "NotApplicable" else "")
@@ -100,14 +100,14 @@ def test_details_count_whatever_the_status(code: str) -> None:
     [("Healthy", 0, ""), ("NotApplicable", 0, "no cause given"), ("Unhealthy", 1, ""), ("Brand new", 1, "")],
 )
 def test_rows_without_details(code: str, findings: int, not_applicable: str) -> None:
-    """Without details a healthy row has no finding, one that does not apply says so, and any other is a finding."""
+    """Without details a healthy row has no finding, a NotApplicable row says so, and any other row is a finding."""
     found = read(row({"code": code}, vulnerabilityDetails=None, softwareDetails=None))
     assert (len(found.findings), found.not_applicable) == (findings, not_applicable)
 
 
 @pytest.mark.parametrize("name", [None, "", "CVE\0", 7])
 def test_nameless_vulnerability(name: object) -> None:
-    """A vulnerability without a readable name of its own has the row's."""
+    """A vulnerability without a readable name gets the row's name."""
     found = read(row({"code": "Healthy"}, vulnerabilityDetails={"cveId": name, "severity": "High"}))
     assert [finding.vulnerability for finding in found.findings] == ["CVE-2026-0001"]
 
@@ -125,7 +125,7 @@ def test_nameless_vulnerability(name: object) -> None:
     ids=str,
 )
 def test_fixes(software: object, fix: Fix) -> None:
-    """There is no fix only by a plain word."""
+    """A finding has no fix only when the row says so explicitly."""
     assert [finding.fix for finding in read(row(softwareDetails=software)).findings] == [fix]
 
 
@@ -144,7 +144,7 @@ def test_fixes(software: object, fix: Fix) -> None:
     ids=str,
 )
 def test_malformed_row(data: dict[str, Any]) -> None:
-    """A row that cannot be read in full is an error."""
+    """A row that cannot be read in full raises an error."""
     with pytest.raises(UnreadableAnswer):
         read(row({"code": "Healthy"}, **data))
 
@@ -152,7 +152,7 @@ def test_malformed_row(data: dict[str, Any]) -> None:
 @settings(max_examples=300)
 @given(mutated(ROW))
 def test_nothing_gets_lost(document: dict[str, Any]) -> None:
-    """Whatever is wrong with an unhealthy row, it is a finding or an error."""
+    """Whatever is wrong with an unhealthy row, it is a finding or raises an error."""
     with suppress(UnreadableAnswer):
         found = read(document)
         assert len(found.findings) == 1

@@ -1,4 +1,4 @@
-"""Trivy's reports are read with suspicion: nothing unreadable becomes "nothing found"."""
+"""Trivy's reports: nothing unreadable becomes "nothing found"."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def read(document: dict[str, Any]) -> Assessment | Unassessed:
 
 
 def test_report() -> None:
-    """Findings of every result count, of the operating system's packages and of languages'."""
+    """Findings of every result count: packages of the operating system and of languages."""
     names = [("CVE-2026-0001", "libssl3"), ("CVE-2026-0002", "lodash")]
     findings = tuple(
         Finding(name, Severity.HIGH, package, "3.0.1-r0", "3.0.16-r0", Fix.AVAILABLE, ("trivy",))
@@ -93,7 +93,7 @@ def test_report() -> None:
 
 @pytest.mark.parametrize("vulnerabilities", [{}, {"Vulnerabilities": None}, {"Vulnerabilities": []}], ids=str)
 def test_clean_report(vulnerabilities: dict[str, Any]) -> None:
-    """A result for the system's packages without vulnerabilities says that there are none."""
+    """A result for the system's packages without vulnerabilities is a clean assessment."""
     clean = {"Target": "x (alpine 3.20.2)", "Class": "os-pkgs", "Type": "alpine"} | vulnerabilities
     found = read(report(Results=[clean]))
     assert isinstance(found, Assessment)
@@ -113,20 +113,20 @@ def test_clean_report(vulnerabilities: dict[str, Any]) -> None:
     ids=str,
 )
 def test_unassessed(system: object, results: object, findings: int) -> None:
-    """Neither system nor packages, or a system whose packages are unknown, is no assessment; findings still count."""
+    """Without packages, or with a system whose packages are unknown, the image is unassessed; findings still count."""
     found = read(report(Metadata={"OS": system, "RepoDigests": [NAME]}, Results=results))
     assert isinstance(found, Unassessed)
     assert len(found.findings) == findings
 
 
 def test_programs_without_a_system() -> None:
-    """An image from scratch is assessed when its programs' packages are."""
+    """An image from scratch is assessed when the packages of its programs are."""
     found = read(report(Metadata={"RepoDigests": [NAME]}, Results=[result(Class="lang-pkgs", Vulnerabilities=[])]))
     assert isinstance(found, Assessment)
 
 
 def test_end_of_life() -> None:
-    """The report says so when the system gets no fixes any more."""
+    """The scanner's name mentions a system that no longer gets fixes."""
     system = {"Family": "alpine", "Name": "3.10.2", "EOSL": True}
     found = read(report(Metadata={"OS": system, "RepoDigests": [NAME]}))
     assert isinstance(found, Assessment)
@@ -151,7 +151,7 @@ def test_end_of_life() -> None:
     ],
 )
 def test_statuses(status: object, version: object, fix: Fix) -> None:
-    """Whatever its status, what is listed is a finding; there is no fix only by a plain word."""
+    """A listed vulnerability is a finding whatever its status; it has no fix only when the status says so."""
     found = read(report(Results=[result(Vulnerabilities=[vulnerability(Status=status, FixedVersion=version)])]))
     assert [finding.fix for finding in found.findings] == [fix]
 
@@ -161,13 +161,13 @@ def test_statuses(status: object, version: object, fix: Fix) -> None:
     [("CRITICAL", Severity.CRITICAL), ("UNKNOWN", Severity.UNKNOWN), (None, Severity.UNKNOWN), (3, Severity.UNKNOWN)],
 )
 def test_severities(text: object, severity: Severity) -> None:
-    """What nobody rated is the worst."""
+    """A vulnerability without a rating has unknown severity."""
     found = read(report(Results=[result(Vulnerabilities=[vulnerability(Severity=text)])]))
     assert [finding.severity for finding in found.findings] == [severity]
 
 
 def test_suppressed() -> None:
-    """What Trivy was told to ignore is a finding all the same; secrets and such are none."""
+    """Suppressed vulnerabilities are findings; secrets, licences and misconfigurations are not."""
     modified = [
         {"Type": kind, "Status": "ignored", "Source": ".trivyignore", "Finding": finding}
         for kind, finding in (("vulnerability", vulnerability()), ("secret", {"RuleID": "aws-access-key-id"}))
@@ -215,7 +215,7 @@ def test_about_the_image(changes: dict[str, Any]) -> None:
     ids=lambda changes: str(changes)[:60].replace("\0", "NUL"),
 )
 def test_unreadable_report(changes: dict[str, Any]) -> None:
-    """A report about another image, or that cannot be read in full, is an error."""
+    """A report about another image, or one that cannot be read in full, raises an error."""
     with pytest.raises(UnreadableAnswer):
         read(report(**changes))
 
@@ -223,15 +223,15 @@ def test_unreadable_report(changes: dict[str, Any]) -> None:
 @settings(max_examples=300)
 @given(encoded(report()))
 def test_nothing_gets_lost(document: bytes) -> None:
-    """Whatever is wrong with a report, what it lists are findings, or it is an error."""
+    """Whatever is wrong with a report, everything it lists is a finding, or parsing raises an error."""
     with suppress(UnreadableAnswer):
         found = from_trivy(document, digest=DIGEST, source="trivy")
         results = listed(json.loads(document), "Results")
-        assert len(found.findings) == sum(len(listed(one, "Vulnerabilities")) for one in results)
+        assert len(found.findings) == sum(len(listed(result, "Vulnerabilities")) for result in results)
 
 
 @given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_garbage(document: bytes) -> None:
-    """Bytes that are no report are an error."""
+    """Bytes that are not a report raise an error."""
     with pytest.raises(UnreadableAnswer):
         from_trivy(document, digest=DIGEST, source="trivy")

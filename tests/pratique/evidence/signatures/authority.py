@@ -1,4 +1,4 @@
-"""A certificate authority and its signers, for envelopes that are right in all parts but one."""
+"""A certificate authority and its signers, to build envelopes that are valid except for one part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 @cache
 def key(name: str) -> ec.EllipticCurvePrivateKey:
-    """A key of its own for each name."""
+    """A different key for each name."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -52,7 +52,7 @@ def rsa_key(size: int) -> rsa.RSAPrivateKey:
 
 @dataclass(frozen=True)
 class Template:
-    """A certificate to be made; the defaults are those of a good signing certificate."""
+    """A certificate template; the defaults are those of a valid signing certificate."""
 
     name: str
     issuer: str = "root"
@@ -106,10 +106,10 @@ THUMBPRINT = hashlib.sha256(leaf().public_bytes(serialization.Encoding.DER)).hex
 
 @dataclass
 class Draft:
-    """An envelope under construction; untouched it is a good one.
+    """A draft of an envelope; the defaults give a valid one.
 
     :ivar critical: ``None`` leaves it out
-    :ivar headers: the named ones, whose datetimes are written as the form writes them; ``None`` leaves one out
+    :ivar headers: the named headers, with datetimes to be written in the envelope's format; ``None`` omits a header
     """
 
     algorithm: object = "ES256"
@@ -144,7 +144,7 @@ class Draft:
         return self.sign1(cbor2.dumps({k: v for k, v in protected.items() if v is not None}))
 
     def sign1(self, protected: bytes, payload: bytes | None = None) -> cbor2.CBORTag:
-        """A COSE_Sign1 with this protected header and a signature that fits (RFC 9052, section 4.4)."""
+        """A COSE_Sign1 with this protected header and a matching signature (RFC 9052, section 4.4)."""
         content = json.dumps(self.payload).encode() if payload is None else payload
         structure = b"\x84\x6aSignature1" + cbor2.dumps(protected) + b"\x40" + cbor2.dumps(content)
         return cbor2.CBORTag(18, [protected, {33: list(map(der, self.chain))}, content, self.sign(structure)])
@@ -176,7 +176,7 @@ def check(envelope: bytes, form: str, *, artifact: Descriptor = ARTIFACT, trust:
 
 
 def refused(envelope: bytes, form: str, **options: Any) -> str:
-    """What the refusal observed."""
+    """The observation of the error that verification raises."""
     with pytest.raises(SignatureRejected) as error:
         check(envelope, form, **options)
     assert error.value.subject == ARTIFACT.digest

@@ -1,4 +1,4 @@
-"""The COSE envelope: what is its own, and that CBOR's freedoms are not taken."""
+"""The COSE envelope: rules of this format, and rejection of CBOR's alternative encodings."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ HEADER: dict[Any, Any] = {
 
 
 def sealed(protected: bytes, payload: bytes | None = None) -> bytes:
-    """A well signed envelope around any protected header."""
+    """A correctly signed envelope with the given protected header."""
     return cbor2.dumps(Draft().sign1(protected, payload))
 
 
 def with_parts(**changes: Any) -> bytes:
-    """A good envelope, some of whose four parts were replaced after it was signed."""
+    """A valid envelope with some of its four parts replaced after signing."""
     message = Draft().cose()
     parts = dict(zip(("protected", "unprotected", "payload", "signature"), message.value, strict=True))
     return cbor2.dumps(cbor2.CBORTag(18, list({**parts, **changes}.values())))
@@ -55,14 +55,14 @@ def text(value: str) -> bytes:
 
 
 def test_header_by_hand() -> None:
-    """The header of the examples below is a good one, in the order of the specification or in another."""
+    """The header that the tests below change is valid, in the order of the specification and in another order."""
     assert check(sealed(cbor2.dumps(HEADER)), COSE).thumbprint == THUMBPRINT
     assert check(sealed(cbor2.dumps(HEADER, canonical=True)), COSE).thumbprint == THUMBPRINT
     assert check(sealed(cbor2.dumps(dict(reversed(HEADER.items())))), COSE).signed_at == NOW
 
 
 def test_any_change_breaks_it() -> None:
-    """Payload and protected header are both under the signature."""
+    """The signature covers both the payload and the protected header."""
     payload = json.dumps({**PAYLOAD, "more": 1}).encode()
     for change in ({"payload": payload}, {"protected": cbor2.dumps({**HEADER, "more": 1})}):
         assert "does not match its key" in refused(with_parts(**change), COSE)
@@ -74,12 +74,12 @@ def test_any_change_breaks_it() -> None:
     ids=["empty", "zeros", "longer", "shorter", "text", "none"],
 )
 def test_changed_signature(signature: object) -> None:
-    """Another signature, one with something behind it, one that is too short, or none."""
+    """A signature that is different, too long, too short or missing is rejected."""
     refused(with_parts(signature=signature), COSE)
 
 
 def test_signature_over_other_bytes() -> None:
-    """The signature is over the Sig_structure of a COSE_Sign1 without additional data, not over the parts as such."""
+    """The signature must cover the Sig_structure of a COSE_Sign1 without additional data, and nothing else."""
     protected, _, payload, _ = Draft().cose().value
     for structure in (
         protected + payload,
@@ -117,13 +117,13 @@ def test_signature_over_other_bytes() -> None:
     ids=str,
 )
 def test_protected_header(change: dict[Any, Any]) -> None:
-    """Headers in their own types and tags, and nothing critical that is not understood."""
+    """Headers with the wrong type or tag, and unknown critical headers, are rejected."""
     header = {key: value for key, value in HEADER.items() if key not in change} | change
     refused(sealed(cbor2.dumps(header)), COSE)
 
 
 def test_missing_headers() -> None:
-    """None of the header's entries is optional."""
+    """Every entry of the header is required."""
     for name in HEADER:
         refused(sealed(cbor2.dumps({key: value for key, value in HEADER.items() if key != name})), COSE)
     for protected in (b"", b"\xa0", cbor2.dumps(None), cbor2.dumps(list(HEADER))):
@@ -131,7 +131,7 @@ def test_missing_headers() -> None:
 
 
 def test_tags_stay_undecoded() -> None:
-    """Tags of which decoders make dates, numbers, expressions or references are values like any other."""
+    """Tags for dates, numbers, expressions or references are not decoded; they are values like any other."""
     for tag in (0, 1, 2, 4, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 55799):
         header = {**HEADER, "com.example.tagged": cbor2.CBORTag(tag, "((a+)+)+$")}
         assert check(sealed(cbor2.dumps(header)), COSE).thumbprint == THUMBPRINT
@@ -157,12 +157,12 @@ def test_tags_stay_undecoded() -> None:
     ids=lambda value: type(value).__name__,  # not the value: keys are made anew for each run
 )
 def test_unprotected_header(unprotected: object) -> None:
-    """The chain is in it, and nothing that the protected header says too."""
+    """The unprotected header must contain the chain, and must not repeat a protected header."""
     refused(with_parts(unprotected=unprotected), COSE)
 
 
 def test_agent_and_timestamp() -> None:
-    """What else the specification allows there is nobody's statement, and does not matter."""
+    """Other entries that the specification allows in the unprotected header are ignored."""
     unprotected = {
         33: [der(leaf()), der(root())],
         "io.cncf.notary.signingAgent": "x/1",
@@ -173,7 +173,7 @@ def test_agent_and_timestamp() -> None:
 
 @pytest.mark.parametrize("other", [None, 17, 61, 97, 98, 96])
 def test_other_messages(other: int | None) -> None:
-    """Only a tagged COSE_Sign1: the same parts without its tag, or under another one, are something else."""
+    """Only a tagged COSE_Sign1 is accepted: the same parts without a tag, or with another one, are rejected."""
     parts = Draft().cose().value
     refused(cbor2.dumps(parts if other is None else cbor2.CBORTag(other, parts)), COSE)
     refused(cbor2.dumps(cbor2.CBORTag(18, parts[:3])), COSE)
@@ -182,7 +182,7 @@ def test_other_messages(other: int | None) -> None:
 
 
 def test_detached_payload() -> None:
-    """A payload that is elsewhere was not signed here."""
+    """A detached payload is rejected."""
     refused(with_parts(payload=None), COSE)
     refused(with_parts(payload=PAYLOAD), COSE)
 
@@ -200,13 +200,13 @@ def test_detached_payload() -> None:
     ids=lambda value: str(value[:20]),
 )
 def test_payload(payload: bytes) -> None:
-    """The payload is JSON in both envelopes."""
+    """The payload must be JSON, as in the other envelope."""
     refused(sealed(cbor2.dumps(HEADER), payload), COSE)
 
 
-# The header's map in other bytes: five entries, or six of which one is there twice, or without a length.
+# The header's map in other encodings, for example with a label twice, or without a length.
 ENTRIES = cbor2.dumps(HEADER)[1:]
-LONGER = {
+OTHER_ENCODINGS = {
     "label twice": b"\xa6" + ENTRIES + b"\x01\x26",
     "label twice, other value": b"\xa6" + b"\x01\x38\x24" + ENTRIES,
     "name twice": b"\xa6" + ENTRIES + text(SCHEME) + text("notary.x509.signingAuthority"),
@@ -230,15 +230,15 @@ LONGER = {
 }
 
 
-@pytest.mark.parametrize("protected", LONGER.values(), ids=LONGER.keys())
+@pytest.mark.parametrize("protected", OTHER_ENCODINGS.values(), ids=OTHER_ENCODINGS.keys())
 def test_header_in_other_bytes(protected: bytes) -> None:
-    """One meaning has one encoding, also of what is well signed."""
+    """A protected header in a non-preferred encoding is rejected, even when it is correctly signed."""
     assert protected != cbor2.dumps(HEADER)
     refused(sealed(protected), COSE)
 
 
 def test_envelope_in_other_bytes() -> None:
-    """The same outside of what is signed."""
+    """An envelope in a non-preferred encoding is rejected, also where the signature does not cover the bytes."""
     good = Draft().write(COSE)
     protected, unprotected, payload, signature = (cbor2.dumps(part) for part in Draft().cose().value)
     assert good[:2] == b"\xd2\x84"
@@ -277,19 +277,19 @@ VALUE = st.recursive(
 
 @given(protected=VALUE, unprotected=VALUE, payload=VALUE, signature=VALUE)
 def test_any_parts(protected: object, unprotected: object, payload: object, signature: object) -> None:
-    """Values of all types in the envelope's places are refused by the same error."""
+    """Parts of any type raise the same error."""
     refused(cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected, payload, signature])), COSE)
     refused(with_parts(protected=cbor2.dumps(protected)), COSE)
 
 
 @given(name=st.sampled_from(list(HEADER)), value=VALUE)
 def test_any_header(name: Any, value: object) -> None:
-    """Nor does any value in a header's place raise anything else."""
+    """A header with any value raises the same error."""
     refused(sealed(cbor2.dumps({**HEADER, name: value})), COSE)
 
 
 @given(st.binary(max_size=64))
 def test_reader_alone(content: bytes) -> None:
-    """Bytes that are no message are a defect, whatever CBOR makes of them."""
+    """Bytes that are not a message raise MalformedEnvelope, whatever CBOR decodes them to."""
     with pytest.raises(MalformedEnvelope):
         cose.read(b"\xd2\x84" + content)

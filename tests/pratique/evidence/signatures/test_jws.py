@@ -1,4 +1,4 @@
-"""The JWS envelope: what is its own."""
+"""The JWS envelope: rules of this format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.pratique.evidence.signatures.authority import JWS, PAYLOAD, Draft, ba
 
 @pytest.mark.parametrize("part", ["payload", "protected"])
 def test_any_change_breaks_it(part: str) -> None:
-    """Payload and protected header are both under the signature."""
+    """The signature covers both the payload and the protected header."""
     parts, other = Draft().jws(), Draft(headers={"more": 1}, payload={**PAYLOAD, "more": 1}).jws()
     parts[part] = other[part]
     assert "does not match its key" in refused(json.dumps(parts).encode(), JWS)
 
 
 def test_signature_of_another_length() -> None:
-    """Nothing may stand behind a signature, nor be missing from it."""
+    """A signature that is too long or too short is rejected."""
     for signature in ("AAAA", "A" * 87, Draft().jws()["signature"] + "AA"):
         refused(json.dumps({**Draft().jws(), "signature": signature}).encode(), JWS)
 
@@ -44,16 +44,16 @@ def test_signature_of_another_length() -> None:
     ids=lambda change: str(change)[:40],
 )
 def test_other_serialisations(change: dict[str, Any]) -> None:
-    """Only the flattened form is read: members that nobody signed about are refused."""
+    """Only the flattened form is accepted; additional or missing members are rejected."""
     refused(json.dumps({**Draft().jws(), **change}).encode(), JWS)
 
 
 def test_compact_form() -> None:
-    """The form of web tokens has no room for a chain."""
+    """The compact form is rejected: it has no room for a certificate chain."""
     parts = Draft().jws()
     refused(f"{parts['protected']}.{parts['payload']}.{parts['signature']}".encode(), JWS)
 
 
 def test_member_given_twice() -> None:
-    """Two readers could disagree on which one counts."""
+    """A repeated member is rejected: two parsers could disagree on which one counts."""
     refused(Draft().write(JWS).replace(b'{"payload"', b'{"payload": "e30", "payload"'), JWS)

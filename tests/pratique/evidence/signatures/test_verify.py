@@ -1,4 +1,4 @@
-"""Signatures are believed only when somebody trusted signed exactly this artifact, whichever envelope holds them."""
+"""A signature counts only when a trusted signer signed exactly this artifact, in either envelope."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ both = pytest.mark.parametrize("form", FORMS)
 
 @both
 def test_good_signature(form: str) -> None:
-    """A signature that is right in all parts names its signer."""
+    """A valid signature gives its signer."""
     signer = check(Draft().write(form), form)
     assert signer.subject == "CN=signer"
     assert signer.thumbprint == THUMBPRINT
@@ -49,12 +49,12 @@ def test_good_signature(form: str) -> None:
 
 
 def test_media_type() -> None:
-    """The media type says how to read an envelope: the content is not guessed at, and a third type is refused."""
+    """The media type decides how to parse an envelope: the content is not sniffed, and other types are rejected."""
     assert set(FORMS) == ENVELOPE_TYPES
     assert refused(Draft().write(JWS), COSE)
     assert refused(Draft().write(COSE), JWS)
     for media_type in ("application/JOSE+json", "application/cose; cose-type=cose-sign1", "text/plain", ""):
-        assert "are not read" in refused(Draft().write(JWS), media_type)
+        assert "are not supported" in refused(Draft().write(JWS), media_type)
 
 
 @both
@@ -70,7 +70,7 @@ def test_media_type() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_algorithms(form: str, algorithm: str, private: Key) -> None:
-    """Each algorithm of the specification is read, when it is the signing key's own."""
+    """Each algorithm of the specification is accepted if it matches the signing key."""
     chain = (LEAF.make(private, key("root")), root())
     assert check(Draft(algorithm=algorithm, chain=chain, private=private).write(form), form).subject == "CN=signer"
 
@@ -80,20 +80,20 @@ def test_algorithms(form: str, algorithm: str, private: Key) -> None:
     "algorithm", ["none", "HS256", "ES384", "PS256", "RS256", "es256", "", None, True, 7, -7.0, [], -257, 5]
 )
 def test_algorithm_substitution(form: str, algorithm: object) -> None:
-    """The key decides about the algorithm: no header talks the verifier into another."""
+    """The key decides the algorithm: a header that names another one is rejected."""
     assert "algorithm" in refused(Draft(algorithm=algorithm).write(form), form)
 
 
 @both
 def test_wrong_key(form: str) -> None:
-    """A signature made with a key other than the certificate's is refused."""
+    """A signature made with a key other than the certificate's is rejected."""
     assert "does not match its key" in refused(Draft(private=key("somebody")).write(form), form)
 
 
 @both
 @pytest.mark.parametrize("algorithm", ["PS256", "ES256"])
 def test_other_kind_of_key(form: str, algorithm: str) -> None:
-    """A certificate for a key of another kind than the signature's."""
+    """A signature whose algorithm belongs to another kind of key is rejected."""
     private = rsa_key(2048) if algorithm == "ES256" else key("leaf")
     chain = (LEAF.make(private, key("root")), root())
     assert "algorithm" in refused(Draft(algorithm=algorithm, chain=chain, private=private).write(form), form)
@@ -102,7 +102,7 @@ def test_other_kind_of_key(form: str, algorithm: str) -> None:
 @both
 @pytest.mark.parametrize("private", [rsa_key(1024), ec.generate_private_key(ec.SECP256K1())], ids=["1024", "k1"])
 def test_key_of_odd_kind(form: str, private: Key) -> None:
-    """Keys that the specification has no algorithm for are refused."""
+    """Keys for which the specification has no algorithm are rejected."""
     chain = (LEAF.make(private, key("root")), root())
     for algorithm in ("PS256", "ES256"):
         assert "algorithm" in refused(Draft(algorithm=algorithm, chain=chain, private=private).write(form), form)
@@ -119,7 +119,7 @@ def test_key_of_odd_kind(form: str, private: Key) -> None:
     ids=["digest", "size", "type"],
 )
 def test_other_artifact(form: str, other: Descriptor) -> None:
-    """A good signature of something else proves nothing about this artifact."""
+    """A valid signature of another artifact is rejected."""
     with pytest.raises(SignatureRejected, match="another artifact"):
         check(Draft().write(form), form, artifact=other)
 
@@ -129,13 +129,13 @@ def test_other_artifact(form: str, other: Descriptor) -> None:
     "payload", [{}, [], "x", None, {"targetArtifact": None}, {"targetArtifact": {"size": True}}], ids=str
 )
 def test_payload_without_artifact(form: str, payload: Any) -> None:
-    """A payload that names no artifact is refused."""
+    """A payload that names no artifact is rejected."""
     refused(Draft(payload=payload).write(form), form)
 
 
 @both
 def test_signed_with_an_annotation(form: str) -> None:
-    """A signer may say more about the artifact than its descriptor."""
+    """The payload may contain more about the artifact than its descriptor."""
     target = {"mediaType": ARTIFACT.media_type, "digest": ARTIFACT.digest, "size": ARTIFACT.size, "annotations": {}}
     assert check(Draft(payload={"targetArtifact": target}).write(form), form).thumbprint == THUMBPRINT
 
@@ -177,46 +177,46 @@ def test_signed_with_an_annotation(form: str) -> None:
     ids=lambda draft: f"{draft.critical} {draft.headers} {draft.content_type}",
 )
 def test_protected_headers(form: str, draft: Draft) -> None:
-    """What the signer calls critical must be understood, and what must be there must make sense."""
+    """Unknown critical headers, and missing or invalid required headers, are rejected."""
     refused(draft.write(form), form)
 
 
 @both
 def test_expiry_in_time(form: str) -> None:
-    """A signature that expires later is a good one today."""
+    """A signature that expires in the future is accepted."""
     draft = Draft(critical=[SCHEME, EXPIRY], headers={EXPIRY: NOW + DAY})
     assert check(draft.write(form), form).subject == "CN=signer"
 
 
 @both
-def test_headers_of_ones_own(form: str) -> None:
-    """Signed headers that nobody calls critical, and that are not the Notary Project's, are the signer's affair."""
+def test_custom_headers(form: str) -> None:
+    """Signed headers that are neither critical nor the Notary Project's are ignored."""
     assert check(Draft(headers={"com.example.build": "7"}).write(form), form).thumbprint == THUMBPRINT
 
 
 @both
 def test_size(form: str) -> None:
-    """An envelope has room for a chain and not for more."""
+    """An envelope over the size limit is rejected."""
     assert "larger" in refused(Draft(headers={"com.example.padding": "x" * LARGEST}).write(form), form)
 
 
 @both
 def test_observations_stay_short(form: str) -> None:
-    """What a stranger wrote is not repeated at length."""
+    """Untrusted text is quoted only in part."""
     assert len(refused(Draft(critical=[SCHEME, "x" * 10_000]).write(form), form)) < 500
 
 
 @both
 @given(envelope=st.binary(max_size=400) | st.text(max_size=200).map(str.encode) | st.just(b"[" * 60_000))
 def test_garbage(form: str, envelope: bytes) -> None:
-    """Whatever else the registry serves is refused by the same error."""
+    """Any other content raises the same error."""
     refused(envelope, form)
 
 
 @both
 @given(data=st.data())
 def test_flipped_bit(form: str, data: st.DataObject) -> None:
-    """A single flipped bit never makes another signer, and mostly makes no envelope at all."""
+    """A flipped bit gives the same signer or is rejected; it never gives another signer."""
     envelope = bytearray(GOOD[form])
     position = data.draw(st.integers(0, len(envelope) * 8 - 1))
     envelope[position // 8] ^= 1 << position % 8
@@ -226,7 +226,7 @@ def test_flipped_bit(form: str, data: st.DataObject) -> None:
 @both
 @given(data=st.data())
 def test_replaced_bytes(form: str, data: st.DataObject) -> None:
-    """Nor does any other text in the place of some of it."""
+    """Replaced bytes give the same signer or are rejected."""
     good = GOOD[form]
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(good))] * 2)))
     _same_or_refused(good[:start] + data.draw(st.binary(max_size=12)) + good[end:], form)
@@ -235,7 +235,7 @@ def test_replaced_bytes(form: str, data: st.DataObject) -> None:
 @both
 @given(data=st.data())
 def test_truncated(form: str, data: st.DataObject) -> None:
-    """Half an envelope is none."""
+    """A truncated envelope is rejected."""
     refused(GOOD[form][: data.draw(st.integers(0, len(GOOD[form]) - 1))], form)
 
 
