@@ -1,1 +1,1 @@
-"""A client of the OCI distribution API, whoever runs the registry."""
+"""A client for the OCI distribution API of any registry."""

@@ -1,6 +1,6 @@
-"""What Azure's registries tell beyond the OCI distribution API: what they hold, since when, and what is locked.
+"""Azure's registry API beyond OCI distribution: repositories, manifests, arrival times and locks.
 
-Reading this is no pull: an image that nobody uses stays one that nobody uses.
+These reads do not count as pulls, so they do not make an unused image look used.
 
 Facts: azure-containerregistry 1.2 (``/acr/v1``, api-version 2021-07-01); Microsoft Learn, "Lock a container image in an
 Azure container registry".
@@ -23,15 +23,15 @@ PAGE = 100
 MOST_PAGES = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredManifest:
-    """One manifest of a repository, by the registry's own account.
+    """One manifest of a repository, as the registry lists it.
 
-    :ivar created: when it came there
-    :ivar platforms: the runnable images that it stands for; empty for an artifact
-    :ivar complete: whether ``platforms`` and ``children`` are known: not for an index that is listed without them
-    :ivar children: digests of the manifests below an index
-    :ivar readable: whether it may be pulled
+    :ivar created: when it arrived in the repository
+    :ivar platforms: the runnable images that it contains; empty for an artifact
+    :ivar complete: whether ``platforms`` and ``children`` are known; false for an index that is listed without them
+    :ivar children: digests of the manifests of an index
+    :ivar readable: whether it can be pulled
     """
 
     digest: str
@@ -44,12 +44,12 @@ class StoredManifest:
 
 
 async def arrival(client: OciClient, reference: ImageReference) -> datetime | None:
-    """When a digest came into its repository; ``None`` when it is not there, or the registry cannot be seen.
+    """When a digest arrived in its repository; ``None`` when it is not there, or the registry cannot be reached.
 
-    A digest that was deleted and pushed again arrived when it was pushed again; a tag that is set anew changes nothing.
+    A digest that was deleted and pushed again has the time of the last push. Moving a tag does not change the time.
 
     :param reference: with the digest
-    :raises UnreadableAnswer: when the registry does not tell
+    :raises UnreadableAnswer: when the registry gives no valid time
     """
     try:
         return _created(await attributes(client, reference), str(reference))
@@ -60,39 +60,39 @@ async def arrival(client: OciClient, reference: ImageReference) -> datetime | No
 async def attributes(
     client: OciClient, reference: ImageReference, *, changes: Mapping[str, bool] | None = None
 ) -> Mapping[str, Any]:
-    """What the registry knows of a digest, such as its times and locks.
+    """The registry's attributes of a digest, such as its times and locks.
 
     :param reference: with the digest
     :param changes: flags to set first, such as ``readEnabled``
-    :raises UnreadableAnswer: when the answer is about no manifest
+    :raises UnreadableAnswer: when the response contains no manifest
     """
     url = f"{base_url(reference.registry)}/acr/v1/{reference.repository}/_manifests/{reference.digest}"
-    right = "metadata_read" if changes is None else "metadata_write"
+    action = "metadata_read" if changes is None else "metadata_write"
     attempted = "read the attributes" if changes is None else "change the attributes"
-    scope = f"repository:{reference.repository}:{right}"
-    answer, _ = await client.acr(attempted, str(reference), url, scope, changes=changes)
-    manifest = answer.get("manifest")
+    scope = f"repository:{reference.repository}:{action}"
+    document, _ = await client.acr(attempted, str(reference), url, scope, changes=changes)
+    manifest = document.get("manifest")
     if not isinstance(manifest, dict):
-        raise _unreadable(attempted, str(reference), "The answer holds no manifest.")
+        raise _unreadable(attempted, str(reference), "The response contains no manifest.")
     return manifest
 
 
 async def readable(client: OciClient, reference: ImageReference) -> bool:
-    """Whether a digest may be pulled: not when its ``readEnabled`` is false."""
+    """Whether a digest can be pulled: false when its ``readEnabled`` is false."""
     return _flag(await attributes(client, reference), "readEnabled")
 
 
 async def repositories(client: OciClient, registry: str, prefix: str) -> list[str]:
-    """Names of the registry's repositories that begin like this, sorted.
+    """Names of the registry's repositories that start with the prefix, sorted.
 
-    :raises NetworkDenied: when this worker cannot see the registry
+    :raises NetworkDenied: when this worker cannot reach the registry
     """
     url = f"{base_url(registry)}/acr/v1/_catalog?n={PAGE}"
     found: list[str] = []
     async for page in _pages(client, "list the repositories", registry, url, "registry:catalog:*"):
         names = page.get("repositories") or []
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise _unreadable("list the repositories", registry, "It is no list of names.")
+            raise _unreadable("list the repositories", registry, "The response is not a list of names.")
         found += [name for name in names if name.startswith(prefix)]
     return sorted(found)
 
@@ -100,7 +100,7 @@ async def repositories(client: OciClient, registry: str, prefix: str) -> list[st
 async def manifests(client: OciClient, registry: str, repository: str) -> list[StoredManifest]:
     """Every manifest of a repository, tagged or not.
 
-    :raises UnreadableAnswer: when the registry lists what is no manifest
+    :raises UnreadableAnswer: when the registry lists something other than manifests
     """
     attempted, subject = "list the manifests", f"{registry}/{repository}"
     url = f"{base_url(registry)}/acr/v1/{repository}/_manifests?n={PAGE}"
@@ -109,43 +109,43 @@ async def manifests(client: OciClient, registry: str, repository: str) -> list[S
         try:
             found += [_stored(entry, subject) for entry in page.get("manifests") or []]
         except (AttributeError, KeyError, TypeError):
-            raise _unreadable(attempted, subject, "It lists what is no manifest.") from None
+            raise _unreadable(attempted, subject, "The response lists something other than manifests.") from None
     return found
 
 
 async def _pages(
     client: OciClient, attempted: str, subject: str, url: str, scope: str
 ) -> AsyncIterator[dict[str, Any]]:
-    following: str | None = url
+    next_url: str | None = url
     for _ in range(MOST_PAGES):
-        if following is None:
+        if next_url is None:
             return
-        page, following = await client.acr(attempted, subject, following, scope)
+        page, next_url = await client.acr(attempted, subject, next_url, scope)
         yield page
-    raise _unreadable(attempted, subject, f"It fills more than {MOST_PAGES} pages.")
+    raise _unreadable(attempted, subject, f"The list has more than {MOST_PAGES} pages.")
 
 
 def _stored(entry: Mapping[str, Any], subject: str) -> StoredManifest:
     digest, references = str(entry["digest"]), entry.get("references") or []
     is_index = entry.get("mediaType") in INDEXES
     return StoredManifest(
-        digest,
-        tuple(sorted(map(str, entry.get("tags") or ()))),
-        _created(entry, subject),
-        tuple(_runnable(references)) if is_index else _own(entry, digest),
-        bool(references) or not is_index,
-        tuple(str(one["digest"]) for one in references),
-        _flag(entry, "readEnabled"),
+        digest=digest,
+        tags=tuple(sorted(map(str, entry.get("tags") or ()))),
+        created=_created(entry, subject),
+        platforms=tuple(_runnable(references)) if is_index else _single_platform(entry, digest),
+        complete=bool(references) or not is_index,
+        children=tuple(str(child["digest"]) for child in references),
+        readable=_flag(entry, "readEnabled"),
     )
 
 
 def _runnable(references: list[Mapping[str, Any]]) -> list[PlatformManifest]:
-    named = ((platform_name(one), str(one["digest"])) for one in references)
-    return [PlatformManifest(platform, digest) for platform, digest in named if platform]
+    children = ((platform_name(child), str(child["digest"])) for child in references)
+    return [PlatformManifest(platform, digest) for platform, digest in children if platform]
 
 
-def _own(entry: Mapping[str, Any], digest: str) -> tuple[PlatformManifest, ...]:
-    """The manifest itself, unless it is an artifact; an image that does not name its platform is one all the same."""
+def _single_platform(entry: Mapping[str, Any], digest: str) -> tuple[PlatformManifest, ...]:
+    """The manifest itself, unless it is an artifact. An image that does not name its platform counts too."""
     config = entry.get("configMediaType")
     platform = platform_name(entry)
     if (config is not None and config not in IMAGE_CONFIGS) or (config is None and platform is None):
@@ -161,10 +161,10 @@ def _flag(entry: Mapping[str, Any], name: str) -> bool:
 def _created(entry: Mapping[str, Any], subject: str) -> datetime:
     created = entry.get("createdTime")
     try:
-        moment = datetime.fromisoformat(str(created))
+        time = datetime.fromisoformat(str(created))
     except ValueError:
-        raise _unreadable("tell when the image arrived", subject, f"Its createdTime is {created!r:.80}.") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        raise _unreadable("read when the image arrived", subject, f"Its createdTime is {created!r:.80}.") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _unreadable(attempted: str, subject: str, observed: str) -> UnreadableAnswer:

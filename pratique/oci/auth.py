@@ -1,8 +1,8 @@
-"""Tokens for registries: anonymous, by user name and password, or exchanged for an Entra ID token.
+"""Tokens for registries: anonymous, for a user name and password, or in exchange for an Entra ID token.
 
-A registry says in its 401 where tokens come from; they are kept per registry and scope until shortly before they
-expire. Credentials go only where they belong: an Entra ID token to the Azure registry itself, a password over TLS.
-Other programs, such as scanners, sign in with what :meth:`Authenticator.docker_login` gives.
+A registry's 401 response names its token endpoint. Tokens are cached per registry and scope until shortly before they
+expire. Credentials are sent only where they belong: an Entra ID token to the Azure registry itself, a password over
+TLS. Other programs, such as scanners, sign in with the result of :meth:`Authenticator.docker_login`.
 
 Facts: CNCF Distribution, "Token Authentication Specification"; Azure Container Registry, "AAD-OAuth".
 """
@@ -23,17 +23,17 @@ import httpx
 
 from pratique.errors import AuthenticationFailed, UnreadableAnswer
 from pratique.http_errors import connection_faults
-from pratique.oci.faults import refusal
+from pratique.oci.faults import response_error
 
-_LIFETIME_SECONDS = 60.0  # of a token that does not say, by the specification
-_MARGIN = 0.2  # of its lifetime before which a token is no longer used
+_LIFETIME_SECONDS = 60.0  # of a token without an expiry, by the specification
+_MARGIN = 0.2  # last part of its lifetime in which a token is no longer used
 _ATTEMPTED = "get a token"
-_NULL_USER = "00000000-0000-0000-0000-000000000000"  # user name with which Azure's registries take one
+_NULL_USER = "00000000-0000-0000-0000-000000000000"  # user name for signing in to Azure's registries with a token
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
 _SCHEME = re.compile(r"\b(bearer|basic)\s+", re.IGNORECASE)
 
 
-#: Gives an Entra ID token.
+#: Returns an Entra ID token.
 Entra = Callable[[], Awaitable[str]]
 
 
@@ -71,8 +71,8 @@ class Challenge:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A token, as it is sent, and the monotonic second until which it is good."""
+class _CachedToken:
+    """A token, as it is sent, and the monotonic second until which it is used."""
 
     authorization: str = field(repr=False)
     until: float
@@ -82,8 +82,8 @@ class Authenticator:
     """Answers the challenges of all registries.
 
     :param logins: by registry, as image references name it
-    :param entra: gives an Entra ID token for Azure's registries
-    :param acr_suffix: of the login servers that take part in the exchange
+    :param entra: returns an Entra ID token for Azure's registries
+    :param acr_suffix: of the login servers that exchange Entra ID tokens
     """
 
     def __init__(
@@ -98,21 +98,21 @@ class Authenticator:
         self._logins = dict(logins or {})
         self._entra = entra
         self._acr_suffix = acr_suffix
-        self._kept: dict[tuple[str, str], _Kept] = {}
-        self._refresh: dict[str, _Kept] = {}
-        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._access: dict[tuple[str, str], _CachedToken] = {}
+        self._refresh: dict[str, _CachedToken] = {}
+        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def authorization(self, registry: str, scope: str) -> str | None:
-        """The ``Authorization`` header that is still good for the scope, or ``None`` before the first challenge."""
-        kept = self._kept.get((registry, scope))
-        return kept.authorization if kept and time.monotonic() < kept.until else None
+        """The cached ``Authorization`` header for the scope; ``None`` when there is none, or it is about to expire."""
+        cached = self._access.get((registry, scope))
+        return cached.authorization if cached and time.monotonic() < cached.until else None
 
     async def answer(self, registry: str, scope: str, header: str, rejected: str | None) -> str:
         """The ``Authorization`` header that answers a challenge.
 
         :param header: the registry's ``WWW-Authenticate``
-        :param rejected: the header that the registry has just refused
-        :raises AuthenticationFailed: when there is nothing to answer with
+        :param rejected: the header that the registry has just rejected
+        :raises AuthenticationFailed: when there are no credentials for it
         """
         challenge = Challenge.parse(header)
         if challenge is None:
@@ -120,83 +120,90 @@ class Authenticator:
                 _ATTEMPTED, registry, f"It asks for {header[:80]!r}.", "Use a registry with bearer or basic login."
             )
         key = (registry, scope)
-        async with self._turns[key]:
-            known = self.authorization(registry, scope)
-            if known is not None and known != rejected:
-                return known
-            self._kept[key] = kept = await self._fetch(registry, scope, challenge)
-            return kept.authorization
+        async with self._locks[key]:
+            cached = self.authorization(registry, scope)
+            if cached is not None and cached != rejected:
+                return cached
+            self._access[key] = token = await self._fetch(registry, scope, challenge)
+            return token.authorization
 
     async def docker_login(self, registry: str) -> Login:
-        """With what another program signs in to the registry: its login, or for Azure's a refresh token of some hours.
+        """A login for another program: the configured one, or for Azure's registries a refresh token valid for hours.
 
         :raises AuthenticationFailed: when there is neither
         """
         if (login := self._logins.get(registry)) is not None:
             return login
         if self._entra is None or not registry.endswith(self._acr_suffix):
-            raise AuthenticationFailed(_ATTEMPTED, registry, "There is no login.", "Give credentials for it.")
+            raise AuthenticationFailed(_ATTEMPTED, registry, "There is no login.", "Configure credentials for it.")
         return Login(_NULL_USER, await self._refresh_token(registry, registry, self._entra))
 
-    async def _fetch(self, registry: str, scope: str, challenge: Challenge) -> _Kept:
+    async def _fetch(self, registry: str, scope: str, challenge: Challenge) -> _CachedToken:
         login = self._logins.get(registry)
         if challenge.scheme == "basic":
             if login is None:
-                raise AuthenticationFailed(_ATTEMPTED, registry, "It asks for a login.", "Give credentials for it.")
-            return _Kept(_basic(login), float("inf"))
+                raise AuthenticationFailed(
+                    _ATTEMPTED, registry, "It asks for a login.", "Configure credentials for it."
+                )
+            return _CachedToken(_basic(login), float("inf"))
         if self._entra is not None and login is None and registry.endswith(self._acr_suffix):
             document = await self._exchange(registry, challenge, scope, self._entra)
         else:
-            document = await self._ask(registry, challenge, scope, login)
+            document = await self._request_token(registry, challenge, scope, login)
         token = document.get("token") or document.get("access_token")
         if not isinstance(token, str):
-            raise UnreadableAnswer(_ATTEMPTED, registry, "The answer holds no token.", "Run again.")
+            raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no token.", "Run again.")
         seconds = _lifetime(document, token) * (1 - _MARGIN)
-        return _Kept(f"Bearer {token}", time.monotonic() + seconds)
+        return _CachedToken(f"Bearer {token}", time.monotonic() + seconds)
 
-    async def _ask(self, registry: str, challenge: Challenge, scope: str, login: Login | None) -> dict[str, Any]:
+    async def _request_token(
+        self, registry: str, challenge: Challenge, scope: str, login: Login | None
+    ) -> dict[str, Any]:
         if not challenge.realm.startswith("https://"):
             raise AuthenticationFailed(
-                _ATTEMPTED, registry, f"Its tokens come from {challenge.realm!r}.", "Use a registry with TLS."
+                _ATTEMPTED, registry, f"Its token endpoint is {challenge.realm!r}.", "Use a registry with TLS."
             )
         headers = {"Authorization": _basic(login)} if login else {}
         query = {"service": challenge.service, "scope": scope}
         with connection_faults(_ATTEMPTED, registry):
-            answer = await self._http.get(challenge.realm, params=query, headers=headers)
-        return _document(answer, registry)
+            response = await self._http.get(challenge.realm, params=query, headers=headers)
+        return _document(response, registry)
 
     async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: Entra) -> dict[str, Any]:
-        """Refresh token → access token."""
+        """Exchange the refresh token for an access token."""
         refresh = await self._refresh_token(registry, challenge.service, entra)
         form = {"grant_type": "refresh_token", "service": challenge.service, "scope": scope, "refresh_token": refresh}
         with connection_faults(_ATTEMPTED, registry):
-            answer = await self._http.post(f"https://{registry}/oauth2/token", data=form)
-        if answer.status_code == 401:
+            response = await self._http.post(f"https://{registry}/oauth2/token", data=form)
+        if response.status_code == 401:
             self._refresh.pop(registry, None)
-        return _document(answer, registry)
+        return _document(response, registry)
 
     async def _refresh_token(self, registry: str, service: str, entra: Entra) -> str:
-        """Entra ID token → refresh token, once for all scopes. The realm is not trusted with the Entra ID token."""
-        async with self._turns[registry, "refresh"]:
-            kept = self._refresh.get(registry)
-            if kept is not None and time.monotonic() < kept.until:
-                return kept.authorization
+        """Exchange an Entra ID token for a refresh token, once for all scopes.
+
+        The Entra ID token goes to the registry itself, never to the realm that a challenge names.
+        """
+        async with self._locks[registry, "refresh"]:
+            cached = self._refresh.get(registry)
+            if cached is not None and time.monotonic() < cached.until:
+                return cached.authorization
             form = {"grant_type": "access_token", "service": service, "access_token": await entra()}
             with connection_faults(_ATTEMPTED, registry):
-                answer = await self._http.post(f"https://{registry}/oauth2/exchange", data=form)
-            refresh = _document(answer, registry).get("refresh_token")
+                response = await self._http.post(f"https://{registry}/oauth2/exchange", data=form)
+            refresh = _document(response, registry).get("refresh_token")
             if not isinstance(refresh, str):
-                raise UnreadableAnswer(_ATTEMPTED, registry, "The answer holds no refresh token.", "Run again.")
+                raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no refresh token.", "Run again.")
             seconds = _lifetime({}, refresh) * (1 - _MARGIN)
-            self._refresh[registry] = _Kept(refresh, time.monotonic() + seconds)
+            self._refresh[registry] = _CachedToken(refresh, time.monotonic() + seconds)
             return refresh
 
 
-def _document(answer: httpx.Response, registry: str) -> dict[str, Any]:
-    if not answer.is_success:
-        raise refusal(answer, _ATTEMPTED, registry)
+def _document(response: httpx.Response, registry: str) -> dict[str, Any]:
+    if not response.is_success:
+        raise response_error(response, _ATTEMPTED, registry)
     try:
-        document = answer.json()
+        document = response.json()
     except ValueError:
         document = None
     if not isinstance(document, dict):
@@ -209,7 +216,7 @@ def _basic(login: Login) -> str:
 
 
 def _lifetime(document: Mapping[str, Any], token: str) -> float:
-    """Seconds; Azure's registries say it only inside the token."""
+    """The token's lifetime in seconds. Azure's registries give it only inside the token."""
     if isinstance(seconds := document.get("expires_in"), (int, float)):
         return float(seconds)
     try:

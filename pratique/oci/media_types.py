@@ -1,4 +1,4 @@
-"""Media types of manifests, and what an image index says of its entries.
+"""Media types of manifests, and the platforms of an image index's entries.
 
 Facts: OCI image-spec v1.1, "Image Index"; Docker image manifest v2 schema 2; BuildKit, "Attestation storage".
 """
@@ -22,7 +22,7 @@ _ATTESTATION = "vnd.docker.reference.type"
 
 
 def platform_name(platform: Mapping[str, Any]) -> str | None:
-    """``os/architecture[/variant]``, or ``None`` for what nobody can run."""
+    """``os/architecture[/variant]``, or ``None`` when the entry is not runnable."""
     system, architecture = platform.get("os"), platform.get("architecture")
     if not system or not architecture or "unknown" in (system, architecture):
         return None
@@ -30,7 +30,7 @@ def platform_name(platform: Mapping[str, Any]) -> str | None:
 
 
 def runnable(entry: Mapping[str, Any]) -> str | None:
-    """The platform of an index's entry, or ``None`` when the entry is no image: an attestation, an artifact."""
+    """The platform of an index entry, or ``None`` when the entry is not an image but an attestation or artifact."""
     if entry.get("mediaType") not in MANIFESTS or _ATTESTATION in (entry.get("annotations") or {}):
         return None
     return platform_name(entry.get("platform") or {})

@@ -1,11 +1,11 @@
-"""Puts a small image into a registry, and takes a repository away again.
+"""Pushes a small image to a registry, and deletes a repository.
 
 ::
 
-    digest = await push(client, place, empty_image())
-    await delete_repository(client, place.registry, place.repository)
+    digest = await push(client, reference, empty_image("an example"))
+    await delete_repository(client, reference.registry, reference.repository)
 
-Only what proves that others could do the same has a use for it: the pipeline itself never pushes.
+Only the drill uses it, to show that an image can bypass the quarantine: the pipeline itself never pushes.
 
 Facts: OCI distribution-spec v1.1, "Pushing a blob in chunks: POST then PUT"; azure-containerregistry 1.2 (``/acr/v1``).
 """
@@ -51,9 +51,9 @@ def digest_of(content: bytes) -> str:
 
 
 def empty_image(text: str) -> SmallImage:
-    """An image with nothing in it to run; always the same bytes for the same text.
+    """An image without anything to run. The same text always gives the same bytes.
 
-    :param text: says in a label what it is for
+    :param text: purpose of the image, for its description label
     """
     config = _json(
         {
@@ -63,42 +63,47 @@ def empty_image(text: str) -> SmallImage:
             "rootfs": {"type": "layers", "diff_ids": [digest_of(_EMPTY_TAR)]},
         }
     )
-    described = [
+    descriptors = [
         {"mediaType": media_type, "digest": digest_of(blob), "size": len(blob)}
         for media_type, blob in ((OCI_CONFIG, config), (_LAYER, _EMPTY_TAR))
     ]
-    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described[0], "layers": described[1:]}
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptors[0], "layers": descriptors[1:]}
     return SmallImage(_json(manifest), (config, _EMPTY_TAR))
 
 
-async def push(client: OciClient, place: ImageReference, image: SmallImage) -> str:
-    """Push an image under a tag, as ``docker push`` would. Returns the digest that it got.
+async def push(client: OciClient, reference: ImageReference, image: SmallImage) -> str:
+    """Push an image under a tag, as ``docker push`` would. Return its digest.
 
-    :param place: with a tag
-    :raises PermissionDenied: when the identity may not push
+    :param reference: with a tag
+    :raises PermissionDenied: when the identity lacks the right to push
     :raises DigestMismatch: when the registry stored something else
     """
-    scope = f"repository:{place.repository}:pull,push"
-    with_right = Request("push the image", str(place), place.registry, "", scope)
     for blob in image.blobs:
-        await _upload(client, place, with_right, blob)
-    request = _to(with_right, f"{_v2(place)}/manifests/{place.tag}", "PUT", image.manifest, OCI_MANIFEST)
-    stored = (await _allowed(client, request, _PUSH)).headers.get("Docker-Content-Digest", image.digest)
+        await _upload(client, reference, blob)
+    url = f"{_v2(reference)}/manifests/{reference.tag}"
+    request = _push_request(reference, url, method="PUT", content=image.manifest, content_type=OCI_MANIFEST)
+    stored = (await _send(client, request, _PUSH)).headers.get("Docker-Content-Digest", image.digest)
     if stored != image.digest:
-        raise DigestMismatch("push the image", str(place), f"It is stored as {stored}.", "Do not use this registry.")
+        observed = f"The registry stored it as {stored}."
+        raise DigestMismatch("push the image", str(reference), observed, "Do not use this registry.")
     return image.digest
 
 
 async def delete_repository(client: OciClient, registry: str, repository: str) -> bool:
-    """Delete a repository of an Azure registry with everything in it; ``False`` when there is none.
+    """Delete a repository of an Azure registry with everything in it; ``False`` when it does not exist.
 
-    :raises PermissionDenied: when the identity may not delete, whether or not there is one
+    :raises PermissionDenied: when the identity lacks the right to delete, whether or not the repository exists
     """
-    subject = f"{registry}/{repository}"
-    scope = f"repository:{repository}:delete"
-    request = Request("delete the repository", subject, registry, _acr(registry, repository), scope, method="DELETE")
+    request = Request(
+        attempted="delete the repository",
+        subject=f"{registry}/{repository}",
+        registry=registry,
+        url=_acr(registry, repository),
+        scope=f"repository:{repository}:delete",
+        method="DELETE",
+    )
     try:
-        await _allowed(client, request, _DELETE)
+        await _send(client, request, _DELETE)
     except NotFound:
         return False
     return True
@@ -106,52 +111,65 @@ async def delete_repository(client: OciClient, registry: str, repository: str) -
 
 async def repository_exists(client: OciClient, registry: str, repository: str) -> bool:
     """Whether an Azure registry has a repository with anything in it, tagged or not."""
-    scope = f"repository:{repository}:metadata_read"
-    subject = f"{registry}/{repository}"
-    request = Request("look up the repository", subject, registry, _acr(registry, repository), scope)
+    request = Request(
+        attempted="look up the repository",
+        subject=f"{registry}/{repository}",
+        registry=registry,
+        url=_acr(registry, repository),
+        scope=f"repository:{repository}:metadata_read",
+    )
     try:
-        await _allowed(client, request, _PULL)
+        await _send(client, request, _PULL)
     except NotFound:
         return False
     return True
 
 
-async def _upload(client: OciClient, place: ImageReference, request: Request, blob: bytes) -> None:
-    begun = await _allowed(client, _to(request, f"{_v2(place)}/blobs/uploads/", "POST", b""), _PUSH)
-    location = httpx.URL(f"{_v2(place)}/").join(begun.headers.get("Location", ""))
-    if location.scheme != "https" or location.host != httpx.URL(_v2(place)).host:
-        observed = f"It wants the blob on another host, {location.host!r}."
-        raise UnreadableAnswer("push the image", str(place), observed, "Report this.")
+async def _upload(client: OciClient, reference: ImageReference, blob: bytes) -> None:
+    start = _push_request(reference, f"{_v2(reference)}/blobs/uploads/", method="POST", content=b"")
+    response = await _send(client, start, _PUSH)
+    location = httpx.URL(f"{_v2(reference)}/").join(response.headers.get("Location", ""))
+    if location.scheme != "https" or location.host != httpx.URL(_v2(reference)).host:
+        observed = f"The registry asks to send the blob to another host, {location.host!r}."
+        raise UnreadableAnswer("push the image", str(reference), observed, "Report this.")
     url = str(location.copy_merge_params({"digest": digest_of(blob)}))
-    await _allowed(client, _to(request, url, "PUT", blob), _PUSH)
+    await _send(client, _push_request(reference, url, method="PUT", content=blob), _PUSH)
 
 
-async def _allowed(client: OciClient, request: Request, action: str) -> httpx.Response:
-    """Azure's registries refuse a missing right like a missing login: say which right it is."""
+async def _send(client: OciClient, request: Request, action: str) -> httpx.Response:
+    """Send a request that needs an action. Azure's registries reject a missing right like a missing login.
+
+    :raises PermissionDenied: for either, with the action in the remedy
+    """
     try:
         return await client.transport.send(request)
     except (AuthenticationFailed, PermissionDenied) as error:
-        remedy = f"Give the worker's identity a role with {action} on the registry."
+        remedy = f"Grant the worker's identity a role with {action} on the registry."
         raise PermissionDenied(error.attempted, error.subject, error.observed, remedy) from None
 
 
-def _to(
-    request: Request, url: str, method: str, content: bytes, content_type: str = "application/octet-stream"
+def _push_request(
+    reference: ImageReference,
+    url: str,
+    *,
+    method: str,
+    content: bytes,
+    content_type: str = "application/octet-stream",
 ) -> Request:
     return Request(
-        request.attempted,
-        request.subject,
-        request.registry,
-        url,
-        request.scope,
+        attempted="push the image",
+        subject=str(reference),
+        registry=reference.registry,
+        url=url,
+        scope=f"repository:{reference.repository}:pull,push",
         method=method,
         content=content,
         content_type=content_type,
     )
 
 
-def _v2(place: ImageReference) -> str:
-    return f"{base_url(place.registry)}/v2/{place.repository}"
+def _v2(reference: ImageReference) -> str:
+    return f"{base_url(reference.registry)}/v2/{reference.repository}"
 
 
 def _acr(registry: str, repository: str) -> str:

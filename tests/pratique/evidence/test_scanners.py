@@ -210,7 +210,7 @@ async def test_a_missing_program() -> None:
 async def test_a_registry_that_gives_no_login(scanner: MakeScanner, tmp_path: Path) -> None:
     """The scanner does not run; a refused login counts as an attempt, an outage does not."""
     down = Unavailable("get a token", HOST, "503.", "Run again.")
-    refused = AuthenticationFailed("get a token", HOST, "There is no login.", "Give credentials for it.")
+    refused = AuthenticationFailed("get a token", HOST, "There is no login.", "Configure credentials for it.")
     script = [*[down] * 4, *[refused] * 3]
 
     async def fails(_: str) -> Login:
@@ -219,7 +219,7 @@ async def test_a_registry_that_gives_no_login(scanner: MakeScanner, tmp_path: Pa
     source = CommandScanner(scanner(prints(TRIVY)), fails)
     details = [(await observe(source)).detail for _ in range(8)]
     assert details[:4] == ["could not sign in: 503."] * 4
-    assert details[4:] == ["could not sign in: There is no login. Next: Give credentials for it."] * 4
+    assert details[4:] == ["could not sign in: There is no login. Next: Configure credentials for it."] * 4
     assert runs(tmp_path) == []
 
 

@@ -1,4 +1,4 @@
-"""What Azure's registries tell beyond the distribution API, and what other programs sign in with."""
+"""Azure's registry API beyond OCI distribution, and the login for other programs."""
 
 from __future__ import annotations
 
@@ -27,50 +27,50 @@ HOST = f"{NAME}.azurecr.io"
 PLACE = ImageReference(HOST, REPOSITORY)
 
 
-async def arrived(digest: str) -> datetime | None:
+async def arrival_of(digest: str) -> datetime | None:
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
         return await arrival(oci_client(session, http, {}), PLACE.at(digest))
 
 
 async def test_when_an_image_arrived(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When its digest came into the repository; an import that finds it there changes nothing, one after a deletion
-    does."""
+    """The arrival is when the digest came into the repository: repeating an import keeps it, and an import after a
+    deletion renews it."""
     sandbox = start_sandbox()
     add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
     before = datetime.now(UTC)
     digest = await bring(sandbox)
-    first = await arrived(digest)
+    first = await arrival_of(digest)
     assert first is not None
     assert before <= first <= datetime.now(UTC)
     await bring(sandbox)
-    assert await arrived(digest) == first
-    assert await arrived("sha256:" + "0" * 64) is None
+    assert await arrival_of(digest) == first
+    assert await arrival_of("sha256:" + "0" * 64) is None
 
     async def delete() -> None:
         content(sandbox, NAME).delete_repository(REPOSITORY)
 
     sandbox.run(delete())
-    assert await arrived(digest) is None
+    assert await arrival_of(digest) is None
     sandbox.control("POST", "/clock", json={"jump": 600})
     await bring(sandbox)
-    again = await arrived(digest)
+    again = await arrival_of(digest)
     assert again is not None
     assert again - first >= timedelta(minutes=10)
     for body in (b'{"manifest": {"createdTime": "soon"}}', b'{"manifest": 5}', b"{}", b"[]", b'{"manifest'):
         monkeypatch.setattr(attributes, "answer", lambda *_, body=body: Response(body, media_type="application/json"))
         with pytest.raises(UnreadableAnswer):
-            await arrived(digest)
+            await arrival_of(digest)
 
 
-async def test_when_nobody_can_tell(start_sandbox: StartSandbox) -> None:
-    """A worker without a private endpoint does not know."""
+async def test_arrival_in_an_unreachable_registry(start_sandbox: StartSandbox) -> None:
+    """For a worker without a private endpoint, the arrival is unknown."""
     sandbox = start_sandbox(Scenario(client=Client(private_links=frozenset())))
     add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
-    assert await arrived(await bring(sandbox)) is None
+    assert await arrival_of(await bring(sandbox)) is None
 
 
 async def test_a_login_for_other_programs(start_sandbox: StartSandbox) -> None:
-    """A refresh token, with which docker and its kin get their tokens; it is exchanged once."""
+    """It is a refresh token, which docker and scanners exchange for access tokens; it is obtained only once."""
     sandbox = start_sandbox()
     add_registry(sandbox, NAME)
     async with AzureSession.open() as session, httpx.AsyncClient() as http:

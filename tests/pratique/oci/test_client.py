@@ -1,4 +1,4 @@
-"""One client for public registries and Azure's."""
+"""The registry client, with public registries and Azure's."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def requests(sandbox: RunningSandbox, path: str) -> int:
 
 @pytest.mark.parametrize("spec", WALKTHROUGH, ids=lambda spec: spec.repository)
 async def test_every_image_of_the_walkthrough_resolves(anonymous: OciClient, spec: Any) -> None:
-    """Its index's digest, and each platform that can be run, without the attestations beside them."""
+    """Resolving gives the index's digest and each runnable platform, without attestations."""
     image = build(spec)
     resolved = await anonymous.resolve(ImageReference(spec.registry, spec.repository, spec.tag))
     assert resolved.digest == image.index.digest
@@ -63,42 +63,42 @@ async def test_every_image_of_the_walkthrough_resolves(anonymous: OciClient, spe
 
 
 async def test_a_single_manifest_is_its_only_platform(anonymous: OciClient) -> None:
-    """The platform is read from its configuration."""
+    """The platform of a single manifest is read from its configuration."""
     index = await anonymous.resolve(BUSYBOX)
-    one = index.platforms[0]
-    resolved = await anonymous.resolve(BUSYBOX.at(one.digest))
-    assert resolved.digest == one.digest
-    assert resolved.platforms == (one,)
+    manifest = index.platforms[0]
+    resolved = await anonymous.resolve(BUSYBOX.at(manifest.digest))
+    assert resolved.digest == manifest.digest
+    assert resolved.platforms == (manifest,)
 
 
-async def test_a_head_tells_the_digest_alone(anonymous: OciClient) -> None:
-    """And nothing for a tag that is not there."""
+async def test_a_head_gives_only_the_digest(anonymous: OciClient) -> None:
+    """A HEAD gives the digest of a tag, and None for a tag that does not exist."""
     resolved = await anonymous.resolve(BUSYBOX)
     assert await anonymous.head(BUSYBOX) == resolved.digest
     assert await anonymous.head(ImageReference.parse("docker.io/library/busybox:0.0.0")) is None
 
 
-async def test_tokens_are_kept(anonymous: OciClient, sandbox: RunningSandbox) -> None:
-    """Ten requests at once ask for one token."""
+async def test_tokens_are_cached(anonymous: OciClient, sandbox: RunningSandbox) -> None:
+    """Ten concurrent requests get one token."""
     await asyncio.gather(*(anonymous.head(BUSYBOX) for _ in range(10)))
     await anonymous.head(BUSYBOX)
     assert requests(sandbox, "/token") == 1
 
 
-async def test_a_tag_that_is_not_there(anonymous: OciClient) -> None:
-    """The registry's code is passed on."""
+async def test_a_missing_tag(anonymous: OciClient) -> None:
+    """The error contains the registry's own code."""
     with pytest.raises(NotFound, match="MANIFEST_UNKNOWN"):
         await anonymous.resolve(ImageReference.parse("docker.io/library/busybox:0.0.0"))
 
 
-async def test_a_repository_that_is_not_there(anonymous: OciClient) -> None:
-    """Docker Hub does not tell the absent from the private, so the remedy speaks of both."""
+async def test_a_missing_repository(anonymous: OciClient) -> None:
+    """Docker Hub does not distinguish missing from private repositories, so the remedy mentions both."""
     with pytest.raises((AuthenticationFailed, PermissionDenied, NotFound)):
         await anonymous.resolve(ImageReference.parse("docker.io/library/nothing:1"))
 
 
-async def test_a_private_repository_opens_to_its_login(start_sandbox: StartSandbox) -> None:
-    """And to nobody else; the password is in no message."""
+async def test_a_private_repository_needs_its_login(start_sandbox: StartSandbox) -> None:
+    """Only the right login can read it; the password is in no message."""
     known = Credentials(username="robot", password="open-sesame")
     start_sandbox(Scenario(private_repositories={"docker.io/library/busybox": known}))
     async with httpx.AsyncClient() as http:
@@ -114,7 +114,7 @@ async def test_a_private_repository_opens_to_its_login(start_sandbox: StartSandb
 
 
 async def test_the_pull_limit(start_sandbox: StartSandbox) -> None:
-    """Docker Hub's 429 is a pace, not a refusal."""
+    """Docker Hub's 429 is throttling, not a permanent error."""
     start_sandbox(Scenario(docker_hub_pull_limit=1))
     async with httpx.AsyncClient() as http:
         client = OciClient(http, Authenticator(http))
@@ -133,15 +133,15 @@ async def test_an_azure_registry(as_pipeline: OciClient, sandbox: RunningSandbox
     assert (await as_pipeline.resolve(QUARANTINED)).digest == digest
 
 
-async def test_a_refused_look_that_a_read_explains(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
-    """A HEAD that is refused once, for an image that is not there, ends as 'not there'."""
+async def test_a_rejected_head_is_followed_by_a_get(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
+    """A HEAD that is rejected once, for a missing image, gives None after the GET."""
     add_registry(sandbox, NAME)
     sandbox.azure.faults.add(kind="status", status=403, method="HEAD")
     assert await as_pipeline.head(QUARANTINED) is None
 
 
 async def test_one_exchange_serves_all_repositories(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
-    """The Entra ID token is exchanged once a registry; each repository has a token of its own."""
+    """The Entra ID token is exchanged once per registry; each repository has its own access token."""
     add_registry(sandbox, NAME)
     for repository in ("quarantine/a", "quarantine/b", "live/a"):
         assert await as_pipeline.head(ImageReference(HOST, repository, "1")) is None
@@ -150,7 +150,7 @@ async def test_one_exchange_serves_all_repositories(as_pipeline: OciClient, sand
 
 
 async def test_an_azure_registry_without_a_right(start_sandbox: StartSandbox) -> None:
-    """Signed in, but not allowed to pull."""
+    """An identity that may not pull gets an error about the missing right."""
     sandbox = start_sandbox(Scenario(identity=Identity(roles=())))
     add_registry(sandbox, NAME)
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
@@ -159,8 +159,8 @@ async def test_an_azure_registry_without_a_right(start_sandbox: StartSandbox) ->
             await client.resolve(QUARANTINED)
 
 
-async def test_an_azure_registry_that_cannot_be_seen(start_sandbox: StartSandbox) -> None:
-    """From the walkthrough's laptop: the network keeps it out, which is not 'not there'."""
+async def test_an_unreachable_azure_registry(start_sandbox: StartSandbox) -> None:
+    """A laptop outside the network gets NetworkDenied, not NotFound."""
     sandbox = start_sandbox(Scenario(client=Client(private_links=frozenset())))
     add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
@@ -172,20 +172,20 @@ async def test_an_azure_registry_that_cannot_be_seen(start_sandbox: StartSandbox
             await client.ping(HOST)
 
 
-async def test_a_host_that_the_proxy_refuses(anonymous: OciClient) -> None:
-    """A registry that this network does not let through is told as such."""
+async def test_a_host_that_the_proxy_denies(anonymous: OciClient) -> None:
+    """A registry that the network's proxy denies raises NetworkDenied."""
     with pytest.raises(NetworkDenied, match="proxy"):
         await anonymous.resolve(ImageReference.parse("quay.example/a/b:1"))
 
 
 async def test_public_registries_have_no_referrers(anonymous: OciClient) -> None:
-    """By whichever way the registry answers that."""
+    """A registry without referrers gives an empty list, however it responds."""
     resolved = await anonymous.resolve(BUSYBOX)
     assert await anonymous.referrers(resolved.pinned, "application/vnd.in-toto+json") == []
 
 
 async def test_a_tag_moves_and_the_digest_stays(anonymous: OciClient, sandbox: RunningSandbox) -> None:
-    """What is asked for by digest is the same before and after."""
+    """An image requested by digest is the same before and after its tag moves."""
     before = await anonymous.resolve(BUSYBOX)
     spec = next(spec for spec in WALKTHROUGH if spec.repository == "library/busybox")
     other = next(spec for spec in WALKTHROUGH if spec.repository == FALCO)

@@ -1,4 +1,4 @@
-"""A small image goes into a registry, and a repository out of it."""
+"""Pushing a small image to a registry, and deleting a repository."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ async def client(sandbox: RunningSandbox) -> AsyncIterator[OciClient]:
 
 
 async def test_pushed_and_deleted(client: OciClient) -> None:
-    """What was pushed is an image that resolves to its digest; pushed again it is the same; deleted it is gone."""
+    """A pushed image resolves to its digest, also when pushed again; after deletion it no longer exists."""
     assert not await repository_exists(client, HOST, PLACE.repository)
     for _ in range(2):
         assert await push(client, PLACE, IMAGE) == IMAGE.digest
     found = await client.resolve(PLACE)
-    assert (found.digest, [one.platform for one in found.platforms]) == (IMAGE.digest, ["linux/amd64"])
+    assert (found.digest, [manifest.platform for manifest in found.platforms]) == (IMAGE.digest, ["linux/amd64"])
     assert await repository_exists(client, HOST, PLACE.repository)
     assert await delete_repository(client, HOST, PLACE.repository)
     assert not await repository_exists(client, HOST, PLACE.repository)
@@ -43,13 +43,13 @@ async def test_pushed_and_deleted(client: OciClient) -> None:
 
 
 async def test_the_same_text_is_the_same_image() -> None:
-    """So that a drill's image is known by its digest."""
+    """The same text always gives the same digest, by which a drill recognises its image."""
     assert empty_image("a test") == IMAGE
     assert empty_image("another").digest != IMAGE.digest
 
 
 async def test_without_the_right(start_sandbox: StartSandbox) -> None:
-    """Pushing and deleting name the action that is missing, also where there is nothing to delete."""
+    """Pushing and deleting without the right name the missing action, also where there is nothing to delete."""
     sandbox = start_sandbox(Scenario(identity=Identity(roles=("AcrPull",))))
     add_registry(sandbox, "acrakspush")
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
@@ -61,7 +61,7 @@ async def test_without_the_right(start_sandbox: StartSandbox) -> None:
 
 
 async def test_a_closed_registry(start_sandbox: StartSandbox) -> None:
-    """The network's refusal stays one."""
+    """A closed network raises NetworkDenied, not PermissionDenied."""
     sandbox = start_sandbox(Scenario(client=Client(private_links=frozenset())))
     add_registry(sandbox, "acrakspush", publicNetworkAccess="Disabled")
     async with AzureSession.open() as session, httpx.AsyncClient() as http:

@@ -1,4 +1,4 @@
-"""Registries that lie, fail, or want a password for somebody else, played over TLS on loopback."""
+"""Malicious and failing registries, served over TLS on loopback."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def manifest(document: Any, media_type: str = OCI_MANIFEST, **headers: str) -> A
 
 
 class Registry:
-    """Answers by path; everything else is 404.
+    """Responds by path; any other path gives 404.
 
-    :ivar seen: method, path with query, and authorization of each request
+    :ivar requests: method, path with query, and authorization of each request
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
-        self.seen: list[tuple[str, str, str | None]] = []
+        self.requests: list[tuple[str, str, str | None]] = []
         self.host = ""
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.seen.append((request.method, request.path_qs, request.headers.get("Authorization")))
+        self.requests.append((request.method, request.path_qs, request.headers.get("Authorization")))
         found = self.answers.get(request.path_qs) or self.answers.get(request.path)
         return found(request) if found else web.json_response({"errors": [{"code": "NAME_UNKNOWN"}]}, status=404)
 
@@ -77,16 +77,16 @@ async def registry(tmp_path: Path) -> AsyncIterator[tuple[Registry, httpx.AsyncC
 Played = tuple[Registry, httpx.AsyncClient]
 
 
-async def test_bytes_that_are_not_what_the_registry_says(registry: Played) -> None:
-    """The header is not believed, nor is the body."""
+async def test_bytes_that_do_not_match_the_digest_header(registry: Played) -> None:
+    """A body that does not match the registry's own digest header raises DigestMismatch."""
     played, http = registry
     played.answers["/v2/a/b/manifests/1"] = manifest({}, **{"Docker-Content-Digest": "sha256:" + "0" * 64})
     with pytest.raises(errors.DigestMismatch):
         await OciClient(http, Authenticator(http)).resolve(played.reference())
 
 
-async def test_bytes_that_are_not_what_was_asked_for(registry: Played) -> None:
-    """A manifest or blob under a digest that is another's."""
+async def test_bytes_that_do_not_match_the_requested_digest(registry: Played) -> None:
+    """A manifest or blob that does not match the requested digest raises DigestMismatch."""
     played, http = registry
     wanted = "sha256:" + "1" * 64
     played.answers[f"/v2/a/b/manifests/{wanted}"] = manifest({})
@@ -110,8 +110,8 @@ async def test_bytes_that_are_not_what_was_asked_for(registry: Played) -> None:
     ],
     ids=["html", "two types", "a list", "empty index", "helm chart", "too large"],
 )
-async def test_what_is_no_image(registry: Played, answer: Answer, says: str) -> None:
-    """Nothing is guessed."""
+async def test_not_an_image(registry: Played, answer: Answer, says: str) -> None:
+    """Anything but an image raises an error that says what it is."""
     played, http = registry
     played.answers["/v2/a/b/manifests/1"] = answer
     with pytest.raises(errors.UnreadableAnswer) as refused:
@@ -119,8 +119,8 @@ async def test_what_is_no_image(registry: Played, answer: Answer, says: str) -> 
     assert says in refused.value.observed
 
 
-async def test_what_an_index_lists_beside_images(registry: Played) -> None:
-    """Attestations, artifacts and indexes below it are no platforms; a variant belongs to its platform's name."""
+async def test_index_entries_that_are_not_images(registry: Played) -> None:
+    """Attestations, artifacts and nested indexes are not platforms; a platform's name includes its variant."""
     played, http = registry
 
     def entry(number: int, platform: dict[str, str], media_type: str = OCI_MANIFEST, **more: Any) -> dict[str, Any]:
@@ -143,7 +143,7 @@ async def test_what_an_index_lists_beside_images(registry: Played) -> None:
 
 
 async def test_the_platform_of_a_single_manifest(registry: Played) -> None:
-    """From its configuration, whose bytes are checked."""
+    """The platform comes from the configuration, whose digest is verified."""
     played, http = registry
     config = b'{"os": "linux", "architecture": "arm64", "variant": "v8"}'
     played.answers["/v2/a/b/manifests/1"] = manifest({"config": {"mediaType": OCI_CONFIG, "digest": digest_of(config)}})
@@ -164,8 +164,8 @@ async def test_the_platform_of_a_single_manifest(registry: Played) -> None:
         (502, "UNKNOWN", errors.Unavailable),
     ],
 )
-async def test_refusals(registry: Played, status: int, code: str, expected: type[errors.PratiqueError]) -> None:
-    """By status, with the registry's own code and words."""
+async def test_error_responses(registry: Played, status: int, code: str, expected: type[errors.PratiqueError]) -> None:
+    """The status decides the error, which contains the registry's own code and message."""
     played, http = registry
     body = {"errors": [{"code": code, "message": "so be it"}]}
     headers = {"Retry-After": "9"} if status == 429 else {}
@@ -180,8 +180,8 @@ async def test_refusals(registry: Played, status: int, code: str, expected: type
         assert refused.value.retry_after == 9
 
 
-async def test_nobody_answers() -> None:
-    """A connection that fails is worth another attempt."""
+async def test_failed_connection() -> None:
+    """A failed connection raises Unavailable, which is transient."""
     async with httpx.AsyncClient(trust_env=False) as http:
         with pytest.raises(errors.Unavailable):
             await OciClient(http, Authenticator(http)).head(ImageReference.parse("localhost:1/a/b:1"))
@@ -192,7 +192,7 @@ def referrer(number: int, artifact_type: str = "x/y") -> dict[str, Any]:
 
 
 async def test_referrers_come_in_pages(registry: Played) -> None:
-    """All pages are read, and the filter is ours where the registry has none."""
+    """All pages are read, and the client filters where the registry does not."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     path = f"/v2/a/b/referrers/{subject.digest}"
@@ -200,12 +200,12 @@ async def test_referrers_come_in_pages(registry: Played) -> None:
     played.answers[path] = manifest({"manifests": [referrer(1), referrer(2, "else")]}, OCI_INDEX, **link)
     played.answers[f"{path}?page=2"] = manifest({"manifests": [referrer(3)]}, OCI_INDEX)
     found = await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
-    assert [one.descriptor.digest for one in found] == [referrer(1)["digest"], referrer(3)["digest"]]
-    assert played.seen[0][1] == f"{path}?artifactType=x%2Fy"
+    assert [item.descriptor.digest for item in found] == [referrer(1)["digest"], referrer(3)["digest"]]
+    assert played.requests[0][1] == f"{path}?artifactType=x%2Fy"
 
 
 async def test_pages_stay_on_their_host(registry: Played) -> None:
-    """The token is not carried elsewhere."""
+    """A next page on another host raises an error, so that the token is not sent there."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     link = {"Link": '<https://elsewhere.example/>; rel="next"'}
@@ -215,7 +215,7 @@ async def test_pages_stay_on_their_host(registry: Played) -> None:
 
 
 async def test_referrers_under_a_tag(registry: Played) -> None:
-    """For a registry without the API; one that fails is not taken for one without."""
+    """The tag is read when a registry has no referrers API, but not when the API fails."""
     played, http = registry
     client = OciClient(http, Authenticator(http))
     subject = played.reference("@sha256:" + "a" * 64)
@@ -228,19 +228,19 @@ async def test_referrers_under_a_tag(registry: Played) -> None:
 
 
 async def test_referrers_without_end(registry: Played) -> None:
-    """A list whose next page is itself, or that goes on for as long as somebody likes."""
+    """A list that links to itself, or that never ends, raises an error."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     path = f"/v2/a/b/referrers/{subject.digest}"
     played.answers[path] = manifest({"manifests": []}, OCI_INDEX, Link=f'<{path}>; rel="next"')
     with pytest.raises(errors.UnreadableAnswer, match="pages"):
         await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
-    assert len(played.seen) == MOST_PAGES
+    assert len(played.requests) == MOST_PAGES
 
 
 @pytest.mark.parametrize("annotations", [None, [], ["ab"], "ab", 7, {"a": 7, "b": "text"}], ids=str)
 async def test_annotations_of_any_kind(registry: Played, annotations: Any) -> None:
-    """What somebody wrote into one manifest leaves the list readable."""
+    """Invalid annotations of one referrer leave the list readable."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     entries = [{**referrer(1), "annotations": annotations}, referrer(2)]
@@ -256,9 +256,9 @@ LAYER = {"mediaType": IN_TOTO, "digest": "sha256:" + "c" * 64, "size": 1}
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({"subject": {**ABOUT_A, "digest": "sha256:" + "b" * 64}, "layers": [LAYER]}, "another image"),
-        ({"layers": [LAYER]}, "another image"),
-        ({"subject": "a", "layers": [LAYER]}, "another image"),
+        ({"subject": {**ABOUT_A, "digest": "sha256:" + "b" * 64}, "layers": [LAYER]}, "subject is not the image"),
+        ({"layers": [LAYER]}, "subject is not the image"),
+        ({"subject": "a", "layers": [LAYER]}, "subject is not the image"),
         ({"subject": ABOUT_A}, "one layer"),
         ({"subject": ABOUT_A, "layers": {"0": LAYER}}, "one layer"),
         ({"subject": ABOUT_A, "layers": [7]}, "one layer"),
@@ -269,8 +269,8 @@ LAYER = {"mediaType": IN_TOTO, "digest": "sha256:" + "c" * 64, "size": 1}
     ],
     ids=str,
 )
-async def test_findings_that_are_none(registry: Played, document: Any, says: str) -> None:
-    """An artifact is about its subject, whatever lists it, and has one layer; what is not like that is left out."""
+async def test_malformed_findings_artifacts(registry: Played, document: Any, says: str) -> None:
+    """An artifact without the image as its subject, or without exactly one layer, is left out with a reason."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     digest = digest_of(json.dumps(document).encode())
@@ -279,15 +279,15 @@ async def test_findings_that_are_none(registry: Played, document: Any, says: str
     played.answers[f"/v2/a/b/manifests/{digest}"] = manifest(document)
     played.answers["/v2/a/b/manifests/sha256:" + "d" * 64] = manifest({})
     found = await fetch_findings(OciClient(http, Authenticator(http)), subject)
-    reasons = {one.digest: one.reason for one in found if isinstance(one, Unusable)}
+    reasons = {item.digest: item.reason for item in found if isinstance(item, Unusable)}
     assert len(reasons) == len(found) == 3
     assert says in reasons[digest]
-    assert "no SHA-256 digest" in reasons["sha256:../x"]
-    assert not any(".." in path for _, path, _ in played.seen)
+    assert "other than a SHA-256 digest" in reasons["sha256:../x"]
+    assert not any(".." in path for _, path, _ in played.requests)
 
 
-async def test_findings_of_a_list_that_is_none(registry: Played) -> None:
-    """A list that cannot be read does not say that there is nothing."""
+async def test_malformed_list_of_findings_artifacts(registry: Played) -> None:
+    """A list that cannot be read raises an error; it does not count as empty."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     for manifests in (7, "x", {"a": 1}, [7], [{"artifactType": IN_TOTO}]):
@@ -297,13 +297,13 @@ async def test_findings_of_a_list_that_is_none(registry: Played) -> None:
 
 
 def findings_entry(digest: str) -> dict[str, Any]:
-    """How a list of referrers names a findings artifact."""
+    """An entry for a findings artifact in a list of referrers."""
     annotations = {"in-toto.io/predicate-type": "https://in-toto.io/attestation/vulns/v0.2"}
     return {**referrer(1, IN_TOTO), "digest": digest, "annotations": annotations}
 
 
 async def test_a_basic_challenge_is_answered_with_the_login(registry: Played) -> None:
-    """Only after it was asked for, and only by who has one."""
+    """The login is sent only after a challenge, and only to its own registry."""
     played, http = registry
 
     def guarded(request: web.Request) -> web.Response:
@@ -314,24 +314,24 @@ async def test_a_basic_challenge_is_answered_with_the_login(registry: Played) ->
     played.answers["/v2/a/b/manifests/1"] = guarded
     login = {played.host: Login("robot", "sesame")}
     assert await OciClient(http, Authenticator(http, logins=login)).head(played.reference()) == "sha256:" + "c" * 64
-    assert played.seen[0][2] is None
+    assert played.requests[0][2] is None
     with pytest.raises(errors.AuthenticationFailed):
         await OciClient(http, Authenticator(http)).head(played.reference())
 
 
 async def test_an_entra_token_goes_to_azures_registries_only(registry: Played) -> None:
-    """A realm elsewhere gets an anonymous question, without it and without TLS none at all."""
+    """A token endpoint elsewhere gets a request without the Entra ID token; one without TLS gets no request."""
     played, http = registry
 
     async def entra() -> str:
-        raise AssertionError("asked for although the registry is none of Azure's")
+        raise AssertionError("requested although the registry is not one of Azure's")
 
     challenge = f'Bearer realm="https://{played.host}/token",service="s"'
     played.answers["/v2/a/b/manifests/1"] = lambda _: web.Response(status=401, headers={"WWW-Authenticate": challenge})
     played.answers["/token"] = lambda _: web.json_response({"token": "t"})
     with pytest.raises(errors.AuthenticationFailed):
         await OciClient(http, Authenticator(http, entra=entra)).head(played.reference())
-    assert [seen for seen in played.seen if seen[1].startswith("/token")] == [
+    assert [request for request in played.requests if request[1].startswith("/token")] == [
         ("GET", "/token?service=s&scope=repository%3Aa%2Fb%3Apull", None)
     ]
     challenge = 'Bearer realm="http://plain.example/token",service="s"'
@@ -351,7 +351,7 @@ async def test_an_entra_token_goes_to_azures_registries_only(registry: Played) -
     ],
 )
 def test_challenges(header: str, expected: Challenge | None) -> None:
-    """Bearer before basic; anything else is none of ours."""
+    """Bearer takes precedence over basic; other schemes are ignored."""
     assert Challenge.parse(header) == expected
 
 
@@ -362,10 +362,10 @@ def test_challenges(header: str, expected: Challenge | None) -> None:
         ("/v2/a/b/blobs/uploads/1", "sha256:" + "0" * 64, errors.DigestMismatch),
     ],
 )
-async def test_a_push_that_is_misled(
+async def test_a_push_to_a_malicious_registry(
     registry: tuple[Registry, httpx.AsyncClient], location: str, digest: str | None, error: type[Exception]
 ) -> None:
-    """A blob is sent to no other host, and a digest that was not pushed is refused."""
+    """A blob is not sent to another host, and a digest other than the pushed one raises an error."""
     played, http = registry
     stored = {"Docker-Content-Digest": digest} if digest else {}
     played.answers = {
