@@ -58,7 +58,7 @@ class Worker:
         self._session = session
         self._client = oci_client(session, http, {})
         self._records = RecordsBranch(
-            Repository(str(options.gitops), "pratique-records", orphan=True),
+            Repository(remote=str(options.gitops), branch="pratique-records", orphan=True),
             CommitAuthor("Benchmark", "benchmark@localhost"),
         )
         self.seconds: dict[str, float] = {}

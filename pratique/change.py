@@ -1,4 +1,4 @@
-"""What an edit changed, for commit messages and plans."""
+"""A change that an edit made, for commit messages and plans."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Change:
-    """One value that was edited.
+    """One changed value.
 
     :ivar file: path below the root, with ``/``
     :ivar field: where in the file

@@ -11,7 +11,7 @@ from pratique.git.publish import Publication
 from pratique.images import ImportedImage
 from pratique.release import delivery
 from pratique.release.manifest_edits import edits, images_edit
-from pratique.release.summary import Published
+from pratique.release.summary import PublishedManifests
 from tasks.events import emit
 from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
@@ -33,7 +33,7 @@ async def publish_manifests(
     certificate: str | None = None,
     partial: bool = False,
     stamp: StampEdit | None = None,
-) -> Published:
+) -> PublishedManifests:
     """Commit the released digests and the vault's values, and push the commits together.
 
     :param certificate: its name in the vault; without it the vault's values stay as they are
@@ -55,7 +55,7 @@ async def publish_manifests(
     _report(publication)
     for warning in images.usage.warnings():
         get_run_logger().warning("%s", warning)
-    return Published(publication, images.usage)
+    return PublishedManifests(publication, images.usage)
 
 
 def _report(publication: Publication) -> None:
@@ -66,7 +66,7 @@ def _report(publication: Publication) -> None:
         commits = [commit.sha for commit in publication.commits]
         request = {"pullRequest": publication.url} if publication.url else {}
         emit("manifests.published", remote=publication.remote, branch=publication.branch, commits=commits, **request)
-    elif publication.waits:
+    elif publication.awaits_merge:
         log.info(
             "Manifests are already up to date on %s, which is not merged yet: nothing to commit", publication.branch
         )

@@ -29,7 +29,7 @@ def print_images(delivery: Delivery) -> None:
     for heading in ("image", "digest", "verdict", "live reference"):
         table.add_column(heading, overflow="fold")
     for image in delivery.images:
-        table.add_row(image.source, image.digest, image.verdict, image.place)
+        table.add_row(image.source, image.digest, image.verdict, image.live_tag)
     console.print(table)
 
 

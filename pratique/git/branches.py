@@ -1,28 +1,28 @@
-"""Looks at branches of a remote repository, and removes them, without a clone."""
+"""Reads and deletes branches of a remote repository, without a clone."""
 
 from __future__ import annotations
 
-from pratique.git.checkout import Repository, connection, listed
+from pratique.git.checkout import Repository, connection, remote_head
 
 
 async def branch_head(branch: Repository) -> str | None:
-    """SHA of a branch's last commit; ``None`` when the repository, which is there, has no such branch.
+    """SHA of a branch's last commit; ``None`` when the repository exists and has no such branch.
 
     :raises PratiqueError: as :func:`.checkout.checkout`
     """
     async with connection(branch) as (git, root):
-        return await listed(git, branch, root)
+        return await remote_head(git, branch, root)
 
 
 async def delete_branch(branch: Repository, sha: str) -> bool:
-    """Remove a branch that still stands where we left it; ``False`` when it does not, and stays.
+    """Delete a branch if its last commit is still the given one; ``False`` when it is another, and the branch stays.
 
-    :param sha: of its last commit
+    :param sha: of the branch's last commit
     :raises PratiqueError: as :func:`.checkout.checkout`
     """
     name = f"refs/heads/{branch.branch}"
     async with connection(branch) as (git, root):
-        if await listed(git, branch, root) is None:
+        if await remote_head(git, branch, root) is None:
             return True
         await git.output("init", "--quiet", "--template=", cwd=root, attempted="delete the branch")
         push = ("push", "--porcelain", f"--force-with-lease={name}:{sha}", "--", branch.remote, f":{name}")

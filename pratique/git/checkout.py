@@ -1,9 +1,10 @@
 """A fresh clone of one branch, in which manifests are edited.
 
-Every run clones anew: the clone holds nothing of an earlier run, and what an earlier run has pushed is simply there. As
-little as possible is fetched: one commit, and where the server allows it only the files below the manifests' folder::
+Every run makes a fresh clone, so nothing is left over from an earlier run, and everything that an earlier run pushed is
+in it. The clone fetches as little as possible: one commit and, where the server allows it, only the files below the
+manifests' folder::
 
-    repository = Repository("https://github.com/contoso/cluster", "main", Credentials(token), "cluster-manifests")
+    repository = Repository(remote="https://github.com/contoso/cluster", branch="main", folder="cluster-manifests")
     async with checkout(repository) as tree:
         edit(tree.root)
         await tree.commit("Use released images.", author)
@@ -26,9 +27,9 @@ from pratique.git.credentials import Credentials
 from pratique.git.sparse import check_out
 
 _CLONE = ("clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template=", "--no-checkout")
-# Files come with the checkout, and only those that it needs. A server that knows no filter sends them all at once.
-_LATE_FILES = "--filter=blob:none"
-# A push that lost a race, in git's words and in those of a server that noticed only while it updated the branch.
+# The checkout fetches the files that it needs. A server that does not support filters sends all files with the clone.
+_PARTIAL_CLONE = "--filter=blob:none"
+# A push that lost a race: git's messages, and those of a server that notices only while it updates the branch.
 _MOVED = re.compile(
     r"\((?:fetch first|non-fast-forward|stale info|failed to update ref|incorrect old value provided)\)"
     r"|is at [0-9a-f]+ but expected|incorrect old value|reference already exists|\.lock': File exists"
@@ -38,9 +39,9 @@ _TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 @dataclass(frozen=True)
 class CommitAuthor:
-    """Who the commits are by. Author and committer are the same.
+    """Author and committer of the commits.
 
-    :raises ConfigurationError: when git would refuse or reshape the name or the address
+    :raises ConfigurationError: when git would refuse or change the name or the address
     """
 
     name: str
@@ -51,18 +52,18 @@ class CommitAuthor:
             raise ConfigurationError(
                 "name the author of commits",
                 f"{self.name} {self.email}",
-                "It needs a name and an e-mail address.",
-                "Set both in the manifests' configuration.",
+                "Commits need a name and an e-mail address.",
+                "Set manifests.author.name and manifests.author.email.",
             )
 
     @property
     def variables(self) -> dict[str, str]:
-        """The author as git's environment."""
+        """Author and committer as environment variables for git."""
         return {f"GIT_AUTHOR_{key}": value for key, value in self._values} | self.as_committer
 
     @property
     def as_committer(self) -> dict[str, str]:
-        """The same for a commit that has its author already."""
+        """The committer alone, for a commit that already has its author."""
         return {f"GIT_COMMITTER_{key}": value for key, value in self._values}
 
     @property
@@ -70,13 +71,13 @@ class CommitAuthor:
         return ("NAME", self.name), ("EMAIL", self.email)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Repository:
-    """A branch of a GitOps repository, and how to get at it.
+    """A branch of a GitOps repository, and the credentials for it.
 
     :ivar remote: ``https://…``, ``ssh://…``, ``git@host:path``, ``file://…`` or a path; without a password
-    :ivar folder: below which everything lies that is edited; ``.`` for the whole repository
-    :ivar orphan: whether a branch that is missing begins empty, with a history of its own
+    :ivar folder: the folder whose files are edited; ``.`` for the whole repository
+    :ivar orphan: whether a missing branch starts empty, with a separate history
     """
 
     remote: str
@@ -90,25 +91,25 @@ class Repository:
 
 
 class PushResult(Enum):
-    """How a push ended, short of an error."""
+    """Outcome of a push that did not fail."""
 
     PUSHED = "pushed"
-    MOVED = "moved"  # the branch has commits that the clone has not
+    MOVED = "moved"  # the branch has commits that the clone lacks
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A clone of one branch, as files below ``root``. Made by :func:`checkout`, gone after it."""
+    """A clone of one branch, as files below ``root``. :func:`checkout` creates and deletes it."""
 
     root: Path
     branch: str
     git: Git = field(repr=False)
 
     async def commit(self, message: str, author: CommitAuthor, trailers: Mapping[str, str] | None = None) -> str | None:
-        """Commit all that differs from the last commit; its SHA, or ``None`` when nothing does.
+        """Commit every change since the last commit; the new SHA, or ``None`` when nothing changed.
 
-        :param trailers: lines of the form ``Key: value`` that end the message, as ``git interpret-trailers`` has them
-        :raises ConfigurationError: for a trailer that would not be read as one
+        :param trailers: ``Key: value`` lines at the end of the message, in the format of ``git interpret-trailers``
+        :raises ConfigurationError: for a trailer that git would not recognise
         """
         attempted = "commit the manifests"
         await self.git.output("add", "--all", "--sparse", cwd=self.root, attempted=attempted)
@@ -122,8 +123,8 @@ class Checkout:
         """SHA of the last commit; empty before the first one."""
         return (await self.git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=self.root)).output.strip()
 
-    async def renew(self) -> None:
-        """Bring the clone to where the remote's branch is now; what was edited or committed in it is gone.
+    async def reset(self) -> None:
+        """Reset the clone to the remote branch's current commit; edits and commits in the clone are lost.
 
         :raises PratiqueError: as :func:`checkout`
         """
@@ -134,11 +135,11 @@ class Checkout:
             await self.git.output(*command, cwd=self.root, attempted=attempted)
 
     async def push(self, branch: str | None = None, *, over: str | None = None) -> PushResult:
-        """Push the commits to the branch they came from, or to another, all or none.
+        """Push all commits, or none, to the cloned branch or to another one.
 
-        :param over: SHA of the other branch's last commit, which may be replaced if it is still that one; empty when
-            there is no such branch yet
-        :raises GitRejected: when the server refuses them: a protected branch, a hook
+        :param over: SHA of the other branch's last commit, which the push may replace if it is still the last; empty
+            when that branch does not exist yet
+        :raises GitRejected: when the server refuses them because of a protected branch or a hook
         :raises PratiqueError: as :func:`checkout`
         """
         attempted = "push the manifests"
@@ -147,7 +148,7 @@ class Checkout:
         result = await self.git.run("push", "--porcelain", *lease, "origin", f"HEAD:{target}", cwd=self.root)
         if result.code == 0:
             return PushResult.PUSHED
-        # Porcelain: flag, refs and summary between tabs, "!" for a ref that was not updated.
+        # Porcelain output: flag, refs and summary, separated by tabs; "!" marks a ref that was not updated.
         refused = [line.split("\t")[-1] for line in result.output.splitlines() if line.startswith("!")]
         if not refused:
             raise self.git.failure(attempted, result)
@@ -156,8 +157,8 @@ class Checkout:
         raise GitRejected(
             attempted,
             self.git.subject,
-            result.said(refused[0]),
-            "Let the identity push to this branch, or set manifests.deliver to branch or pull-request.",
+            result.message(refused[0]),
+            "Allow the identity to push to this branch, or set manifests.deliver to branch or pull-request.",
         )
 
 
@@ -165,18 +166,18 @@ class Checkout:
 async def checkout(repository: Repository) -> AsyncIterator[Checkout]:
     """Clone the tip of a branch into a temporary directory, and remove it afterwards.
 
-    :raises ConfigurationError: when the remote holds a secret, the token would travel unencrypted, a key cannot be
-        used, or git is missing
-    :raises NotFound: when there is no such repository or branch
-    :raises AuthenticationFailed: when the remote does not know the identity, or is not the pinned host
-    :raises PermissionDenied: when it knows it, and refuses
-    :raises Throttled: when it asks for a slower pace
-    :raises Unavailable: when it does not answer, or not in time
+    :raises ConfigurationError: when the remote's URL contains a secret, the token would travel unencrypted, a key is
+        unusable, or git is missing
+    :raises NotFound: when the repository or the branch does not exist
+    :raises AuthenticationFailed: when the remote does not know the identity, or its host key is not the pinned one
+    :raises PermissionDenied: when the identity lacks the permission
+    :raises Throttled: when the remote limits the rate of requests
+    :raises Unavailable: when the remote does not answer in time
     :raises GitRejected: for every other refusal
     """
     async with connection(repository) as (git, root):
-        if repository.orphan and await listed(git, repository, root) is None:
-            await _begin(git, repository, root)
+        if repository.orphan and await remote_head(git, repository, root) is None:
+            await _create_branch(git, repository, root)
         else:
             await _clone(git, repository, root)
         yield Checkout(root, repository.branch, git)
@@ -184,18 +185,18 @@ async def checkout(repository: Repository) -> AsyncIterator[Checkout]:
 
 @asynccontextmanager
 async def connection(repository: Repository) -> AsyncIterator[tuple[Git, Path]]:
-    """git, set up for a repository, and an empty folder to run it in.
+    """git configured for a repository, and an empty folder to run it in.
 
     :raises ConfigurationError: as :func:`checkout`
     """
     with _folders() as (keys, root):
         credentials = repository.credentials
         helpers = () if credentials.token or credentials.ssh else await credential_helpers(keys)
-        yield Git.towards(repository.remote, repository.branch, credentials, keys, helpers), root
+        yield Git.for_remote(repository.remote, repository.branch, credentials, keys, helpers), root
 
 
-async def listed(git: Git, repository: Repository, root: Path) -> str | None:
-    """SHA of the branch's last commit; ``None`` when the repository, which is there, has no such branch.
+async def remote_head(git: Git, repository: Repository, root: Path) -> str | None:
+    """SHA of the remote branch's last commit; ``None`` when the repository exists and has no such branch.
 
     :raises PratiqueError: as :func:`checkout`
     """
@@ -206,7 +207,7 @@ async def listed(git: Git, repository: Repository, root: Path) -> str | None:
 
 @contextmanager
 def _folders() -> Iterator[tuple[Path, Path]]:
-    """A private one for keys and one for the clone, so that no key can be committed."""
+    """A private folder for keys and one for the clone, so that no key can be committed."""
     with tempfile.TemporaryDirectory(prefix="pratique-", ignore_cleanup_errors=True) as folder:
         keys, root = Path(folder, "keys"), Path(folder, "tree")
         keys.mkdir(mode=0o700)
@@ -214,9 +215,9 @@ def _folders() -> Iterator[tuple[Path, Path]]:
         yield keys, root
 
 
-async def _begin(git: Git, repository: Repository, root: Path) -> None:
-    """A branch without a commit."""
-    attempted = "begin a branch of the GitOps repository"
+async def _create_branch(git: Git, repository: Repository, root: Path) -> None:
+    """Create a branch without a commit."""
+    attempted = "create a branch of the GitOps repository"
     init = ("init", "--quiet", "--template=", f"--initial-branch={repository.branch}")
     for command in (init, ("remote", "add", "--", "origin", repository.remote)):
         await git.output(*command, cwd=root, attempted=attempted)
@@ -224,14 +225,14 @@ async def _begin(git: Git, repository: Repository, root: Path) -> None:
 
 async def _clone(git: Git, repository: Repository, root: Path) -> None:
     attempted, branch = "clone the GitOps repository", repository.branch
-    some = repository.folder.strip("/") not in ("", ".")
-    late = (_LATE_FILES,) if some else ()
-    await git.output(*_CLONE, *late, f"--branch={branch}", "--", repository.remote, ".", cwd=root, attempted=attempted)
-    # --branch takes a tag as well, and a push would then create a branch of that name.
+    partial = repository.folder.strip("/") not in ("", ".")
+    options = (*_CLONE, *([_PARTIAL_CLONE] if partial else []), f"--branch={branch}")
+    await git.output(*options, "--", repository.remote, ".", cwd=root, attempted=attempted)
+    # --branch accepts a tag as well, and a push would then create a branch of that name.
     current = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=root)
     if current.output.strip() != branch:
-        raise NotFound(attempted, git.subject, "That is not a branch.", "Name a branch in the configuration.")
-    if some:
+        raise NotFound(attempted, git.subject, "It is not a branch.", "Set manifests.branch to the name of a branch.")
+    if partial:
         await check_out(git, root, branch, repository.folder, attempted=attempted)
     else:
         await git.output("checkout", "--quiet", "--force", branch, "--", cwd=root, attempted=attempted)
@@ -241,6 +242,9 @@ def _trailers(trailers: Mapping[str, str]) -> list[str]:
     for key, value in trailers.items():
         if not _TRAILER.fullmatch(key) or not value.strip() or "\n" in value:
             raise ConfigurationError(
-                "sign the commit's message", f"{key}: {value!r}", "That is no trailer.", "Give it a key and one line."
+                "add a trailer to the commit message",
+                f"{key}: {value!r}",
+                "It is not a valid trailer.",
+                "Use a key of letters, digits and hyphens, and a value of one line.",
             )
     return [f"--trailer={key}: {value}" for key, value in trailers.items()]

@@ -1,10 +1,10 @@
-"""Runs the ``git`` command, and turns its failures into errors of ours.
+"""Runs the ``git`` command, and maps its failures to this project's errors.
 
-git reads no user's or system's configuration, except the credential helpers of a worker that was given no token.
-Secrets (:mod:`pratique.git.credentials`) are never in an argument or a URL, and are masked in whatever git prints. git
-never prompts: it has neither a terminal nor a program to prompt with. Requires git 2.34 or later::
+git reads neither user nor system configuration, except for credential helpers when the worker has no token. Secrets
+(:mod:`pratique.git.credentials`) never appear in an argument or a URL, and are masked in git's output. git never
+prompts: it has neither a terminal nor a program to prompt with. Requires git 2.34 or later::
 
-    git = Git.towards("https://github.com/contoso/cluster", "main", Credentials(token), folder)
+    git = Git.for_remote("https://github.com/contoso/cluster", "main", Credentials(token), folder)
     head = await git.output("rev-parse", "HEAD", cwd=clone, attempted="read the last commit")
 """
 
@@ -26,18 +26,18 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
-from pratique.git.credentials import Credentials, lay_out
+from pratique.git.credentials import Credentials, install_credentials
 from pratique.process import run as run_program
 
-# Seconds for one call of git, the clone included.
+# Seconds for one git command, including the clone.
 TIMEOUT = 120.0
 
-# Variables of git's own that may pass; others (GIT_DIR, GIT_TRACE, GIT_ASKPASS …) would change what is done or shown.
+# git's variables that are passed on; others (GIT_DIR, GIT_TRACE, GIT_ASKPASS …) would change what git does or prints.
 _PASSED = {"GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"}
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.hooksPath": os.devnull,
-    "core.symlinks": "false",  # a link in the repository must not lead an edit out of the clone
+    "core.symlinks": "false",  # an edit must not follow a link out of the clone
     "credential.helper": "",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -49,59 +49,59 @@ _FIXED = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "GCM_INTERACTIVE": "never",  # Git Credential Manager would open a window
-    "LC_ALL": "C",  # failures are told by git's English words
+    "LC_ALL": "C",  # failures are recognised by git's English messages
 }
-# First match wins: git follows a refused SSH login with words that also fit a repository which is not there.
+# The first match wins: after a refused SSH login git prints a message that also matches a missing repository.
 _FAILURES: tuple[tuple[str, type[PratiqueError], str], ...] = (
     (
         r"authentication failed|could not read (?:username|password)|terminal prompts disabled|permission denied \("
         r"|returned error: 401",
         AuthenticationFailed,
-        "Check the token, or the SSH key, of the identity that runs this.",
+        "Check the token or the SSH key of the identity that runs this.",
     ),
     (
         r"host key verification failed",
         AuthenticationFailed,
-        "Pin the server's key in manifests.ssh.host_keys; where one is pinned, find out first why it is another.",
+        "Pin the server's key in manifests.ssh.host_keys. If one is pinned, find out first why the key changed.",
     ),
-    (r"returned error: 403", PermissionDenied, "Let the identity write to the repository."),
+    (r"returned error: 403", PermissionDenied, "Give the identity write access to the repository."),
     (r"returned error: 429", Throttled, "Wait, then run it again."),
     (
         r"not found|couldn.t find remote ref|does not appear to be a git repository|does not exist|returned error: 404",
         NotFound,
-        "Check the remote and the branch, and that the identity may see them.",
+        "Check the remote and the branch, and that the identity can read them.",
     ),
     (
         r"could not resolve|connection (?:refused|reset|timed out|closed)|failed to connect|couldn't connect"
         r"|timed out|returned error: (?:408|5\d\d)|rpc failed|early eof|hung up unexpectedly|unexpected disconnect"
         r"|network is unreachable|no route to host",
         Unavailable,
-        "Check that the remote can be reached from here, then run it again.",
+        "Check that this worker can reach the remote, then run it again.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one call left behind, without secrets."""
+    """Exit code and output of one git command, with secrets masked."""
 
     code: int
     output: str
     errors: str
 
-    def said(self, verdict: str = "") -> str:
-        """The server's own lines, then a verdict or git's last error: its advice to somebody typing is left out."""
+    def message(self, reason: str = "") -> str:
+        """The server's lines, then the reason or git's last error. git's hints for interactive users are left out."""
         lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
         server = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
-        own = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines or ["git gave no reason."]
-        return " ".join(part for part in [*server, verdict or own[-1]] if part)[:1000]
+        errors = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines or ["git gave no reason."]
+        return " ".join(part for part in [*server, reason or errors[-1]] if part)[:1000]
 
 
 @dataclass(frozen=True)
 class Git:
-    """The command, set up for one remote.
+    """The git command, configured for one remote.
 
-    :ivar subject: what errors name: the remote and the branch
+    :ivar subject: the remote and the branch, as errors name them
     """
 
     subject: str
@@ -109,7 +109,7 @@ class Git:
     _secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
-    def towards(
+    def for_remote(
         cls,
         remote: str,
         branch: str,
@@ -117,18 +117,18 @@ class Git:
         folder: Path,
         helpers: Iterable[tuple[str, str]] = (),
     ) -> Git:
-        """Set up the environment of every call.
+        """Prepare the environment of every command.
 
-        :param folder: for the keys; of this user only, and there as long as git is called
-        :param helpers: as :func:`credential_helpers` finds them
-        :raises ConfigurationError: as :func:`~pratique.git.credentials.lay_out`
+        :param folder: for the keys; accessible to this user only, and present as long as git runs
+        :param helpers: from :func:`credential_helpers`
+        :raises ConfigurationError: as :func:`~pratique.git.credentials.install_credentials`
         """
-        laid = lay_out(credentials, remote, folder)
-        environment = _environment([*_SETTINGS.items(), *helpers, *laid.settings]) | dict(laid.environment)
-        return cls(f"{remote}, branch {branch}", environment, laid.secrets)
+        installed = install_credentials(credentials, remote, folder)
+        environment = _environment([*_SETTINGS.items(), *helpers, *installed.settings]) | dict(installed.environment)
+        return cls(f"{remote}, branch {branch}", environment, installed.secrets)
 
     async def output(self, *arguments: str, cwd: Path, attempted: str, extra: Mapping[str, str] | None = None) -> str:
-        """Run a command that must succeed, and return what it printed.
+        """Run a command that must succeed, and return its output.
 
         :raises PratiqueError: as :meth:`run` and :meth:`failure`
         """
@@ -138,10 +138,10 @@ class Git:
         return result.output.strip()
 
     async def run(self, *arguments: str, cwd: Path, extra: Mapping[str, str] | None = None) -> Result:
-        """Run a command whose exit code the caller reads. Cancelled or late, it is killed with all its helpers.
+        """Run a command and return its exit code and output. On cancellation or timeout, kill it and its helpers.
 
-        :param extra: variables for this call
-        :raises ConfigurationError: when there is no ``git``
+        :param extra: environment variables for this command
+        :raises ConfigurationError: when ``git`` is not installed
         :raises Unavailable: when it takes longer than :data:`TIMEOUT`
         """
         environment = {**self._environment, **(extra or {})}
@@ -153,19 +153,19 @@ class Git:
             ) from None
         except OSError:
             raise ConfigurationError(
-                "run git", self.subject, "There is no git command.", "Install git 2.34 or later."
+                "run git", self.subject, "git is not installed.", "Install git 2.34 or later."
             ) from None
         return Result(ended.exit_code, self._clean(ended.stdout), self._clean(ended.stderr))
 
     def failure(self, attempted: str, result: Result) -> PratiqueError:
-        """The error that a failed call amounts to, told by git's words; the server's may say anything."""
-        own = "\n".join(line for line in result.errors.splitlines() if not line.startswith("remote:"))
+        """The error for a failed command. Only git's own messages decide, as a server's messages are free text."""
+        git_errors = "\n".join(line for line in result.errors.splitlines() if not line.startswith("remote:"))
         for pattern, kind, remedy in _FAILURES:
-            if match := re.search(rf"^.*(?:{pattern}).*$", own, re.IGNORECASE | re.MULTILINE):
-                reason, said = match[0].strip(), result.said()  # ssh gives its reason before git's last word
-                observed = said if reason in said else f"{reason} {said}"
+            if match := re.search(rf"^.*(?:{pattern}).*$", git_errors, re.IGNORECASE | re.MULTILINE):
+                reason, message = match[0].strip(), result.message()  # ssh prints its reason before git's last line
+                observed = message if reason in message else f"{reason} {message}"
                 return kind(attempted, self.subject, observed, remedy)
-        return GitRejected(attempted, self.subject, result.said(), "Read git's message, and correct what it names.")
+        return GitRejected(attempted, self.subject, result.message(), "Read git's message and fix what it names.")
 
     def _clean(self, data: bytes) -> str:
         text = data.decode(errors="replace")
@@ -175,19 +175,20 @@ class Git:
 
 
 async def credential_helpers(folder: Path) -> list[tuple[str, str]]:
-    """Settings of this worker's own configuration that say who knows credentials.
+    """The credential settings of this worker's git configuration.
 
-    :param folder: not within a repository, whose settings would count as well
+    :param folder: outside any repository, as git would read that repository's settings as well
     """
-    own = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
-    found = await Git("this worker", own, ()).run("config", "--null", "--get-regexp", r"^credential\.", cwd=folder)
+    environment = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
+    git = Git("this worker", environment, ())
+    found = await git.run("config", "--null", "--get-regexp", r"^credential\.", cwd=folder)
     entries = (entry.partition("\n") for entry in found.output.split("\0") if entry)
     return [(key, value) for key, _, value in entries]
 
 
 async def git_status(path: Path) -> str:
-    """How a file of this worker's stands under Git, for records: ``commit <sha>`` when it is as committed."""
-    # Whose files they are is no matter here: this only reads.
+    """The git status of a local file, for records: ``commit <sha>`` when it has no uncommitted changes."""
+    # This only reads, so the owner of the files does not matter.
     git = Git(str(path), _environment((_SETTINGS | {"safe.directory": "*"}).items()), ())
     if (await git.run("rev-parse", "--is-inside-work-tree", cwd=path.parent)).code != 0:
         return "not under Git"

@@ -1,7 +1,7 @@
-"""What git needs to be let in and to sign: laid out for the time of its work, and seen by nobody else.
+"""Credentials with which git logs in and signs, installed only while it works.
 
-A token travels in git's environment, as a header for the remote's own host. A private key has to be a file for ssh and
-ssh-keygen: it is readable by this user only, in a folder that is removed after the work.
+A token is passed in git's environment, as a header that git sends to the remote's host only. ssh and ssh-keygen need a
+private key as a file: only this user can read it, and its folder is removed after the work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from pratique.errors import ConfigurationError
 
 _USE_REMOTE = "use the GitOps remote"
-# What the worker's own ssh configuration says does not count; a host that is not pinned is not spoken to.
+# ssh ignores the worker's own configuration, and connects only to hosts whose key is pinned.
 _SSH_OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=30",
@@ -34,10 +34,10 @@ _SSH_OPTIONS = (
 
 @dataclass(frozen=True)
 class SshKey:
-    """How to log in over SSH.
+    """A key for login over SSH.
 
     :ivar private: the private key, as OpenSSH or PEM text without a passphrase
-    :ivar host_keys: lines as ``known_hosts`` has them; a server that shows another key is not spoken to
+    :ivar host_keys: lines in the format of ``known_hosts``; ssh refuses a server with another key
     """
 
     private: str = field(repr=False)
@@ -46,9 +46,10 @@ class SshKey:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a remote and its readers ask for. With neither token nor key git asks the worker's own helpers and agent.
+    """Credentials for a remote, and the key for signatures. Without token and key git uses the worker's credential
+    helpers and SSH agent.
 
-    :ivar token: sent as the password of basic authentication, as GitHub, GitLab and Azure DevOps take it
+    :ivar token: sent as the password of basic authentication, which GitHub, GitLab and Azure DevOps accept
     :ivar ssh: for an SSH remote
     :ivar signing: private SSH key that signs the commits; without it they are not signed
     """
@@ -59,11 +60,11 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class Laid:
-    """Credentials as git takes them.
+class InstalledCredentials:
+    """Credentials in the form that git uses.
 
     :ivar settings: of git's configuration
-    :ivar secrets: texts that nothing git prints may repeat
+    :ivar secrets: texts to mask in git's output
     """
 
     settings: tuple[tuple[str, str], ...]
@@ -71,12 +72,12 @@ class Laid:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-def lay_out(credentials: Credentials, remote: str, folder: Path) -> Laid:
-    """Write the keys into a folder, and say how git finds them and the token.
+def install_credentials(credentials: Credentials, remote: str, folder: Path) -> InstalledCredentials:
+    """Write the keys into a folder, and return the settings that make git use them and the token.
 
-    :param folder: of this user only; whoever made it removes it
-    :raises ConfigurationError: when the remote's URL holds credentials, the token would travel unencrypted, a key does
-        not fit the remote, or cannot be used
+    :param folder: accessible to this user only; the caller removes it
+    :raises ConfigurationError: when the remote's URL contains credentials, the token would travel unencrypted, a key
+        does not fit the remote, or is unusable
     """
     url = _checked(remote)
     settings: list[tuple[str, str]] = []
@@ -85,7 +86,7 @@ def lay_out(credentials: Credentials, remote: str, folder: Path) -> Laid:
     if credentials.token:
         if not url or url.scheme != "https":
             raise ConfigurationError(
-                _USE_REMOTE, remote, "A token goes over HTTPS only.", "Use https://, or give no token."
+                _USE_REMOTE, remote, "Tokens are sent over HTTPS only.", "Use an https:// remote, or set no token."
             )
         basic = base64.b64encode(f"x-access-token:{credentials.token}".encode()).decode()
         settings.append((f"http.https://{url.netloc}/.extraHeader", f"Authorization: Basic {basic}"))
@@ -94,7 +95,7 @@ def lay_out(credentials: Credentials, remote: str, folder: Path) -> Laid:
     if credentials.ssh:
         if not is_ssh(remote):
             raise ConfigurationError(
-                _USE_REMOTE, remote, "An SSH key opens SSH remotes only.", "Use ssh://, or give no key."
+                _USE_REMOTE, remote, "An SSH key works for SSH remotes only.", "Use an ssh:// remote, or set no key."
             )
         environment.append(("GIT_SSH_COMMAND", _ssh_command(credentials.ssh, folder)))
         secrets += _lines(credentials.ssh.private)
@@ -102,7 +103,7 @@ def lay_out(credentials: Credentials, remote: str, folder: Path) -> Laid:
         key = _private_file(folder / "signing", credentials.signing, "the key that signs commits")
         settings += [("gpg.format", "ssh"), ("user.signingKey", str(key)), ("commit.gpgSign", "true")]
         secrets += _lines(credentials.signing)
-    return Laid(tuple(settings), tuple(environment), tuple(secrets))
+    return InstalledCredentials(tuple(settings), tuple(environment), tuple(secrets))
 
 
 def is_ssh(remote: str) -> bool:
@@ -117,8 +118,8 @@ def _checked(remote: str) -> SplitResult | None:
         raise ConfigurationError(
             _USE_REMOTE,
             f"{url.scheme}://{url.hostname}{url.path}",
-            "Its URL holds credentials.",
-            "Take them out of the URL, and give the token as a secret.",
+            "The URL contains credentials.",
+            "Remove them from the URL, and name the token's secret in manifests.token.",
         )
     return url
 
@@ -132,14 +133,14 @@ def _ssh_command(key: SshKey, folder: Path) -> str:
 
 
 def _private_file(path: Path, text: str, what: str) -> Path:
-    key = "\n".join(text.strip().splitlines()) + "\n"  # OpenSSH reads no key with other line ends, or without the last
+    key = "\n".join(text.strip().splitlines()) + "\n"  # OpenSSH needs these line endings, including the last one
     load = load_ssh_private_key if "OPENSSH" in key.partition("\n")[0] else load_pem_private_key
     try:
         load(key.encode(), None)
     except TypeError:
-        raise _unusable(what, "It has a passphrase, which nobody is there to type.") from None
+        raise _unusable(what, "It has a passphrase, which an unattended run cannot enter.") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _unusable(what, "It is no private key that can be read.") from None
+        raise _unusable(what, "It is not a readable private key.") from None
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)
     return path
@@ -147,10 +148,10 @@ def _private_file(path: Path, text: str, what: str) -> Path:
 
 def _unusable(what: str, observed: str) -> ConfigurationError:
     return ConfigurationError(
-        "use an SSH key", what, observed, "Make one for this alone: ssh-keygen -t ed25519 -N '' -f FILE."
+        "use an SSH key", what, observed, "Create a dedicated key: ssh-keygen -t ed25519 -N '' -f FILE."
     )
 
 
 def _lines(key: str) -> Iterator[str]:
-    """What of a key must not be shown: its lines, but for the marks around them."""
+    """The parts of a key to mask: its lines, without the BEGIN and END markers."""
     return (line for line in key.split() if len(line) > 20 and "-" not in line)

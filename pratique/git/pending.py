@@ -1,7 +1,7 @@
-"""Commits of earlier runs that wait on a branch of our own until somebody merges them.
+"""Commits of earlier runs that wait on the working branch until somebody merges them.
 
-A run puts its commits on top of those, so that two releases wait side by side. Only commits that carry our trailer are
-taken along: what a person put on the branch is never replaced.
+A run puts its commits on top of those, so that several releases can wait together. It reapplies only commits with this
+project's trailer, and never replaces a person's commits on the branch.
 """
 
 from __future__ import annotations
@@ -11,71 +11,72 @@ from dataclasses import dataclass
 from pratique.errors import Conflict
 from pratique.git.checkout import Checkout, CommitAuthor
 
-#: Trailer by which our commits are known.
+#: Trailer that marks the commits of runs.
 RUN = "Pratique-Run"
 
-_DEPTH = 50  # commits of either branch that are fetched to find where they part
-_OWN = "refs/pratique/own"
+_DEPTH = 50  # commits of each branch to fetch, to find their common ancestor
+_WORKING = "refs/pratique/working"
 _FORMAT = f"--format=%H%x09%P%x09%(trailers:key={RUN},valueonly,separator=%x2C)%x09%s"
 
 
 @dataclass(frozen=True)
 class Pending:
-    """What waits on the branch.
+    """The state of the working branch.
 
-    :ivar tip: SHA of the branch's last commit; empty when there is no such branch
-    :ivar waiting: whether any of it is not yet in the branch below
+    :ivar tip: SHA of its last commit; empty when the branch does not exist
+    :ivar waiting: whether it has changes that the target branch lacks
     """
 
     tip: str
     waiting: bool
 
 
-async def take_along(tree: Checkout, branch: str, author: CommitAuthor) -> Pending:
-    """Put the commits that wait on a branch of ours on top of the checkout, which has to be as it was cloned.
+async def reapply_pending(tree: Checkout, branch: str, author: CommitAuthor) -> Pending:
+    """Put the commits of the working branch on top of an unmodified checkout.
 
-    Where they contradict what the checkout says by now, the checkout wins.
+    Where both changed the same lines, the checkout's version wins.
 
-    :param author: who commits them again; their own author stays
-    :raises Conflict: when the branch holds commits of somebody else's, or changes files that are gone by now
+    :param author: the committer of the reapplied commits; they keep their author
+    :raises Conflict: when the branch has other people's commits, or changes files that no longer exist
     :raises PratiqueError: as :func:`.checkout.checkout`
     """
-    attempted = "read the branch that waits"
+    attempted = "read the working branch"
     listed = await tree.git.output("ls-remote", "origin", f"refs/heads/{branch}", cwd=tree.root, attempted=attempted)
     if not listed:
         return Pending("", waiting=False)
-    below = await tree.head()
-    wanted = (f"refs/heads/{tree.branch}", f"+refs/heads/{branch}:{_OWN}")
-    fetch = ("fetch", "--quiet", f"--depth={_DEPTH}", "--no-tags", "origin", *wanted)
+    target_head = await tree.head()
+    refs = (f"refs/heads/{tree.branch}", f"+refs/heads/{branch}:{_WORKING}")
+    fetch = ("fetch", "--quiet", f"--depth={_DEPTH}", "--no-tags", "origin", *refs)
     await tree.git.output(*fetch, cwd=tree.root, attempted=attempted)
-    for commit in reversed(await _ours(tree, branch)):
-        await _again(tree, commit, branch, author)
-    tip = await tree.git.output("rev-parse", _OWN, cwd=tree.root, attempted=attempted)
-    return Pending(tip, waiting=await tree.head() != below)
+    for commit in reversed(await _pending_commits(tree, branch)):
+        await _reapply(tree, commit, branch, author)
+    tip = await tree.git.output("rev-parse", _WORKING, cwd=tree.root, attempted=attempted)
+    return Pending(tip, waiting=await tree.head() != target_head)
 
 
-async def _ours(tree: Checkout, branch: str) -> list[str]:
-    """Our commits at the end of the branch that the checkout's has not, newest first."""
-    command = ("log", "--first-parent", _FORMAT, _OWN, "--not", "HEAD")
-    log = await tree.git.output(*command, cwd=tree.root, attempted="read the branch that waits")
-    ours: list[str] = []
+async def _pending_commits(tree: Checkout, branch: str) -> list[str]:
+    """Commits of runs at the end of the working branch that the checkout's branch lacks, newest first."""
+    command = ("log", "--first-parent", _FORMAT, _WORKING, "--not", "HEAD")
+    log = await tree.git.output(*command, cwd=tree.root, attempted="read the working branch")
+    commits: list[str] = []
     for sha, parents, run, subject in (line.split("\t", 3) for line in log.splitlines()):
         if run and parents:
-            ours.append(sha)
-        elif len(parents.split()) < 2:  # two: the branch below was merged into it, as forges offer
-            if not ours:
+            commits.append(sha)
+        elif len(parents.split()) < 2:  # two parents: the target was merged into it, as forges offer
+            if not commits:
                 raise Conflict(
-                    "continue the branch that waits",
+                    "add commits to the working branch",
                     f"branch {branch}",
-                    f"Its last commit {sha[:12]} ({subject}) is not of a run.",
-                    "Move that commit to another branch, or merge it; or delete this branch, which a run makes anew.",
+                    f"Its last commit {sha[:12]} ({subject}) was not made by a run.",
+                    "Move that commit to another branch or merge it; or delete this branch, and the next run recreates "
+                    "it.",
                 )
             break
-    return ours
+    return commits
 
 
-async def _again(tree: Checkout, commit: str, branch: str, author: CommitAuthor) -> None:
-    attempted = "continue the branch that waits"
+async def _reapply(tree: Checkout, commit: str, branch: str, author: CommitAuthor) -> None:
+    attempted = "add commits to the working branch"
     pick = ("cherry-pick", "--no-commit", "--strategy-option=ours", commit)
     result = await tree.git.run(*pick, cwd=tree.root, extra=author.variables)
     if result.code:
@@ -86,9 +87,9 @@ async def _again(tree: Checkout, commit: str, branch: str, author: CommitAuthor)
         raise Conflict(
             attempted,
             f"branch {branch}, {', '.join(filter(None, files))}",
-            f"Its commit {commit[:12]} changes what is gone from {tree.branch} by now.",
-            "Delete the branch: the next run makes it anew.",
+            f"Its commit {commit[:12]} changes files that no longer exist on {tree.branch}.",
+            "Delete the branch. The next run recreates it.",
         )
     if (await tree.git.run("diff", "--cached", "--quiet", cwd=tree.root)).code:
-        again = ("commit", "--quiet", f"--reuse-message={commit}")
-        await tree.git.output(*again, cwd=tree.root, attempted=attempted, extra=author.as_committer)
+        command = ("commit", "--quiet", f"--reuse-message={commit}")
+        await tree.git.output(*command, cwd=tree.root, attempted=attempted, extra=author.as_committer)

@@ -1,16 +1,16 @@
-"""Commits edits to a branch of a GitOps repository and pushes them, or lays them on a branch of our own.
+"""Commits edits and pushes them, to a branch of a GitOps repository or to this project's working branch.
 
 ::
 
     publication = await publish(
-        Repository("https://github.com/contoso/cluster", "main", Credentials(token), "cluster-manifests"),
+        Repository(remote="https://github.com/contoso/cluster", branch="main", folder="cluster-manifests"),
         [("Use released images.", lambda root: point_images(root, "cluster-manifests", registry, images))],
-        author=Author("Pratique", "pratique@contoso.com"), trailers={"Pratique-Run": run_id},
+        author=CommitAuthor("Pratique", "pratique@contoso.com"), trailers={"Pratique-Run": run_id},
     )
 
-An edit that changes nothing makes no commit, and a run without a commit makes no push. Where the branch moves between
-clone and push, the edits are applied again from the new head. Nothing is ever forced on a branch but our own, and there
-only over the commits that this run has taken along.
+An edit that changes nothing makes no commit, and a run without commits does not push. If the branch moves between clone
+and push, the edits are applied again on its new head. Only the working branch is ever force-pushed, and only over the
+commits that this run has reapplied.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import TypeAlias
 from pratique.change import Change
 from pratique.errors import Conflict, TransientError
 from pratique.git.checkout import Checkout, CommitAuthor, PushResult, Repository, checkout
-from pratique.git.pending import Pending, take_along
+from pratique.git.pending import Pending, reapply_pending
 
-#: Pushes that one run tries: of ten that push at the same moment one lands each time.
+#: Attempts to push. Of ten runs that push at the same moment, one succeeds each time.
 ATTEMPTS = 20
-# Seconds between two of them: any time up to a limit that doubles, so that those who collided part.
+# Seconds between two attempts: random, up to a limit that doubles, so that colliding runs do not collide again.
 _PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 
 Edit: TypeAlias = Callable[[Path], Sequence[Change] | Awaitable[Sequence[Change]]]
@@ -42,7 +42,7 @@ _random = random.SystemRandom()
 class Commit:
     """One commit of this run.
 
-    :ivar changes: what its edit reported
+    :ivar changes: as its edit reported them
     """
 
     sha: str
@@ -50,23 +50,23 @@ class Commit:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What the remote holds after a run.
+    """The state of the remote after a run.
 
-    :ivar remote: without credentials: a remote that has any is refused
-    :ivar branch: that has it: the target, or a branch of our own where something waits on it
-    :ivar head: SHA of that branch as it was left: this run's last commit, or what was there already
+    :ivar remote: without credentials, as a remote with credentials is refused
+    :ivar branch: the target branch, or the working branch while it has changes to merge
+    :ivar head: SHA of the branch's last commit after the run
     :ivar commits: those of this run, all pushed together
-    :ivar waits: whether the branch is our own, and something on it waits to be merged
-    :ivar url: of the pull request, where there is one
+    :ivar awaits_merge: whether the branch is the working branch, and has changes to merge
+    :ivar url: of the pull request, if there is one
     """
 
     remote: str
     branch: str
     head: str
-    commits: tuple[Commit, ...]
-    waits: bool = False
+    commits: tuple[Commit, ...] = ()
+    awaits_merge: bool = False
     url: str | None = None
 
     @property
@@ -80,20 +80,21 @@ async def publish(
     *,
     author: CommitAuthor,
     trailers: Mapping[str, str] | None = None,
-    through: str | None = None,
+    working_branch: str | None = None,
 ) -> Publication:
-    """Clone, apply each edit and commit it, push once; all of it again when the branch moved meanwhile.
+    """Clone, apply and commit each edit, push once; start over from the new head when the branch has moved.
 
-    An edit overwrites what stood when this function first cloned the branch. What somebody else wrote since is never
-    overwritten: a value that an edit would change, and that it did not find the first time, is a conflict, unless it is
-    what the edit wants anyway. Running again settles it, as the other's value then stood from the beginning.
+    An edit may overwrite values that were there when this function first cloned the branch, but never a value that
+    somebody else has written since: if an edit would change a value that it did not find the first time, that is a
+    conflict. It is no conflict when the other value is already the wanted one. A new run resolves the conflict, as it
+    finds the other value from the start.
 
-    :param edits: commit message and edit, in order. An edit gets the clone's root and says what it changed. It may be
-        called again; one that is not a coroutine function runs in a thread
-    :param trailers: that end each message; :data:`~pratique.git.pending.RUN` has to be among them with ``through``
-    :param through: a branch of our own that gets the commits, on top of what waits there, instead of the target. It is
-        left as it is when the edits add nothing to it
-    :raises Conflict: names file and key; or what stands in the way on our own branch
+    :param edits: commit message and edit, in order. An edit gets the clone's root and returns its changes. It may be
+        called more than once; an edit that is not a coroutine function runs in a thread
+    :param trailers: at the end of each message; :data:`~pratique.git.pending.RUN` is required with ``working_branch``
+    :param working_branch: gets the commits instead of the target, on top of the commits that wait there. It stays as
+        it is when the edits add nothing to it
+    :raises Conflict: names the file and the key, or the obstacle on the working branch
     :raises TransientError: when the branch moved during each of :data:`ATTEMPTS` attempts
     :raises PratiqueError: as :func:`.checkout.checkout` and :meth:`Checkout.push`, and what the edits raise
     """
@@ -102,19 +103,19 @@ async def publish(
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))
-                await tree.renew()
-            pending = await take_along(tree, through, author) if through else None
+                await tree.reset()
+            pending = await reapply_pending(tree, working_branch, author) if working_branch else None
             commits = [
-                made for message, edit in edits if (made := await _commit(tree, message, edit, author, trailers))
+                commit for message, edit in edits if (commit := await _commit(tree, message, edit, author, trailers))
             ]
-            found = _undisputed(found, commits, repository)
-            if not commits or await _push(tree, through, pending) is PushResult.PUSHED:
-                return await _outcome(repository, tree, commits, through, pending)
+            found = _require_no_conflict(found, commits, repository)
+            if not commits or await _push(tree, working_branch, pending) is PushResult.PUSHED:
+                return await _publication(repository, tree, commits, working_branch, pending)
     raise TransientError(
         "push the manifests",
         str(repository),
         f"Others pushed to the branch during each of {ATTEMPTS} attempts.",
-        "Run it again when the branch is quieter.",
+        "Run it again when fewer people push to the branch.",
     )
 
 
@@ -122,10 +123,12 @@ async def publish(
 _Found: TypeAlias = tuple[str, str, str | None]
 
 
-def _undisputed(found: frozenset[_Found] | None, commits: Iterable[Commit], at: Repository) -> frozenset[_Found]:
-    """What the edits found the first time.
+def _require_no_conflict(
+    found: frozenset[_Found] | None, commits: Iterable[Commit], repository: Repository
+) -> frozenset[_Found]:
+    """The values that the edits found the first time.
 
-    :raises Conflict: when they now find something else
+    :raises Conflict: when the edits now find other values
     """
     changes = [change for commit in commits for change in commit.changes]
     if found is None:
@@ -134,28 +137,33 @@ def _undisputed(found: frozenset[_Found] | None, commits: Iterable[Commit], at: 
         if change.before is not None and (change.file, change.field, change.before) not in found:
             raise Conflict(
                 "push the manifests",
-                f"{at}, {change.file}: {change.field}",
+                f"{repository}, {change.file}: {change.field}",
                 f"Somebody set it to {change.before!r} while this run was about to set it to {change.after!r}.",
-                "See who did, and whether it is right. A new run overwrites what stands when it begins.",
+                "Find out who set it, and whether their value is right. A new run overwrites it.",
             )
     return found
 
 
-async def _push(tree: Checkout, through: str | None, pending: Pending | None) -> PushResult:
-    return await (tree.push() if pending is None else tree.push(through, over=pending.tip))
+async def _push(tree: Checkout, working_branch: str | None, pending: Pending | None) -> PushResult:
+    return await (tree.push() if pending is None else tree.push(working_branch, over=pending.tip))
 
 
-async def _outcome(
-    repository: Repository, tree: Checkout, commits: Sequence[Commit], through: str | None, pending: Pending | None
+async def _publication(
+    repository: Repository,
+    tree: Checkout,
+    commits: Sequence[Commit],
+    working_branch: str | None,
+    pending: Pending | None,
 ) -> Publication:
-    head = await tree.head()
-    if through and pending and (commits or pending.waiting):
-        return Publication(repository.remote, through, head if commits else pending.tip, tuple(commits), waits=True)
-    return Publication(repository.remote, repository.branch, head, tuple(commits))
+    remote, head = repository.remote, await tree.head()
+    if working_branch and pending and (commits or pending.waiting):
+        tip = head if commits else pending.tip
+        return Publication(remote=remote, branch=working_branch, head=tip, commits=tuple(commits), awaits_merge=True)
+    return Publication(remote=remote, branch=repository.branch, head=head, commits=tuple(commits))
 
 
-async def applied(edit: Edit, root: Path) -> Sequence[Change]:
-    """Let an edit change the files below a clone's root, in a thread unless it is a coroutine function."""
+async def apply_edit(edit: Edit, root: Path) -> Sequence[Change]:
+    """Apply an edit to the files below a clone's root, in a thread unless it is a coroutine function."""
     outcome = await asyncio.to_thread(edit, root)
     return await outcome if inspect.isawaitable(outcome) else outcome
 
@@ -163,6 +171,6 @@ async def applied(edit: Edit, root: Path) -> Sequence[Change]:
 async def _commit(
     tree: Checkout, message: str, edit: Edit, author: CommitAuthor, trailers: Mapping[str, str] | None
 ) -> Commit | None:
-    changes = await applied(edit, tree.root)
+    changes = await apply_edit(edit, tree.root)
     sha = await tree.commit(message, author, trailers)
     return Commit(sha, message, tuple(changes)) if sha else None

@@ -1,1 +1,1 @@
-"""Manifests as files: read as kustomize does, and edited byte by byte. Knows neither git nor Azure."""
+"""Manifests as files: read like kustomize reads them, and edited without touching other bytes. No git, no Azure."""

@@ -1,9 +1,9 @@
-"""Which images the manifests of a GitOps repository bring to the cluster, as kustomize renders them.
+"""Finds the images that the manifests of a GitOps repository deploy, as kustomize renders them.
 
-Enough of kustomize to follow an image: resources, bases, components and patches are read, and each kustomization's
-``images:`` applied to what came together below it. A folder without a kustomization is taken with everything in it, as
-Flux does (its kustomize-controller generates the missing ``kustomization.yaml``). What cannot be followed, such as Helm
-charts and resources on other hosts, is named and not guessed.
+This implements as much of kustomize as images need: it reads resources, bases, components and patches, and applies each
+kustomization's ``images:`` to the images collected below it. All files of a folder without a kustomization count, as
+with Flux, whose kustomize-controller generates the missing ``kustomization.yaml``. What cannot be followed, such as
+Helm charts and resources on other hosts, is reported and not guessed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pratique.errors import ManifestRejected
 from pratique.images import LIVE, LiveImage
 from pratique.manifests.yaml_editor import YamlText
 
-# The three names that kustomize looks for.
+# The three file names that kustomize looks for.
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _MANIFESTS = (".yaml", ".yml")
-# Fields of a kustomization that bring images which only kustomize itself could tell.
-_UNFOLLOWED = ("helmCharts", "helmChartInflationGenerator", "generators", "transformers")
-# Name, tag and digest, as kustomize splits them: the last colon after the last slash begins the tag.
+# Fields of a kustomization whose images only kustomize itself can render.
+_UNSUPPORTED = ("helmCharts", "helmChartInflationGenerator", "generators", "transformers")
+# Name, tag and digest, split like kustomize does: the tag starts at the last colon after the last slash.
 _IMAGE = re.compile(r"(?P<name>[^@]+?)(?P<tag>:[^:/@]*)?(?P<digest>@.*)?")
 
 
@@ -36,8 +36,8 @@ _IMAGE = re.compile(r"(?P<name>[^@]+?)(?P<tag>:[^:/@]*)?(?P<digest>@.*)?")
 class UsedImage:
     """An image that a manifest names.
 
-    :ivar file: the manifest, below the root, with ``/``
-    :ivar image: what the kubelet would get to see, or before a kustomization's ``images:`` what the manifest says
+    :ivar file: path of the manifest below the root, with ``/``
+    :ivar image: the image as the kubelet gets it; before a kustomization's ``images:`` are applied, as in the manifest
     """
 
     file: str
@@ -46,12 +46,12 @@ class UsedImage:
 
 @dataclass(frozen=True)
 class Usage:
-    """How the manifests and the released images fit together.
+    """The images in the manifests, compared with the released ones.
 
     :ivar images: every image that the manifests use
     :ivar unused: repositories (below ``live/``) of released images that no manifest uses
     :ivar unreleased: images of the manifests that were not released, or not with that tag or digest
-    :ivar unread: what may bring further images and could not be followed, each with the reason
+    :ivar unread: what may deploy further images and could not be followed, each with the reason
     """
 
     images: tuple[UsedImage, ...] = ()
@@ -60,105 +60,110 @@ class Usage:
     unread: tuple[str, ...] = ()
 
     def warnings(self) -> Iterator[str]:
-        """One line each for what somebody should look at."""
+        """One line for each discrepancy."""
         for repository in self.unused:
             yield f"No manifest uses {LIVE}{repository}, which was released."
         for used in self.unreleased:
             yield f"{used.file} uses {used.image}, which was not released."
-        for what in self.unread:
-            yield f"Images could not be looked for in {what}"
+        for reason in self.unread:
+            yield f"Could not find all images of {reason}"
 
 
-def usage(root: Path, folder: str, registry: str, released: Mapping[str, LiveImage], *, partial: bool = False) -> Usage:
-    """Compare the manifests below a folder with what was released.
+def find_usage(
+    root: Path, folder: str, registry: str, released: Mapping[str, LiveImage], *, partial: bool = False
+) -> Usage:
+    """Compare the images in the manifests below a folder with the released ones.
 
     :param registry: login server of the live registry
     :param released: by the repository's name below ``live/``
-    :param partial: whether ``live/`` holds more than ``released`` says; then only the images that are not in ``live/``
-        at all are told
+    :param partial: whether ``live/`` has more images than ``released``; then images in other repositories of ``live/``
+        do not count as unreleased
     """
-    rendering = Rendering(root)
-    images = sorted(set(rendering.of(root / folder)))
+    renderer = Renderer(root)
+    images = sorted(set(renderer.images(root / folder)))
     live = f"{registry}/{LIVE}"
     names = {used: _name(used.image).removeprefix(live) for used in images if _name(used.image).startswith(live)}
     unreleased = [
         used
         for used in images
         if used not in names
-        or (names[used] in released and not _is(used.image, released[names[used]]))
+        or (names[used] in released and not _matches(used.image, released[names[used]]))
         or (names[used] not in released and not partial)
     ]
     unused = sorted(released.keys() - names.values())
-    return Usage(tuple(images), tuple(unused), tuple(unreleased), tuple(sorted(set(rendering.unread))))
+    return Usage(tuple(images), tuple(unused), tuple(unreleased), tuple(sorted(set(renderer.unread))))
 
 
 @dataclass
-class Rendering:
+class Renderer:
     """Reads manifests below a root.
 
-    :ivar unread: what was met and could not be followed
+    :ivar unread: what could not be followed, each with the reason
     """
 
     root: Path
     unread: list[str] = field(default_factory=list)
-    _under_way: set[Path] = field(default_factory=set)
+    _in_progress: set[Path] = field(default_factory=set)
 
-    def of(self, path: Path) -> list[UsedImage]:
-        """The images of a manifest, or of a folder: as its kustomization says, or of all that lies in it."""
+    def images(self, path: Path) -> list[UsedImage]:
+        """The images of a manifest or of a folder: those of its kustomization, or of all manifests in it."""
         if not path.resolve().is_relative_to(self.root.resolve()) or not path.exists():
             self._skip(path, "There is no such file in the repository.")
             return []
         if path.is_file():
             text = self._text(path)
-            return list(_used(self._name(path), self._parsed(path, text))) if "image" in text else []
+            return list(_images(self._name(path), self._parse(path, text))) if "image" in text else []
         if (kustomization := _kustomization(path)) is not None:
-            return self._kustomized(kustomization, [])
-        inside = sorted(one for one in path.iterdir() if one.is_dir() or one.suffix in _MANIFESTS)
-        return [image for one in inside if not one.name.startswith(".") for image in self.of(one)]
+            return self._kustomize(kustomization, [])
+        entries = sorted(entry for entry in path.iterdir() if entry.is_dir() or entry.suffix in _MANIFESTS)
+        return [image for entry in entries if not entry.name.startswith(".") for image in self.images(entry)]
 
-    def before(self, kustomization: Path) -> list[UsedImage]:
-        """What comes together in a kustomization before its own ``images:`` are applied."""
-        return self._gathered(kustomization, self._document(kustomization), [])
+    def base_images(self, kustomization: Path) -> list[UsedImage]:
+        """The images of a kustomization before its ``images:`` are applied."""
+        return self._collect(kustomization, self._document(kustomization), [])
 
-    def _kustomized(self, file: Path, base: list[UsedImage]) -> list[UsedImage]:
-        if file.resolve() in self._under_way:
+    def _kustomize(self, file: Path, base: list[UsedImage]) -> list[UsedImage]:
+        if file.resolve() in self._in_progress:
             self._skip(file, "It includes itself.")
             return base
-        self._under_way.add(file.resolve())
+        self._in_progress.add(file.resolve())
         try:
             document = self._document(file)
-            return _transformed(self._gathered(file, document, base), document.get("images"))
+            return _apply_images(self._collect(file, document, base), document.get("images"))
         finally:
-            self._under_way.remove(file.resolve())
+            self._in_progress.remove(file.resolve())
 
-    def _gathered(self, file: Path, document: dict[str, Any], base: list[UsedImage]) -> list[UsedImage]:
+    def _collect(self, file: Path, document: dict[str, Any], base: list[UsedImage]) -> list[UsedImage]:
         images = list(base)
         for name in (*_strings(document.get("resources")), *_strings(document.get("bases"))):
             if _is_remote(name):
-                self._skip(file, f"It takes {name} from elsewhere.")
+                self._skip(file, f"It includes {name} from outside the repository.")
             else:
-                images += self.of(file.parent / name)
+                images += self.images(file.parent / name)
         for name in _strings(document.get("components")):
             component = None if _is_remote(name) else _kustomization(file.parent / name)
             if component is None:
-                self._skip(file, f"It takes {name} from elsewhere.")
+                self._skip(file, f"It includes {name}, which is not a kustomization in the repository.")
             else:
-                images = self._kustomized(component, images)
+                images = self._kustomize(component, images)
         for patch, inline in _patches(document):
-            images += _used(self._name(file), self._parsed(file, patch)) if inline else self.of(file.parent / patch)
-        for key in _UNFOLLOWED:
+            if inline:
+                images += _images(self._name(file), self._parse(file, patch))
+            else:
+                images += self.images(file.parent / patch)
+        for key in _UNSUPPORTED:
             if document.get(key):
-                self._skip(file, f"Only kustomize can tell what its {key} bring.")
+                self._skip(file, f"Only kustomize can render its {key}.")
         return images
 
     def _document(self, file: Path) -> dict[str, Any]:
-        """A kustomization: the first document, as kustomize takes it."""
+        """The kustomization in a file: its first document, as with kustomize."""
         try:
             documents = YamlText(self._name(file), self._text(file)).documents
         except ManifestRejected as error:
             self._skip(file, error.observed)
             return {}
-        return next((one for one in documents if isinstance(one, dict)), {})
+        return next((document for document in documents if isinstance(document, dict)), {})
 
     def _text(self, file: Path) -> str:
         try:
@@ -167,12 +172,12 @@ class Rendering:
             self._skip(file, f"{error}.")
             return ""
 
-    def _parsed(self, file: Path, text: str) -> list[Any]:
+    def _parse(self, file: Path, text: str) -> list[Any]:
         reason = ""
-        # In C, as other people's manifests may be long; but that refuses {image: a:1}, and both refuse most tabs.
-        for pure, written in ((False, text), (True, text), (True, text.replace("\t", " "))):
+        # The fast C parser comes first. It rejects {image: a:1}, and both parsers reject most tabs.
+        for pure, source in ((False, text), (True, text), (True, text.replace("\t", " "))):
             try:
-                return list(YAML(typ="base", pure=pure).load_all(written))  # base: every scalar as it is written
+                return list(YAML(typ="base", pure=pure).load_all(source))  # base: scalars are not converted
             except (YAMLError, ValueError, RecursionError) as error:
                 reason = reason or f"{' '.join(str(error).split())}."
         self._skip(file, reason)
@@ -189,12 +194,12 @@ class Rendering:
 def kustomizations(root: Path, folder: str) -> list[Path]:
     """Every kustomization below a folder.
 
-    :raises ManifestRejected: when there is no such folder
+    :raises ManifestRejected: when the folder does not exist
     """
     top = root / folder
     if not top.is_dir():
         raise ManifestRejected(
-            "find the manifests", folder, "The repository has no such folder.", "Correct the folder in the manifests."
+            "find the manifests", folder, "The repository has no such folder.", "Correct manifests.folder."
         )
     paths = sorted(path for name in KUSTOMIZATIONS for path in top.rglob(name))
     return [path for path in paths if ".git" not in path.relative_to(top).parts]
@@ -204,27 +209,27 @@ def _kustomization(folder: Path) -> Path | None:
     return next((folder / name for name in KUSTOMIZATIONS if (folder / name).is_file()), None)
 
 
-def _used(file: str, documents: list[Any]) -> Iterator[UsedImage]:
-    seen: dict[int, Any] = {}  # holds what it has seen: otherwise an id might come again
-    rest = documents
-    while rest:
-        value = rest.pop()
+def _images(file: str, documents: list[Any]) -> Iterator[UsedImage]:
+    seen: dict[int, Any] = {}  # keeps the values alive, as ids of deleted objects are reused
+    values = documents
+    while values:
+        value = values.pop()
         if id(value) in seen:
             continue
         seen[id(value)] = value
         if isinstance(value, dict):
             lists = [value[key] for key in _CONTAINERS if isinstance(value.get(key), list)]
-            images = [one.get("image") for found in lists for one in found if isinstance(one, dict)]
+            images = [container.get("image") for items in lists for container in items if isinstance(container, dict)]
             if str(value.get("path")).endswith("/image"):  # an operation of a JSON patch
                 images.append(value.get("value"))
             yield from (UsedImage(file, image) for image in images if isinstance(image, str) and image)
-            rest += value.values()
+            values += value.values()
         elif isinstance(value, list):
-            rest += value
+            values += value
 
 
-def _transformed(images: Iterable[UsedImage], entries: Any) -> list[UsedImage]:
-    """What kustomize's image transformer makes of images: a new tag or digest takes the place of both."""
+def _apply_images(images: Iterable[UsedImage], entries: Any) -> list[UsedImage]:
+    """Apply ``images:`` like kustomize's image transformer: a new tag or digest replaces both."""
     rendered = list(images)
     for entry in entries if isinstance(entries, list) else []:
         if not isinstance(entry, dict) or not entry.get("name"):
@@ -240,7 +245,7 @@ def _transformed(images: Iterable[UsedImage], entries: Any) -> list[UsedImage]:
 
 
 def suffix(image: str, *, of: str | None) -> str | None:
-    """Tag and digest of an image, with ``:`` and ``@``; ``None`` when its name is another."""
+    """Tag and digest of an image, with ``:`` and ``@``; ``None`` when the image has another name."""
     name = _name(image)
     return image.removeprefix(name) if name == of else None
 
@@ -250,16 +255,15 @@ def _name(image: str) -> str:
     return match["name"] if match else image
 
 
-def _is(image: str, released: LiveImage) -> bool:
-    suffix = image.removeprefix(_name(image))
-    tag, _, digest = suffix.partition("@")
-    # With a digest the tag is not looked at when the image is pulled.
+def _matches(image: str, released: LiveImage) -> bool:
+    tag, _, digest = image.removeprefix(_name(image)).partition("@")
+    # A pull by digest ignores the tag.
     return digest == released.digest if digest else tag == f":{released.tag}"
 
 
 def _patches(document: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Paths of patches, and patches themselves: these are inline."""
-    patches = [one for key in ("patches", "patchesJson6902") for one in document.get(key) or []]
+    """Paths of patches and inline patches, each with whether it is inline."""
+    patches = [patch for key in ("patches", "patchesJson6902") for patch in document.get(key) or []]
     for patch in patches:
         if isinstance(patch, dict):
             yield from ((path, False) for path in _strings([patch.get("path")]))
@@ -268,7 +272,7 @@ def _patches(document: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    yield from (one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+    yield from (item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _is_remote(name: str) -> bool:

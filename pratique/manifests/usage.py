@@ -1,4 +1,4 @@
-"""Who uses images of ``live/``: what the manifests of the GitOps repository refer to."""
+"""Finds the images of ``live/`` that the manifests of the GitOps repository refer to."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pratique.images import DIGEST_PATTERN, LIVE
+from pratique.manifests.images import live_images
 from pratique.manifests.kustomize import KUSTOMIZATIONS
-from pratique.manifests.update import live_images
 
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
-_LARGEST = 4 * 1024 * 1024  # bytes; no manifest is larger
+_SIZE_LIMIT = 4 * 1024 * 1024  # bytes; larger files are not manifests
 
 
 @dataclass(frozen=True, order=True)
@@ -20,9 +20,9 @@ class Use:
     """One reference to an image.
 
     :ivar file: path below the repository's root
-    :ivar repository: with ``live/``
+    :ivar repository: including ``live/``
     :ivar tag: empty when the reference has none
-    :ivar digest: empty when the reference has none: then the tag decides
+    :ivar digest: empty when the reference has none; then the tag identifies the image
     """
 
     file: str
@@ -32,10 +32,10 @@ class Use:
 
 
 def references(root: Path, folder: str, registry: str) -> list[Use]:
-    """References to ``live/`` below a folder of a checkout: kustomizations' entries, and any YAML file's text.
+    """References to ``live/`` below a folder of a checkout, in kustomizations' entries and in the text of YAML files.
 
     :param registry: login server
-    :raises ManifestRejected: as :func:`pratique.manifests.update.live_images`
+    :raises ManifestRejected: as :func:`pratique.manifests.images.live_images`
     """
     entries = live_images(root, folder, registry)
     found = {Use(file, LIVE + repository, image.tag, image.digest) for file, repository, image in entries}
@@ -58,5 +58,5 @@ def _in_text(text: str, registry: str) -> Iterator[tuple[str, str, str]]:
 def _files(root: Path, folder: str) -> Iterator[Path]:
     for path in sorted((root / folder).rglob("*.y*ml")):
         inside = path.resolve().is_relative_to(root.resolve()) and ".git" not in path.relative_to(root).parts
-        if inside and path.is_file() and path.name not in KUSTOMIZATIONS and path.stat().st_size <= _LARGEST:
+        if inside and path.is_file() and path.name not in KUSTOMIZATIONS and path.stat().st_size <= _SIZE_LIMIT:
             yield path

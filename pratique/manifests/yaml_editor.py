@@ -1,7 +1,7 @@
-"""Sets single values in YAML text and leaves every other byte as it was.
+"""Sets single values in YAML text and leaves every other byte unchanged.
 
-A GitOps repository belongs to people: their comments, order, quotes and line ends are kept. So nothing is dumped
-again; the scalar is found by its path, and replaced where it stands:
+People maintain the GitOps repository, so their comments, order, quotes and line endings are kept. The text is not
+serialised again; a scalar is found by its path and replaced in place:
 
 >>> text = YamlText("kustomization.yaml", "images:\\n- name: busybox  # utility\\n  newTag: '1.36'\\n")
 >>> print(text.edited({(0, "images", 0, "newTag"): "1.37.0"}).text, end="")
@@ -9,13 +9,12 @@ images:
 - name: busybox  # utility
   newTag: '1.37.0'
 
-The result is read again and must differ in those values alone; text for which that cannot be had (a value that is
-an alias, or folded over lines) is refused instead of damaged.
+The result is parsed again and must differ in those values only. Text where that is impossible (the value is an alias,
+or folded over several lines) is refused.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,24 +27,23 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pratique.errors import ManifestRejected
+from pratique.manifests.yaml_scalar import quote, render
 
-# Keys and list positions, after the number of the document within the file.
+# The number of the document in the file, then keys and list positions.
 Path: TypeAlias = tuple[str | int, ...]
 Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 
 _NULL = "tag:yaml.org,2002:null"
-_STRING = "tag:yaml.org,2002:str"
-_MOST_VALUES = 1_000_000  # with every alias written out: a few lines can stand for more than any memory holds
+_VALUE_LIMIT = 1_000_000  # with aliases expanded: a few lines can expand to more than fits into memory
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")  # an anchor or a tag before a value
 _ALIAS = re.compile(r"\s*:\s+\*[^\s,\[\]{}]+")
-_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/:@-]*[A-Za-z0-9._/@-])?")
 
 
 @dataclass(frozen=True)
 class YamlText:
     """The text of one YAML file.
 
-    :ivar file: its name, for messages
+    :ivar file: its name, for error messages
     """
 
     file: str
@@ -53,48 +51,48 @@ class YamlText:
 
     @cached_property
     def documents(self) -> list[Plain]:
-        """What the text says, every scalar as it is written: no type is guessed, ``1.10`` stays ``"1.10"``.
+        """The parsed documents. Scalars are not converted: ``1.10`` stays ``"1.10"``.
 
-        :raises ManifestRejected: when the text is not YAML, or has a key twice in a mapping
+        :raises ManifestRejected: when the text is not YAML, or a mapping has a duplicate key
         """
-        return self._read()
+        return self._parse()
 
     def edited(self, values: Mapping[Path, str | None]) -> YamlText:
-        """The text with the strings at some paths set; the very same object when they all are there already.
+        """The text with the values at these paths set; the same object when all of them are set already.
 
-        A last key that is missing is added to its mapping, in the order given; one whose value is ``None`` is removed,
-        with its line.
+        If the last key of a path is missing, it is added to its mapping, in the order given. If the value is ``None``,
+        the key is removed with its line.
 
-        :raises ManifestRejected: when a path leads nowhere, or the text cannot be edited without touching more
+        :raises ManifestRejected: when a path does not exist, or the edit would change anything else
         """
         removed = {path for path, value in values.items() if value is None}
         splices = [splice for path, value in values.items() for splice in self._splices(path, value, removed)]
         if not splices:
             return self
-        pieces, done = [], 0
+        pieces, position = [], 0
         for start, end, new in sorted(splices, key=lambda splice: splice[0]):
-            pieces += [self.text[done:start], new]
-            done = max(done, end)
-        result = YamlText(self.file, "".join([*pieces, self.text[done:]]))
-        expected = self._read()
+            pieces += [self.text[position:start], new]
+            position = max(position, end)
+        result = YamlText(self.file, "".join([*pieces, self.text[position:]]))
+        expected = self._parse()
         for path, value in values.items():
             _assign(expected, path, value)
         if result.documents != expected:
-            self.refuse("It is written in a way that cannot be changed in one place only.")
+            self.refuse("The edit would change other values as well.")
         return result
 
     def replaced(self, old: str, new: str, *, but: Collection[Path] = ()) -> YamlText:
-        """The text with one string in place of another, in comments too, as ``sed s/old/new/g`` does it.
+        """The text with a string replaced everywhere, including comments, like ``sed s/old/new/g``.
 
-        :param but: paths of values that stay as they are
+        :param but: paths of values that stay unchanged
         """
         if old not in self.text:
             return self
-        pieces, done = [], 0
+        pieces, position = [], 0
         for start, end in sorted({(node.start_mark.index, node.end_mark.index) for node in map(self._node, but)}):
-            pieces += [self.text[done:start].replace(old, new), self.text[start:end]]
-            done = end
-        return YamlText(self.file, "".join([*pieces, self.text[done:].replace(old, new)]))
+            pieces += [self.text[position:start].replace(old, new), self.text[start:end]]
+            position = end
+        return YamlText(self.file, "".join([*pieces, self.text[position:].replace(old, new)]))
 
     def refuse(self, observed: str, remedy: str = "Write the value as a plain or quoted scalar.") -> NoReturn:
         """Raise :class:`ManifestRejected` about this file."""
@@ -102,14 +100,14 @@ class YamlText:
 
     @cached_property
     def _nodes(self) -> list[Node]:
-        # The pure parser of the safe kind: the round-trip kind moves comments about, and the C one has no indexes.
+        # The pure safe parser: the round-trip parser moves comments, and the C parser has no character indexes.
         try:
             try:
                 return list(YAML(typ="safe", pure=True).compose_all(self.text))
             except YAMLError:
                 if "\t" not in self.text:
                     raise
-                # It knows no tab but within scalars; those of kustomize and Kubernetes take one for a space.
+                # ruamel.yaml allows tabs within scalars only; kustomize and Kubernetes treat them as spaces.
                 return list(YAML(typ="safe", pure=True).compose_all(self.text.replace("\t", " ")))
         except YAMLError as error:
             self.refuse(f"It is not valid YAML: {' '.join(str(error).split())}", "Correct the file.")
@@ -118,39 +116,40 @@ class YamlText:
 
     @cached_property
     def _aliased(self) -> set[int]:
-        """Nodes that stand at more than one place."""
-        once: set[int] = set()
-        more: set[int] = set()
+        """Ids of the nodes that occur more than once."""
+        seen: set[int] = set()
+        repeated: set[int] = set()
         nodes = list(self._nodes)
         while nodes:
             node = nodes.pop()
-            if id(node) in once:
-                more.add(id(node))
+            if id(node) in seen:
+                repeated.add(id(node))
                 continue
-            once.add(id(node))
+            seen.add(id(node))
             if isinstance(node, MappingNode):
-                nodes += [one for pair in node.value for one in pair]
+                nodes += [key_or_value for pair in node.value for key_or_value in pair]
             elif isinstance(node, SequenceNode):
                 nodes += node.value
-        return more
+        return repeated
 
-    def _read(self) -> list[Plain]:
-        """What the text says, as values that the caller may change."""
+    def _parse(self) -> list[Plain]:
+        """The parsed documents, as new objects that the caller may change."""
         counter = count()
         try:
             return [self._plain(node, counter) for node in self._nodes]
         except RecursionError:
-            self.refuse("It is nested too deeply, or an alias contains itself.", "Write the values out.")
+            self.refuse("It is nested too deeply, or an alias contains itself.", "Replace aliases with values.")
 
     def _plain(self, node: Node | None, counter: Iterator[int]) -> Plain:
-        if next(counter) > _MOST_VALUES:
-            self.refuse("Its aliases stand for too many values.", "Write the values out.")
+        if next(counter) > _VALUE_LIMIT:
+            self.refuse("Its aliases expand to too many values.", "Replace aliases with values.")
         if node is None:
             return None
         if isinstance(node, MappingNode):
             plain = {str(key.value): self._plain(value, counter) for key, value in node.value}
             if len(plain) != len(node.value):
-                self.refuse(f"Line {node.start_mark.line + 1} begins a mapping with a key twice.", "Keep one of them.")
+                line = node.start_mark.line + 1
+                self.refuse(f"The mapping in line {line} has a duplicate key.", "Remove one of the two.")
             return plain
         if isinstance(node, SequenceNode):
             return [self._plain(item, counter) for item in node.value]
@@ -169,7 +168,7 @@ class YamlText:
         self.refuse(f"There is no {'.'.join(map(str, path[1:]))}.", "Compare it with the sample repository.")
 
     def _splices(self, path: Path, value: str | None, removed: Collection[Path]) -> Iterator[tuple[int, int, str]]:
-        """What to replace: start, end (offsets in the text) and the new text."""
+        """Replacements: start and end as offsets in the text, and the new text."""
         holder, step = self._node(path[:-1]), path[-1]
         found = _child(holder, step)
         if found is None:
@@ -177,8 +176,8 @@ class YamlText:
                 self._refuse_path(path)
             if value is not None:
                 self._refuse_aliases(path[:-1])
-                gone = {one[-1] for one in removed if one[:-1] == path[:-1]}
-                yield self._addition(holder, gone, str(step), value)
+                removed_keys = {other[-1] for other in removed if other[:-1] == path[:-1]}
+                yield self._addition(holder, removed_keys, str(step), value)
             return
         key, node = found
         if value is None and isinstance(holder, MappingNode):
@@ -189,7 +188,7 @@ class YamlText:
 
     def _refuse_aliases(self, path: Path) -> None:
         if any(id(self._node(path[:length])) in self._aliased for length in range(1, len(path) + 1)):
-            self.refuse("It uses YAML aliases there.", "Write the values out.")
+            self.refuse("It uses YAML aliases there.", "Replace the alias with its value.")
 
     def _replacement(self, path: Path, key: Node | None, node: Node, value: str) -> Iterator[tuple[int, int, str]]:
         if not isinstance(node, ScalarNode):
@@ -198,22 +197,22 @@ class YamlText:
             return
         self._refuse_aliases(path)
         if node.style == ">":
-            self.refuse(f"{'.'.join(map(str, path[1:]))} is folded over lines.")
+            self.refuse(f"{'.'.join(map(str, path[1:]))} is folded over several lines.")
         if node.style == "|":
             yield from self._block(node, value)
         elif node.start_mark.index == node.end_mark.index and key is not None:  # "key:" and nothing after it
             after = self.text.index(":", key.end_mark.index) + 1
-            yield after, after, " " + _rendered(value)
+            yield after, after, " " + render(value)
         else:
             properties = _PROPERTIES.match(self.text, node.start_mark.index)
             start = properties.end() if properties else node.start_mark.index
-            yield start, node.end_mark.index, _rendered(value, node.style)
+            yield start, node.end_mark.index, render(value, node.style)
 
     def _block(self, node: ScalarNode, value: str) -> Iterator[tuple[int, int, str]]:
-        """Changed lines of a literal block: each of its lines stands on a line of the text, after the indentation."""
+        """Changed lines of a literal block: each is a line of the text, after the indentation."""
         before, after = node.value.split("\n"), value.split("\n")
         if len(before) != len(after):
-            self.refuse("A literal block would change its number of lines.")
+            self.refuse("The edit would change the number of lines in a literal block.")
         start = self.text.index("\n", node.start_mark.index) + 1
         for old, new in zip(before, after, strict=True):
             end = self.text.find("\n", start)
@@ -223,14 +222,16 @@ class YamlText:
                 yield start + len(content) - len(old), start + len(content), new
             start = end + 1
 
-    def _addition(self, node: MappingNode, gone: Collection[str | int], name: str, value: str) -> tuple[int, int, str]:
+    def _addition(
+        self, node: MappingNode, removed_keys: Collection[str | int], name: str, value: str
+    ) -> tuple[int, int, str]:
         first = node.value[0][0]
-        end = self._end(*[pair for pair in node.value if pair[0].value not in gone][-1])
+        end = self._end(*[pair for pair in node.value if pair[0].value not in removed_keys][-1])
         if node.flow_style:
-            return end, end, f", {name}: {json.dumps(value)}"
+            return end, end, f", {name}: {quote(value)}"
         end = self._end_of_line(end)
         newline = "\r\n" if "\r\n" in self.text else "\n"
-        return end, end, f"{newline}{' ' * first.start_mark.column}{name}: {_rendered(value)}"
+        return end, end, f"{newline}{' ' * first.start_mark.column}{name}: {render(value)}"
 
     def _removal(self, holder: MappingNode, name: str) -> tuple[int, int, str]:
         index = next(number for number, (key, _) in enumerate(holder.value) if key.value == name)
@@ -248,12 +249,12 @@ class YamlText:
             if "#" in self.text[self._end_of_line(end) : after]:
                 self.refuse(f"{name} cannot be removed: a comment follows it.", "Remove it by hand.")
             return start, after, ""
-        # The line with the line end before it, so that a last line without one leaves none behind.
+        # The line and the newline before it, so that removing the last line leaves no trailing newline.
         before = self.text.rindex("\n", 0, start)
         return before - self.text[:before].endswith("\r"), self._end_of_line(end), ""
 
     def _end(self, key: Node, value: Node) -> int:
-        """Where the text of a value ends; that of an alias does not stand where its node says."""
+        """Offset at which the text of a value ends. For an alias, its node has the position of the anchor."""
         alias = _ALIAS.match(self.text, key.end_mark.index)
         if alias is not None:
             return alias.end()
@@ -282,21 +283,3 @@ def _assign(documents: list[Plain], path: Path, value: str | None) -> None:
         holder[path[-1]] = value  # type: ignore[index]
     elif isinstance(holder, dict):
         holder.pop(str(path[-1]), None)
-
-
-def _rendered(value: str, style: str | None = None) -> str:
-    if style == "'":
-        return "'" + value.replace("'", "''") + "'"
-    return value if style is None and _reads_as_string(value) else json.dumps(value, ensure_ascii=False)
-
-
-def _reads_as_string(value: str) -> bool:
-    """Whether a plain scalar is a string to readers of YAML 1.1 and 1.2 alike: ``v1.11.3`` is, ``1.37`` is not."""
-    if not _PLAIN.fullmatch(value):
-        return False
-    for version in (1, 1), (1, 2):
-        reader = YAML(typ="safe", pure=True)
-        reader.version = version
-        if reader.compose(value).tag != _STRING:
-            return False
-    return True

@@ -29,12 +29,12 @@ from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup
 from pratique.gate.wait import WaitPolicy, assess_once
 from pratique.git.checkout import CommitAuthor, Repository, checkout
-from pratique.git.pending import take_along
-from pratique.git.publish import applied
+from pratique.git.pending import reapply_pending
+from pratique.git.publish import apply_edit
 from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
-from pratique.release.delivery import own_branch
+from pratique.release.delivery import working_branch
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.promotion import NotReadable, digest_at, resolve
 
@@ -212,9 +212,9 @@ async def _commits(
     author, commits = CommitAuthor(target.author.name, target.author.email), []
     async with checkout(sight.repository) as tree:
         if target.deliver != "push":
-            await take_along(tree, own_branch(config.cluster.resource_group), author)
+            await reapply_pending(tree, working_branch(config.cluster.resource_group), author)
         for message, edit in edits(target, infrastructure, images, certificate, stamp):
-            await applied(edit, tree.root)
+            await apply_edit(edit, tree.root)
             if await tree.commit(message, author):
                 command = ("show", "--format=", "--no-color", "--no-ext-diff", "HEAD")
                 diff = await tree.git.output(*command, cwd=tree.root, attempted="show the manifests' changes")

@@ -3,7 +3,7 @@
 It shares no history with the manifests, so the cluster never sees it; it is durable, says who wrote what, and needs no
 way into the registry. It comes into being with the first record::
 
-    branch = RecordsBranch(Repository(remote, "pratique-records", credentials, orphan=True), author)
+    branch = RecordsBranch(Repository(remote=remote, branch="pratique-records", orphan=True), author)
     promotions = await branch.promotions()
     await branch.record(records, run="…")
 """

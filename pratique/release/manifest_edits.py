@@ -1,4 +1,4 @@
-"""The edits of one run, in order, each with the message of its commit. The first two messages are the walkthrough's."""
+"""The edits of one run, in order, each with its commit message. The first two messages are those of the walkthrough."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.git.publish import Edit
 from pratique.images import ImportedImage, LiveImage
-from pratique.manifests import update as manifests
-from pratique.manifests.update import ImagesEdit
+from pratique.manifests.images import ImagesEdit
+from pratique.manifests.secret_provider import point_vault
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."
 _VAULT = "Update SecretProviderClass to reference my ingress controller certificate."
@@ -20,14 +20,21 @@ _STAMP = "Record the parameters for the cluster's deployment."
 def images_edit(
     target: Manifests, infrastructure: Infrastructure, promoted: Iterable[ImportedImage], *, partial: bool = False
 ) -> ImagesEdit:
-    """Point the manifests at what was promoted.
+    """The edit that points the manifests at the promoted images.
 
-    :param partial: whether the catalogue has more images than that
+    :param partial: whether the catalogue has images that are not among them
     """
     live = {
-        moved.image.reference.repository: LiveImage(moved.reference.tag or "", moved.image.digest) for moved in promoted
+        imported.image.reference.repository: LiveImage(imported.reference.tag or "", imported.image.digest)
+        for imported in promoted
     }
-    return ImagesEdit(target.folder, infrastructure.registry.login_server, live, partial, target.pin)
+    return ImagesEdit(
+        folder=target.folder,
+        registry=infrastructure.registry.login_server,
+        images=live,
+        partial=partial,
+        pin=target.pin,
+    )
 
 
 def edits(
@@ -37,21 +44,21 @@ def edits(
     certificate: str | None,
     stamp: StampEdit | None,
 ) -> list[tuple[str, Edit]]:
-    """What a run applies and commits.
+    """The edits that a run applies and commits.
 
-    :param certificate: its name in the vault; without it the vault's values stay as they are
-    :param stamp: the next step's parameters, where they are to be committed
+    :param certificate: its name in the vault; without it the vault's values stay unchanged
+    :param stamp: writes the next step's parameters; without it they are not committed
     """
-    wanted: list[tuple[str, Edit]] = [(_IMAGES, images)]
+    messages_and_edits: list[tuple[str, Edit]] = [(_IMAGES, images)]
     if certificate is not None:
-        wanted.append((_VAULT, _vault(target, infrastructure, certificate)))
+        messages_and_edits.append((_VAULT, _vault_edit(target, infrastructure, certificate)))
     if stamp is not None:
-        wanted.append((_STAMP, stamp))
-    return wanted
+        messages_and_edits.append((_STAMP, stamp))
+    return messages_and_edits
 
 
-def _vault(target: Manifests, infrastructure: Infrastructure, certificate: str) -> Edit:
-    return lambda root: manifests.point_vault(
+def _vault_edit(target: Manifests, infrastructure: Infrastructure, certificate: str) -> Edit:
+    return lambda root: point_vault(
         root,
         f"{target.folder}/{target.provider_file}",
         vault_name=infrastructure.vault.name,

@@ -1,7 +1,7 @@
-"""The two moves of an image: from upstream into quarantine, and from quarantine into ``live/``.
+"""Imports an image from upstream into quarantine, and promotes it from quarantine into ``live/``.
 
-Both go by digest, both look first and do nothing when the work is done already, and both read back what came of it
-wherever the registry's data plane can be seen.
+Both import by digest, do nothing when the image is already there, and verify the result if the worker can reach the
+registry's data plane.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pratique.gate.clearance import PromotionClearance
 from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 
-#: Manifests of one image that importImage takes (Microsoft Learn, "Import container images to a container registry").
+#: Manifests of one image that importImage accepts (Microsoft Learn, "Import container images to a container registry").
 _MOST_MANIFESTS = 50
 
 
 class NotReadable:
-    """The data plane is closed to this worker: neither there nor absent."""
+    """This worker cannot reach the data plane, so it does not know whether the image is there."""
 
 
 NOT_READABLE = NotReadable()
 
 
 async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | UnresolvedReference:
-    """The digest that the upstream registry names now; a worker without a way there gets :class:`UnresolvedReference`.
+    """The current digest upstream; :class:`UnresolvedReference` when the worker cannot reach the upstream registry.
 
-    :raises PratiqueError: when the registry answers, but not with this image
+    :raises PratiqueError: when the registry answers, but does not return this image
     """
     try:
         return await client.resolve(reference)
@@ -49,17 +49,17 @@ async def quarantine(
 ) -> ImportedImage:
     """Import an image into ``quarantine/``.
 
-    A quarantine tag may move: what counts is the digest, and that is what is imported.
+    A quarantine tag may move, as the image is identified by its digest, and imported by it.
 
     :param credentials: by source registry
-    :raises ConfigurationError: when the image has more manifests than can be imported
+    :raises ConfigurationError: when the image has more manifests than Azure Container Registry can import
     """
     began = datetime.now(UTC)
-    quarantined = await _quarantined(session, client, registry, image, credentials)
-    return replace(quarantined, imported_at=began) if quarantined.outcome == "imported" else quarantined
+    imported = await _quarantine(session, client, registry, image, credentials)
+    return replace(imported, imported_at=began) if imported.outcome == "imported" else imported
 
 
-async def _quarantined(
+async def _quarantine(
     session: AzureSession,
     client: OciClient,
     registry: Registry,
@@ -75,12 +75,12 @@ async def _quarantined(
         resolved = await _read_back(client, source, target)
         return ImportedImage(resolved, target.at(resolved.digest), "imported", True)
     _check_size(image)
-    there = await digest_at(client, target)
-    if there == image.digest:
+    current = await digest_at(client, target)
+    if current == image.digest:
         return ImportedImage(image, target.at(image.digest), "already there", True)
     upstream = Upstream(source.registry, source.repository, image.digest, account)
     await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
-    return await _imported(client, image, target)
+    return await _verify_import(client, image, target)
 
 
 async def promote(
@@ -91,63 +91,64 @@ async def promote(
     source: Registry,
     target: Registry,
 ) -> ImportedImage:
-    """Import exactly the cleared digest from ``quarantine/`` into ``live/``.
+    """Import the cleared digest, and no other, from ``quarantine/`` into ``live/``.
 
     :param source: the quarantine registry
     :param target: the live registry
     :raises GateBlocked: when the clearance is for another digest
-    :raises Conflict: when the tag in ``live/`` stands for another digest; a released tag is never moved
+    :raises Conflict: when the tag in ``live/`` refers to another digest; a released tag is never moved
     """
     clearance.require(image)
-    place = image.reference.released(target.login_server)
-    there = await digest_at(client, place)
-    if there == image.digest:
-        return ImportedImage(image, place.at(image.digest), "already there", True)
-    if isinstance(there, str):
-        raise _tag_taken(place, image.digest, there)
+    live = image.reference.released(target.login_server)
+    current = await digest_at(client, live)
+    if current == image.digest:
+        return ImportedImage(image, live.at(image.digest), "already there", True)
+    if isinstance(current, str):
+        raise _tag_taken(live, image.digest, current)
     internal = Internal(source.id, image.reference.quarantined(source.login_server).repository, image.digest)
     try:
-        await import_image(session, target, source=internal, targets=[_path(place)], force=False)
+        await import_image(session, target, source=internal, targets=[_path(live)], force=False)
     except Conflict:
-        there = await digest_at(client, place)
-        if isinstance(there, NotReadable):
-            return await _promoted_unseen(session, image, internal, target, place)
-        # Another attempt of this run may have finished meanwhile. A tag that stands for something else is a conflict.
-        if there != image.digest:
+        current = await digest_at(client, live)
+        if isinstance(current, NotReadable):
+            return await _promote_unreadable(session, image, internal, target, live)
+        # Another attempt of this run may have succeeded meanwhile. A tag with another digest is a conflict.
+        if current != image.digest:
             raise
-    return await _imported(client, image, place)
+    return await _verify_import(client, image, live)
 
 
-async def _promoted_unseen(
-    session: AzureSession, image: ResolvedImage, source: Internal, target: Registry, place: ImageReference
+async def _promote_unreadable(
+    session: AzureSession, image: ResolvedImage, source: Internal, target: Registry, live: ImageReference
 ) -> ImportedImage:
-    """The tag is taken, and what it stands for cannot be seen from here: it is not moved.
+    """Promote an image whose tag is taken, by a digest that this worker cannot read. The tag is not moved.
 
-    A tag that only this digest can have makes sure that the digest is there, and stays when untagged ones are deleted.
+    A second tag that is unique to this digest ensures that the digest is there, and keeps it when untagged digests are
+    deleted.
     """
-    own = replace(place, tag=f"{place.tag}-{image.digest.removeprefix('sha256:')[:12]}")
-    with suppress(Conflict):  # then it was made by an earlier run
-        await import_image(session, target, source=source, targets=[_path(own)], force=False)
-    return ImportedImage(image, place.at(image.digest), "already there", False)
+    unique = replace(live, tag=f"{live.tag}-{image.digest.removeprefix('sha256:')[:12]}")
+    with suppress(Conflict):  # an earlier run created it
+        await import_image(session, target, source=source, targets=[_path(unique)], force=False)
+    return ImportedImage(image, live.at(image.digest), "already there", False)
 
 
-async def _imported(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
-    """:raises DigestMismatch: when something else than what was imported stands there"""
-    there = await digest_at(client, target)
-    if isinstance(there, NotReadable):
+async def _verify_import(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
+    """:raises DigestMismatch: when the target does not have the imported digest"""
+    current = await digest_at(client, target)
+    if isinstance(current, NotReadable):
         return ImportedImage(image, target.at(image.digest), "imported", False)
-    if there != image.digest:
+    if current != image.digest:
         raise DigestMismatch(
-            "verify what was imported",
+            "verify the import",
             str(target),
-            f"It should be {image.digest} and is {there or 'absent'}.",
-            "Somebody else writes to this repository. Find out who (the registry's log), then run again.",
+            f"It should be {image.digest} and is {current or 'absent'}.",
+            "Somebody else writes to this repository. Find out who from the registry's log, then run it again.",
         )
     return ImportedImage(image, target.at(image.digest), "imported", True)
 
 
 async def digest_at(client: OciClient, reference: ImageReference) -> str | NotReadable | None:
-    """What stands there now: a digest, nothing, or what this worker cannot see."""
+    """The current digest at a reference; ``None`` when there is none, :data:`NOT_READABLE` when out of reach."""
     try:
         return await client.head(reference)
     except NetworkDenied:
@@ -158,16 +159,16 @@ async def _read_back(client: OciClient, source: ImageReference, target: ImageRef
     try:
         found = await client.resolve(target)
     except NotFound as error:
-        raise Unavailable("read the imported digest", str(target), error.observed, "Run again.") from None
+        raise Unavailable("read the imported digest", str(target), error.observed, "Run it again.") from None
     except NetworkDenied as error:
         raise NetworkDenied(
-            "learn the digest of the image",
+            "read the digest of the image",
             str(source),
-            f"Neither its registry nor ours can be reached: {error.observed}",
-            "Give the worker a way to one of them: egress to the source, or a private endpoint to the registry.",
+            f"This worker can reach neither the source registry nor the cluster's: {error.observed}",
+            "Open a path to one of them: egress to the source, or a private endpoint for the cluster's registry.",
         ) from None
     if source.digest and found.digest != source.digest:
-        raise DigestMismatch("verify what was imported", str(target), f"It is {found.digest}.", "Run again.")
+        raise DigestMismatch("verify the import", str(target), f"It is {found.digest}.", "Run it again.")
     return replace(found, reference=source)
 
 
@@ -177,15 +178,15 @@ def _check_size(image: ResolvedImage) -> None:
             "import the image",
             str(image.reference),
             f"Its index lists {listed} manifests; Azure Container Registry imports at most {_MOST_MANIFESTS} at once.",
-            "Name the digest of the platform's manifest in the catalogue (…:tag@sha256:…) instead of the index.",
+            "In the catalogue, add the digest of the platform's manifest to the source (…:tag@sha256:…).",
         )
 
 
-def _tag_taken(place: ImageReference, wanted: str, there: str) -> Conflict:
+def _tag_taken(live: ImageReference, wanted: str, current: str) -> Conflict:
     return Conflict(
         "promote the image",
-        str(place),
-        f"The tag already stands for {there}, not for {wanted}: upstream has moved it since it was released.",
+        str(live),
+        f"The tag already refers to {current}, not to {wanted}: upstream has moved it since it was released.",
         "A released tag is never moved. Use a new tag upstream, or remove the old one from live/ if nothing runs it.",
     )
 

@@ -1,4 +1,4 @@
-"""What a person reads of a run: tables for Prefect's artifacts, and one for the terminal."""
+"""The result of a run, and its summary for people: tables for Prefect's artifacts and for the terminal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pratique.markdown import literal, table
 
 
 @dataclass(frozen=True)
-class Published:
-    """What became of the manifests.
+class PublishedManifests:
+    """The result of publishing the manifests.
 
-    :ivar usage: how they and the released images fit together
+    :ivar usage: compares the images that they use with the released ones
     """
 
     publication: Publication
@@ -33,7 +33,7 @@ class Published:
 class PreparedImage:
     """One released image.
 
-    :ivar verdict: what the gate decided, in its own words
+    :ivar verdict: the gate's verdict
     :ivar live: the reference to pull, with its digest
     """
 
@@ -43,18 +43,18 @@ class PreparedImage:
     live: str
 
     @property
-    def place(self) -> str:
-        """The live reference without its digest, for tables that have a column for that."""
+    def live_tag(self) -> str:
+        """The live reference without its digest, for tables that show the digest separately."""
         return self.live.partition("@")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Released images and the manifests that name them: what a run of ``release_images`` leaves behind. No secret.
+    """The result of ``release_images``: released images and the manifests that use them. It contains no secret.
 
-    :ivar changed: whether this run changed anything in ``live/``, the manifests, or what else it leaves behind
-    :ivar request: address of the pull request that has to be merged, where there is one
-    :ivar usage: which images the manifests use, and which do not fit
+    :ivar changed: whether this run changed ``live/``, the manifests, or anything else in its result
+    :ivar request: address of the pull request to merge, if there is one
+    :ivar usage: the images that the manifests use, and how they differ from the released ones
     :ivar gates: the record of each release's gate, for auditors
     """
 
@@ -73,15 +73,15 @@ class Delivery:
         cls,
         infrastructure: Infrastructure,
         releases: list[tuple[GateReport, list[ImportedImage]]],
-        published: Published,
+        published: PublishedManifests,
     ) -> Delivery:
         publication = published.publication
         images = tuple(
-            PreparedImage(str(verdict.image.reference), moved.image.digest, str(verdict.state), str(moved.reference))
+            PreparedImage(str(verdict.image.reference), image.image.digest, str(verdict.state), str(image.reference))
             for report, promoted in releases
-            for verdict, moved in zip(report.verdicts, promoted, strict=True)
+            for verdict, image in zip(report.verdicts, promoted, strict=True)
         )
-        imported = any(moved.outcome == "imported" for _, promoted in releases for moved in promoted)
+        imported = any(image.outcome == "imported" for _, promoted in releases for image in promoted)
         return Delivery(
             images=images,
             registry=infrastructure.registry.login_server,
@@ -101,21 +101,23 @@ class Delivery:
     def markdown(self) -> str:
         """The summary as Prefect shows it."""
         verdicts = table(("image", "verdict"), ((image.source, image.verdict) for image in self.images))
-        # Digests in a column of their own, or in a list, would run over what Prefect's page has beside it.
-        pulled = "\n".join(f"| {i.place.removeprefix(f'{self.registry}/')} `{i.digest}` |" for i in self.images)
+        # Digests in a separate column or in a list would overlap the sidebar of Prefect's page.
+        live = "\n".join(
+            f"| {image.live_tag.removeprefix(f'{self.registry}/')} `{image.digest}` |" for image in self.images
+        )
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
         warnings = "\n".join(f"- {literal(warning)}" for warning in self.usage.warnings())
-        look = f"\nTo be looked at:\n\n{warnings}\n" if warnings else ""
-        merge = f"\nTo be merged: {self.request}\n" if self.request else ""
+        warned = f"\nWarnings:\n\n{warnings}\n" if warnings else ""
+        merge = f"\nTo merge: {self.request}\n" if self.request else ""
         return (
-            f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{pulled}\n\n"
-            f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- nothing had to change'}\n{merge}{look}"
+            f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{live}\n\n"
+            f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- no changes'}\n{merge}{warned}"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation(Delivery):
-    """What a run of ``prepare_cluster`` leaves behind. Holds no secret: it is the flow's result."""
+    """The result of ``prepare_cluster``. It contains no secret."""
 
     vault: str
     certificate: str
@@ -132,15 +134,15 @@ class Preparation(Delivery):
         imported: CertificateImport,
         stamp: StampParameters,
     ) -> Preparation:
-        """The delivery together with what only a preparation does.
+        """A delivery, extended by the results that only ``prepare_cluster`` has.
 
         :param certificate: its name in the vault
         :param stamp: the parameters for the next step
         """
-        known = {field.name: getattr(delivery, field.name) for field in fields(delivery)}
-        known["changed"] = delivery.changed or imported.new or infrastructure.outcome != "unchanged"
+        values = {field.name: getattr(delivery, field.name) for field in fields(delivery)}
+        values["changed"] = delivery.changed or imported.new or infrastructure.outcome != "unchanged"
         return cls(
-            **known,
+            **values,
             vault=infrastructure.vault.name,
             certificate=certificate,
             thumbprint=imported.certificate.thumbprint,
@@ -160,15 +162,14 @@ class Preparation(Delivery):
 
 
 def links(portal: str, infrastructure: Infrastructure, publication: Publication) -> Iterator[tuple[str, str, str]]:
-    """Key, text and address of what a reader may want to open next.
+    """Key, text and address of each link in the summary.
 
-    :param portal: of the Azure cloud
+    :param portal: address of the Azure cloud's portal
     """
-    places = (("registry", infrastructure.registry), ("vault", infrastructure.vault))
-    for key, place in places:
-        yield key, place.name, f"{portal}/#@{infrastructure.tenant_id}/resource{place.id}"
+    for key, resource in (("registry", infrastructure.registry), ("vault", infrastructure.vault)):
+        yield key, resource.name, f"{portal}/#@{infrastructure.tenant_id}/resource{resource.id}"
     if publication.remote.startswith("https://"):
-        # As GitHub, GitLab and Azure DevOps have it.
+        # The format of GitHub, GitLab and Azure DevOps.
         yield "commit", publication.head[:12], f"{publication.remote.removesuffix('.git')}/commit/{publication.head}"
     if publication.url:
         yield "pull-request", publication.branch, publication.url

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from pratique.git.branches import branch_head, delete_branch
 from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
-from pratique.git.forges.proposing import Forge, Proposal, PullRequest
-from pratique.git.forges.proposing import propose as open_request
+from pratique.git.forges.pull_request import Forge, Proposal, PullRequest
+from pratique.git.forges.pull_request import propose as open_request
 from pratique.git.pending import RUN
 from pratique.images import LIVE, LiveImage
-from pratique.manifests.update import Pin, point_images
+from pratique.manifests.images import Pin, point_images
 from pratique.markdown import table
 from pratique.records.cases import Case, Cases, Condition
 from pratique.rescan.assessment import ImageAssessment
@@ -58,7 +58,7 @@ async def propose(
 
     :param manifests: the branch from which it starts
     :param run: id of the flow run, which the commit names
-    :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.update.point_images`
+    :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.images.point_images`
     """
     name = branch_name(wanted)
     async with checkout(manifests) as tree:
@@ -76,7 +76,7 @@ async def request(forge: Forge, target: str, wanted: Moves) -> PullRequest:
     """The pull request for a proposal.
 
     :param target: branch that the manifests are on
-    :raises PratiqueError: as :func:`pratique.git.forges.proposing.propose`
+    :raises PratiqueError: as :func:`pratique.git.forges.pull_request.propose`
     """
     rows = [(repository, image.tag, image.digest) for repository, image in sorted(wanted.items())]
     body = "\n".join(

@@ -79,7 +79,7 @@ def lines(name: str, **values: str) -> Callable[[Path], list[Change]]:
 
 
 def there(remote: Path) -> Repository:
-    return Repository(remote.as_uri(), "main")
+    return Repository(remote=remote.as_uri(), branch="main")
 
 
 def subjects(remote: Path, branch: str = "main") -> list[str]:

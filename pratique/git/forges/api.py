@@ -1,4 +1,4 @@
-"""A forge's REST API: JSON over one connection pool, and its refusals as errors of ours.
+"""A forge's REST API: JSON over one connection pool, with its refusals mapped to this project's errors.
 
 Facts: GitHub REST API, "Troubleshooting" and "Rate limits for the REST API"; Azure DevOps Services REST API, "Rate and
 usage limits", and the ``message`` of its error answers.
@@ -25,16 +25,16 @@ from pratique.errors import (
 )
 from pratique.http_errors import connection_faults, retry_after
 
-LONGEST = 600  # characters of a forge's message that are kept
+_MESSAGE_LIMIT = 600  # characters of a forge's message to keep
 _ALREADY = ("already exists",)
 
 
 @dataclass(frozen=True)
 class Api:
-    """Requests below one address.
+    """Requests below one base address.
 
-    :ivar base: address that every path is put after
-    :ivar subject: what errors name: the repository
+    :ivar base: address to which each path is appended
+    :ivar subject: the repository, as errors name it
     """
 
     base: str
@@ -42,7 +42,7 @@ class Api:
     http: httpx.AsyncClient = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
-    async def ask(
+    async def request(
         self,
         attempted: str,
         method: str,
@@ -51,9 +51,9 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Send one request, and return the JSON of its answer.
+        """Send one request, and return the JSON of the response.
 
-        :raises PratiqueError: for every other answer, and for none
+        :raises PratiqueError: for any other response, and for none
         """
         with connection_faults(attempted, self.subject):
             answer = await self.http.request(
@@ -73,41 +73,41 @@ class Api:
 
 
 def unreadable(attempted: str, subject: str) -> UnreadableAnswer:
-    remedy = "Check that the remote is at GitHub or Azure DevOps, and that nothing on the way answers in its place."
-    return UnreadableAnswer(attempted, subject, "The answer is not what the API's documentation says.", remedy)
+    remedy = "Check that the remote is at GitHub or Azure DevOps, and that no proxy answers in its place."
+    return UnreadableAnswer(attempted, subject, "The response does not match the API's documentation.", remedy)
 
 
 def _refusal(answer: httpx.Response, attempted: str, subject: str) -> PratiqueError:
-    status, observed = answer.status_code, _told(answer)
-    # GitHub asks for patience with 403 too, and says so in a header.
+    status, observed = answer.status_code, _message(answer)
+    # GitHub also reports its rate limits with 403 and a header.
     if status == 429 or (status == 403 and _exhausted(answer.headers)):
         throttled = Throttled(attempted, subject, observed, "Wait, then run it again.")
         throttled.retry_after = retry_after(answer.headers)
         return throttled
     if status == 408 or status >= 500:
         return Unavailable(
-            attempted, subject, observed, "Run it again; if it persists, look at the forge's status page."
+            attempted, subject, observed, "Run it again; if the error persists, check the forge's status page."
         )
-    # Azure DevOps shows whoever it does not know its page to sign in.
+    # Azure DevOps sends its sign-in page to a caller that it does not know.
     if status in (203, 302, 401):
-        return AuthenticationFailed(attempted, subject, observed, "Check that the token is the right one, and valid.")
+        return AuthenticationFailed(attempted, subject, observed, "Check that the token is correct and valid.")
     if status == 403:
-        remedy = "Let the token's owner write pull requests of this repository."
+        remedy = "Give the token's owner write access to this repository's pull requests."
         return PermissionDenied(attempted, subject, observed, remedy)
     if status == 404:
-        remedy = "Check the remote, and that the token's owner may see the repository."
+        remedy = "Check the remote, and that the token's owner can read the repository."
         return NotFound(attempted, subject, observed, remedy)
     if status == 409 or (status == 422 and any(word in observed for word in _ALREADY)):
-        return Conflict(attempted, subject, observed, "Look at the pull requests of the branch.")
-    return GitRejected(attempted, subject, observed, "Correct what the message names.")
+        return Conflict(attempted, subject, observed, "Check the pull requests of the branch.")
+    return GitRejected(attempted, subject, observed, "Fix what the message names.")
 
 
 def _exhausted(headers: httpx.Headers) -> bool:
     return "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
 
 
-def _told(answer: httpx.Response) -> str:
-    """Status and message; GitHub gives the reasons of a message beside it."""
+def _message(answer: httpx.Response) -> str:
+    """Status and message; GitHub puts the reasons in a separate list."""
     try:
         document = answer.json()
     except ValueError:
@@ -115,6 +115,9 @@ def _told(answer: httpx.Response) -> str:
     if not isinstance(document, dict):
         return f"{answer.status_code} {answer.reason_phrase}."
     errors = document.get("errors")
-    reasons = [e.get("message") if isinstance(e, dict) else e for e in (errors if isinstance(errors, list) else [])]
-    words = ". ".join(str(word).rstrip(".") for word in (document.get("message"), *reasons) if word)
-    return f"{answer.status_code} {' '.join(words.split())[:LONGEST] or answer.reason_phrase}."
+    reasons = [
+        error.get("message") if isinstance(error, dict) else error
+        for error in (errors if isinstance(errors, list) else [])
+    ]
+    text = ". ".join(str(part).rstrip(".") for part in (document.get("message"), *reasons) if part)
+    return f"{answer.status_code} {' '.join(text.split())[:_MESSAGE_LIMIT] or answer.reason_phrase}."

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 
 from pratique.git.forges.api import Api, unreadable
-from pratique.git.forges.proposing import Proposal, PullRequest
+from pratique.git.forges.pull_request import Proposal, PullRequest
 
 
 class GitHub:
-    """One repository's.
+    """The pull requests of one repository at GitHub.
 
-    :param base: of the API: ``https://api.github.com``, or ``https://HOST/api/v3`` of a server of one's own
+    :param base: of the API: ``https://api.github.com``, or ``https://HOST/api/v3`` of an Enterprise Server
     """
 
     def __init__(self, base: str, owner: str, repository: str, token: str, http: httpx.AsyncClient) -> None:
@@ -30,18 +30,18 @@ class GitHub:
 
     async def find(self, source: str, target: str) -> PullRequest | None:
         query = {"state": "open", "head": f"{self._owner}:{source}", "base": target}
-        listed = await self._api.ask("look for the pull request", "GET", "", query=query)
+        listed = await self._api.request("look for the pull request", "GET", "", query=query)
         if not isinstance(listed, list):
             raise unreadable("look for the pull request", self._api.subject)
         return self._read(listed[0]) if listed else None
 
     async def open(self, proposal: Proposal) -> PullRequest:
         body = {"head": proposal.source, "base": proposal.target, "title": proposal.title, "body": proposal.body}
-        return self._read(await self._api.ask("open the pull request", "POST", "", body=body))
+        return self._read(await self._api.request("open the pull request", "POST", "", body=body))
 
     async def update(self, request: PullRequest, proposal: Proposal) -> PullRequest:
         body = {"title": proposal.title, "body": proposal.body}
-        return self._read(await self._api.ask("update the pull request", "PATCH", f"/{request.number}", body=body))
+        return self._read(await self._api.request("update the pull request", "PATCH", f"/{request.number}", body=body))
 
     def _read(self, document: Any) -> PullRequest:
         try:

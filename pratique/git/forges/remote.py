@@ -1,4 +1,4 @@
-"""Which forge keeps a remote, and where its API is.
+"""Finds the forge that hosts a remote, and the address of its API.
 
 Facts: GitHub REST API, "Getting started" (``api.github.com``; ``HOST/api/v3`` of Enterprise Server; ``api.SUB.ghe.com``
 of Enterprise Cloud with data residency); Azure Repos, "Clone an existing Git repo" (URLs of either protocol).
@@ -14,7 +14,7 @@ import httpx
 from pratique.errors import ConfigurationError
 from pratique.git.forges.azure_devops import AzureDevOps
 from pratique.git.forges.github import GitHub
-from pratique.git.forges.proposing import Forge
+from pratique.git.forges.pull_request import Forge
 
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(.+)")
 _AZURE_SSH = re.compile(r"(?:.+\.)?(?:ssh\.dev\.azure\.com|vs-ssh\.visualstudio\.com)")
@@ -22,9 +22,9 @@ _SSH_OVER_HTTPS_PORT = "ssh.github.com"
 
 
 def forge_of(remote: str, token: str, http: httpx.AsyncClient) -> Forge:
-    """The forge of a remote: Azure DevOps where its address says so, GitHub otherwise.
+    """The forge of a remote: Azure DevOps if its address says so, otherwise GitHub.
 
-    :raises ConfigurationError: when the remote is a path, or names no repository
+    :raises ConfigurationError: when the remote is a path, or does not name a repository
     """
     host, path = _address(remote)
     if _AZURE_SSH.fullmatch(host) and path.startswith("v3/") and path.count("/") == 3:
@@ -32,18 +32,18 @@ def forge_of(remote: str, token: str, http: httpx.AsyncClient) -> Forge:
         return AzureDevOps(f"https://dev.azure.com/{organisation}/{project}", repository, token, http)
     before, found, repository = f"/{path}".partition("/_git/")
     if found:
-        # A repository with its project's name may leave that out.
-        alone = host == "dev.azure.com" and before.count("/") == 1
-        project = f"{before}/{repository}" if alone else before
+        # The URL of a repository that is named like its project may omit the project.
+        project_omitted = host == "dev.azure.com" and before.count("/") == 1
+        project = f"{before}/{repository}" if project_omitted else before
         return AzureDevOps(f"https://{host}{project}", repository, token, http)
     owner, slash, repository = path.partition("/")
     if not slash or "/" in repository:
-        raise _unknown(remote, "It names no repository of GitHub's or Azure DevOps'.")
+        raise _unknown(remote, "It does not name a repository at GitHub or Azure DevOps.")
     return GitHub(_github_api(host), owner, repository, token, http)
 
 
 def _address(remote: str) -> tuple[str, str]:
-    """Host and path, without what differs between HTTPS and SSH."""
+    """Host and path, without the parts that differ between HTTPS and SSH."""
     url = urlsplit(remote)
     if url.scheme == "https" and url.hostname:
         host, path = url.netloc, url.path

@@ -17,8 +17,8 @@ from pratique.cluster.stamp_parameters import SCHEMA, StampEdit, StampParameters
 from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import ImageReference
-from pratique.manifests.kustomize import Rendering, UsedImage
-from pratique.manifests.update import point_images
+from pratique.manifests.images import point_images
+from pratique.manifests.kustomize import Renderer, UsedImage
 from tests.pratique.manifests.test_manifests import CATALOGUE, SAMPLE, sample
 
 __all__ = ["sample"]
@@ -96,11 +96,11 @@ def test_parameters_are_the_templates_own() -> None:
 def test_the_manifests_of_the_sample_may_run(sample: Path) -> None:
     """Once pointed, every image of the sample passes, whether all of live/ is allowed or the catalogue only."""
     point_images(sample, ".", REGISTRY, CATALOGUE)
-    used = Rendering(sample).of(sample)
+    used = Renderer(sample).images(sample)
     assert len(used) >= len(CATALOGUE)
     for allow in ("live", "catalogue"):
         assert stamp(allow=allow).denied(used) == []
-    before = Rendering(SAMPLE).of(SAMPLE)
+    before = Renderer(SAMPLE).images(SAMPLE)
     assert stamp().denied(before) == before
     assert used[0].image in stamp(allowed_registries=["mcr.microsoft.com"]).markdown(
         [*used, UsedImage("f", "x/" + used[0].image)]

@@ -1,4 +1,4 @@
-"""The git command: how its failures are told, what it prints and leaves behind; a file's standing, for records."""
+"""The git command: how it reports failures, masks secrets and cleans up; the git status of a file, for records."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from tests.pratique.repositories import AUTHOR, git
 TOKEN = "ghp_notarealtoken"
 
 
-async def test_how_a_file_stands(tmp_path: Path) -> None:
-    """Outside of Git, not committed, as committed, changed since, and ignored: only one of them names a commit."""
+async def test_git_status_of_a_file(tmp_path: Path) -> None:
+    """Only a committed, unchanged file has a commit; untracked, changed and ignored files have none."""
     path = tmp_path / "exceptions.yaml"
     path.write_text("acceptances: []\n")
     assert await git_status(path) == "not under Git"
@@ -59,7 +59,7 @@ async def test_how_a_file_stands(tmp_path: Path) -> None:
 
 @pytest.fixture
 def silent_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In place of ssh, a program that answers nothing; it holds the writing end of the returned pipe while it lives."""
+    """A program in place of ssh that never answers; it holds the returned pipe open for writing while it runs."""
     pipe, script = tmp_path / "pipe", tmp_path / "ssh"
     os.mkfifo(pipe)
     script.write_text(f"#!/bin/sh\nexec 3> {pipe}\necho started >&3\nsleep 600\n")
@@ -69,22 +69,24 @@ def silent_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_a_cancelled_run_leaves_no_process(silent_server: Path) -> None:
-    """Cancelling ends git together with the helpers that it waits for."""
-    run = asyncio.create_task(publish(Repository("ssh://git@git.contoso.com/cluster.git", "main"), [], author=AUTHOR))
+    """Cancelling kills git and the helpers that it waits for."""
+    run = asyncio.create_task(
+        publish(Repository(remote="ssh://git@git.contoso.com/cluster.git", branch="main"), [], author=AUTHOR)
+    )
     with await asyncio.to_thread(silent_server.open) as pipe:
         assert await asyncio.to_thread(pipe.readline) == "started\n"
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        assert await asyncio.to_thread(pipe.read) == "", "the pipe ends when nobody holds it any more"
+        assert await asyncio.to_thread(pipe.read) == "", "the pipe ends when no process holds it open"
 
 
 @pytest.mark.usefixtures("silent_server")
 async def test_a_late_git_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that does not answer in time is one that may be asked again."""
+    """A server that does not answer in time is a retryable error."""
     monkeypatch.setattr(git_module, "TIMEOUT", 0.01)
     with pytest.raises(Unavailable, match="did not end within"):
-        await publish(Repository("ssh://git@git.contoso.com/cluster.git", "main"), [], author=AUTHOR)
+        await publish(Repository(remote="ssh://git@git.contoso.com/cluster.git", branch="main"), [], author=AUTHOR)
 
 
 UNREADABLE = "fatal: Could not read from remote repository."
@@ -109,8 +111,8 @@ STATUS = NO_ACCESS + "The requested URL returned error: "
         ("", GitRejected),
     ],
 )
-def test_failures_are_told_apart(errors: str, kind: type[PratiqueError]) -> None:
-    """git's own words decide on the error; the server's free text never does."""
+def test_failures_are_classified(errors: str, kind: type[PratiqueError]) -> None:
+    """git's own messages decide which error is raised; the server's free text never does."""
     failure = Git("x", {}, ()).failure("clone", Result(128, "", errors))
     assert type(failure) is kind
     assert failure.observed.endswith(errors.splitlines()[-1] if errors else "no reason.")
@@ -118,7 +120,7 @@ def test_failures_are_told_apart(errors: str, kind: type[PratiqueError]) -> None
 
 @asynccontextmanager
 async def https_server(folder: Path, answer: str) -> AsyncIterator[tuple[str, list[str]]]:
-    """A server with one answer to every request; its address, and the heads that it got. Its CA is ``ca.pem``."""
+    """A server with one response to every request; its address, and the headers it received. Its CA is ``ca.pem``."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -162,16 +164,20 @@ async def https_server(folder: Path, answer: str) -> AsyncIterator[tuple[str, li
         ("302 Found\r\nLocation: /elsewhere", GitRejected),
     ],
 )
-async def test_the_token_goes_to_the_remote_and_nowhere_else(
+async def test_the_token_is_sent_to_the_remote_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, kind: type[PratiqueError]
 ) -> None:
-    """It arrives as basic authentication, no redirect is followed with it, and no error shows it."""
+    """The remote gets it as basic authentication; git follows no redirect with it, and no error contains it."""
     basic = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
     monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "ca.pem"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with https_server(tmp_path, answer) as (url, heads):
         with pytest.raises(kind) as caught:
-            await publish(Repository(f"{url}/cluster.git", "main", Credentials(TOKEN)), [], author=AUTHOR)
+            await publish(
+                Repository(remote=f"{url}/cluster.git", branch="main", credentials=Credentials(TOKEN)),
+                [],
+                author=AUTHOR,
+            )
     assert type(caught.value) is kind
     assert heads
     assert all(f"Authorization: Basic {basic}\r\n" in head for head in heads)
@@ -180,9 +186,9 @@ async def test_the_token_goes_to_the_remote_and_nowhere_else(
     assert basic not in str(caught.value)
 
 
-async def test_what_git_prints_is_blotted(tmp_path: Path) -> None:
-    """A token that comes back in git's output is not passed on."""
-    git_ = Git.towards("https://git.contoso.com/x", "main", Credentials(TOKEN), tmp_path)
+async def test_secrets_are_masked_in_output(tmp_path: Path) -> None:
+    """A token that git prints is masked."""
+    git_ = Git.for_remote("https://git.contoso.com/x", "main", Credentials(TOKEN), tmp_path)
     shown = await git_.run("config", "--get-regexp", "http.*extraHeader", cwd=tmp_path)
     assert shown.output.strip().endswith("Authorization: Basic ***")
 
@@ -191,4 +197,4 @@ async def test_a_missing_git_is_explained(tmp_path: Path, monkeypatch: pytest.Mo
     """Without the command the error says what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match="Install git"):
-        await publish(Repository("https://git.contoso.com/x", "main"), [], author=AUTHOR)
+        await publish(Repository(remote="https://git.contoso.com/x", branch="main"), [], author=AUTHOR)

@@ -1,4 +1,4 @@
-"""Tokens and keys: where they go, where they do not, and which are refused. SSH against a real server."""
+"""Tokens and keys: where they are sent, where they must not appear, which are refused. SSH against a real server."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SaG6UOoqK
 def test_secrets_are_kept_out_of_urls(tmp_path: Path, remote: str, token: str | None) -> None:
     """Credentials in the URL, and a token over anything but HTTPS, are refused; the message does not repeat them."""
     with pytest.raises(ConfigurationError) as caught:
-        Git.towards(remote, "main", Credentials(token), tmp_path)
+        Git.for_remote(remote, "main", Credentials(token), tmp_path)
     assert TOKEN not in str(caught.value)
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
-    """Nothing of a token or a key is in a value's text."""
+    """The repr of a value contains no part of a token or a key."""
     key = new_key(tmp_path / "key")
     (tmp_path / "keys").mkdir()
     credentials = Credentials(TOKEN, SshKey(key, (HOST_KEY,)), key)
     shown = repr(credentials) + repr(
-        Git.towards("https://git.contoso.com/x", "main", Credentials(TOKEN, signing=key), tmp_path / "keys")
+        Git.for_remote("https://git.contoso.com/x", "main", Credentials(TOKEN, signing=key), tmp_path / "keys")
     )
     assert TOKEN not in shown
     assert not any(line in shown for line in key.splitlines())
@@ -63,33 +63,37 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         ("a/b.git", False),
     ],
 )
-def test_what_is_an_ssh_remote(remote: str, ssh: bool) -> None:
-    """As git tells them apart: a colon before the first slash."""
+def test_ssh_remotes(remote: str, ssh: bool) -> None:
+    """Like git: a remote without a scheme is SSH if a colon comes before the first slash."""
     assert is_ssh(remote) is ssh
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
-    [("not a key", "no private key"), ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "no private key"), ("", "")],
-    ids=["text", "torn", "passphrase"],
+    ("key", "observed"),
+    [
+        ("not a key", "not a readable private key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "not a readable private key"),
+        ("", ""),
+    ],
+    ids=["text", "truncated", "passphrase"],
 )
-def test_keys_that_cannot_be_used(tmp_path: Path, key: str, told: str) -> None:
-    """Said before git is started, and without a word of the key."""
+def test_unusable_keys(tmp_path: Path, key: str, observed: str) -> None:
+    """They are refused before git starts, and the error contains no part of the key."""
     if not key:
-        key, told = new_key(tmp_path / "locked", "-N", "open-sesame"), "has a passphrase"
-    with pytest.raises(ConfigurationError, match=told) as caught:
-        Git.towards("https://git.contoso.com/x", "main", Credentials(signing=key), tmp_path)
+        key, observed = new_key(tmp_path / "locked", "-N", "open-sesame"), "has a passphrase"
+    with pytest.raises(ConfigurationError, match=observed) as caught:
+        Git.for_remote("https://git.contoso.com/x", "main", Credentials(signing=key), tmp_path)
     assert "AAAA" not in str(caught.value)
 
 
 def test_an_ssh_key_for_another_remote(tmp_path: Path) -> None:
-    """It would not be used, so somebody is mistaken."""
-    with pytest.raises(ConfigurationError, match="opens SSH remotes only"):
-        Git.towards("https://x/y", "main", Credentials(ssh=SshKey("", (HOST_KEY,))), tmp_path)
+    """A key for a remote that is not SSH would be unused, so it is refused."""
+    with pytest.raises(ConfigurationError, match="works for SSH remotes only"):
+        Git.for_remote("https://x/y", "main", Credentials(ssh=SshKey("", (HOST_KEY,))), tmp_path)
 
 
 async def test_commits_are_signed(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each verifies against the allowed signer, trailers and all; the key was in a private folder, which is gone."""
+    """Each commit, with trailers, verifies against the allowed signer; the key was in a private folder, now deleted."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -103,7 +107,7 @@ async def test_commits_are_signed(remote: Path, tmp_path: Path, monkeypatch: pyt
         modes.append((root.parent / "keys").stat().st_mode & 0o777)
         return write("a.txt", "1\n")(root)
 
-    at = Repository(remote.as_uri(), "main", Credentials(signing=key))
+    at = Repository(remote=remote.as_uri(), branch="main", credentials=Credentials(signing=key))
     edits = [("one", edit), ("two", write("b.txt", "2\n"))]
     published = await publish(at, edits, author=AUTHOR, trailers={"Pratique-Run": "7"})
     assert modes == [0o600, 0o700]
@@ -116,7 +120,7 @@ async def test_commits_are_signed(remote: Path, tmp_path: Path, monkeypatch: pyt
 
 
 async def test_helpers_of_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the worker's own configuration its credential helpers count, in their order, and nothing else."""
+    """Of the worker's git configuration only the credential settings are used, in their order."""
     settings = "[credential]\nhelper = cache\nhelper = store --file x\n[user]\nname = Me\n"
     settings += '[credential "https://x"]\nuseHttpPath = true\n'
     (tmp_path / ".gitconfig").write_text(settings)
@@ -141,7 +145,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Sshd]:
 
 def over_ssh(server: Sshd, remote: Path, key: str, host_key: str = "") -> Repository:
     ssh = SshKey(key, (host_key or server.host_key,))
-    return Repository(server.url(remote), "main", Credentials(ssh=ssh))
+    return Repository(remote=server.url(remote), branch="main", credentials=Credentials(ssh=ssh))
 
 
 async def test_push_over_ssh(server: Sshd, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from pratique.git import publish as gitops
 from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
 from pratique.git.publish import Edit, publish
 from pratique.images import LiveImage
-from pratique.manifests.update import point_images, point_vault
+from pratique.manifests.images import point_images
+from pratique.manifests.secret_provider import point_vault
 from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
@@ -29,7 +30,7 @@ VAULT = {
 
 
 async def test_each_edit_is_a_commit_and_all_are_pushed(remote: Path) -> None:
-    """Two edits make two commits by the given author, on top of what was there, and say what changed."""
+    """Two edits make two commits by the given author on top of the branch, each with its changes."""
     publication = await publish(
         there(remote),
         [("Use live images.", write("a.txt", "1\n")), ("Use the vault.", write("b.txt", "2\n"))],
@@ -46,7 +47,7 @@ async def test_each_edit_is_a_commit_and_all_are_pushed(remote: Path) -> None:
 
 
 async def test_a_second_run_commits_nothing(remote: Path) -> None:
-    """Once the edits are pushed there is nothing to commit, and nothing is pushed: a refusing hook is not reached."""
+    """Once the edits are pushed, a second run commits and pushes nothing: a hook that would refuse is not called."""
     edits = [("one", write("a.txt", "1\n")), ("two", write("b.txt", "2\n"))]
     first = await publish(there(remote), edits, author=AUTHOR)
     hook(remote, "exit 1")
@@ -65,7 +66,7 @@ async def test_a_run_continues_where_another_ended(remote: Path) -> None:
 
 
 async def test_the_walkthroughs_two_commits(remote: Path, tmp_path: Path) -> None:
-    """Images and vault of the sample repository make two commits; the same again makes none."""
+    """Images and vault of the sample repository make two commits; a second run makes none."""
     clone = tmp_path / "sample"
     git("clone", "--quiet", str(remote), str(clone), cwd=tmp_path)
     shutil.copytree(SAMPLE, clone / "cluster-manifests")
@@ -101,7 +102,7 @@ async def test_a_race_is_run_again_from_the_new_head(remote: Path) -> None:
 
 
 async def test_a_race_lost_each_time_is_transient(remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the last attempt the error is one that may be retried, and theirs is what the branch holds."""
+    """After the last attempt the error is retryable, and the branch has the other commits."""
     monkeypatch.setattr(gitops, "_PAUSE", 0.0)
     monkeypatch.setattr(gitops, "ATTEMPTS", 3)
     calls: list[Path] = []
@@ -127,9 +128,9 @@ def ten(remote: Path) -> Path:
     return remote
 
 
-async def test_ten_at_once_with_something_to_say_each(ten: Path) -> None:
+async def test_ten_at_once_with_different_edits(ten: Path) -> None:
     """Ten runs edit one file and push at the same moment: each lands as one commit, and no edit is lost."""
-    at = Repository(ten.as_uri(), "main", folder="cluster")
+    at = Repository(remote=ten.as_uri(), branch="main", folder="cluster")
 
     async def run(key: str) -> None:
         published = await publish(at, [(key, lines("cluster/values.txt", **{key: "1"}))], author=AUTHOR)
@@ -140,19 +141,19 @@ async def test_ten_at_once_with_something_to_say_each(ten: Path) -> None:
     assert sorted(subjects(ten)[:-2]) == sorted(TEN)
 
 
-async def test_ten_at_once_with_the_same_to_say(ten: Path) -> None:
-    """One of them commits, in two commits; the others find it done and commit nothing, not even an empty commit."""
+async def test_ten_at_once_with_the_same_edits(ten: Path) -> None:
+    """One run makes both commits; the others find nothing to change, and make no commit, not even an empty one."""
     edits = [("images", lines("cluster/values.txt", **TEN)), ("vault", write("cluster/vault.txt", "kv\n"))]
-    at = Repository(ten.as_uri(), "main", folder="cluster")
-    # As runs do: without a name of their own, commits of the same second would be the very same commit.
-    names = [{"Pratique-Run": key} for key in TEN]
-    told = await asyncio.gather(*(publish(at, edits, author=AUTHOR, trailers=name) for name in names))
-    assert sorted(len(published.commits) for published in told) == [0] * 9 + [2]
+    at = Repository(remote=ten.as_uri(), branch="main", folder="cluster")
+    # As in real runs: without different trailers, commits of the same second would be identical.
+    trailers = [{"Pratique-Run": key} for key in TEN]
+    results = await asyncio.gather(*(publish(at, edits, author=AUTHOR, trailers=trailer) for trailer in trailers))
+    assert sorted(len(published.commits) for published in results) == [0] * 9 + [2]
     assert subjects(ten)[:-2] == ["vault", "images"]
 
 
 def meanwhile(remote: Path, text: str, edit: Edit) -> Edit:
-    """An edit during which, the first time, somebody gives the file of values another text."""
+    """An edit during whose first call somebody pushes another text for the file of values."""
     called: list[Path] = []
 
     def edited(root: Path) -> list[Change]:
@@ -166,8 +167,8 @@ def meanwhile(remote: Path, text: str, edit: Edit) -> Edit:
     return edited
 
 
-async def test_what_somebody_else_set_meanwhile_is_a_conflict(ten: Path) -> None:
-    """It names file and key, and what stands there; theirs stays. The next run, which began after it, overwrites it."""
+async def test_a_value_that_somebody_set_meanwhile_is_a_conflict(ten: Path) -> None:
+    """The error names file, key and their value, and theirs stays. The next run overwrites it."""
     edit = lines("cluster/values.txt", image3="1")
     theirs = content(ten, "cluster/values.txt").replace("image3: 0", "image3: 7") + "\n"
     with pytest.raises(Conflict, match=r"cluster/values.txt: image3\): Somebody set it to '7' .* set it to '1'"):
@@ -177,16 +178,16 @@ async def test_what_somebody_else_set_meanwhile_is_a_conflict(ten: Path) -> None
     assert "image3: 1" in content(ten, "cluster/values.txt")
 
 
-async def test_a_value_that_was_right_and_was_moved_meanwhile_is_a_conflict(ten: Path) -> None:
-    """The run found it as it should be, so what moved it came after: a newer release is not taken back silently."""
+async def test_a_correct_value_that_somebody_changed_meanwhile_is_a_conflict(ten: Path) -> None:
+    """The run found the wanted value first, so the change is newer: a newer release is not reverted silently."""
     edit = lines("cluster/values.txt", image1="0", image3="1")
     theirs = content(ten, "cluster/values.txt").replace("image1: 0", "image1: 7") + "\n"
     with pytest.raises(Conflict, match=r"values.txt: image1\): Somebody set it to '7'"):
         await publish(there(ten), [("one", meanwhile(ten, theirs, edit))], author=AUTHOR)
 
 
-async def test_what_somebody_else_set_to_the_same_is_no_conflict(ten: Path) -> None:
-    """The other run said it first: there is nothing left to commit."""
+async def test_the_same_value_from_somebody_else_is_no_conflict(ten: Path) -> None:
+    """If somebody sets the wanted value first, there is nothing left to commit."""
     edit = lines("cluster/values.txt", image3="1")
     theirs = content(ten, "cluster/values.txt").replace("image3: 0", "image3: 1") + "\n"
     published = await publish(there(ten), [("one", meanwhile(ten, theirs, edit))], author=AUTHOR)
@@ -195,20 +196,20 @@ async def test_what_somebody_else_set_to_the_same_is_no_conflict(ten: Path) -> N
 
 
 async def test_trailers_name_the_run_and_the_policy(remote: Path) -> None:
-    """As git itself reads them."""
+    """git recognises both trailers."""
     trailers = {"Pratique-Run": "4c7d", "Pratique-Policy": f"sha256:{'a' * 64}"}
     await publish(there(remote), [("Use live images.", write("a.txt", "1\n"))], author=AUTHOR, trailers=trailers)
-    told = git("log", "-1", "--format=%(trailers:only,unfold)", "main", cwd=remote).splitlines()
-    assert dict(line.split(": ") for line in told if line) == trailers
+    found = git("log", "-1", "--format=%(trailers:only,unfold)", "main", cwd=remote).splitlines()
+    assert dict(line.split(": ") for line in found if line) == trailers
     assert subjects(remote)[0] == "Use live images."
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("Pratique Run", "1"), ("Pratique-Run", " "), ("Run", "1\nSigned-off-by: x")]
 )
-async def test_what_is_no_trailer_is_refused(remote: Path, key: str, value: str) -> None:
-    """A value of several lines could add trailers that nobody meant."""
-    with pytest.raises(ConfigurationError, match="no trailer"):
+async def test_invalid_trailers_are_refused(remote: Path, key: str, value: str) -> None:
+    """Invalid keys and empty values are refused, and values of several lines, which could add further trailers."""
+    with pytest.raises(ConfigurationError, match="not a valid trailer"):
         await publish(there(remote), [("one", write("a.txt", "1\n"))], author=AUTHOR, trailers={key: value})
 
 
@@ -222,8 +223,8 @@ def fast_import(remote: Path, files: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("filters", ["true", "false"])
 async def test_only_the_manifests_of_a_huge_repository_are_fetched(remote: Path, filters: str) -> None:
-    """Of 10,000 files elsewhere none is checked out, and where the server knows partial clones none is even fetched;
-    the commit changes the manifest alone, and what is made beside it is committed too."""
+    """None of 10,000 other files is checked out, and none is fetched if the server supports partial clones; the commit
+    contains the changed manifest and a new file beside it, and nothing else."""
     git("config", "uploadpack.allowFilter", filters, cwd=remote)
     files = {f"apps/team{number % 100}/{number}.yaml": f"key: {number}\n" for number in range(10_000)}
     fast_import(remote, files | {"value.txt": "0\n", "cluster/values.txt": "image: 0\n"})
@@ -238,7 +239,7 @@ async def test_only_the_manifests_of_a_huge_repository_are_fetched(remote: Path,
         write("cluster/new.txt", "1\n")(root)
         return lines("cluster/values.txt", image="1")(root)
 
-    await publish(Repository(remote.as_uri(), "main", folder="cluster"), [("one", edit)], author=AUTHOR)
+    await publish(Repository(remote=remote.as_uri(), branch="main", folder="cluster"), [("one", edit)], author=AUTHOR)
     assert roots == [2], "value.txt beside the folder, and the manifest"
     assert git("show", "--format=", "--name-only", "main", cwd=remote).split() == [
         "cluster/new.txt",
@@ -248,11 +249,11 @@ async def test_only_the_manifests_of_a_huge_repository_are_fetched(remote: Path,
 
 
 async def test_a_race_inside_the_server_counts_as_moved(remote: Path) -> None:
-    """The branch moves while the server's hook runs: that, too, is a move and not a refusal."""
+    """If the branch moves while the server's hook runs, the push lost a race and was not refused."""
     somebody_pushes(remote, "theirs.txt")
     theirs = git("rev-parse", "main", cwd=remote)
     git("update-ref", "refs/heads/main", "main~1", cwd=remote)
-    # Out of the quarantine that git keeps incoming objects in, where refs must not be updated.
+    # Outside git's quarantine for incoming objects, in which refs must not be updated.
     hook(remote, f"env -u GIT_QUARANTINE_PATH git update-ref refs/heads/main {theirs}")
     async with checkout(there(remote)) as tree:
         write("a.txt", "1\n")(tree.root)
@@ -261,8 +262,8 @@ async def test_a_race_inside_the_server_counts_as_moved(remote: Path) -> None:
     assert git("rev-parse", "main", cwd=remote) == theirs
 
 
-async def test_a_refusal_is_permanent_and_in_the_servers_words(remote: Path) -> None:
-    """A pre-receive hook says no: its own line is in the error, and the edit was tried once."""
+async def test_a_refusal_is_permanent_and_quotes_the_server(remote: Path) -> None:
+    """If a pre-receive hook refuses, the error contains its message, and the edit is not retried."""
     hook(remote, "echo 'policy: ticket not found' >&2; exit 1")
     calls: list[Path] = []
 
@@ -277,7 +278,7 @@ async def test_a_refusal_is_permanent_and_in_the_servers_words(remote: Path) -> 
 
 
 async def test_a_failing_edit_pushes_nothing(remote: Path) -> None:
-    """The second edit raises: the first one's commit stays in the clone, which is gone, and the error comes out."""
+    """If the second edit raises, the error is raised, the first commit is not pushed, and the clone is deleted."""
     roots: list[Path] = []
 
     def edit(root: Path) -> list[Change]:
@@ -290,16 +291,16 @@ async def test_a_failing_edit_pushes_nothing(remote: Path) -> None:
     assert not roots[0].exists()
 
 
-async def test_absent_things_are_not_found(remote: Path, tmp_path: Path) -> None:
-    """No such branch, no such repository, and a tag that bears the branch's name."""
+async def test_a_missing_repository_or_branch_is_not_found(remote: Path, tmp_path: Path) -> None:
+    """A missing branch, a missing repository, and a tag in place of a branch are not found."""
     git("tag", "v1", "main", cwd=remote)
     for url, branch in ((remote.as_uri(), "trunk"), ((tmp_path / "no.git").as_uri(), "main"), (remote.as_uri(), "v1")):
         with pytest.raises(NotFound):
-            await publish(Repository(url, branch), [], author=AUTHOR)
+            await publish(Repository(remote=url, branch=branch), [], author=AUTHOR)
 
 
-async def test_nobodys_configuration_matters(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a user's settings, hooks and templates nor a surrounding repository's variables have a say."""
+async def test_other_configuration_has_no_effect(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a user's settings and hooks nor the variables of a surrounding repository have an effect."""
     home = tmp_path / "home"
     (home / "hooks").mkdir(parents=True)
     (home / "hooks" / "pre-commit").write_text("#!/bin/sh\nexit 1\n")
@@ -313,7 +314,7 @@ async def test_nobodys_configuration_matters(remote: Path, tmp_path: Path, monke
 
 
 async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: Path) -> None:
-    """A link is checked out as a file that holds its target, and stays a link in the branch."""
+    """A link is checked out as a file that contains its target, and stays a link in the branch."""
     clone = tmp_path / "linker"
     git("clone", "--quiet", str(remote), str(clone), cwd=tmp_path)
     (clone / "link").symlink_to("/etc/hostname")
@@ -331,6 +332,6 @@ async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: 
 
 @pytest.mark.parametrize(("name", "email"), [("", "a@b"), ("A", "nobody"), ("A <x>", "a@b"), ("A\nB", "a@b")])
 def test_an_author_needs_name_and_address(name: str, email: str) -> None:
-    """What git would refuse or reshape is refused first."""
+    """Names and addresses that git would refuse or change are refused first."""
     with pytest.raises(ConfigurationError):
         CommitAuthor(name, email)

@@ -1,4 +1,4 @@
-"""What of a repository is checked out: the manifests, what they refer to, and nothing else."""
+"""Only the manifests, and the files that they refer to, are checked out."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FILES = {
 }
 
 
-async def test_what_is_checked_out(remote: Path) -> None:
-    """The folder with what it refers to, directly or through others; what is named and not there is no matter."""
+async def test_checked_out_files(remote: Path) -> None:
+    """The folder and its direct and indirect references are checked out; missing references are ignored."""
     clone = remote.parent / "seed"
     for name, text in FILES.items():
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ async def test_what_is_checked_out(remote: Path) -> None:
     git("add", ".", cwd=clone)
     git("commit", "--quiet", "-m", "files", cwd=clone)
     git("push", "--quiet", "origin", "main", cwd=clone)
-    async with checkout(Repository(remote.as_uri(), "main", folder="clusters/one")) as tree:
+    async with checkout(Repository(remote=remote.as_uri(), branch="main", folder="clusters/one")) as tree:
         there = {path.relative_to(tree.root).as_posix() for path in tree.root.rglob("*") if path.is_file()}
     found = {path for path in there if not path.startswith(".git/")}
     assert found == {

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.images import LiveImage
-from pratique.manifests.kustomize import Rendering, UsedImage, usage
+from pratique.manifests.kustomize import Renderer, UsedImage, find_usage
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"
@@ -40,7 +40,7 @@ def pod(*images: str, name: str = "a") -> str:
 
 
 def images(root: Path, folder: str = ".") -> set[str]:
-    return {used.image for used in Rendering(root).of(root / folder)}
+    return {used.image for used in Renderer(root).images(root / folder)}
 
 
 @needs_kubectl
@@ -128,9 +128,9 @@ def test_what_cannot_be_followed_is_told(tmp_path: Path) -> None:
     }
     root = write(tmp_path / "root", files)
     write(tmp_path, {"out/x.yaml": pod("out:1")})
-    rendering = Rendering(root)
-    assert {used.image for used in rendering.of(root)} == {"a:1"}
-    told = "\n".join(rendering.unread)
+    renderer = Renderer(root)
+    assert {used.image for used in renderer.images(root)} == {"a:1"}
+    told = "\n".join(renderer.unread)
     for part in (
         "example.com",
         "gone.yaml: There is no",
@@ -150,7 +150,7 @@ def test_images_and_manifests_that_do_not_fit_are_told(tmp_path: Path) -> None:
     live = f"{REGISTRY}/live"
     fine = (f"{live}/a:1", f"{live}/a@{DIGEST}", f"{live}/a:0@{DIGEST}", f"{live}/b:1@{DIGEST}")
     wrong = ("docker.io/a:1", f"{live}/a:2", f"{live}/a:1@{OTHER}", f"{live}/a", f"{live}/z:1", f"{live}y/a:1")
-    found = usage(write(tmp_path, {"app/pod.yaml": pod(*fine, *wrong)}), ".", REGISTRY, RELEASED)
+    found = find_usage(write(tmp_path, {"app/pod.yaml": pod(*fine, *wrong)}), ".", REGISTRY, RELEASED)
     assert {used.image for used in found.images} == {*fine, *wrong}
     assert found.unused == ("c",)
     assert set(found.unreleased) == {UsedImage("app/pod.yaml", image) for image in wrong}
@@ -163,7 +163,7 @@ def test_images_and_manifests_that_do_not_fit_are_told(tmp_path: Path) -> None:
 def test_a_part_of_the_catalogue_says_nothing_of_the_rest(tmp_path: Path) -> None:
     """When only some images were released now, others in live/ are taken for released before."""
     root = write(tmp_path, {"pod.yaml": pod(f"{REGISTRY}/live/z:1", "docker.io/y:1", f"{REGISTRY}/live/a:2")})
-    found = usage(root, ".", REGISTRY, RELEASED, partial=True)
+    found = find_usage(root, ".", REGISTRY, RELEASED, partial=True)
     assert [used.image for used in found.unreleased] == [f"{REGISTRY}/live/a:2", "docker.io/y:1"]
 
 

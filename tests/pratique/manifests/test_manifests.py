@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 from pratique.change import Change
 from pratique.errors import ConfigurationError, ManifestRejected
 from pratique.images import LiveImage
-from pratique.manifests.update import Pin, point_images, point_vault
+from pratique.manifests.images import Pin, point_images
+from pratique.manifests.secret_provider import point_vault
 from pratique.manifests.yaml_editor import Path as YamlPath
 from pratique.manifests.yaml_editor import YamlText
 

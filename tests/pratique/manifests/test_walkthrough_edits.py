@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.images import LiveImage
-from pratique.manifests.update import Pin, point_images, point_vault
+from pratique.manifests.images import Pin, point_images
+from pratique.manifests.secret_provider import point_vault
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"

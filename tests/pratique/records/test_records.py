@@ -60,7 +60,8 @@ def remote(tmp_path: Path) -> Path:
 
 def branch(remote: Path) -> RecordsBranch:
     return RecordsBranch(
-        Repository(str(remote), "pratique-records", orphan=True), CommitAuthor("Pratique", "pratique@localhost")
+        Repository(remote=str(remote), branch="pratique-records", orphan=True),
+        CommitAuthor("Pratique", "pratique@localhost"),
     )
 
 

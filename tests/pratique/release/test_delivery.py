@@ -23,7 +23,7 @@ from pratique.errors import (
     Unavailable,
 )
 from pratique.git.publish import Edit, Publication
-from pratique.release.delivery import deliver, own_branch, repository
+from pratique.release.delivery import deliver, repository, working_branch
 from sandbox.core.faults import Fault
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.hosted import AZURE, EXPIRED, GITHUB, READS, WRITES, hosted, scenario
@@ -79,7 +79,7 @@ async def test_a_push(sandbox: RunningSandbox, http: httpx.AsyncClient, url: str
     """The commit is on the branch, with trailers for the run and the policy; no request is opened."""
     published = await run(http, url, how="push")
     bare = hosted(sandbox, url).path
-    assert (published.branch, published.url, published.waits) == ("main", None, False)
+    assert (published.branch, published.url, published.awaits_merge) == ("main", None, False)
     assert subjects(bare) == ["Use released images.", "Sample"]
     told = git("log", "-1", "--format=%(trailers:only,unfold)", "main", cwd=bare)
     assert told == f"Pratique-Run: 1\nPratique-Policy: {POLICY}"
@@ -122,7 +122,7 @@ async def test_after_the_merge(sandbox: RunningSandbox, http: httpx.AsyncClient,
     place = hosted(sandbox, url)
     git("update-ref", "refs/heads/main", f"refs/heads/{OWN}", cwd=place.path)
     merged = await run(http, url, run_id="2")
-    assert (merged.branch, merged.url, merged.unchanged, merged.waits) == ("main", None, True, False)
+    assert (merged.branch, merged.url, merged.unchanged, merged.awaits_merge) == ("main", None, True, False)
     other = await run(http, url, lines("cluster/values.txt", two="1"), run_id="3")
     assert [pull.state for pull in place.pulls] == ["merged", "open"]
     assert other.url is not None
@@ -257,20 +257,20 @@ def test_each_cluster_has_a_branch() -> None:
         ("rg-bu0001a0008", "rg.one_2"),
         ("rg(1)", "rg-1-", ".rg", "-rg", "rg.", "a..b", "a-b", "x.lock", "büro"),
     )
-    assert [own_branch(cluster) for cluster in plain] == [f"pratique/{cluster}" for cluster in plain]
-    names = {own_branch(cluster) for cluster in (*plain, *awkward)}
+    assert [working_branch(cluster) for cluster in plain] == [f"pratique/{cluster}" for cluster in plain]
+    names = {working_branch(cluster) for cluster in (*plain, *awkward)}
     assert len(names) == len(plain) + len(awkward)
     for name in names:
         subprocess.run(["git", "check-ref-format", "--branch", name], check=True, capture_output=True)
 
 
-async def test_the_target_is_not_our_own_branch(http: httpx.AsyncClient) -> None:
-    """A run would lay its commits on the branch that it wants to have them merged into."""
+async def test_the_target_is_not_the_working_branch(http: httpx.AsyncClient) -> None:
+    """The working branch as target is refused, as a run cannot merge a branch into itself."""
     target = Manifests(remote=GITHUB, branch=OWN, token="env:TOKEN", deliver="branch")
 
     async def read(name: str) -> bytes:
         return WRITES.encode()
 
     there = await repository(target, read)
-    with pytest.raises(ConfigurationError, match="runs lay their commits on"):
+    with pytest.raises(ConfigurationError, match="It is the working branch, to which runs add their commits"):
         await deliver(target, there, [], cluster="rg-bu0001a0008", run="1", policy=POLICY, token=WRITES, http=http)

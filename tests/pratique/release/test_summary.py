@@ -43,7 +43,9 @@ def test_links(remote: str, commit: list[str]) -> None:
     """Registry and vault in the cloud's portal; the commit where its remote is one that people can open."""
     found = {
         key: address
-        for key, _, address in links("https://portal", INFRASTRUCTURE, Publication(remote, "main", "abc", ()))
+        for key, _, address in links(
+            "https://portal", INFRASTRUCTURE, Publication(remote=remote, branch="main", head="abc")
+        )
     }
     assert found.pop("registry") == f"https://portal/#@tenant/resource{REGISTRY.id}"
     assert found.pop("vault") == f"https://portal/#@tenant/resource{INFRASTRUCTURE.vault.id}"

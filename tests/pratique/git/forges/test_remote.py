@@ -1,4 +1,4 @@
-"""Which forge keeps a remote, by its address."""
+"""The forge of a remote, found by its address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AZURE = "https://dev.azure.com/contoso/my%20platform/_apis/git/repositories/clus
 
 
 @pytest.mark.parametrize(
-    ("remote", "asked"),
+    ("remote", "api"),
     [
         ("https://github.com/contoso/cluster.git", GITHUB),
         ("https://github.com/contoso/cluster/", GITHUB),
@@ -42,8 +42,8 @@ AZURE = "https://dev.azure.com/contoso/my%20platform/_apis/git/repositories/clus
         ),
     ],
 )
-async def test_where_a_remotes_api_is(remote: str, asked: str) -> None:
-    """Of either protocol, in the cloud and on a server of one's own."""
+async def test_api_of_a_remote(remote: str, api: str) -> None:
+    """The API's address is found for both protocols, in the cloud and on self-hosted servers."""
     urls: list[str] = []
 
     class Recorder(httpx.AsyncBaseTransport):
@@ -53,7 +53,7 @@ async def test_where_a_remotes_api_is(remote: str, asked: str) -> None:
 
     async with httpx.AsyncClient(transport=Recorder()) as http:
         assert await forge_of(remote, "token", http).find("a", "main") is None
-    assert urls == [asked]
+    assert urls == [api]
 
 
 @pytest.fixture
@@ -66,6 +66,6 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
     "remote", ["/srv/git/cluster.git", "file:///srv/cluster.git", "https://github.com/contoso", "https://x/a/b/c"]
 )
 async def test_remotes_without_pull_requests(remote: str, http: httpx.AsyncClient) -> None:
-    """A path, and an address that names no repository; the error says what else there is."""
+    """A path, or an address that names no repository, is refused; the error names the alternatives."""
     with pytest.raises(ConfigurationError, match=r"Set manifests\.deliver to push or branch"):
         forge_of(remote, "token", http)

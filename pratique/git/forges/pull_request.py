@@ -1,4 +1,4 @@
-"""One pull request from a branch of ours, however often it is asked for.
+"""Opens a pull request for a branch, or updates the one that is open.
 
 ::
 
@@ -15,10 +15,10 @@ from pratique.errors import Conflict, Unavailable
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a pull request asks for.
+    """Branches and texts of a pull request.
 
     :ivar source: branch with the commits
-    :ivar target: branch that is to get them
+    :ivar target: branch to merge them into
     :ivar body: Markdown
     """
 
@@ -30,7 +30,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class PullRequest:
-    """An open one, as the forge shows it.
+    """An open pull request, as the forge shows it.
 
     :ivar url: of its page
     """
@@ -42,34 +42,40 @@ class PullRequest:
 
 
 class Forge(Protocol):
-    """The pull requests of one repository. Each method raises errors of ours only, :class:`Unavailable` when there was
-    no answer, so that nobody knows what came of it."""
+    """The pull requests of one repository.
+
+    Each method raises only this project's errors. :class:`Unavailable` means that there was no response, so the request
+    may or may not have taken effect.
+    """
 
     async def find(self, source: str, target: str) -> PullRequest | None:
         """The open pull request between two branches; there is never more than one."""
 
     async def open(self, proposal: Proposal) -> PullRequest:
-        """:raises Conflict: when there is one already"""
+        """Open a pull request.
+
+        :raises Conflict: when one is open already
+        """
 
     async def update(self, request: PullRequest, proposal: Proposal) -> PullRequest:
-        """Give it another title and body."""
+        """Set the title and the body of a pull request."""
 
 
-async def propose(forge: Forge, proposal: Proposal, *, again: bool = True) -> PullRequest:
-    """The pull request for a branch: the one that is open, or a new one. One that was closed stays closed.
+async def propose(forge: Forge, proposal: Proposal, *, update: bool = True) -> PullRequest:
+    """The open pull request for a branch, or a new one. A closed pull request stays closed.
 
-    :param again: whether one that is open gets this title and body
-    :raises PratiqueError: what the forge refuses with
+    :param update: whether an open pull request gets this title and body
+    :raises PratiqueError: when the forge refuses
     """
     found = await forge.find(proposal.source, proposal.target)
     if found is None:
         try:
             return await forge.open(proposal)
         except (Unavailable, Conflict):
-            # Opened after all, and the answer was lost; or another run was quicker.
+            # It was opened but the response was lost, or another run was faster.
             found = await forge.find(proposal.source, proposal.target)
             if found is None:
                 raise
-    if again and (found.title, found.body) != (proposal.title, proposal.body):
+    if update and (found.title, found.body) != (proposal.title, proposal.body):
         return await forge.update(found, proposal)
     return found

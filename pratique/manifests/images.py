@@ -1,0 +1,143 @@
+"""Points the kustomizations of a GitOps repository at the released images.
+
+It only edits files below a folder; :mod:`pratique.git` clones the repository and pushes the changes::
+
+    point_images(root, "cluster-manifests", "acraks123.azurecr.io", {"kubereboot/kured": LiveImage("1.14.0", digest)})
+
+The sample's placeholders are filled in first, with exactly the bytes that the walkthrough's ``sed`` writes. Everything
+else is found by its YAML path, so the values of another cluster or of the next release replace the previous ones, and
+a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pratique.change import Change
+from pratique.images import LIVE, ImageReference, LiveImage
+from pratique.manifests.files import mapping, path_inside, read_yaml, scalar, write_yaml
+from pratique.manifests.kustomize import Renderer, Usage, find_usage, kustomizations, suffix
+from pratique.manifests.yaml_editor import Path as YamlPath
+from pratique.manifests.yaml_editor import Plain, YamlText
+
+#: What identifies the image in an entry of ``images:``. ``both`` renders as ``name:tag@digest``: the digest is pulled.
+Pin: TypeAlias = Literal["tag", "digest", "both"]
+
+#: An entry of ``images:``: its path, its fields, and the repository below ``live/`` that it resolves to.
+_Entry: TypeAlias = tuple[YamlPath, dict[str, Plain], str]
+
+REGISTRY_PLACEHOLDER = "REPLACE_ME_WITH_YOUR_ACRNAME"
+
+# The placeholder contains underscores, which host names do not.
+_AZURE_REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.azurecr\.(?:io|us|cn)")
+
+
+@dataclass(kw_only=True)
+class ImagesEdit:
+    """:func:`point_images` as an edit of a checkout. It also compares the released images with those in use.
+
+    :ivar usage: set by each call
+    """
+
+    folder: str
+    registry: str
+    images: Mapping[str, LiveImage]
+    partial: bool = False
+    pin: Pin = "both"
+    usage: Usage = field(default_factory=Usage)
+
+    def __call__(self, root: Path) -> list[Change]:
+        changes = point_images(root, self.folder, self.registry, self.images, pin=self.pin)
+        self.usage = find_usage(root, self.folder, self.registry, self.images, partial=self.partial)
+        return changes
+
+
+def point_images(
+    root: Path, folder: str, registry: str, images: Mapping[str, LiveImage], *, pin: Pin = "both"
+) -> list[Change]:
+    """Set registry, tag and digest of every released image that a kustomization below a folder names.
+
+    Entries for other images stay unchanged, including placeholders. Nothing is written if any file is rejected.
+
+    :param root: the checkout
+    :param folder: the manifests, below the root
+    :param registry: login server of the live registry, for example ``acraks123.azurecr.io``
+    :param images: released images, by the repository's name below ``live/`` (``library/busybox``)
+    :param pin: ``tag`` sets only the tag, and adds none if the manifests already have that tag; ``digest`` sets only
+        the digest; ``both`` sets both
+    :raises ConfigurationError: for an invalid registry, repository, tag or digest
+    :raises ManifestRejected: for a missing folder, or a file that cannot be edited
+    """
+    for repository, image in images.items():
+        ImageReference.parse(f"{registry}/{LIVE}{repository}:{image.tag}@{image.digest}")
+    path_inside(root, folder)
+    edits: list[tuple[Path, YamlText]] = []
+    changes: list[Change] = []
+    for path in kustomizations(root, folder):
+        before = read_yaml(root, path)
+        entries = list(_live_entries(before, registry))
+        registry_name = registry.partition(".")[0]
+        text = before.replaced(REGISTRY_PLACEHOLDER, registry_name, but=_unchanged_values(entries, images))
+        values: dict[YamlPath, str | None] = {}
+        for place, entry, repository in entries:
+            if repository not in images:
+                continue
+            wanted = _wanted(f"{registry}/{LIVE}{repository}", images[repository], pin)
+            if pin == "tag" and "newTag" not in entry and _has_tag(root, path, entry, images[repository].tag):
+                del wanted["newTag"]
+            for key, value in wanted.items():
+                values[*place, key] = value
+                if (old := scalar(entry.get(key))) != value:
+                    changes.append(Change(text.file, f"images.{repository}.{key}", old, value))
+        edits.append((path, text.edited(values)))
+    for path, text in edits:
+        write_yaml(path, text)
+    return changes
+
+
+def _unchanged_values(entries: list[_Entry], images: Mapping[str, LiveImage]) -> list[YamlPath]:
+    """Values whose placeholder stays: a ``name`` selects the images of an entry, and other images are not released."""
+    names = [(*place, "name") for place, entry, _ in entries if "name" in entry]
+    return names + [(*place, "newName") for place, entry, name in entries if name not in images and "newName" in entry]
+
+
+def _wanted(name: str, image: LiveImage, pin: Pin) -> dict[str, str | None]:
+    # An unwanted field has to be removed: the node would pull an old digest, and an old tag would mislead people.
+    tag = None if pin == "digest" else image.tag
+    digest = None if pin == "tag" else image.digest
+    return {"newName": name, "newTag": tag, "digest": digest}
+
+
+def _has_tag(root: Path, kustomization: Path, entry: Mapping[str, Plain], tag: str) -> bool:
+    """Whether the manifests to which an entry applies already have that tag."""
+    name = scalar(entry.get("name"))
+    found = {suffix(used.image, of=name) for used in Renderer(root).base_images(kustomization)}
+    return found - {None} == {f":{tag}"}
+
+
+def live_images(root: Path, folder: str, registry: str) -> list[tuple[str, str, LiveImage]]:
+    """The ``live/`` images of a registry in the kustomizations below a folder: file, repository below ``live/``, image.
+
+    :raises ManifestRejected: as :func:`point_images`
+    """
+    return [
+        (text.file, repository, LiveImage(scalar(entry.get("newTag")) or "", scalar(entry.get("digest")) or ""))
+        for text in (read_yaml(root, path) for path in kustomizations(root, folder))
+        for _, entry, repository in _live_entries(text, registry)
+        if (scalar(entry.get("newName") or entry.get("name")) or "").startswith(f"{registry}/")
+    ]
+
+
+def _live_entries(text: YamlText, registry: str) -> Iterator[_Entry]:
+    """Entries of ``images:`` that resolve to ``live/``."""
+    for number, document in enumerate(text.documents):
+        images = mapping(document).get("images")
+        for index, item in enumerate(images if isinstance(images, list) else []):
+            entry = mapping(item)
+            host, _, repository = (scalar(entry.get("newName") or entry.get("name")) or "").partition("/")
+            if repository.startswith(LIVE) and (host == registry or _AZURE_REGISTRY.fullmatch(host)):
+                yield (number, "images", index), entry, repository.removeprefix(LIVE)
