@@ -1,4 +1,4 @@
-"""The application: from an ASGI request to a call, through the layers to the service's handler, and back.
+"""The ASGI application: passes each request through the layers to its service's handler.
 
 The layers, outermost first: request id → log → error envelope → host → authentication → throttling → faults → RBAC.
 """
@@ -32,9 +32,9 @@ Peer = tuple[str, int]
 class App:
     """An ASGI application over the services.
 
-    :param azure: gives the present state (a reset replaces it)
-    :param clients: tells by the connection's peer what the client calls itself, and where it stands
-    :param abort: ends the peer's connection without a word
+    :param azure: returns the current state (a reset replaces it)
+    :param clients: maps a connection's peer to the client's user name at the proxy and its place in the network
+    :param abort: resets the peer's connection
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class App:
         inner: list[Middleware] = [self._hosts.find, authenticate, throttle, faults, authorize]
         self._answer = chain([*outer, *inner], _handle)
 
-    def plays(self, host: str) -> bool:
-        """Whether some service answers for the host."""
+    def serves(self, host: str) -> bool:
+        """Whether a service answers for the host."""
         return bool(self._hosts.services(host))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} here")
+            raise RuntimeError(f"unsupported ASGI scope: {scope['type']}")
         call = await self._call(scope, receive)
         try:
             response = await self._answer(call)
@@ -71,7 +71,7 @@ class App:
 
     async def _call(self, scope: Scope, receive: Receive) -> Call:
         headers = _headers(scope["headers"])
-        host = intern(headers.get("host", "").split(":")[0].lower())  # one string for the whole log
+        host = intern(headers.get("host", "").split(":")[0].lower())  # the log shares one string for each host
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw_path.split(b"?")[0].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
@@ -84,12 +84,12 @@ class App:
 
 async def _handle(call: Call) -> Response:
     if call.route is None:
-        raise RuntimeError("no layer has found the route")
+        raise RuntimeError("no layer found a route")
     return await call.route.handler(call)
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By lower-case name; a header that is sent several times is one list (RFC 9110, section 5.3)."""
+    """Headers by lower-case name; a header sent several times becomes one list (RFC 9110, section 5.3)."""
     headers: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")

@@ -1,4 +1,4 @@
-"""Everything that the local Azure knows, in one object that all services share."""
+"""The state of the local Azure, in one object that all services share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ S = TypeVar("S")
 class Azure:
     """The state of one sandbox between two resets.
 
-    A service keeps what only it needs in an object of its own: ``azure.state(Vaults)`` is the only ``Vaults(azure)``,
+    A service keeps private state in an object of its own: ``azure.state(Vaults)`` returns the only ``Vaults(azure)``,
     created on first use.
     """
 
@@ -36,7 +36,7 @@ class Azure:
         self.operations = Operations(self.clock, self.faults)
         self.requests = RequestLog(self.clock)
         self.access = Access(self.clock, scenario.identity.subscription_id, scenario.timings.role_assignment)
-        #: What Defender makes of images, by repository; the control host may change it.
+        #: Scan results by repository; the control API can change them.
         self.scans = dict(scenario.scans)
         self._states: dict[Any, Any] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -56,11 +56,11 @@ class Azure:
         return found
 
     def client(self, user: str | None) -> Client:
-        """Where a client stands, by the name that it gave to the proxy."""
+        """The network settings of a client, by the user name that it gave to the proxy."""
         return self.scenario.clients.get(user or "", self.scenario.client)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that goes on until it is cancelled, at the latest by :meth:`close`."""
+        """Run a background task until it is cancelled, at the latest by :meth:`close`."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -1,4 +1,4 @@
-"""``azure-sandbox``: serve the local Azure, or print the variables that point a shell at it."""
+"""``azure-sandbox``: run the local Azure, or print the environment variables for its clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sandbox.server import LOOPBACK, Sandbox, client_environment, in_url
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
-HomeOption = Annotated[Path, typer.Option(help="Folder for the certificate authority, keys and secrets.")]
+HomeOption = Annotated[Path, typer.Option(help="Folder that holds the certificate authority, keys and secrets.")]
 
 
 @app.command()
@@ -31,35 +31,37 @@ def serve(
         typer.Option(
             metavar="ADDRESS",
             callback=lambda text: _ip_address(text),
-            help="IP address of this machine to listen on. Beyond loopback nothing protects the sandbox.",
+            help="IP address to listen on. On any address but loopback, the sandbox is unprotected.",
         ),
     ] = LOOPBACK,
-    port: Annotated[int, typer.Option(help="Port of the proxy; 0 takes a free one.")] = 8443,
+    port: Annotated[int, typer.Option(help="Port of the proxy; 0 picks a free one.")] = 8443,
     speed: Annotated[
-        float, typer.Option(help="How much faster than Azure's its durations are; at 0 time only jumps.", min=0)
+        float, typer.Option(help="Divide Azure's durations by this factor; at 0, time only jumps.", min=0)
     ] = 60.0,
     home: HomeOption = Path(".sandbox"),
-    scenario: Annotated[Path | None, typer.Option(help="YAML file; without one, the walkthrough's tenant.")] = None,
-    verbose: Annotated[bool, typer.Option(help="Log every operation.")] = False,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Scenario file (YAML). Default: the walkthrough's tenant.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option(help="Log at level INFO.")] = False,
 ) -> None:
-    """Run until interrupted."""
+    """Run the local Azure until interrupted."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     running = Home(home).running()
     if running is not None:
-        typer.echo(f"azure-sandbox: one is running with the home {home}, as process {running['pid']}.", err=True)
+        typer.echo(f"azure-sandbox: already running with home {home}, as process {running['pid']}.", err=True)
         raise typer.Exit(1)
     try:
         loaded = Scenario.load(scenario)
     except (OSError, ValidationError, yaml.YAMLError) as error:
-        typer.echo(f"azure-sandbox: the scenario {scenario} cannot be used: {error}", err=True)
+        typer.echo(f"azure-sandbox: cannot use scenario {scenario}: {error}", err=True)
         raise typer.Exit(2) from None
     try:
         asyncio.run(_serve(Sandbox(home, address=host, port=port, speed=speed, scenario=loaded), home, host))
     except OSError as error:
-        where = f"port {port} of {host}"
-        typer.echo(f"azure-sandbox: cannot listen on {where}: {error.strerror}. Try --port 0.", err=True)
+        target = f"port {port} of {host}"
+        typer.echo(f"azure-sandbox: cannot listen on {target}: {error.strerror}. Try --port 0.", err=True)
         raise typer.Exit(1) from None
 
 
@@ -67,14 +69,14 @@ def serve(
 def env(
     home: HomeOption = Path(".sandbox"),
     proxy_host: Annotated[
-        str | None, typer.Option(help="What the client calls the sandbox's machine, when it is on another one.")
+        str | None, typer.Option(help="Host name or address of the sandbox, for clients on other machines.")
     ] = None,
 ) -> None:
     """Print ``export`` lines; ``eval "$(azure-sandbox env)"`` points any Azure client at the sandbox."""
     try:
         variables = client_environment(Home(home), proxy_host)
     except LookupError as error:
-        typer.echo(f"azure-sandbox: {error}. Start one with: azure-sandbox serve --home {home}", err=True)
+        typer.echo(f"azure-sandbox: {error}. Start it with: azure-sandbox serve --home {home}", err=True)
         raise typer.Exit(1) from None
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -83,9 +85,10 @@ def env(
 async def _serve(sandbox: Sandbox, home: Path, host: str) -> None:
     port = await sandbox.start()
     if not ip_address(host).is_loopback:
-        typer.echo(f"azure-sandbox: warning: nothing protects it from whoever reaches {host}.", err=True)
+        typer.echo(f"azure-sandbox: warning: unprotected: anyone who can reach {host} can use it.", err=True)
     typer.echo(
-        f'The local Azure listens on {in_url(host)}:{port}. In a shell: eval "$(azure-sandbox env --home {home})"'
+        f"The local Azure listens on {in_url(host)}:{port}. To use it from a shell: "
+        f'eval "$(azure-sandbox env --home {home})"'
     )
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -96,7 +99,7 @@ async def _serve(sandbox: Sandbox, home: Path, host: str) -> None:
 
 
 def _ip_address(text: str) -> str:
-    """:raises typer.BadParameter: when it is none"""
+    """:raises typer.BadParameter: when the text is not an IP address"""
     try:
         return str(ip_address(text))
     except ValueError as error:

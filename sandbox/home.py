@@ -1,4 +1,4 @@
-"""The folder that a sandbox keeps between runs: its certificate authority, its keys, the pipeline's secret."""
+"""The folder that a sandbox keeps between runs: certificate authority, keys, and the pipeline's client secret."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 class Home:
-    """Files below one directory, made when they are first needed and readable by their owner only."""
+    """Files in one directory, created on first use and readable only by their owner."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def text(self, name: str, make: Any) -> str:
-        """The contents of a file; ``make()`` gives them when there is none."""
+        """The contents of a file; creates it from ``make()`` when it is missing."""
         path = self.directory / name
         if not path.exists():
             self.write(name, make())
         return path.read_text()
 
     def write(self, name: str, contents: str) -> Path:
-        """Write a file in one step, so that no reader sees half of it."""
+        """Write a file atomically."""
         path = self.directory / name
         draft = path.with_name(f".{name}.{os.getpid()}")
         draft.touch(mode=0o600)
@@ -37,11 +37,11 @@ class Home:
         return path
 
     def rsa_key(self, name: str) -> rsa.RSAPrivateKey:
-        """A private key kept as ``name``.pem."""
+        """The private key in ``name``.pem, created on first use."""
         pem = self.text(f"{name}.pem", _new_rsa_key)
         key = serialization.load_pem_private_key(pem.encode(), None)
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise TypeError(f"{name}.pem in {self.directory} holds no RSA key: remove the file")
+            raise TypeError(f"{name}.pem in {self.directory} does not hold an RSA key: delete the file")
         return key
 
     @cached_property
@@ -54,11 +54,11 @@ class Home:
         return self.directory / "ca.pem"
 
     def remember(self, facts: dict[str, Any]) -> None:
-        """Note where the running sandbox is, for ``azure-sandbox env``."""
+        """Record where the running sandbox listens, for ``azure-sandbox env``."""
         self.write("running.json", json.dumps(facts, indent=1))
 
     def running(self) -> dict[str, Any] | None:
-        """Where the running sandbox is; ``None`` when none runs, or the one that did was killed."""
+        """Where the running sandbox listens; ``None`` when none runs, or when its process was killed."""
         path = self.directory / "running.json"
         facts: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
         return facts if facts and _alive(facts["pid"]) else None

@@ -1,7 +1,7 @@
-"""The CONNECT proxy in front of everything: it ends the client's TLS itself, with a certificate for the host asked for.
+"""The CONNECT proxy: terminates the client's TLS itself, with a certificate for the requested host.
 
-One connection, one protocol change: the proxy answers the CONNECT, puts TLS on the same transport, and hands it to
-the HTTP server. A host that nobody plays is refused, so nothing leaves the machine.
+The proxy answers the CONNECT, starts TLS on the same transport, and hands the connection to the HTTP server. It
+refuses hosts that no service answers for, so nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _HANDSHAKE_SECONDS = 20.0
 
 
 class Proxy:
-    """Accepts CONNECT on an address of this machine.
+    """Accepts CONNECT requests.
 
-    :param application: the ASGI application behind the TLS
-    :param plays: whether a host is played
-    :param blocks: whether the network refuses a host to a client, by the name that it gave to the proxy
+    :param application: the ASGI application behind the proxy
+    :param serves: whether the sandbox serves a host
+    :param blocks: whether the network's policy denies a host to a client, by the user name that it gave to the proxy
     """
 
     def __init__(
         self,
         application: Any,
         authority: CertificateAuthority,
-        plays: Callable[[str], bool],
+        serves: Callable[[str], bool],
         blocks: Callable[[str, str], bool],
     ) -> None:
         self._config = Config(
@@ -47,14 +47,14 @@ class Proxy:
         self._config.load()
         self._server_state = ServerState()
         self._authority = authority
-        self.plays = plays
+        self.serves = serves
         self.blocks = blocks
         self._users: dict[tuple[str, int], str] = {}
         self._server: asyncio.Server | None = None
         self._tunnels: dict[tuple[str, int], _Tunnel] = {}
 
     async def start(self, address: str, port: int) -> int:
-        """Listen on an IP address; port 0 takes a free one. Returns the port."""
+        """Listen on an IP address; port 0 picks a free one. Returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Tunnel(self), address, port)
         return int(self._server.sockets[0].getsockname()[1])
@@ -69,15 +69,15 @@ class Proxy:
         await asyncio.gather(*self._server_state.tasks, return_exceptions=True)
 
     def user(self, peer: tuple[str, int]) -> str:
-        """The name that the client on this connection gave to the proxy; empty without one."""
+        """The user name that the client on this connection gave to the proxy; empty without one."""
         return self._users.get(peer, "")
 
     def users(self) -> set[str]:
-        """The names of all clients that are connected."""
+        """The user names of all connected clients."""
         return set(self._users.values())
 
     def abort(self, peer: tuple[str, int]) -> None:
-        """Reset the client's connection (TCP RST): whatever it waits for does not come."""
+        """Reset the client's connection (TCP RST)."""
         if (tunnel := self._tunnels.get(peer)) is not None:
             at_once = struct.pack("ii", 1, 0)
             tunnel.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
@@ -85,7 +85,7 @@ class Proxy:
 
     async def upgrade(self, tunnel: _Tunnel, transport: asyncio.Transport, host: str, user: str) -> None:
         """Turn an accepted tunnel into a TLS connection of the HTTP server."""
-        # Of IPv6, without flow and scope: that is how the HTTP server names its clients.
+        # For IPv6, drop flow info and scope id: the HTTP server names its clients without them.
         peer = transport.get_extra_info("peername")[:2]
         self._users[peer] = user
         transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -100,7 +100,7 @@ class Proxy:
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             )
         except (OSError, asyncio.CancelledError) as error:
-            _log.info("no TLS with a client of %s: %s", host, error)
+            _log.info("TLS handshake for %s failed: %s", host, error)
             self._closed(peer)
             return
         if secure is not None:
@@ -113,7 +113,7 @@ class Proxy:
 
 
 class _Tunnel(asyncio.Protocol):
-    """One client until its CONNECT is answered."""
+    """One client connection until its CONNECT is answered."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
@@ -140,11 +140,11 @@ class _Tunnel(asyncio.Protocol):
         host, _, port = rest.split(" ")[0].lower().rpartition(":")
         user = _proxy_user(lines)
         if method != "CONNECT":
-            self._refuse(405, "The sandbox is a proxy for https only. Set HTTPS_PROXY to it, not HTTP_PROXY.")
-        elif port != "443" or not self._proxy.plays(host):
-            self._refuse(403, f"The sandbox does not play {host}:{port}, and nothing leaves this machine.")
+            self._refuse(405, "The sandbox proxies HTTPS only. Set HTTPS_PROXY, not HTTP_PROXY.")
+        elif port != "443" or not self._proxy.serves(host):
+            self._refuse(403, f"The sandbox does not support {host}:{port}, and nothing leaves this machine.")
         elif self._proxy.blocks(host, user):
-            self._refuse(403, f"The network's policy does not allow {host}.")
+            self._refuse(403, f"The network policy denies {host}.")
         else:
             upgrade = self._proxy.upgrade(self, self.transport, host, user)
             self._task = asyncio.get_running_loop().create_task(upgrade)
@@ -157,10 +157,10 @@ class _Tunnel(asyncio.Protocol):
 
 
 class _EarlyDataHttp(HttpToolsProtocol):
-    """uvicorn's HTTP protocol on a transport that became TLS under it.
+    """uvicorn's HTTP protocol on a transport that was upgraded to TLS.
 
-    The first request may arrive together with the end of the handshake, before ``start_tls`` has returned the
-    transport: it is kept until then.
+    The first request may arrive with the end of the handshake, before ``start_tls`` has returned the transport:
+    it is buffered until then.
     """
 
     def __init__(self, *arguments: Any, closed: Callable[[], None], **options: Any) -> None:

@@ -1,6 +1,6 @@
-"""Built-in role definitions: those that clients of the sandbox use, with Azure's own GUIDs and actions.
+"""Built-in role definitions that clients of the sandbox use, with Azure's GUIDs and actions.
 
-Source: Azure built-in roles (Microsoft Learn, "Azure built-in roles"), shortened to the actions of what is played.
+Source: Azure built-in roles (Microsoft Learn, "Azure built-in roles"), reduced to the actions that the sandbox uses.
 """
 
 from __future__ import annotations

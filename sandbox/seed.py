@@ -1,4 +1,4 @@
-"""The tenant as the walkthrough's earlier pages leave it: the network exists, the cluster's group is empty."""
+"""The tenant after the walkthrough's earlier pages: the network exists, the cluster's resource group is empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sandbox.tenant import (
 
 
 def seed(azure: Azure) -> None:
-    """Fill a fresh state."""
+    """Fill a new state."""
     _directory(azure)
     _network(azure)
     open_states(azure)
@@ -77,20 +77,20 @@ def _network(azure: Azure) -> None:
 
 def _storage(azure: Azure) -> None:
     accounts = azure.state(Accounts)
-    for asked in azure.scenario.storage_accounts:
-        account_id = f"{group_id(azure, HUB_GROUP)}/providers/{ACCOUNT_TYPE}/{asked.name}"
-        endpoints = {"blob": f"https://{asked.name}{SUFFIX}/"}
+    for declared in azure.scenario.storage_accounts:
+        account_id = f"{group_id(azure, HUB_GROUP)}/providers/{ACCOUNT_TYPE}/{declared.name}"
+        endpoints = {"blob": f"https://{declared.name}{SUFFIX}/"}
         _put(
             azure,
             account_id,
             ACCOUNT_TYPE,
-            {"primaryEndpoints": endpoints, "allowSharedKeyAccess": asked.key is not None},
+            {"primaryEndpoints": endpoints, "allowSharedKeyAccess": declared.key is not None},
         )
-        if asked.key is not None:
-            accounts.keys[asked.name] = asked.key
-        for container in asked.containers:
-            accounts.account(asked.name).create(container, {})
-        for role in asked.roles:
+        if declared.key is not None:
+            accounts.keys[declared.name] = declared.key
+        for container in declared.containers:
+            accounts.account(declared.name).create(container, {})
+        for role in declared.roles:
             who = azure.scenario.identity.object_id
             azure.access.assign(role=role, principal_id=who, scope=account_id, at_once=True)
 

@@ -1,4 +1,4 @@
-"""The sandbox's certificate authority: a certificate for every host that it plays, made when first asked for."""
+"""The sandbox's certificate authority: issues a certificate for each host on its first connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _YEAR = timedelta(days=365)
 
 
 class CertificateAuthority:
-    """Issues server certificates under a root that lives in the sandbox's home."""
+    """Issues server certificates under a root kept in the sandbox's home."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -47,7 +47,7 @@ class CertificateAuthority:
         pem = self._home.text("ca-key.pem", lambda: _pem(ec.generate_private_key(ec.SECP256R1())).decode())
         key = serialization.load_pem_private_key(pem.encode(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError("ca-key.pem holds no EC key: remove it and ca.pem")
+            raise TypeError("ca-key.pem does not hold an EC key: delete it and ca.pem")
         return key
 
     @cached_property

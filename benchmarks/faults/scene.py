@@ -17,7 +17,7 @@ from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
 from sandbox.azure import Azure
 from sandbox.control.invariants import invariants_document
-from sandbox.core.faults import StandingFault
+from sandbox.core.faults import ActiveFault
 from sandbox.scenario import Identity, Scenario, Timings
 from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE, put_vault
@@ -158,11 +158,11 @@ class Scene:
         return self.do("sweep", "sweeper", ahead=LATER)
 
     @contextmanager
-    def fault(self, **fields: Any) -> Iterator[StandingFault]:
+    def fault(self, **fields: Any) -> Iterator[ActiveFault]:
         """A fault in the victim's way."""
         faults = self.azure.faults
 
-        async def add() -> StandingFault:
+        async def add() -> ActiveFault:
             return faults.add(client=VICTIM, **fields)
 
         async def clear() -> None:

@@ -1,4 +1,4 @@
-"""What a registry tells the rest of Azure."""
+"""The event that a registry emits for a new image."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ImageArrived:
-    """A manifest stands in a registry, by import or by push.
+    """A manifest was imported or pushed into a registry.
 
     :ivar registry_id: ARM id of the registry
-    :ivar digest: of what arrived, which may be an index
+    :ivar digest: of the manifest, which may be an index
     """
 
     registry_id: str

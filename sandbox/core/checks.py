@@ -1,7 +1,7 @@
-"""Every question whether somebody may do something, with its answer.
+"""A record of every permission check and its result.
 
-The log of requests names the one action that a request is about. This record has all that was asked: what each resource
-of a template takes, what an image import needs at its source, what a list or a query leaves out.
+The request log names only the one action that a request is about. This record has every check: for each resource of
+a template, for the source of an image import, for the items that a list or a query leaves out.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Check:
-    """A question that was asked.
+    """A permission check.
 
-    :ivar principal: object id of who wanted to
+    :ivar principal: object id of the caller
     :ivar data: whether the action is a data action
-    :ivar granted: the answer
+    :ivar granted: the result
     """
 
     principal: str
@@ -28,7 +28,7 @@ class Check:
 
 
 class Checks:
-    """All questions since the last reset, each once."""
+    """All distinct checks since the last reset."""
 
     def __init__(self) -> None:
         self._times: Counter[Check] = Counter()
@@ -37,5 +37,5 @@ class Checks:
         self._times[check] += 1
 
     def document(self) -> list[dict[str, Any]]:
-        """As the control host shows them, in the order in which they were first asked."""
+        """As the control API shows them, in the order of their first occurrence."""
         return [{**asdict(check), "times": times} for check, times in self._times.items()]

@@ -1,11 +1,11 @@
-"""The error answers of each family of services, in its own envelope."""
+"""Error responses, in the envelope of each family of services."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-#: From status, code and message to a body; each family of services has its own.
+#: Builds a body from status, code and message; each family of services has its own.
 Envelope = Callable[[int, str, str], dict[str, Any]]
 
 _OCI_CODES = {
@@ -19,7 +19,7 @@ _OCI_CODES = {
 
 
 class HttpFault(Exception):
-    """An answer other than success, ready to be sent."""
+    """An error response, ready to be sent."""
 
     def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, body)
@@ -49,49 +49,49 @@ def arm_fault(
 def vault_fault(
     status: int, code: str, message: str, inner: str | None = None, headers: Mapping[str, str] | None = None
 ) -> HttpFault:
-    """Key Vault's envelope: ARM's with an ``innererror`` that tells the cases of one code apart."""
+    """Key Vault's envelope: ARM's with an ``innererror`` that distinguishes the cases of one code."""
     error: dict[str, Any] = {"code": code, "message": message}
     if inner is not None:
         error["innererror"] = {"code": inner}
     return HttpFault(status, {"error": error}, headers)
 
 
-class NotPlayed(HttpFault):
-    """What the sandbox answers where Azure would do something that it cannot; sent in the service's own envelope."""
+class NotSupported(HttpFault):
+    """A 501 for something that Azure does and the sandbox does not; sent in the service's own envelope."""
 
-    code = "NotPlayedBySandbox"
+    code = "NotSupportedBySandbox"
 
     def __init__(self, message: str) -> None:
         super().__init__(501, arm_envelope(501, self.code, message))
         self.message = message
 
 
-def not_played(method: str, host: str, path: str) -> NotPlayed:
-    """The refusal of a whole operation."""
-    return NotPlayed(f"The sandbox does not play {method} https://{host}{path}. Nothing was done.")
+def not_supported(method: str, host: str, path: str) -> NotSupported:
+    """The 501 for an unsupported operation."""
+    return NotSupported(f"The sandbox does not support {method} https://{host}{path}. Nothing was changed.")
 
 
 def arm_envelope(status: int, code: str, message: str) -> dict[str, Any]:
-    """ARM's, and of what is built like it: Key Vault, Microsoft Graph, Log Analytics."""
+    """The envelope of ARM, and of services built like it: Key Vault, Microsoft Graph, Log Analytics."""
     return {"error": {"code": code, "message": message}}
 
 
 def oci_envelope(status: int, code: str, message: str) -> dict[str, Any]:
-    """The registries' (OCI distribution spec v1.1, "Error Codes"), with few codes for what is not about content."""
+    """The registries' envelope (OCI distribution spec v1.1, "Error Codes"); it has few codes beyond content errors."""
     return {"errors": [{"code": _OCI_CODES.get(status, "UNKNOWN"), "message": f"{code}: {message}"}]}
 
 
 def oauth_envelope(status: int, code: str, message: str) -> dict[str, Any]:
-    """The token endpoints' (RFC 6749, sections 4.1.2.1 and 5.2)."""
+    """The token endpoints' envelope (RFC 6749, sections 4.1.2.1 and 5.2)."""
     error = {501: "unsupported_response_type", 503: "temporarily_unavailable"}.get(status, "server_error")
     return {"error": error, "error_description": f"{code}: {message}"}
 
 
 def github_envelope(status: int, code: str, message: str) -> dict[str, Any]:
-    """GitHub's REST API."""
+    """The envelope of GitHub's REST API."""
     return {"message": f"{code}: {message}", "documentation_url": "https://docs.github.com/rest", "status": str(status)}
 
 
 def azure_devops_envelope(status: int, code: str, message: str) -> dict[str, Any]:
-    """Azure DevOps' REST API: an exception's name and message."""
+    """The envelope of Azure DevOps' REST API: an exception's name and message."""
     return {"$id": "1", "innerException": None, "message": message, "typeKey": code, "errorCode": 0, "eventId": 3000}

@@ -1,4 +1,4 @@
-"""How one service hears of what happened in another, without importing it."""
+"""Lets a service react to events in another one without importing it."""
 
 from __future__ import annotations
 

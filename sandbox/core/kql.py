@@ -1,7 +1,7 @@
-"""Runs a KQL query over tables in memory: translated by duckdb-kql, executed by DuckDB.
+"""Runs KQL queries over tables in memory: translated by duckdb-kql, executed by DuckDB.
 
-The database knows the given rows and nothing else: no files, no network, none of this process's variables. Resource
-Graph and Log Analytics share it, and each words its errors in its own way.
+The database sees only the given rows: no files, no network, no variables of this process. Resource Graph and Log
+Analytics share this module, and each words its own errors.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 import duckdb
 import duckdb_kql
 
-#: A column of this name is what ``ingestion_time()`` gives; no answer shows it.
+#: Column that holds ``ingestion_time()``; no answer shows it.
 INGESTED = "_IngestionTime"
 _INGESTION_TIME = re.compile(r"\bingestion_time\s*\(\s*\)")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a name.
+    """A named table.
 
     :ivar columns: DuckDB's type by column name
-    :ivar rows: values by column name; an absent text is empty, as in Kusto, anything else is null
+    :ivar rows: values by column name; a missing string is empty, as in Kusto, anything else is null
     """
 
     name: str
@@ -34,8 +34,8 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Found:
-    """All rows of an answer, as DuckDB gives them.
+class Result:
+    """All rows of an answer, as DuckDB returns them.
 
     :ivar columns: pairs of name and DuckDB's type
     """
@@ -44,15 +44,15 @@ class Found:
     rows: list[tuple[Any, ...]]
 
 
-def execute(query: str, tables: Iterable[Table], now: datetime | None = None) -> Found:
-    """Answer a query.
+def execute(query: str, tables: Iterable[Table], at: datetime | None = None) -> Result:
+    """Run a query.
 
-    :param now: what ``now()`` and ``ago()`` mean by now
-    :raises duckdb_kql.KqlSyntaxError: when it is not KQL
+    :param at: the time that ``now()`` and ``ago()`` start from
+    :raises duckdb_kql.KqlSyntaxError: when it is not valid KQL
     :raises duckdb_kql.KqlUnsupportedError: when it uses KQL that is not translated
     :raises duckdb.CatalogException: when it names a table that does not exist; see :func:`missing_table`
-    :raises duckdb_kql.KqlError: for what else is wrong with the query
-    :raises duckdb.Error: for what is found wrong when it runs, such as a column that does not exist
+    :raises duckdb_kql.KqlError: for any other error in the query
+    :raises duckdb.Error: for errors found at run time, such as a column that does not exist
     """
     tables = list(tables)
     if any(INGESTED in table.columns for table in tables):
@@ -63,21 +63,21 @@ def execute(query: str, tables: Iterable[Table], now: datetime | None = None) ->
         for table in tables:
             if table.name.lower() in query.lower():
                 _load(database, table)
-        relation = duckdb_kql.query(database, query, allow_write=False, query_now=now)
+        relation = duckdb_kql.query(database, query, allow_write=False, query_now=at)
         columns = zip(relation.columns, (str(kind) for kind in relation.types), strict=True)
-        return _shown(tuple(columns), relation.fetchall())
+        return _without_hidden(tuple(columns), relation.fetchall())
 
 
 def missing_table(error: duckdb.CatalogException) -> str:
-    """The table that a query named in vain."""
+    """The table that a query names and that does not exist."""
     return str(error).partition("Table with name ")[2].partition(" ")[0]
 
 
-def _shown(columns: tuple[tuple[str, str], ...], rows: list[tuple[Any, ...]]) -> Found:
-    kept = [position for position, (name, _) in enumerate(columns) if name != INGESTED]
-    if len(kept) == len(columns):
-        return Found(columns, rows)
-    return Found(tuple(columns[at] for at in kept), [tuple(row[at] for at in kept) for row in rows])
+def _without_hidden(columns: tuple[tuple[str, str], ...], rows: list[tuple[Any, ...]]) -> Result:
+    visible = [position for position, (name, _) in enumerate(columns) if name != INGESTED]
+    if len(visible) == len(columns):
+        return Result(columns, rows)
+    return Result(tuple(columns[at] for at in visible), [tuple(row[at] for at in visible) for row in rows])
 
 
 def _load(database: duckdb.DuckDBPyConnection, table: Table) -> None:

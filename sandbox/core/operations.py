@@ -1,7 +1,7 @@
-"""Long-running operations: work that goes on after the answer, and that clients poll.
+"""Long-running operations: work that continues after the response and that clients poll.
 
-An operation is a coroutine that sleeps on Azure's clock and changes state as it goes; how it ends is what its poll
-answers.
+An operation is a coroutine that sleeps on Azure's clock and changes state as it goes; its polls answer with its
+status.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Operation:
-    """One piece of work.
+    """A long-running operation.
 
-    :ivar kind: what it is, such as ``deployment``, ``import``, ``scan``
-    :ivar subject: what it works on
+    :ivar kind: such as ``deployment``, ``import``, ``scan``
+    :ivar subject: the id or name of the resource that it works on
     :ivar status: ``Running``, ``Succeeded``, ``Failed`` or ``Canceled``
     :ivar error: ARM's error object when it failed
-    :ivar fault: the kind of the fault that was put in its way
+    :ivar fault: the kind of the fault that was injected
     """
 
     id: str
@@ -48,7 +48,7 @@ class Operation:
 class Operations:
     """All operations since the start, by id.
 
-    :param faults: may keep an operation from its work
+    :param faults: may fail or hang an operation
     """
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
@@ -57,11 +57,11 @@ class Operations:
         self._operations: dict[str, Operation] = {}
 
     def start(self, kind: str, subject: str, work: Callable[[Operation], Coroutine[Any, Any, Any]]) -> Operation:
-        """Begin ``work``; its return value becomes the result, an :class:`HttpFault` its failure."""
+        """Start ``work``; its return value becomes the result, an :class:`HttpFault` the error."""
         operation = Operation(str(uuid.uuid4()), kind, subject, self._clock.now())
         self._operations[operation.id] = operation
         fault = self._faults.of_operation(kind, subject)
-        chosen = work if fault is None else partial(self._thwart, fault)
+        chosen = work if fault is None else partial(self._inject, fault)
         operation.task = asyncio.get_running_loop().create_task(self._run(operation, chosen))
         return operation
 
@@ -76,19 +76,19 @@ class Operations:
             operation.task.cancel()
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for it."""
+        """Cancel running operations and wait for them."""
         running = [o.task for o in self._operations.values() if o.task is not None and not o.task.done()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _thwart(self, fault: Fault, operation: Operation) -> None:
-        """In place of the work: fail, or go on for ever."""
+    async def _inject(self, fault: Fault, operation: Operation) -> None:
+        """Fail or hang, in place of the work."""
         operation.fault = fault.kind
         if fault.kind == "operation-hangs":
             await asyncio.Event().wait()
         await self._clock.sleep(fault.seconds)
-        message = fault.message or "The operation failed, as a fault of the sandbox asked."
+        message = fault.message or "The sandbox injected this failure."
         raise arm_fault(409, fault.code or "OperationFailed", message)
 
     async def _run(self, operation: Operation, work: Callable[[Operation], Coroutine[Any, Any, Any]]) -> None:
@@ -102,8 +102,8 @@ class Operations:
             operation.status = "Canceled"
             raise
         except Exception as error:
-            _log.exception("operation %s of %s broke", operation.kind, operation.subject)
+            _log.exception("operation %s on %s crashed", operation.kind, operation.subject)
             operation.status = "Failed"
-            operation.error = {"code": "InternalServerError", "message": f"The sandbox broke: {error!r}"}
+            operation.error = {"code": "InternalServerError", "message": f"Internal error in the sandbox: {error!r}"}
         finally:
             operation.finished = self._clock.now()

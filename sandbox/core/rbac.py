@@ -1,7 +1,7 @@
-"""Principals, role definitions and role assignments, and who may do what because of them.
+"""Principals, role definitions and role assignments, and the permission checks over them.
 
-Assignments take effect late and lose their effect late, as in Azure: a grant that was just made does not open
-anything yet, and one that was just deleted still does for a while.
+Assignments propagate with a delay, as in Azure: a new grant does not work yet, and a deleted one still works for a
+while.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sandbox.core.errors import arm_fault
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody in the directory.
+    """A user, group or service principal in the directory.
 
     :ivar kind: ``User``, ``ServicePrincipal`` or ``Group``, as in ``principalType``
     :ivar client_id: the application id of a service principal or managed identity
@@ -34,9 +34,9 @@ class Principal:
 
 @dataclass(frozen=True)
 class RoleDefinition:
-    """A role: lists of action patterns in which ``*`` stands for any text.
+    """A role: lists of action patterns in which ``*`` matches any text.
 
-    :ivar assignable_scopes: where a custom role may be assigned; ``/`` makes a built-in one
+    :ivar assignable_scopes: where a custom role may be assigned; ``/`` marks a built-in role
     """
 
     guid: str
@@ -53,7 +53,7 @@ class RoleDefinition:
         return self.assignable_scopes == ("/",)
 
     def assignable_at(self, scope: str) -> bool:
-        """Whether a list at the scope shows the role, and an assignment there may use it."""
+        """Whether lists at the scope show the role and assignments there may use it."""
         return self.built_in or any(contains(outer, scope) for outer in self.assignable_scopes)
 
     def allows(self, action: str, *, data: bool) -> bool:
@@ -65,9 +65,9 @@ class RoleDefinition:
 class RoleAssignment:
     """A role for a principal at a scope.
 
-    :ivar effective: Azure seconds (:meth:`Clock.elapsed`) from which it counts
-    :ivar ended: Azure seconds from which it no longer counts, once it was deleted
-    :ivar condition: shown, but not evaluated
+    :ivar effective: Azure seconds (:meth:`Clock.elapsed`) at which it takes effect
+    :ivar ended: Azure seconds at which a deleted assignment loses its effect
+    :ivar condition: stored and shown, but not evaluated
     """
 
     name: str
@@ -91,7 +91,7 @@ class RoleAssignment:
 
 @dataclass
 class Access:
-    """The directory and everything that was assigned in it."""
+    """The directory and all role assignments."""
 
     clock: Clock
     subscription_id: str
@@ -126,7 +126,7 @@ class Access:
         principal_type: str | None = None,
         at_once: bool = False,
     ) -> RoleAssignment:
-        """Add an assignment; it takes effect after the propagation delay unless ``at_once``."""
+        """Add an assignment; it takes effect after the propagation delay, or immediately with ``at_once``."""
         definition = self.role(role)
         if definition is None:
             raise arm_fault(
@@ -148,7 +148,7 @@ class Access:
         return assignment
 
     def unassign(self, assignment_id: str) -> RoleAssignment | None:
-        """Delete an assignment; its effect outlives it by the propagation delay."""
+        """Delete an assignment; it stays effective for the propagation delay."""
         assignment = self._assignments.pop(assignment_id.lower(), None)
         if assignment is not None:
             assignment.deleted = True
@@ -160,17 +160,17 @@ class Access:
         return self._assignments.get(assignment_id.lower())
 
     def assignments(self) -> list[RoleAssignment]:
-        """Those that a list shows: all that were not deleted."""
+        """All assignments that a list shows, which leaves out deleted ones."""
         return list(self._assignments.values())
 
     def fading(self) -> list[RoleAssignment]:
-        """Those that were deleted and still count."""
+        """Deleted assignments that are still effective."""
         now = self.clock.elapsed()
         self._leaving = [a for a in self._leaving if a.ended is None or a.ended > now]
         return [a for a in self._leaving if a.effective <= now]
 
     def allowed(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
-        """Whether the principal may do ``action`` at ``scope`` at this moment; the answer goes on record."""
+        """Whether the principal may do ``action`` at ``scope`` at this moment; records the check."""
         now, wanted = self.clock.elapsed(), principal_id.lower()
         granted = any(
             assignment.principal_id.lower() == wanted
@@ -184,7 +184,7 @@ class Access:
         return granted
 
     def roles_at(self, principal_id: str, scope: str) -> list[RoleDefinition]:
-        """The roles that count for the principal at the scope at this moment."""
+        """The roles that are effective for the principal at the scope at this moment."""
         now = self.clock.elapsed()
         return [
             self.roles[assignment.role_guid]

@@ -1,4 +1,4 @@
-"""The log of requests: who asked for what, under which RBAC action, and how it ended."""
+"""The request log: who requested what, under which RBAC action, and with what result."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sandbox.core.clock import Clock
 
 @dataclass(slots=True)
 class Request:
-    """One request as the control host shows it.
+    """One request as the control API shows it.
 
     :ivar action: RBAC action or data action
-    :ivar fault: the kind of the fault that was put in the way
-    :ivar status: 0 while there is no answer, and when there never was one
-    :ivar milliseconds: wall time that the answer took
+    :ivar fault: the kind of the fault that was injected
+    :ivar status: 0 while there is no response, and when there never was one
+    :ivar milliseconds: real time until the response
     """
 
     number: int
@@ -41,7 +41,7 @@ class Request:
 
 
 class RequestLog:
-    """The newest requests, numbered from 1."""
+    """The most recent requests, numbered from 1."""
 
     def __init__(self, clock: Clock, keep: int = 100_000) -> None:
         self._clock = clock
@@ -55,6 +55,6 @@ class RequestLog:
         return entry
 
     def since(self, number: int = 0) -> list[Request]:
-        """Those after ``number``."""
+        """Requests after ``number``."""
         newer = min(len(self._requests), max(0, self._number - number))
         return list(islice(self._requests, len(self._requests) - newer, None))

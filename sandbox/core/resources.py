@@ -1,7 +1,7 @@
 """ARM resources, as the JSON documents that ARM shows.
 
-Services keep what ARM does not show (blobs, certificates) in parts of their own, and learn of changes made by others
-— a deployment that replaces a vault, say — through :class:`ResourceChanged`.
+Services keep what ARM does not show (blobs, certificates) in state of their own, and receive changes made by others,
+such as a deployment that replaces a vault, as :class:`ResourceChanged`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Document = dict[str, Any]
 class ResourceChanged:
     """A resource was put, patched or deleted.
 
-    :ivar before: the document until now, ``None`` for a new resource
-    :ivar after: the document from now on, ``None`` for a deleted one
+    :ivar before: the previous document, ``None`` for a new resource
+    :ivar after: the new document, ``None`` for a deleted resource
     """
 
     id: str
@@ -43,7 +43,7 @@ class Resources:
         return None if found is None else _copy(found)
 
     def put(self, document: Document) -> Document:
-        """Store a whole document (``id``, ``name``, ``type``, …) in place of the former one."""
+        """Store a whole document (``id``, ``name``, ``type``, …), replacing the previous one."""
         key = str(document["id"]).lower()
         before = self._documents.get(key)
         self._documents[key] = _copy(document)
@@ -61,19 +61,19 @@ class Resources:
         return [_copy(document) for document in self._select(resource_type, scope)]
 
     def named(self, resource_type: str, name: str) -> Document | None:
-        """The resource of a type whose globally unique name this is."""
-        wanted = name.lower()
-        return next((_copy(d) for d in self._select(resource_type, "") if d["name"].lower() == wanted), None)
+        """The resource of a type with this globally unique name."""
+        key = name.lower()
+        return next((_copy(d) for d in self._select(resource_type, "") if d["name"].lower() == key), None)
 
     def _select(self, resource_type: str | None, scope: str) -> Iterator[Document]:
-        wanted = resource_type and resource_type.lower()
+        key = resource_type and resource_type.lower()
         for document in self._documents.values():
-            if wanted in (None, document["type"].lower()) and contains(scope, document["id"]):
+            if key in (None, document["type"].lower()) and contains(scope, document["id"]):
                 yield document
 
 
 def _copy(value: Any) -> Any:
-    """A deep copy of what JSON can hold; ``copy.deepcopy`` takes six times as long."""
+    """A deep copy of a JSON value; ``copy.deepcopy`` takes six times as long."""
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     if isinstance(value, list):

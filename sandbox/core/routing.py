@@ -1,6 +1,6 @@
-"""Services, their routes, and the call that a route answers.
+"""Services, their routes, and the calls that they handle.
 
-A route states its RBAC action beside its path, so that no handler can forget the check::
+A route declares its RBAC action beside its path, so that no handler can forget the check::
 
     registries = Service("containerregistry", ("management.azure.com",), authenticate=arm_caller)
 
@@ -34,13 +34,13 @@ class Call:
     """One request on its way through a service.
 
     :ivar path: without the query; decoded once the host is known
-    :ivar raw_path: the same as it was sent, which is what some signatures cover
-    :ivar params: what the route's placeholders stand for
+    :ivar raw_path: the path as sent, which some signatures cover
+    :ivar params: values of the route's placeholders
     :ivar caller: the authenticated principal; ``None`` on anonymous services
     :ivar claims: of the caller's token
-    :ivar client: where the client stands in the network
-    :ivar service: the service that answers for the host; of several the one that has the route
-    :ivar answer_headers: that any answer gets, whether it is a success or a failure
+    :ivar client: the client's place in the network
+    :ivar service: the service for the host; if there are several, the one with the route
+    :ivar answer_headers: headers for any response, success or failure
     """
 
     azure: Azure
@@ -62,12 +62,12 @@ class Call:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's parameters; of one given twice the last."""
+        """The query's parameters; the last value of a repeated one."""
         return {key: values[-1] for key, values in parse_qs(self.query_string, keep_blank_values=True).items()}
 
     @property
     def principal(self) -> Principal:
-        """The caller, on services where there always is one."""
+        """The caller, on services that always have one."""
         if self.caller is None:
             raise RuntimeError(f"{self.method} {self.path} has no authenticated caller")
         return self.caller
@@ -87,12 +87,12 @@ class Call:
         return {key: values[-1] for key, values in parse_qs(self.body.decode(), keep_blank_values=True).items()}
 
     def bearer(self) -> str | None:
-        """The bearer token, if one was sent."""
+        """The bearer token, if the request has one."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" and token else None
 
     def url(self, path: str) -> str:
-        """An absolute URL on the host that was asked."""
+        """An absolute URL on the requested host."""
         return f"https://{self.host}{path}"
 
     def require(self, action: str, scope: str) -> None:
@@ -102,7 +102,7 @@ class Call:
 
 Handler = Callable[[Call], Awaitable[Response]]
 Authenticator = Callable[[Call], Awaitable[None]]
-#: From a refusal's body, status and headers to its answer.
+#: Builds an error response from body, status and headers.
 Renderer = Callable[[dict[str, Any], int, dict[str, str]], Response]
 
 
@@ -112,7 +112,7 @@ class Route:
 
     :ivar template: literal segments match in any letter case; ``{name}`` is one segment, ``{name:path}`` several
     :ivar action: the RBAC action that the caller needs at ``scope`` (by default the request's own path)
-    :ivar unchecked: why a route of ARM's has no action
+    :ivar unchecked: why an ARM route has no action
     """
 
     method: str
@@ -132,10 +132,10 @@ class Service:
     """A part of Azure behind one or more host names.
 
     :param hosts: exact names or ``*.suffix``
-    :param authenticate: fills ``call.caller``, or raises the service's own 401
-    :param envelope: of the refusals that are not the service's own: what is not played, and what was made to fail
-    :param render: how refusals are written; JSON by default
-    :param api_versions: those that clients send, the newest SDK's first; any other is answered as well
+    :param authenticate: sets ``call.caller``, or raises the service's own 401
+    :param envelope: for errors that are not the service's own: unsupported operations and injected faults
+    :param render: writes error responses; JSON by default
+    :param api_versions: those that clients send, the newest SDK's first; any other is accepted as well
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Service:
         self.render = render or answer
         self.routes: list[Route] = []
 
-    def plays(self, host: str) -> bool:
+    def serves(self, host: str) -> bool:
         return any(fnmatch.fnmatchcase(host, pattern) for pattern in self.hosts)
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
@@ -173,7 +173,7 @@ class Service:
         scope: Callable[[Call], str] | None = None,
         unchecked: str | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register the decorated coroutine; routes are tried in the order of their registration."""
+        """Register the decorated coroutine; routes are matched in the order of their registration."""
 
         def register(handler: Handler) -> Handler:
             pattern = _compile(template)
@@ -202,7 +202,7 @@ class Service:
 
 
 def answer(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer."""
+    """A JSON response."""
     return JSONResponse(document, status, headers)
 
 

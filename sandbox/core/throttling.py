@@ -1,9 +1,9 @@
-"""ARM's token buckets: how many requests of a kind a principal may send, and all principals together.
+"""ARM's token buckets: how many requests of a kind each principal may send, and all principals together.
 
-Facts: Azure Resource Manager, "Understand how Azure Resource Manager throttles requests": per subscription, principal
-and kind of operation a bucket of 250 reads that regains 25 a second, of 200 writes and of 200 deletes that regain 10;
-all principals of a subscription together have fifteen times that. Azure counts by region, the sandbox has one. Calls
-outside a subscription have buckets of their own size beside these.
+Facts: Azure Resource Manager, "Understand how Azure Resource Manager throttles requests": for each subscription,
+principal and kind of operation, a bucket of 250 reads that refills at 25 a second, and buckets of 200 writes and 200
+deletes that refill at 10; all principals of a subscription together have fifteen times that. Azure counts by region;
+the sandbox has a single region. Calls outside a subscription have separate buckets of the same size.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Literal
 Kind = Literal["reads", "writes", "deletes"]
 
 EVERYBODY = 15
-#: Every other method takes from the writes, POST too (UNVERIFIED).
+#: Every other method counts as a write, including POST (UNVERIFIED).
 KINDS: dict[str, Kind] = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
 
 
 @dataclass(frozen=True)
 class Size:
-    """A bucket's capacity, and the tokens that it regains in a second of Azure's time."""
+    """A bucket's capacity, and its refill rate in tokens per second of Azure's time."""
 
     capacity: int
     refill: float
@@ -36,15 +36,15 @@ SIZES: dict[Kind, Size] = {"reads": Size(250, 25), "writes": Size(200, 10), "del
 
 @dataclass
 class Bucket:
-    """Tokens, as they were at a moment."""
+    """A bucket's tokens as of a moment."""
 
     size: Size
     tokens: float
     at: float
 
-    def refill(self, now: float) -> None:
-        self.tokens = min(self.size.capacity, self.tokens + (now - self.at) * self.size.refill)
-        self.at = now
+    def refill(self, at: float) -> None:
+        self.tokens = min(self.size.capacity, self.tokens + (at - self.at) * self.size.refill)
+        self.at = at
 
     @property
     def fills(self) -> float:
@@ -53,17 +53,17 @@ class Bucket:
 
     @property
     def wait(self) -> float:
-        """Azure seconds until there is a whole token."""
+        """Azure seconds until a whole token is available."""
         return max(0.0, (1 - self.tokens) / self.size.refill)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of asking for a token.
+    """The result of a request for a token.
 
-    :ivar remaining: whole tokens left in the principal's own bucket, and in everybody's
-    :ivar wait: Azure seconds until the next one; 0 when one was given
-    :ivar fills: Azure seconds until both buckets are full
+            :ivar remaining: whole tokens left in the principal's bucket; ``remaining_of_all`` in the bucket of all principals
+        :ivar wait: Azure seconds until the next token; 0 when a token was granted
+        :ivar fills: Azure seconds until both buckets are full
     """
 
     remaining: int
@@ -75,7 +75,7 @@ class Taken:
 class Buckets:
     """The buckets of one subscription, or of the tenant.
 
-    :param elapsed: Azure seconds
+    :param elapsed: returns Azure seconds
     """
 
     def __init__(self, elapsed: Callable[[], float]) -> None:
@@ -83,7 +83,7 @@ class Buckets:
         self._buckets: dict[tuple[str, Kind], Bucket] = {}
 
     def take(self, principal: str, kind: Kind) -> Taken:
-        """Use up a token of both the principal's and everybody's bucket, or of neither when one is empty."""
+        """Take a token from the buckets of the principal and of all principals, or from neither when one is empty."""
         size = SIZES[kind]
         both = self._bucket(principal, kind, size), self._bucket("", kind, size.times(EVERYBODY))
         wait = max(bucket.wait for bucket in both)

@@ -1,6 +1,6 @@
-"""Signed tokens: issued by the sandbox's Entra ID and registries, and checked by everything else.
+"""Signed tokens: issued by the sandbox's Entra ID and registries, and checked by all other services.
 
-Lifetimes are the wall's: clients compare ``expires_in`` with their own clock.
+Lifetimes are in real time: clients compare ``expires_in`` with their own clock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 class TokenRefused(Exception):
-    """The token does not authorise the call; the text says why."""
+    """The token does not authorise the call; the message says why."""
 
 
 @dataclass(frozen=True)
 class TokenSigner:
-    """One issuer with its key."""
+    """A token issuer with its key."""
 
     issuer: str
     key: rsa.RSAPrivateKey
@@ -29,7 +29,7 @@ class TokenSigner:
     def issue(self, audience: str, claims: dict[str, Any], lifetime: float = 3599) -> str:
         """A JWT (RS256).
 
-        :param lifetime: wall seconds until it expires; negative makes one that has expired already
+        :param lifetime: real seconds until it expires; a negative value creates an expired token
         """
         now = int(time.time())
         payload = {

@@ -1,4 +1,4 @@
-"""What every request passes on its way to a service, in the order that :class:`sandbox.app.App` gives."""
+"""The layers that every request passes on its way to a service, in the order given by :class:`sandbox.app.App`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Middleware = Callable[[Call, Handler], Awaitable[Response]]
 
 
 def chain(middleware: Sequence[Middleware], innermost: Handler) -> Handler:
-    """One handler that passes a call through all of them, the first one outermost."""
+    """A handler that passes a call through all layers, the first one outermost."""
     handler = innermost
     for layer in reversed(middleware):
         handler = _wrapped(layer, handler)

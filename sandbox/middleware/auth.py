@@ -1,4 +1,4 @@
-"""Who calls, asked before and rights checked after the layers that do not care for rights."""
+"""Authentication, which comes before the layers that ignore rights, and authorization, which comes after them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sandbox.core.routing import Call, Handler
 
 
 async def authenticate(call: Call, inner: Handler) -> Response:
-    """Let the service find out who calls; it raises its own 401."""
+    """Let the service identify the caller; it raises its own 401."""
     if call.service is not None and call.service.authenticate is not None:
         await call.service.authenticate(call)
     if call.caller is not None:
@@ -17,7 +17,7 @@ async def authenticate(call: Call, inner: Handler) -> Response:
 
 
 async def authorize(call: Call, inner: Handler) -> Response:
-    """Check the route's RBAC action. Data planes check their data actions themselves: their refusals differ.
+    """Check the route's RBAC action. Data planes check their data actions themselves, since their errors differ.
 
     :raises HttpFault: ARM's 403
     """

@@ -1,12 +1,12 @@
-"""Answers that never come. Whoever holds the connection acts on these; no layer between turns them into an answer."""
+"""Connections that end without a response. The application acts on them; no layer turns them into a response."""
 
 from __future__ import annotations
 
 
 class Cut(Exception):
-    """There is no answer: the connection ends, or nothing is said until the client ends it.
+    """No response: the connection is reset, or stays silent until the client closes it.
 
-    :ivar reset: whether the sandbox aborts the connection at once
+    :ivar reset: whether the sandbox resets the connection at once
     """
 
     def __init__(self, *, reset: bool) -> None:

@@ -1,4 +1,4 @@
-"""From what a layer or a service raises to an answer in the envelope of the service's family."""
+"""Turns exceptions of layers and services into responses in the envelope of the service's family."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import Envelope, HttpFault, NotPlayed, arm_envelope
+from sandbox.core.errors import Envelope, HttpFault, NotSupported, arm_envelope
 from sandbox.core.routing import Call, Handler, answer
 from sandbox.middleware.cut import Cut
 
@@ -15,22 +15,22 @@ _log = logging.getLogger(__name__)
 
 
 async def envelope(call: Call, inner: Handler) -> Response:
-    """Answer for every failure but a connection that is cut on purpose."""
+    """Answer every failure except a connection that is cut on purpose."""
     try:
         return await inner(call)
-    except NotPlayed as gap:
+    except NotSupported as gap:
         return _refusal(call, gap.status, gap.code, gap.message)
     except HttpFault as fault:
         return _rendered(call, fault.body, fault.status, fault.headers)
     except Cut:
         raise
     except Exception as error:
-        _log.exception("%s https://%s%s broke", call.method, call.host, call.path)
-        return _refusal(call, 500, "InternalServerError", f"The sandbox broke: {error!r}")
+        _log.exception("%s https://%s%s crashed", call.method, call.host, call.path)
+        return _refusal(call, 500, "InternalServerError", f"Internal error in the sandbox: {error!r}")
 
 
 def envelope_of(call: Call) -> Envelope:
-    """That of the host's service."""
+    """The envelope of the host's service."""
     return call.service.envelope if call.service is not None else arm_envelope
 
 

@@ -1,7 +1,7 @@
-"""Faults of requests that a test asked for (:mod:`sandbox.core.faults`).
+"""Injects faults into requests (:mod:`sandbox.core.faults`).
 
-They lie behind authentication: a request that is refused with a challenge meets none and counts for none. The control
-host is out of their reach.
+This layer comes after authentication: a request that is refused with a challenge neither meets a fault nor counts as
+a match. Faults do not apply to the control host.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _CODES = {
 
 
 async def faults(call: Call, inner: Handler) -> Response:
-    """Let the call meet the fault that stands in its way.
+    """Apply the fault that hits the call, if any.
 
     :raises HttpFault: for a status
-    :raises Cut: for a reset or a timeout, whose effect is there by then
+    :raises Cut: for a reset or a timeout; ``reset-after`` and ``timeout-after`` apply the request's effect first
     """
     faults = call.azure.faults
-    standing = None if call.host == HOST else faults.of_request(call.method, call.host, call.path, call.entry.client)
-    if standing is None:
+    active = None if call.host == HOST else faults.of_request(call.method, call.host, call.path, call.entry.client)
+    if active is None:
         return await inner(call)
-    fault = standing.fault
+    fault = active.fault
     call.entry.fault = fault.kind
     match fault.kind:
         case "status":
@@ -51,12 +51,12 @@ async def faults(call: Call, inner: Handler) -> Response:
         case "reset-after" | "timeout-after":
             with contextlib.suppress(HttpFault):
                 await inner(call)
-    standing.caught.set()
+    active.caught.set()
     raise Cut(reset=fault.kind.startswith("reset"))
 
 
 def _status(call: Call, fault: Fault) -> HttpFault:
     code = fault.code or _CODES.get(fault.status, "BadRequest" if fault.status < 500 else "InternalServerError")
-    message = fault.message or "The service is out of order, as a fault of the sandbox asked."
+    message = fault.message or "The sandbox injected this error."
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return HttpFault(fault.status, envelope_of(call)(fault.status, code, message), headers)

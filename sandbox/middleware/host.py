@@ -1,4 +1,4 @@
-"""Which service and which of its routes a request is for."""
+"""Finds the service and the route for a request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import unquote
 
 from starlette.responses import Response
 
-from sandbox.core.errors import not_played
+from sandbox.core.errors import not_supported
 from sandbox.core.routing import Call, Handler, Service
 
 
 class Hosts:
     """The services by the hosts that they answer for.
 
-    :param services: in the order in which they are asked for a route
+    :param services: in the order in which requests are matched
     """
 
     def __init__(self, services: Sequence[Service]) -> None:
@@ -23,17 +23,17 @@ class Hosts:
         self._by_host: dict[str, tuple[Service, ...]] = {}
 
     def services(self, host: str) -> tuple[Service, ...]:
-        """Those that answer for the host; none when it is not played."""
+        """The services for the host; empty when the sandbox does not support it."""
         known = self._by_host.get(host)
         if known is None:
-            known = tuple(service for service in self._services if service.plays(host))
+            known = tuple(service for service in self._services if service.serves(host))
             if known:
                 self._by_host[host] = known
         return known
 
     async def find(self, call: Call, inner: Handler) -> Response:
-        """:raises NotPlayed: when no service of the host has such a route"""
-        # Generic SDK calls leave a segment empty for a resource without a parent, and ARM reads over it.
+        """:raises NotSupported: when no service of the host has such a route"""
+        # Generic SDK calls leave a segment empty for a resource without a parent; ARM ignores empty segments.
         path = re.sub("/{2,}", "/", call.path)
         call.path = unquote(path)
         for service in self.services(call.host):
@@ -43,4 +43,4 @@ class Hosts:
                 call.route, call.params = match
                 call.entry.service, call.entry.operation = service.name, call.route.name
                 return await inner(call)
-        raise not_played(call.method, call.host, call.path)
+        raise not_supported(call.method, call.host, call.path)

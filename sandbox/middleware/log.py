@@ -1,4 +1,4 @@
-"""How a request ended, in the log that the control host shows."""
+"""Records a request's result in the log that the control API shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sandbox.core.routing import Call, Handler
 
 
 async def log(call: Call, inner: Handler) -> Response:
-    """Fill in the entry's end; without an answer its status stays 0."""
+    """Complete the entry; without a response its status stays 0."""
     started = time.perf_counter()
     try:
         response = await inner(call)

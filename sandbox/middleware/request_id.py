@@ -1,4 +1,4 @@
-"""The outermost layer: ids and whatever else goes on every answer."""
+"""The outermost layer: adds request ids and other headers to every response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sandbox.core.routing import Call, Handler
 
 
 async def request_id(call: Call, inner: Handler) -> Response:
-    """Name the request as Azure does, and repeat the client's own name for it."""
+    """Add a request id as Azure does, and return the client's own request id."""
     response = await inner(call)
     name = str(uuid.uuid4())
     headers = {"x-ms-request-id": name, "x-ms-correlation-request-id": name, **call.answer_headers}

@@ -1,4 +1,4 @@
-"""ARM's rate limit: a token a request, what is left in the headers of every answer, and 429 when nothing is."""
+"""ARM's rate limit: each request takes a token; headers carry the remaining ones; with none left the answer is 429."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
 
 
 class Throttle:
-    """The buckets of the subscription, and those for calls outside it."""
+    """The buckets of the subscription, and those for calls outside a subscription."""
 
     def __init__(self, azure: Azure) -> None:
         self.subscription = Buckets(azure.clock.elapsed)
@@ -26,7 +26,7 @@ class Throttle:
 
 
 async def throttle(call: Call, inner: Handler) -> Response:
-    """Take a token for a known caller of ARM.
+    """Take a token for an authenticated caller of ARM.
 
     :raises HttpFault: 429 SubscriptionRequestsThrottled or TenantRequestsThrottled, with Retry-After
     """
@@ -47,7 +47,7 @@ async def throttle(call: Call, inner: Handler) -> Response:
 
 
 def _throttled(call: Call, kind: Kind, subscription: str | None, taken: Taken) -> HttpFault:
-    """The wording that subscriptions get today; the tenant's is its likeness (UNVERIFIED)."""
+    """The error text is the current one for subscriptions; the tenant's is modelled on it (UNVERIFIED)."""
     seconds = max(1, math.ceil(call.azure.clock.wall(taken.wait)))
     code = "SubscriptionRequestsThrottled" if subscription else "TenantRequestsThrottled"
     where = f"subscription '{subscription}'" if subscription else f"tenant '{call.azure.tenant_id}'"

@@ -1,4 +1,4 @@
-"""The parts of Azure that the sandbox plays, one package each."""
+"""The parts of Azure that the sandbox simulates, one package each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def all_services() -> list[Service]:
-    """Every service, in the order in which they are asked for a request."""
+    """Every service, in the order in which requests are matched."""
     from sandbox.services.acr.routes import acr_services
     from sandbox.services.alerts.routes import alerts_management
     from sandbox.services.arm.routes import arm, arm_generic, clouds
@@ -58,7 +58,7 @@ def all_services() -> list[Service]:
 
 
 def open_states(azure: Azure) -> None:
-    """Make the parts that listen to events from the start, or that hold something from the start."""
+    """Create the state objects that listen to events, or hold data, from the start."""
     from sandbox.services.acr.state import Registries
     from sandbox.services.alerts.state import Alerts
     from sandbox.services.blobs.store import Accounts

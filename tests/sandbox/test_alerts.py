@@ -20,7 +20,7 @@ from azure.monitor.query.aio import LogsQueryClient
 
 from sandbox.core.resources import Document
 from sandbox.scenario import Scenario
-from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotPlayed
+from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotSupported
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE
 from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id, spoke_network_id
 from tests.sandbox.callers import arm as arm_of
@@ -493,5 +493,5 @@ def test_rules_that_are_not_played() -> None:
         rule(target, DIRECT, {"dimensions": dimensions}),
         rule(target, DIRECT, {}, overrideQueryTimeRange="P1D"),
     ):
-        with pytest.raises(RuleNotPlayed):
+        with pytest.raises(RuleNotSupported):
             Rule.of(document)

@@ -176,7 +176,7 @@ def test_a_type_that_is_not_played_says_so(sandbox: RunningSandbox) -> None:
     """501, never an invented 404."""
     path = f"{group_id(sandbox.azure, CLUSTER_GROUP)}/providers/Microsoft.Compute/virtualMachines/vm"
     answer = _get(path, _token(sandbox))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotPlayedBySandbox")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotSupportedBySandbox")
 
 
 def test_who_has_no_role_gets_no_list(start_sandbox: StartSandbox) -> None:

@@ -229,7 +229,7 @@ def test_the_rest_is_refused(credential: ClientSecretCredential) -> None:
         ):
             with pytest.raises(HttpResponseError) as refused:
                 attempt()
-            assert (refused.value.status_code, code_of(refused)) == (501, "NotPlayedBySandbox")
+            assert (refused.value.status_code, code_of(refused)) == (501, "NotSupportedBySandbox")
 
 
 def test_faults_speak_xml(credential: ClientSecretCredential, sandbox: RunningSandbox) -> None:

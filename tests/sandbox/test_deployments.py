@@ -208,9 +208,13 @@ class TestFailures:
         [
             (deployment(small(identity("[nope()]"))), 400, "InvalidTemplate"),
             (deployment(small(identity("a")), unknown="x"), 400, "InvalidTemplate"),
-            (deployment(small(), mode="Complete"), 501, "NotPlayedBySandbox"),
-            (deployment(small({**identity("a"), "type": "Microsoft.Sql/servers"})), 501, "NotPlayedBySandbox"),
-            ({"properties": {"mode": "Incremental", "templateLink": {"uri": "https://x"}}}, 501, "NotPlayedBySandbox"),
+            (deployment(small(), mode="Complete"), 501, "NotSupportedBySandbox"),
+            (deployment(small({**identity("a"), "type": "Microsoft.Sql/servers"})), 501, "NotSupportedBySandbox"),
+            (
+                {"properties": {"mode": "Incremental", "templateLink": {"uri": "https://x"}}},
+                501,
+                "NotSupportedBySandbox",
+            ),
             ({"properties": {"mode": "Incremental"}}, 400, "InvalidRequestContent"),
         ],
     )

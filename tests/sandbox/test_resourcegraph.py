@@ -20,7 +20,7 @@ from sandbox.services.defender.images import ScannedImage
 from sandbox.services.defender.recommendations import recommendations
 from sandbox.services.defender.reports import Report
 from sandbox.services.defender.state import Defender
-from sandbox.services.resourcegraph.engine import QueryNotPlayed, QueryRefused, run
+from sandbox.services.resourcegraph.engine import QueryNotSupported, QueryRefused, run
 from sandbox.services.resourcegraph.quota import QUERIES, WINDOW, Quota
 from sandbox.services.resourcegraph.routes import ResourceGraph
 from sandbox.services.resourcegraph.tables import Row
@@ -160,7 +160,7 @@ def test_wrong_queries(query: str, code: str) -> None:
 
 def test_untranslated_kql() -> None:
     """What is not translated is said to be missing, not guessed."""
-    with pytest.raises(QueryNotPlayed):
+    with pytest.raises(QueryNotSupported):
         run("securityresources | extend x = nosuchfunction(id)", {"securityresources": []})
 
 

@@ -56,7 +56,7 @@ def test_every_operation_is_in_the_table() -> None:
 def test_a_page_without_marks_is_refused() -> None:
     """The table is not written just anywhere, and the rest of the page stays."""
     assert rewritten(f"a\n{BEGIN}\nold\n{END}\nb", "new\n") == f"a\n{BEGIN}\nnew\n{END}\nb"
-    with pytest.raises(ValueError, match="no place"):
+    with pytest.raises(ValueError, match="lacks the markers"):
         rewritten("a page", "new")
 
 
@@ -78,4 +78,4 @@ async def test_what_is_not_played_says_so(
 ) -> None:
     """501 with a code of the sandbox's own, never an error that Azure could give."""
     answer = await arm.request(method, path.format(sub=sandbox.azure.subscription_id), json=body)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotPlayedBySandbox"), answer.text
+    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotSupportedBySandbox"), answer.text

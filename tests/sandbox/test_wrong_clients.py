@@ -145,7 +145,7 @@ def test_a_registry_without_public_access(sandbox: RunningSandbox) -> None:
 
 def test_a_host_that_is_not_played(sandbox: RunningSandbox, http: httpx.Client) -> None:
     """The proxy refuses the CONNECT, and says why: nothing leaves the machine."""
-    with pytest.raises(httpx.ProxyError, match=r"403 .*does not play example\.com:443"):
+    with pytest.raises(httpx.ProxyError, match=r"403 .*does not support example\.com:443"):
         http.get("https://example.com/")
     curl = ["curl", "-sv", "--proxy", sandbox.proxy, "https://example.com/"]
     done = subprocess.run(curl, capture_output=True, text=True, check=False)
@@ -178,7 +178,7 @@ def test_what_is_not_played_says_so_in_the_services_envelope(http: httpx.Client,
         body["errors"][0]["message"] if "errors" in body else body.get("error_description") or body["error"]["message"]
     )
     assert answer.status_code == 501
-    assert f"does not play {method} {url.partition('?')[0]}" in message
+    assert f"does not support {method} {url.partition('?')[0]}" in message
 
 
 def test_a_group_that_does_not_exist(sandbox: RunningSandbox) -> None:

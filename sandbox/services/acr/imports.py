@@ -86,7 +86,7 @@ def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> 
     store = public.store(uri)
     if store is None:
         advice = " Name a registry of the subscription by resourceId." if uri.endswith(LOGIN_SUFFIX) else ""
-        raise arm_fault(501, "NotPlayedBySandbox", f"The sandbox does not play the registry {uri}.{advice}")
+        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not play the registry {uri}.{advice}")
     sent = source.get("credentials") or {}
     login = Credentials(username=sent.get("username", ""), password=sent["password"]) if "password" in sent else None
     if not public.may_pull(public.name(uri), request.repository, login):

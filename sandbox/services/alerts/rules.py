@@ -32,7 +32,7 @@ _AGGREGATIONS: Mapping[str, Callable[[list[float]], float]] = {
 }
 
 
-class RuleNotPlayed(Exception):
+class RuleNotSupported(Exception):
     """The rule uses something that Azure Monitor has and the sandbox has not."""
 
 
@@ -95,13 +95,13 @@ class Rule:
 
     @classmethod
     def of(cls, document: Document) -> Rule:
-        """:raises RuleNotPlayed: for a kind of rule that the sandbox does not evaluate
+        """:raises RuleNotSupported: for a kind of rule that the sandbox does not evaluate
         :raises ValueError: when a value is out of the ordinary
         :raises KeyError: when something is missing
         """
         asked = document["properties"]
         if document.get("kind") not in (None, "LogAlert") or asked.get("overrideQueryTimeRange"):
-            raise RuleNotPlayed("the sandbox plays rules of kind LogAlert, without overrideQueryTimeRange")
+            raise RuleNotSupported("the sandbox plays rules of kind LogAlert, without overrideQueryTimeRange")
         return cls(
             id=document["id"],
             name=document["name"],
@@ -133,7 +133,7 @@ class Rule:
 
 def _condition(criterion: Mapping[str, Any]) -> Condition:
     if criterion.get("dimensions") or criterion.get("resourceIdColumn"):
-        raise RuleNotPlayed("the sandbox does not split alerts by dimensions or by a resource id column")
+        raise RuleNotSupported("the sandbox does not split alerts by dimensions or by a resource id column")
     aggregation, comparison = criterion["timeAggregation"], criterion["operator"]
     if comparison not in _OPERATORS or aggregation not in ("Count", *_AGGREGATIONS):
         raise ValueError(f"no rule aggregates by '{aggregation}' and compares by '{comparison}'")

@@ -15,7 +15,7 @@ from sandbox.azure import Azure
 from sandbox.core.resources import ResourceChanged
 from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.alerts.models import Alert, Notification, receivers
-from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotPlayed
+from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotSupported
 from sandbox.services.alerts.watch import Watch
 
 #: Azure seconds of failure after which a rule is disabled.
@@ -85,7 +85,7 @@ class Alerts:
             enabled = change.after is not None and change.after["properties"].get("enabled") is not False
             rule = Rule.of(change.after) if change.after is not None and enabled else None
             standing.failure = None
-        except (RuleNotPlayed, ValueError, KeyError) as error:
+        except (RuleNotSupported, ValueError, KeyError) as error:
             rule, standing.failure = None, str(error)
         if rule == standing.rule:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import arm_fault, not_played
+from sandbox.core.errors import arm_fault, not_supported
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm import listing
@@ -157,7 +157,7 @@ async def check_any(call: Call) -> Response:
     """Whether a resource is there; of whatever provider."""
     resource = parse(call.path)
     if resource is None or resource.name is None or not holds(resource.type):
-        raise not_played(call.method, call.host, call.path)
+        raise not_supported(call.method, call.host, call.path)
     call.entry.action, call.entry.scope = f"{resource.type}/read", call.path
     call.require(f"{resource.type}/read", call.path)
     return Response(status_code=204 if call.azure.resources.get(call.path) else 404)
@@ -168,7 +168,7 @@ async def get_any(call: Call) -> Response:
     """One resource, or the resources of one type, of whatever provider."""
     resource = parse(call.path)
     if resource is None or not holds(resource.type):
-        raise not_played(call.method, call.host, call.path)
+        raise not_supported(call.method, call.host, call.path)
     call.entry.action, call.entry.scope = f"{resource.type}/read", call.path
     if resource.name is not None:
         call.require(f"{resource.type}/read", call.path)

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.responses import Response
 
 from sandbox.azure import Azure
-from sandbox.core.errors import NotPlayed, arm_fault
+from sandbox.core.errors import NotSupported, arm_fault
 from sandbox.core.operations import Operation
 from sandbox.core.rbac import contains
 from sandbox.core.routing import Call, Service, answer
@@ -128,7 +128,7 @@ async def request_assignment(call: Call) -> Response:
             if not schedules.end(holding):
                 raise arm_fault(400, "RoleAssignmentDoesNotExist", "The Role assignment does not exist.")
         case _:
-            raise NotPlayed(f"The sandbox does not play the request type '{kind}'.")
+            raise NotSupported(f"The sandbox does not play the request type '{kind}'.")
     return _kept(call, ACTIVE, holding, "Revoked" if kind in ("AdminRemove", "SelfDeactivate") else "Provisioned")
 
 
@@ -142,7 +142,7 @@ async def request_eligibility(call: Call) -> Response:
         case "AdminRemove":
             schedules.eligible.discard(holding)
         case _:
-            raise NotPlayed(f"The sandbox does not play the request type '{kind}' of eligibility.")
+            raise NotSupported(f"The sandbox does not play the request type '{kind}' of eligibility.")
     return _kept(call, ELIGIBLE, holding, "Provisioned" if kind == "AdminAssign" else "Revoked")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import HttpFault, NotPlayed, azure_devops_envelope
+from sandbox.core.errors import HttpFault, NotSupported, azure_devops_envelope
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.git.state import Hosted, Pull, Repositories
 from sandbox.services.git.transport import basic_password, serve
@@ -90,10 +90,10 @@ async def get_pull_request(call: Call) -> Response:
 async def update_pull_request(call: Call) -> Response:
     pull, body = _pull(call, await _known(call, writes=True)), call.json()
     if other := sorted(body.keys() - _CHANGEABLE):
-        raise NotPlayed(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
+        raise NotSupported(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
     status = body.get("status", _STATUS[pull.state])
     if status not in _STATES and status != _STATUS[pull.state]:
-        raise NotPlayed(f"The sandbox does not make a pull request {status}. Nothing was done.")
+        raise NotSupported(f"The sandbox does not make a pull request {status}. Nothing was done.")
     _check(body)
     pull.title, pull.body = str(body.get("title", pull.title)), str(body.get("description", pull.body) or "")
     if status in _STATES:

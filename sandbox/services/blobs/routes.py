@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from starlette.responses import Response
 
-from sandbox.core.errors import HttpFault, NotPlayed, not_played
+from sandbox.core.errors import HttpFault, NotSupported, not_supported
 from sandbox.core.routing import Call, Service
 from sandbox.services.blobs.auth import BLOBS, CONTAINERS, account_of, blob_caller, require
 from sandbox.services.blobs.errors import blob_envelope, blob_fault, elements, xml_answer, xml_refusal
@@ -216,7 +216,7 @@ def _blob_name(call: Call) -> str:
 
 
 def _only(call: Call, operation: str) -> None:
-    """:raises NotPlayed: for another operation on the same path"""
+    """:raises NotSupported: for another operation on the same path"""
     asked = "&".join(
         f"{key}={call.query[key]}" for key in ("restype", "comp", "snapshot", "versionid") if key in call.query
     )
@@ -224,8 +224,8 @@ def _only(call: Call, operation: str) -> None:
         raise _gap(call)
 
 
-def _gap(call: Call) -> NotPlayed:
-    return not_played(call.method, call.host, f"{call.path}?{call.query_string}")
+def _gap(call: Call) -> NotSupported:
+    return not_supported(call.method, call.host, f"{call.path}?{call.query_string}")
 
 
 def _metadata(call: Call) -> dict[str, str]:

@@ -21,4 +21,4 @@ class TemplateError(HttpFault):
 
 def unplayed(what: str) -> TemplateError:
     """For what Azure would deploy and the sandbox cannot."""
-    return TemplateError(f"The sandbox does not play {what} in a template.", "NotPlayedBySandbox", 501)
+    return TemplateError(f"The sandbox does not play {what} in a template.", "NotSupportedBySandbox", 501)

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 
 from starlette.responses import Response
 
-from sandbox.core.errors import not_played, oauth_envelope
+from sandbox.core.errors import not_supported, oauth_envelope
 from sandbox.core.rbac import Principal
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.entra.errors import entra_fault
@@ -165,7 +165,7 @@ def _tenant(call: Call, *, any_tenant: bool = False) -> str:
 
 def _require_client_credentials(call: Call, grant_type: str) -> None:
     if grant_type in UNPLAYED_GRANTS:
-        raise not_played(f"the grant {grant_type} of POST", call.host, call.path)
+        raise not_supported(f"the grant {grant_type} of POST", call.host, call.path)
     if grant_type != "client_credentials":
         raise entra_fault(call.azure.clock, 70003, grant_type=grant_type)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import HttpFault, NotPlayed, github_envelope
+from sandbox.core.errors import HttpFault, NotSupported, github_envelope
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.git.state import Hosted, Pull, Repositories
 from sandbox.services.git.transport import serve
@@ -89,7 +89,7 @@ async def get_pull(call: Call) -> Response:
 async def update_pull(call: Call) -> Response:
     pull, body = _pull(call, await _known(call, writes=True)), call.json()
     if other := sorted(body.keys() - _CHANGEABLE):
-        raise NotPlayed(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
+        raise NotSupported(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
     pull.title, pull.body = str(body.get("title", pull.title)), str(body.get("body", pull.body) or "")
     if pull.state != "merged" and "state" in body:
         pull.state = "open" if body["state"] == "open" else "closed"

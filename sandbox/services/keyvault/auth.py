@@ -11,7 +11,7 @@ from collections.abc import Callable
 from jwt import ExpiredSignatureError, InvalidAudienceError
 from starlette.responses import Response
 
-from sandbox.core.errors import HttpFault, not_played, vault_fault
+from sandbox.core.errors import HttpFault, not_supported, vault_fault
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Handler
 from sandbox.core.tokens import TokenRefused
@@ -95,7 +95,7 @@ def _require(call: Call, action: str) -> None:
     scope = f"{vault['id']}/{kind}/{name}" if name else vault["id"]
     call.entry.action, call.entry.scope = action, scope
     if not vault["properties"].get("enableRbacAuthorization"):
-        raise not_played("access policies of", call.host, call.path)
+        raise not_supported("access policies of", call.host, call.path)
     if not call.azure.access.allowed(call.principal.object_id, action, scope, data=True):
         message = (
             "Caller is not authorized to perform action on resource.\r\n"

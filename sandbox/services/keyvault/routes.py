@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import not_played, vault_fault
+from sandbox.core.errors import not_supported, vault_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.keyvault import models
 from sandbox.services.keyvault.auth import needs, vault_caller, vault_of
@@ -65,7 +65,7 @@ async def list_certificates(call: Call) -> Response:
 @vault.get(CERTIFICATE + "/pending")
 async def beside_certificates(call: Call) -> Response:
     """What stands where a certificate's or a version's name would, and must not be taken for one."""
-    raise not_played(call.method, call.host, call.path)
+    raise not_supported(call.method, call.host, call.path)
 
 
 @vault.get(CERTIFICATE + "/versions")
@@ -103,7 +103,7 @@ async def update_certificate(call: Call) -> Response:
     """Whether a version is enabled, and its tags; what the body does not name stays."""
     asked, contents = call.json(), _contents(call)
     if asked.keys() - {"attributes", "tags"} or (asked.get("attributes") or {}).keys() - {"enabled"}:
-        raise not_played("changing more than 'enabled' and tags by PATCH", call.host, call.path)
+        raise not_supported("changing more than 'enabled' and tags by PATCH", call.host, call.path)
     certificate = contents.certificate(call.params["name"])
     version = contents.version(certificate.name, call.params.get("version", certificate.newest.id))
     changed = replace(

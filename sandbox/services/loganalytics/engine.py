@@ -56,7 +56,7 @@ class QueryRefused(Exception):
         self.inner = inner
 
 
-class QueryNotPlayed(Exception):
+class QueryNotSupported(Exception):
     """Log Analytics would know what to do; the text says what is missing here."""
 
 
@@ -68,7 +68,7 @@ def run(query: str, records: Iterable[Record], now: datetime, origin: datetime |
     :param now: what ``now()`` and ``ago()`` mean by now
     :param origin: as for :meth:`Record.row`
     :raises QueryRefused: when it is not KQL, or names what does not exist
-    :raises QueryNotPlayed: when it uses KQL that is not translated
+    :raises QueryNotSupported: when it uses KQL that is not translated
     """
     if query.lstrip().startswith("."):
         raise _semantic("SEM0000", "Control commands are not supported in queries.")
@@ -77,7 +77,7 @@ def run(query: str, records: Iterable[Record], now: datetime, origin: datetime |
     except KqlSyntaxError as error:
         raise _syntax(error.diagnostics[0]) from error
     except KqlUnsupportedError as error:
-        raise QueryNotPlayed(str(error)) from error
+        raise QueryNotSupported(str(error)) from error
     except duckdb.CatalogException as error:
         text = f"Failed to resolve table or column expression named '{missing_table(error)}'"
         raise _semantic("SEM0100", text) from error

@@ -21,7 +21,7 @@ from sandbox.core.routing import Call, Service, answer
 from sandbox.core.tokens import TokenRefused
 from sandbox.services.entra.state import Entra
 from sandbox.services.loganalytics.durations import interval
-from sandbox.services.loganalytics.engine import QueryNotPlayed, QueryRefused, Result, run
+from sandbox.services.loganalytics.engine import QueryNotSupported, QueryRefused, Result, run
 from sandbox.services.loganalytics.state import Logs
 from sandbox.services.loganalytics.tables import Record
 
@@ -101,8 +101,8 @@ async def _run(call: Call, work: Callable[[], Result]) -> Result:
             return await asyncio.to_thread(work)
     except QueryRefused as refused:
         raise _bad_argument(refused.inner) from None
-    except QueryNotPlayed as missing:
-        raise arm_fault(501, "NotPlayedBySandbox", f"The sandbox does not play this KQL: {missing}.") from None
+    except QueryNotSupported as missing:
+        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not play this KQL: {missing}.") from None
 
 
 def document(result: Result, seconds: float | None = None, limit: int = MAX_ROWS) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class QueryRefused(Exception):
         self.details = details
 
 
-class QueryNotPlayed(Exception):
+class QueryNotSupported(Exception):
     """Resource Graph would know what to do; the text says what is missing here."""
 
 
@@ -52,7 +52,7 @@ def run(query: str, tables: Tables) -> Result:
     """Answer a query.
 
     :raises QueryRefused: when it is not KQL, or names what does not exist
-    :raises QueryNotPlayed: when it uses KQL that is not translated
+    :raises QueryNotSupported: when it uses KQL that is not translated
     """
     if query.lstrip().startswith("."):
         raise QueryRefused(_INVALID, _parser_failure(Diagnostic(SourceSpan(1, 0), "extraneous input '.'")))
@@ -61,7 +61,7 @@ def run(query: str, tables: Tables) -> Result:
     except KqlSyntaxError as error:
         raise QueryRefused(_INVALID, *(_parser_failure(diagnostic) for diagnostic in error.diagnostics)) from error
     except KqlUnsupportedError as error:
-        raise QueryNotPlayed(str(error)) from error
+        raise QueryNotSupported(str(error)) from error
     except duckdb.CatalogException as error:
         message = f"Table {missing_table(error)} is invalid, unsupported or disallowed."
         raise QueryRefused({"code": "DisallowedLogicalTableName", "message": message}) from error

@@ -20,7 +20,7 @@ from sandbox.azure import Azure
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.entra.state import arm_caller
-from sandbox.services.resourcegraph.engine import QueryNotPlayed, QueryRefused, Result, run
+from sandbox.services.resourcegraph.engine import QueryNotSupported, QueryRefused, Result, run
 from sandbox.services.resourcegraph.quota import Quota
 from sandbox.services.resourcegraph.tables import readable_subscriptions, readable_tables
 
@@ -60,7 +60,7 @@ class Request:
         """:raises HttpFault: 400 when an option is out of bounds, 501 for what is not played"""
         options = body.get("options") or {}
         if body.get("facets") or body.get("managementGroups"):
-            raise arm_fault(501, "NotPlayedBySandbox", "The sandbox plays neither facets nor management groups.")
+            raise arm_fault(501, "NotSupportedBySandbox", "The sandbox plays neither facets nor management groups.")
         query, top = body.get("query"), options.get("$top", 100)
         if not isinstance(query, str) or not query.strip():
             raise _bad_request({"code": "InvalidQuery", "message": "The query is empty."})
@@ -97,8 +97,8 @@ async def _answer(call: Call, request: Request, turn: asyncio.Lock) -> dict[str,
             result = await asyncio.to_thread(run, request.query, tables)
     except QueryRefused as refused:
         raise _bad_request(*refused.details) from None
-    except QueryNotPlayed as missing:
-        raise arm_fault(501, "NotPlayedBySandbox", f"The sandbox does not play this KQL: {missing}.") from None
+    except QueryNotSupported as missing:
+        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not play this KQL: {missing}.") from None
     return _page(request, result)
 
 

@@ -14,7 +14,7 @@ from pratique.azure.firewall import Firewall, erase_leases, is_recorded, read_fi
 from pratique.azure.session import AzureSession
 from pratique.errors import Conflict, NetworkDenied, NotFound, PermissionDenied, Unavailable
 from pratique.lease import Lease
-from sandbox.core.faults import StandingFault
+from sandbox.core.faults import ActiveFault
 from sandbox.scenario import Identity, Scenario, Timings
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox, StartSandbox
@@ -127,7 +127,7 @@ class Interleaved:
     def __init__(self, start_sandbox: StartSandbox) -> None:
         self.sandbox: RunningSandbox = start_sandbox()
 
-    def hold(self) -> StandingFault:
+    def hold(self) -> ActiveFault:
         return self.sandbox.azure.faults.add(kind="slow", seconds=3600, **PATCH)
 
     async def release(self) -> None:
