@@ -1,1 +1,1 @@
-"""The whole preparation on a local Azure: the only place that knows both the product and the sandbox, as commands."""
+"""A complete run on a local Azure. Only the demo uses both the product and the sandbox; it runs them as commands."""

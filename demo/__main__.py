@@ -1,4 +1,4 @@
-"""``pratique demo``: start a local Azure and a Prefect server, prepare a cluster, show and verify what came of it."""
+"""``pratique demo``: start a local Azure and a Prefect server, prepare a cluster, show and verify the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from demo.processes import start_prefect, start_sandbox
 from demo.show import show
-from demo.verify import look, verify
+from demo.verify import observe, verify
 from demo.workspace import Workspace
 
 console = Console(soft_wrap=True)
@@ -24,14 +24,14 @@ FOLDER = Path(".demo")
 
 
 def main(
-    leave: Annotated[bool, typer.Option("--exit", help="Exit when done, also in a terminal.")] = False,
-    speed: Annotated[float, typer.Option(help="How much faster than Azure the local one is.")] = 60.0,
+    leave: Annotated[bool, typer.Option("--exit", help="Exit when done, even in a terminal.")] = False,
+    speed: Annotated[float, typer.Option(help="Divide Azure's durations by this factor.")] = 60.0,
     scenario: Annotated[
         Path | None, typer.Option(help="Scenario of the local Azure. Examples: examples/scenarios/.")
     ] = None,
 ) -> None:
     """Prepare a cluster on a local Azure. Exit code: that of `pratique prepare`, or 1 if its result is wrong."""
-    # Whoever starts us may have told us to ignore Ctrl-C, and a termination would leave the servers running.
+    # The parent process may ignore Ctrl-C, and an unhandled SIGTERM would leave the servers running.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -45,14 +45,14 @@ def main(
         console.print(f"Prefect UI: {url}")
         started = time.monotonic()
         command = [sys.executable, "-m", "pratique", "prepare", str(workspace.configuration)]
-        code = subprocess.run(  # noqa: S603  # our own interpreter and module
+        code = subprocess.run(  # noqa: S603  # this interpreter, a module of this project
             [*command, "--output", str(workspace.result)], env=environment, check=False
         ).returncode
         seconds = time.monotonic() - started
         problems = _verify(workspace, environment, seconds)
         code = 1 if problems else code
         if sys.stdout.isatty() and not leave:
-            console.print(f"\nThe Prefect UI stays up at {url} until Ctrl-C.")
+            console.print(f"\nThe Prefect UI stays up at {url}. Stop it with Ctrl-C.")
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     time.sleep(3600)
@@ -60,14 +60,18 @@ def main(
 
 
 def _verify(workspace: Workspace, environment: dict[str, str], seconds: float) -> list[str]:
-    scene = look(workspace, environment)
-    show(console, workspace, scene, seconds)
-    problems = verify(scene)
+    outcome = observe(workspace, environment)
+    show(console, workspace, outcome, seconds)
+    problems = verify(outcome)
     for problem in problems:
-        console.print(f"[red]NOT AS PROMISED[/] {problem}")
+        console.print(f"[red]VERIFICATION FAILED[/] {problem}")
     if not problems:
-        done = "images, certificate, no access left, two commits" if scene.told else "nothing live, nothing pushed"
-        console.print(f"[green]Verified[/] in the local Azure: {done}.")
+        verified = (
+            "images promoted, certificate imported, access removed, two commits pushed"
+            if outcome.result
+            else "nothing promoted to live/, nothing pushed"
+        )
+        console.print(f"[green]Verified[/] in the local Azure: {verified}.")
     return problems
 
 

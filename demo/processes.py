@@ -1,4 +1,4 @@
-"""The servers of the demo, as child processes that end with it."""
+"""The demo's servers, as child processes that stop with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 90.0
 
 @contextlib.contextmanager
 def start_sandbox(workspace: Workspace, scenario: Path | None) -> Iterator[dict[str, str]]:
-    """Run ``azure-sandbox serve``; gives the environment in which Azure is the local one."""
+    """Run ``azure-sandbox serve``; yields the environment variables that point Azure clients at it."""
     home = ["--home", str(workspace.home)]
     command = [_script("azure-sandbox"), "serve", "--port", "0", "--speed", str(workspace.speed), *home]
     if scenario is not None:
@@ -29,7 +29,7 @@ def start_sandbox(workspace: Workspace, scenario: Path | None) -> Iterator[dict[
     log = workspace.folder / "azure.log"
     with _running(command, log, dict(os.environ)) as process:
         _wait(process, lambda: "listens on" in log.read_text(), "the local Azure", log)
-        printed = subprocess.run(  # noqa: S603  # the command of this project
+        printed = subprocess.run(  # noqa: S603  # a command of this project
             [_script("azure-sandbox"), "env", *home], check=True, capture_output=True, text=True
         ).stdout
         exports = (line.removeprefix("export ").partition("=") for line in printed.splitlines())
@@ -38,7 +38,7 @@ def start_sandbox(workspace: Workspace, scenario: Path | None) -> Iterator[dict[
 
 @contextlib.contextmanager
 def start_prefect(workspace: Workspace) -> Iterator[tuple[dict[str, str], str]]:
-    """Run a Prefect server; gives the environment of its clients and the address of its UI."""
+    """Run a Prefect server; yields its clients' environment variables and the address of its UI."""
     port = _free_port()
     settings = {
         "PREFECT_HOME": str(workspace.prefect),
@@ -56,7 +56,7 @@ def start_prefect(workspace: Workspace) -> Iterator[tuple[dict[str, str], str]]:
 
 
 def _script(name: str) -> str:
-    """A command of the environment that this interpreter belongs to."""
+    """Path of a command in this interpreter's environment."""
     return str(Path(sys.executable).parent / name)
 
 
@@ -79,7 +79,7 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], what: str
     while not ready():
         if process.poll() is not None or time.monotonic() > give_up:
             last = log.read_text().strip().rpartition("\n")[2]
-            raise SystemExit(f"pratique: {what} did not start: {last} (all of it: {log})")
+            raise SystemExit(f"pratique: {what} did not start: {last} (full log: {log})")
         time.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""The demo's result on the terminal."""
+"""Prints the demo's result."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from demo.verify import Scene
+from demo.verify import Outcome
 from demo.workspace import Workspace
 
 
-def show(console: Console, workspace: Workspace, scene: Scene, seconds: float) -> None:
-    """Commits of the repository, the wall time, and where Azure's own time went."""
-    console.print("\nGitOps repository, newest first:")
-    for commit in scene.commits:
+def show(console: Console, workspace: Workspace, outcome: Outcome, seconds: float) -> None:
+    """Print the GitOps commits, the duration of Azure's operations, and the run's duration."""
+    console.print("\nCommits in the GitOps repository, newest first:")
+    for commit in outcome.commits:
         console.print(f"  {commit}", highlight=False)
-    table = Table(title=f"Where Azure's own time went (durations divided by {workspace.speed:g})")
-    for heading in ("operation", "how many", "from", "until", "of Azure's time, each"):
+    table = Table(title=f"Azure operations (durations divided by {workspace.speed:g})")
+    for heading in ("operation", "count", "first start", "last end", "longest in real Azure"):
         table.add_column(heading, justify="left" if heading == "operation" else "right")
-    operations = [o for o in scene.azure["operations"] if o["finished"]]
+    operations = [o for o in outcome.azure["operations"] if o["finished"]]
     first = min((datetime.fromisoformat(o["started"]) for o in operations), default=datetime.now(UTC))
     for kind in dict.fromkeys(o["kind"] for o in operations):
         same = [o for o in operations if o["kind"] == kind]
@@ -33,7 +33,7 @@ def show(console: Console, workspace: Workspace, scene: Scene, seconds: float) -
             _minutes(longest * workspace.speed),
         )
     console.print(table)
-    console.print(f"Wall time of the preparation: {seconds:.1f} s")
+    console.print(f"Duration of the run: {seconds:.1f} s")
 
 
 def _minutes(seconds: float) -> str:

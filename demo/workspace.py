@@ -1,4 +1,4 @@
-"""The folder of one demo run: a configuration, a certificate, and a GitOps repository of its own."""
+"""The folder of one demo run: a configuration, a certificate and a GitOps repository."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUBJECT = "*.aks-ingress.contoso.com"
 class Workspace:
     """Paths of one run.
 
-    :ivar speed: of the sandbox; the gate's waits are divided by it
+    :ivar speed: of the sandbox; the gate's wait times are divided by it
     """
 
     folder: Path
@@ -30,7 +30,7 @@ class Workspace:
 
     @classmethod
     def create(cls, folder: Path, speed: float) -> Workspace:
-        """Make the folder with a self-signed certificate and a bare GitOps repository."""
+        """Create the folder with a self-signed certificate and a bare GitOps repository."""
         workspace = cls(folder, speed)
         folder.mkdir(parents=True)
         workspace.certificate.touch(mode=0o600)
@@ -64,7 +64,7 @@ class Workspace:
         return self.folder / "result.json"
 
     def write_configuration(self) -> None:
-        """The example's configuration with this run's paths, and its waits as short as Azure's own are here."""
+        """Write the example configuration with this run's paths and with wait times scaled to the sandbox's speed."""
         yaml = YAML()
         document = yaml.load(EXAMPLE)
         document["cluster"]["template"] = str(PROJECT / document["cluster"]["template"])
@@ -80,7 +80,7 @@ class Workspace:
         yaml.dump(document, self.configuration)
 
     def _write_exceptions(self) -> Path:
-        """The example's file, valid for half a year from now, and committed as it has to be."""
+        """Commit the example's exceptions file, with exceptions valid for 180 days from now."""
         yaml = YAML()
         (example,) = yaml.load(EXAMPLE)["gate"]["exceptions"]
         document = yaml.load(PROJECT / example)
@@ -91,26 +91,26 @@ class Workspace:
         yaml.dump(document, folder / "exceptions.yaml")
         git("init", "--quiet", folder=folder)
         git("add", "--all", folder=folder)
-        git("commit", "--quiet", "--message", "What passes the gate although nobody assesses it", folder=folder)
+        git("commit", "--quiet", "--message", "Accept images that Defender does not assess", folder=folder)
         return folder / "exceptions.yaml"
 
 
 def git(*arguments: str, folder: Path) -> str:
-    """The output of git with an identity of its own and nobody's configuration."""
+    """The output of a git command, run under the demo's identity."""
     identity = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main")
     command = ["git", *identity, *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
 def _gitops(bare: Path, seed: Path) -> None:
-    """A bare repository whose one commit is the sample."""
+    """Create a bare repository with the sample manifests as its only commit."""
     bare.mkdir()
     git("init", "--quiet", "--bare", folder=bare)
     (seed / "cluster-manifests").parent.mkdir()
     _copy(PROJECT / "examples" / "cluster-manifests", seed / "cluster-manifests")
     git("init", "--quiet", folder=seed)
     git("add", "--all", folder=seed)
-    git("commit", "--quiet", "--message", "The cluster's manifests, as the walkthrough has them", folder=seed)
+    git("commit", "--quiet", "--message", "Add the walkthrough's cluster manifests", folder=seed)
     git("push", "--quiet", str(bare), "HEAD:main", folder=seed)
 
 
@@ -123,7 +123,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _self_signed() -> bytes:
-    """What the walkthrough's earlier page makes with openssl: RSA 2048, 365 days, self-signed."""
+    """The certificate that the walkthrough's earlier page creates with openssl: RSA 2048, 365 days, self-signed."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SUBJECT)])
     now = datetime.now(UTC)

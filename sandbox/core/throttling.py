@@ -61,9 +61,9 @@ class Bucket:
 class Taken:
     """The result of a request for a token.
 
-            :ivar remaining: whole tokens left in the principal's bucket; ``remaining_of_all`` in the bucket of all principals
-        :ivar wait: Azure seconds until the next token; 0 when a token was granted
-        :ivar fills: Azure seconds until both buckets are full
+    :ivar remaining: whole tokens left in the principal's bucket; ``remaining_of_all`` in the bucket of all principals
+    :ivar wait: Azure seconds until the next token; 0 when a token was granted
+    :ivar fills: Azure seconds until both buckets are full
     """
 
     remaining: int
