@@ -1,28 +1,28 @@
-# make install   the virtual environment, from the lock
-# make demo      the whole preparation on a local Azure (ARGS=--exit ends by itself)
-# make test      the test suite
-# make test-az   the walkthrough's own commands, with the real az
-# make test-clients   clients that nobody here wrote: skopeo, curl, the Azure SDKs for Python and JavaScript
-# make test-postgres  a Prefect server on PostgreSQL and Redis, both from Debian's packages
-# make test-automations   what `pratique deploy` puts on a Prefect server, and what the automations do there; on PostgreSQL and Redis, three minutes
-# make test-interruptions   cancels and kills a run in each of its steps: minutes; figures in artifacts/interruptions
-# make test-reruns   what a retry does again, in each situation and on another machine: eight minutes
-# make test-browser   Prefect's UI in Debian's chromium: run, retry, answer, cancel; screenshots in artifacts/browser
-# make deploy    work pool, deployments and automations on the server of PREFECT_API_URL (ARGS="--pool-type docker")
-# make image     the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
-# make compose-test   docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes
-# make docs      what the documentation takes from the code: the table of what the sandbox plays
-# make bench-sandbox   how fast the local Azure is (ARGS="--images 1000")
-# make bench-gate      how the gate fares with a thousand images (ARGS="--interval 5")
-# make bench-live      how a rescan fares with five thousand images in live/ (ARGS="--images 1000"), half an hour
-# make bench-run-page  what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
-# make faults   the campaign of faults: kills and faults at every request (ARGS="--part kills"), half an hour or more
-# make check     formatting, lint, types, import contract
+# make install   create the virtual environment from the lock file
+# make demo      prepare a cluster on a local Azure (ARGS=--exit ends by itself)
+# make test      run the test suite
+# make test-az   run the walkthrough's own commands with the real az
+# make test-clients   test third-party clients: skopeo, curl, the Azure SDKs for Python and JavaScript
+# make test-postgres  test a Prefect server on PostgreSQL and Redis, both from Debian's packages
+# make test-automations   test what `make deploy` creates on a Prefect server, and its automations; PostgreSQL and Redis; three minutes
+# make test-interruptions   cancel and kill a run in each of its steps: minutes; figures in artifacts/interruptions
+# make test-reruns   test what a retry repeats, in each situation and on another machine: eight minutes
+# make test-browser   test Prefect's UI in Debian's Chromium: run, retry, answer, cancel; screenshots in artifacts/browser
+# make deploy    create work pool, deployments and automations on the server at PREFECT_API_URL (ARGS="--pool-type docker")
+# make image     build the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
+# make compose-test   test docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes
+# make docs      generate what the documentation takes from the code: the sandbox's table of supported operations
+# make bench-sandbox   measure the local Azure (ARGS="--images 1000")
+# make bench-gate      measure the gate with a thousand images (ARGS="--interval 5")
+# make bench-live      measure a rescan of five thousand images in live/ (ARGS="--images 1000"), half an hour
+# make bench-run-page  measure what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
+# make faults   run the fault campaign: kills and faults at every request (ARGS="--part kills"), half an hour or more
+# make check     check formatting, lint, types and the import contract
 PYTHON ?= python3
 VENV := .venv
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 READY := $(VENV)/.installed
-# az pins hundreds of packages: it lives apart.
+# az pins hundreds of packages: it gets its own environment.
 AZ_VENV := .venv-az
 AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
@@ -74,7 +74,7 @@ client-tools:
 	@command -v curl >/dev/null || { echo 'curl is missing: apt-get install curl' >&2; exit 1; }
 	@command -v npm >/dev/null || { echo 'Node.js 20 or later, with npm, is missing' >&2; exit 1; }
 
-# Debian keeps initdb off the PATH.
+# Debian does not put initdb on the PATH.
 server-tools:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo 'PostgreSQL is missing: apt-get install postgresql' >&2; exit 1; }
 	@command -v redis-server >/dev/null || { echo 'Redis is missing: apt-get install redis-server' >&2; exit 1; }

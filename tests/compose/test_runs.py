@@ -158,7 +158,7 @@ def test_what_is_deployed_twice_stays(stack: Stack) -> None:
     assert {one["name"] for one in stack.post("/work_pools/filter", {})} == {"pratique", "sandbox"}
     assert _automations(stack) == before
     ours = {one["name"] for file, one in read_files().items() if not file.startswith("notify-")}
-    demo = {"pratique: sweep access after a bad end (local Azure)"}
+    demo = {"pratique: sweep access after a failed run (local Azure)"}
     assert set(before) == ours | demo
 
 
