@@ -203,14 +203,14 @@ class Scenario(_Section):
     defender: DefenderPlan = DefenderPlan()
     scans: dict[str, Scan] = Field(
         default_factory=lambda: {"library/busybox": Scan(outcome="never")},
-        description=" or live/ or live/ prefix; others go by the advisories.",
+        description="Scans by repository without its quarantine/ or live/ prefix; default: from-advisories.",
     )
 
     storage_accounts: tuple[StorageAccount, ...] = ()
     images: tuple[PublicImage, ...] = ()
     private_repositories: dict[str, Credentials] = Field(
         default_factory=dict,
-        description="repository: the login that a pull needs./repository: the login that a pull needs.",
+        description="By registry/repository: the credentials that a pull needs.",
     )
     repositories: tuple[GitRepository, ...] = ()
     docker_hub_pull_limit: int = Field(
