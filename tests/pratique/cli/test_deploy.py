@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,27 @@ def test_a_server_that_does_not_answer() -> None:
     assert failed.exit_code == 1
     (line,) = failed.stderr.splitlines()
     assert line.startswith(f"pratique: Unavailable: Could not deploy (Prefect server {url}): ")
+
+
+def test_a_server_that_refuses() -> None:
+    """Exit code 1 and one line with the status, here of a missing password."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None:
+            """Tests print nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        failed = _deploy(f"http://127.0.0.1:{listener.server_port}/api")
+        listener.shutdown()
+    assert failed.exit_code == 1
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith("pratique: PermanentError: Could not deploy (Prefect server ")
+    assert "401" in line
+    assert "PREFECT_API_AUTH_STRING" in line
 
 
 @pytest.mark.parametrize("missing", [PREFECT_FILE, AUTOMATIONS.relative_to(CHECKOUT), TEMPLATES.relative_to(CHECKOUT)])
