@@ -1,9 +1,9 @@
-"""How the scan gate fares with a large release: requests, memory, and the time from the last scan to the decision.
+"""The scan gate with a large release: requests, memory, and the time from the last scan to the verdict.
 
     make bench-gate
 
-Runs ``azure-sandbox serve`` as a process and a worker as another (:mod:`benchmarks.gate_worker`), which brings the
-images in and waits for them at the gate while their scans end one after another. Prints a table; asserts nothing.
+Runs ``azure-sandbox serve`` and a worker (:mod:`benchmarks.gate_worker`) in separate processes. The worker imports the
+images and waits for them at the gate while their scans end one after another. Prints a table; asserts nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from typing import Any
 
 from benchmarks.sandbox import ARM, CONTROL, GROUP, REGISTRY, Figure, Served, arm_token, catalogue, served, show
 
-#: Slow enough that nothing is scanned for a second day while the gate waits.
+#: Slow enough that no image is due for its daily rescan while the gate waits.
 SPEED = 300
-#: Every third image has that many findings within the limits: each a row of Resource Graph.
+#: Findings within the limits for every third image; each is a row in Resource Graph.
 FINDINGS = 3
 
 
 def scenario(images: list[dict[str, Any]], scan: float) -> dict[str, Any]:
-    """Images of one platform, most of them clean.
+    """Images with one platform, most of them without findings.
 
-    :param scan: seconds of the wall's clock from the import to the end of its scan
+    :param scan: real seconds from an import to the end of its scan
     """
     minor = [
         {"cve": f"CVE-2026-{number:04}", "severity": "Medium", "package": f"package-{number}", "version": "1.0"}
@@ -56,39 +56,41 @@ async def make_registry(sandbox: Served) -> None:
 
 
 def work(sandbox: Served, home: Path, images: list[dict[str, Any]], worker: str, *options: str) -> dict[str, Any]:
-    """Let a worker, a module of this package, deal with the images; what it tells about itself."""
+    """Run a worker, a module of this package, on the images. Returns the measurements that it prints."""
     arguments = [sys.executable, "-m", f"benchmarks.{worker}", *options]
     arguments += ["--registry", REGISTRY, "--group", GROUP, "--root", str(home / "defender-root.pem")]
     references = "\n".join(image["reference"] for image in images)
     environment = os.environ | sandbox.variables
-    told = subprocess.run(arguments, input=references, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    about: dict[str, Any] = json.loads(told.stdout)
-    return about
+    output = subprocess.run(arguments, input=references, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    measurements: dict[str, Any] = json.loads(output.stdout)
+    return measurements
 
 
 async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
-    """What the worker says, beside what the sandbox's log and operations say."""
+    """The worker's measurements, with those from the sandbox's log and operations."""
     async with sandbox.client() as client:
         log = (await client.get(f"{CONTROL}/requests")).json()["requests"]
         operations = (await client.get(f"{CONTROL}/state")).json()["operations"]
     began, decided = datetime.fromisoformat(worker["began"]), datetime.fromisoformat(worker["decided"])
-    scanned = max(datetime.fromisoformat(one["finished"]) for one in operations if one["kind"] == "scan")
+    scanned = max(
+        datetime.fromisoformat(operation["finished"]) for operation in operations if operation["kind"] == "scan"
+    )
     gate = [entry for entry in log if began <= datetime.fromisoformat(entry["at"]) <= decided]
     queries = sum(entry["path"].endswith("ResourceGraph/resources") for entry in gate)
     lookups = sum("/referrers/" in entry["path"] and "in-toto" in entry["query"] for entry in gate)
     throttled = sum(entry["status"] == 429 for entry in log)
     return [
-        Figure("images brought into quarantine within", f"{worker['imported']:.1f} s"),
-        Figure("the gate waited", f"{(decided - began).total_seconds():.1f} s"),
-        Figure("from the last scan to the decision", f"{(decided - scanned).total_seconds():.1f} s"),
-        Figure("reports of a change", str(worker["reports"])),
+        Figure("import into quarantine", f"{worker['imported']:.1f} s"),
+        Figure("wait at the gate", f"{(decided - began).total_seconds():.1f} s"),
+        Figure("from the last scan to the verdict", f"{(decided - scanned).total_seconds():.1f} s"),
+        Figure("progress reports", str(worker["reports"])),
         Figure("queries to Resource Graph", str(queries)),
         Figure("artifact lookups", str(lookups)),
-        Figure("requests of the gate in all", str(len(gate))),
-        Figure("of all requests, throttled", str(throttled), "0"),
-        Figure("memory of the worker before the gate", f"{worker['memory_before']} MiB"),
-        Figure("memory of the worker at its peak", f"{worker['memory']} MiB"),
-        *(Figure(f"decided as {state}", str(count)) for state, count in sorted(worker["states"].items())),
+        Figure("requests of the gate", str(len(gate))),
+        Figure("throttled requests", str(throttled), "0"),
+        Figure("worker's memory before the gate", f"{worker['memory_before']} MiB"),
+        Figure("worker's peak memory", f"{worker['memory']} MiB"),
+        *(Figure(f"verdict {state}", str(count)) for state, count in sorted(worker["states"].items())),
     ]
 
 
@@ -106,7 +108,7 @@ def measure(size: int, interval: float, scan: float) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=1000, help="size of the release")
-    parser.add_argument("--interval", type=float, default=30.0, help="the gate's own, in seconds")
+    parser.add_argument("--interval", type=float, default=30.0, help="polling interval of the gate, in seconds")
     parser.add_argument("--scan", type=float, default=60.0, help="seconds from an import to the end of its scan")
     options = parser.parse_args()
     show(measure(options.images, options.interval, options.scan))

@@ -1,6 +1,6 @@
-"""The worker that :mod:`benchmarks.gate` watches: brings images in, waits at the gate, and tells about itself as JSON.
+"""The worker of :mod:`benchmarks.gate`: imports images, waits at the gate, and prints its measurements as JSON.
 
-References come on standard input, one a line; where Azure is, the environment says.
+Reads references from standard input, one per line; environment variables point at Azure.
 """
 
 from __future__ import annotations
@@ -34,41 +34,43 @@ IMPORTS_AT_ONCE = 50
 
 
 def memory() -> int:
-    """MiB of resident memory at its peak so far; Linux counts in KiB."""
+    """Peak resident memory so far in MiB; Linux counts in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-async def bring(
+async def import_images(
     session: AzureSession, client: OciClient, registry: Registry, references: Collection[str]
 ) -> list[ImportedImage]:
     limit = asyncio.Semaphore(IMPORTS_AT_ONCE)
 
-    async def one(reference: str) -> ImportedImage:
+    async def import_one(reference: str) -> ImportedImage:
         async with limit:
             resolved = await resolve(client, ImageReference.parse(reference))
             return await quarantine(session, client, registry, resolved, {})
 
-    return list(await asyncio.gather(*(one(reference) for reference in references)))
+    return list(await asyncio.gather(*(import_one(reference) for reference in references)))
 
 
 async def work(options: argparse.Namespace, references: Sequence[str]) -> Mapping[str, Any]:
     gate = Gate(trust_store=(options.root,), interval=options.interval, report="full")
     reports: list[GateReport] = []
 
-    async def told(report: GateReport) -> None:
+    async def progress(report: GateReport) -> None:
         reports.append(report)
 
     async with AzureSession.open() as session, httpx.AsyncClient(timeout=60) as http:
         client = oci_client(session, http, {})
         registry = await get_registry(session, options.registry, options.group)
         started = time.perf_counter()
-        moved = await bring(session, client, registry, references)
+        imported_images = await import_images(session, client, registry, references)
         imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
-        waiting = await candidates(client, registry.login_server, moved, gate.platforms)
+        waiting = await candidates(client, registry.login_server, imported_images, gate.platforms)
         wait_policy = WaitPolicy(gate.interval, gate.patience, gate.deadline, fail_fast=False)
         ready = await set_up(gate, session, client, group=options.group, clock=SystemClock())
         async with ready.poller:
-            report = await assess("benchmark", waiting, ready.rules, wait_policy, poller=ready.poller, progress=told)
+            report = await assess(
+                "benchmark", waiting, ready.rules, wait_policy, poller=ready.poller, progress=progress
+            )
     return {
         "imported": imported,
         "began": began.isoformat(),

@@ -1,6 +1,6 @@
-"""The worker that :mod:`benchmarks.live` watches: fills ``live/``, rescans it twice, and tells about itself as JSON.
+"""The worker of :mod:`benchmarks.live`: fills ``live/``, rescans it twice, and prints its measurements as JSON.
 
-References come on standard input, one a line; where Azure is, the environment says.
+Reads references from standard input, one per line; environment variables point at Azure.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from pratique.rescan.report import Rescan, markdown, record
 
 
 async def fill(session: AzureSession, registry: Registry, references: Collection[str]) -> None:
-    """Import each straight into live/: how it comes there is not what is measured."""
+    """Import all images straight into live/, which is not measured."""
     limit = asyncio.Semaphore(IMPORTS_AT_ONCE)
 
-    async def one(text: str) -> None:
+    async def import_one(text: str) -> None:
         reference = ImageReference.parse(text)
         source = Upstream(reference.registry, reference.repository, reference.tag or "")
         target = f"live/{reference.repository}:{reference.tag}"
         async with limit:
             await import_image(session, registry, source=source, targets=[target])
 
-    await asyncio.gather(*map(one, references))
+    await asyncio.gather(*map(import_one, references))
 
 
 class Worker:
-    """One registry, one branch of records, and the times of what is done with them."""
+    """One registry, one records branch, and the durations of the steps."""
 
     def __init__(self, options: argparse.Namespace, session: AzureSession, http: httpx.AsyncClient) -> None:
         self._options = options
@@ -63,36 +63,38 @@ class Worker:
         )
         self.seconds: dict[str, float] = {}
 
-    async def settle(self, registry: Registry) -> None:
-        """Put everything on record, as its promotions would have."""
+    async def record_promotions(self, registry: Registry) -> None:
+        """Record all images, as their promotions would have."""
         inventory = await take_inventory(
             self._client, registry.login_server, Knowledge(await self._promotions(), (), ())
         )
-        now = datetime.now(UTC)
-        moved = [ImportedImage(one.image, one.reference, "imported", True) for one in inventory.images]
-        records = [PromotionRecord.of(one, policy="", run="", at=now) for one in moved]
+        at = datetime.now(UTC)
+        images = [ImportedImage(live.image, live.reference, "imported", True) for live in inventory.images]
+        records = [PromotionRecord.of(image, policy="", run="", at=at) for image in images]
         await self._records.record(records, run="")
 
     async def rescan(self, registry: Registry, ready: GateSetup, scanning: Scanning) -> Rescan:
-        """What the flow does, with the time of each part."""
+        """Rescan as the flow does, and measure each step."""
         began = time.perf_counter()
-        known = Knowledge(await self._promotions(), (), ())
-        inventory = await take_inventory(self._client, registry.login_server, known)
+        knowledge = Knowledge(await self._promotions(), (), ())
+        inventory = await take_inventory(self._client, registry.login_server, knowledge)
         listed = time.perf_counter()
-        looks = await judge_live(inventory.images, ready.rules, ready.poller, scanning)
-        judged = time.perf_counter()
-        made = []
+        assessments = await judge_live(inventory.images, ready.rules, ready.poller, scanning)
+        assessed = time.perf_counter()
+        outcomes = []
 
         def rewrite(text: str | None) -> str:
-            made.append(follow(Cases.parse(text), inventory, looks, scanning, window=168, now=datetime.now(UTC)))
-            return made[-1].cases.text()
+            outcomes.append(
+                follow(Cases.parse(text), inventory, assessments, scanning, window=168, now=datetime.now(UTC))
+            )
+            return outcomes[-1].cases.text()
 
         await self._records.write({cases.FILE: rewrite}, "Follow up.", run="")
-        rescan = Rescan(datetime.now(UTC), inventory, tuple(looks), made[-1], ready.rules, scanning)
+        rescan = Rescan(datetime.now(UTC), inventory, tuple(assessments), outcomes[-1], ready.rules, scanning)
         json.dumps(record(rescan))
         markdown(rescan)
         ended = time.perf_counter()
-        self.seconds = {"list": listed - began, "judge": judged - listed, "follow up and report": ended - judged}
+        self.seconds = {"list": listed - began, "assess": assessed - listed, "follow up and report": ended - assessed}
         return rescan
 
     async def work(self, references: Sequence[str]) -> Mapping[str, Any]:
@@ -101,8 +103,8 @@ class Worker:
         started = time.perf_counter()
         await fill(self._session, registry, references)
         filled = time.perf_counter() - started
-        await self._scanned(len(references))
-        await self.settle(registry)
+        await self._wait_for_scans(len(references))
+        await self.record_promotions(registry)
         ready = await set_up(gate, self._session, self._client, group=self._options.group)
         before, scanning = memory(), Scanning(reactions=("hold",))
         async with ready.poller:
@@ -111,21 +113,21 @@ class Worker:
                 began = datetime.now(UTC)
                 rescan = await self.rescan(registry, ready, scanning)
                 ended = datetime.now(UTC)
-                told = {
+                states = {
                     "states": Counter(str(assessment.state) for assessment in rescan.assessments),
                     "seconds": self.seconds,
                 }
-                counted = {"new": len(rescan.outcome.of("newly bad")), "bad": len(rescan.at_risk), "memory": memory()}
-                rounds.append(told | counted | {"began": began.isoformat(), "ended": ended.isoformat()})
+                counts = {"new": len(rescan.outcome.of("newly bad")), "bad": len(rescan.at_risk), "memory": memory()}
+                rounds.append(states | counts | {"began": began.isoformat(), "ended": ended.isoformat()})
         return {"filled": filled, "memory_before": before, "rounds": rounds}
 
-    async def _scanned(self, images: int) -> None:
-        """Wait until Defender has seen every image."""
+    async def _wait_for_scans(self, images: int) -> None:
+        """Wait until Defender has scanned every image."""
         async with httpx.AsyncClient(timeout=60) as http:
             while True:
                 state = (await http.get("https://sandbox.localhost/state")).json()
-                ended = [one for one in state["operations"] if one["kind"] == "scan" and one["finished"]]
-                if len(ended) >= images:
+                scans = [entry for entry in state["operations"] if entry["kind"] == "scan" and entry["finished"]]
+                if len(scans) >= images:
                     return
                 await asyncio.sleep(2)
 

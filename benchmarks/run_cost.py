@@ -9,25 +9,25 @@ from benchmarks.run_graph import EdgeCount, TaskInputs
 from benchmarks.run_page_view import PageView
 from benchmarks.sandbox import Figure
 
-#: Edges of the graph: for each image, and besides.
+#: Edges of the graph: for each image, and in addition.
 EDGES_PER_IMAGE, EDGES_BESIDES = 6, 60
 GRAPH_SECONDS = 5.0
 GRAPH_BYTES = 2_000_000
-#: Of ``task_inputs`` of one task run.
+#: Size of ``task_inputs`` of one task run.
 INPUT_BYTES = 1024
 #: Tasks to which every image has an edge of its own, and what one edge takes in their inputs.
 GATHERING_TASKS = frozenset({"scan gate", "publish manifests"})
 EDGE_BYTES = 80
-#: Prefect's page leaves out the edges of a graph that has more, until somebody asks for them in its settings
+#: Prefect's page hides the edges of a larger graph until you enable them in its settings
 #: (ui-v2 of Prefect 3.8.8: ``disableEdgesThreshold``).
 EDGES_SHOWN = 500
 
 
 @dataclass(frozen=True)
 class FlowCost:
-    """What the flow's process used.
+    """Resources used by the flow's process.
 
-    :ivar cpu_seconds: with those of the processes that it started, such as git
+    :ivar cpu_seconds: including its child processes, such as git
     """
 
     seconds: float
@@ -37,12 +37,12 @@ class FlowCost:
 
 @dataclass(frozen=True)
 class ServerCost:
-    """What the server's process used; a database of its own is not counted.
+    """Resources used by the server's process, without a separate database.
 
-    :ivar cpu_seconds: from before the flow's start until the last state of its task runs had arrived
+    :ivar cpu_seconds: from before the flow's start until the last state of its task runs arrived
     :ivar late_seconds: from the flow's end until then
-    :ivar run_peak_mib: memory at its peak by then
-    :ivar peak_mib: memory at its peak once the graph and the task runs have been read
+    :ivar run_peak_mib: peak memory until then
+    :ivar peak_mib: peak memory after the graph and the task runs have been read
     """
 
     cpu_seconds: float
@@ -55,8 +55,8 @@ class ServerCost:
 class GraphCost:
     """The run's graph, as its page reads it.
 
-    :ivar seconds: to read it once
-    :ivar size: of the answer in bytes, decompressed
+    :ivar seconds: time to read it once
+    :ivar size: of the response in bytes, decompressed
     """
 
     nodes: int
@@ -68,9 +68,9 @@ class GraphCost:
 
 @dataclass(frozen=True)
 class TaskRuns:
-    """How many there are.
+    """Numbers of task runs.
 
-    :ivar unfinished: whose final state has not reached the server
+    :ivar unfinished: task runs whose final state has not reached the server
     """
 
     total: int
@@ -102,7 +102,7 @@ class RunCost:
         return INPUT_BYTES + EDGE_BYTES * self.images * (task in GATHERING_TASKS)
 
     def missed_limits(self) -> list[str]:
-        """Every limit that the run misses, in words."""
+        """Descriptions of all limits that the run exceeds."""
         limits = (
             ("edges", self.graph.edges.listed, self.edge_limit, ""),
             ("time to read the graph", self.graph.seconds, GRAPH_SECONDS, " s"),
@@ -119,32 +119,32 @@ class RunCost:
         ]
 
     def figures(self) -> Iterator[Figure]:
-        """Lines of the table."""
+        """Rows of the table."""
         edges = self.graph.edges
         yield Figure("images, releases", f"{self.images}, {self.releases}")
-        yield Figure("task runs, without a final state", f"{self.task_runs.total}, {self.task_runs.unfinished}")
+        yield Figure("task runs, of them without a final state", f"{self.task_runs.total}, {self.task_runs.unfinished}")
         yield from self._costs()
-        yield Figure("graph: read within", f"{self.graph.seconds:.2f} s", f"<= {GRAPH_SECONDS:g} s")
+        yield Figure("graph: time to read", f"{self.graph.seconds:.2f} s", f"<= {GRAPH_SECONDS:g} s")
         yield Figure("graph: size", f"{self.graph.size:,} B", f"<= {GRAPH_BYTES:,} B")
         yield Figure("graph: edges", f"{edges.listed:,}", f"<= {self.edge_limit:,}")
-        yield Figure("graph: edges, an image", f"{edges.listed / self.images:.1f}")
+        yield Figure("graph: edges per image", f"{edges.listed / self.images:.1f}")
         yield Figure("graph: edges, distinct", f"{edges.distinct:,}")
-        yield Figure("graph: edges show on the page by default", "yes" if edges.listed <= EDGES_SHOWN else "no")
+        yield Figure("graph: page shows edges by default", "yes" if edges.listed <= EDGES_SHOWN else "no")
         for kind, count in self.graph.edges_by_kind.items():
             yield Figure(f"  {kind}", f"{count.listed:,}", f"{count.distinct:,} distinct")
         yield Figure("task inputs: median", f"{self.inputs.median:,} B")
         yield Figure("task inputs: largest", f"{self.inputs.largest:,} B")
-        yield Figure("task inputs: largest is of", self.inputs.largest_run)
+        yield Figure("task inputs: task run with the largest", self.inputs.largest_run)
         for task, size in self.inputs.largest_by_task.items():
             yield Figure(f"  {task}", f"{size:,} B", f"<= {self.input_limit(task):,} B")
 
     def _costs(self) -> Iterator[Figure]:
         flow, server = self.flow, self.server
         yield Figure("flow: time", f"{flow.seconds:.1f} s")
-        yield Figure("flow: CPU, memory at its peak", f"{flow.cpu_seconds:.1f} s, {flow.peak_mib} MiB")
+        yield Figure("flow: CPU, peak memory", f"{flow.cpu_seconds:.1f} s, {flow.peak_mib} MiB")
         yield Figure("server: last state after the flow's end", f"{server.late_seconds:.0f} s")
-        yield Figure("server: CPU, memory at its peak", f"{server.cpu_seconds:.1f} s, {server.run_peak_mib} MiB")
-        yield Figure("server: memory at its peak, reading the run", f"{server.peak_mib} MiB")
+        yield Figure("server: CPU, peak memory", f"{server.cpu_seconds:.1f} s, {server.run_peak_mib} MiB")
+        yield Figure("server: peak memory, reading the run", f"{server.peak_mib} MiB")
         if self.page:
-            yield Figure("page: graph drawn within", f"{self.page.graph_seconds:.1f} s")
-            yield Figure("page: task runs listed within", f"{self.page.task_runs_seconds:.1f} s")
+            yield Figure("page: time to draw the graph", f"{self.page.graph_seconds:.1f} s")
+            yield Figure("page: time to list the task runs", f"{self.page.task_runs_seconds:.1f} s")

@@ -1,6 +1,6 @@
-"""Counts of what Prefect records about a run: the edges of its graph and the inputs of its task runs.
+"""Counts what Prefect records about a run: the edges of its graph and the inputs of its task runs.
 
-Pure functions over the JSON that Prefect's API answers with.
+Pure functions over JSON responses of Prefect's API.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from statistics import median_low
 from typing import Any
 
 Document = Mapping[str, Any]
-#: Task of a run that the graph names but the list of task runs lacks.
+#: Task name of a run that is in the graph but not in the list of task runs.
 UNKNOWN = "unknown"
 
 
@@ -21,8 +21,8 @@ UNKNOWN = "unknown"
 class EdgeCount:
     """Edges of a graph.
 
-    :ivar listed: as the answer has them: Prefect 3.8.8 repeats an edge once for each argument of its parent, and once
-        for each task run in that argument, since the query joins rows of arguments and not task runs
+    :ivar listed: in the response: Prefect 3.8.8 repeats an edge once for each argument of its parent, and once
+        for each task run in that argument, since its query joins rows of arguments instead of task runs
     :ivar distinct: pairs of task runs
     """
 
@@ -34,8 +34,8 @@ class EdgeCount:
 class TaskInputs:
     """Sizes of ``task_inputs`` as JSON, in bytes.
 
-    :ivar largest_run: name of the task run that has the largest
-    :ivar largest_by_task: the largest of each task by the task's name, largest first
+    :ivar largest_run: name of the task run with the largest inputs
+    :ivar largest_by_task: the largest inputs of each task by task name, largest first
     """
 
     largest: int
@@ -47,7 +47,7 @@ class TaskInputs:
 def count_edges(graph: Document) -> EdgeCount:
     """Count the parents of all nodes.
 
-    :param graph: an answer of ``GET /flow_runs/{id}/graph-v2``
+    :param graph: a response of ``GET /flow_runs/{id}/graph-v2``
     """
     edges = _edges(graph)
     return EdgeCount(len(edges), len(set(edges)))
@@ -56,7 +56,7 @@ def count_edges(graph: Document) -> EdgeCount:
 def count_edges_by_kind(graph: Document, task_names: Mapping[str, str]) -> dict[str, EdgeCount]:
     """Count the edges between each pair of tasks.
 
-    :param task_names: name of the task by the id of its run
+    :param task_names: task names by task run id
     :returns: counts by ``"quarantine image -> scan gate"``, most edges first
     """
 
@@ -69,10 +69,10 @@ def count_edges_by_kind(graph: Document, task_names: Mapping[str, str]) -> dict[
 
 
 def measure_inputs(task_runs: Sequence[Document], task_names: Mapping[str, str]) -> TaskInputs:
-    """Measure what the task runs keep about their arguments.
+    """Measure what the task runs record about their arguments.
 
-    :param task_runs: at least one, as ``POST /task_runs/filter`` answers them
-    :param task_names: name of the task by the id of its run
+    :param task_runs: at least one, as returned by ``POST /task_runs/filter``
+    :param task_names: task names by task run id
     """
     sizes = {run["id"]: _json_bytes(run["task_inputs"]) for run in task_runs}
     by_task: dict[str, int] = {}
@@ -83,7 +83,7 @@ def measure_inputs(task_runs: Sequence[Document], task_names: Mapping[str, str])
 
 
 def _edges(graph: Document) -> list[tuple[str, str]]:
-    """Ids of parent and child. A task that is called inside another one is no edge."""
+    """Ids of parent and child. A task that is called inside another task is not an edge."""
     return [(parent["id"], node_id) for node_id, node in graph["nodes"] for parent in node["parents"]]
 
 

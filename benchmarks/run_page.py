@@ -3,8 +3,8 @@
     make bench-run-page ARGS="--images 100"
 
 Starts a local Azure and a Prefect server, runs ``pratique prepare`` against them, each in a process of its own, and
-reads back what the server recorded. Prints a table, writes the figures to ``artifacts/run-page-N.json``, and exits
-with 1 when a limit is missed.
+reads what the server recorded. Prints a table, writes the figures to ``artifacts/run-page-N.json``, and exits with 1
+when a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from benchmarks.usage import cpu_seconds, peak_mib
 from tests.flows.world import PROJECT, make_config
 
 FLOW = "prepare_cluster"
-#: Azure's durations are divided by it; slow enough that nothing is scanned for a second day meanwhile.
+#: Divides Azure's durations; slow enough that no image is due for its daily rescan.
 SPEED = 300
-#: From an import to the end of its scan, by the wall's clock.
+#: Real time from an import to the end of its scan.
 SCAN_SECONDS = 5.0
 DEADLINE_MINUTES = 60
 GRAPH_READS = 3
-#: How often the memory of the flow's process is looked at.
+#: Interval of measuring the memory of the flow's process.
 LOOK_SECONDS = 0.1
 
 
 def measure(options: argparse.Namespace, folder: Path, server: PrefectServer) -> tuple[RunCost, str]:
-    """Run the flow, and read back what it cost.
+    """Run the flow, and measure its cost.
 
     :returns: the figures and the id of the run
     """
@@ -72,9 +72,9 @@ def measure(options: argparse.Namespace, folder: Path, server: PrefectServer) ->
 
 
 def write_config(folder: Path, images: Sequence[Mapping[str, Any]], releases: int) -> Path:
-    """Write a configuration whose catalogue spreads the images over so many releases.
+    """Write a configuration whose catalogue divides the images among releases.
 
-    :param folder: home of the local Azure; gets everything that the configuration names
+    :param folder: home of the local Azure; receives all files that the configuration names
     """
     references = [str(image["reference"]) for image in images]
     config = make_config(folder, folder, [references[number::releases] for number in range(releases)])
@@ -111,12 +111,12 @@ def prepare(config: Path, environment: Mapping[str, str], log: Path) -> FlowCost
 
 
 def task_names(task_runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Name of the step by the id of its run: the records have keys, which begin with the function's name."""
+    """Step names by task run id: task keys begin with the function's name."""
     return {run["id"]: run["task_key"].rpartition("-")[0].replace("_", " ") for run in task_runs}
 
 
 def read_graph(server: PrefectServer, run_id: str, names: Mapping[str, str]) -> GraphCost:
-    """Read the graph several times; the median of the seconds counts."""
+    """Read the graph several times, and take the median duration."""
     seconds: list[float] = []
     for _ in range(GRAPH_READS):
         started = time.monotonic()
@@ -136,7 +136,7 @@ def keep(server: PrefectServer, run_id: str) -> None:
 
 
 def report(cost: RunCost) -> list[str]:
-    """Print the figures, and write them to a file. Returns the limits that were missed."""
+    """Print the figures, and write them to a file. Returns the exceeded limits."""
     show(list(cost.figures()))
     missed = cost.missed_limits()
     artifact = PROJECT / "artifacts" / f"run-page-{cost.images}.json"
@@ -144,13 +144,13 @@ def report(cost: RunCost) -> list[str]:
     artifact.write_text(json.dumps(asdict(cost) | {"missed": missed}, indent=1))
     print(f"\nAll figures: {artifact.relative_to(PROJECT)}")
     for limit in missed:
-        print(f"LIMIT MISSED  {limit}")
+        print(f"LIMIT EXCEEDED  {limit}")
     return missed
 
 
 def main() -> int:
     options = _options()
-    # A termination would leave the servers running.
+    # An unhandled SIGTERM would leave the servers running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with (
@@ -167,7 +167,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=300, help="size of the catalogue (%(default)s)")
-    parser.add_argument("--releases", type=int, default=1, help="spread the images over so many (%(default)s)")
+    parser.add_argument("--releases", type=int, default=1, help="number of releases (%(default)s)")
     parser.add_argument("--database-url", metavar="URL", help="empty database, postgresql+asyncpg://…; default: SQLite")
     parser.add_argument("--screenshot", type=Path, metavar="PATH", help="open the run's page, and write a PNG of it")
     parser.add_argument("--keep", action="store_true", help="leave the Prefect server running until Ctrl-C")

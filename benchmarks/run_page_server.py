@@ -1,4 +1,4 @@
-"""A Prefect server in a process of its own, and what its API says about one run."""
+"""Runs a Prefect server in a process of its own, and reads one run from its API."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import httpx
 
 from tests.processes import SCRIPTS, free_port, running, wait_until
 
-#: Seconds that one answer may take: the graph of a large run has taken minutes.
+#: Timeout of one response in seconds: the graph of a large run has taken minutes.
 _ANSWER_SECONDS = 1200.0
-#: States of task runs arrive up to 16 s after their flow has ended (measured on Prefect 3.8.8). A state that is
-#: missing after that is waited for longer, since the server may be busy.
+#: States of task runs arrive up to 16 s after their flow has ended (measured on Prefect 3.8.8). For missing states, the
+#: wait is longer, since the server may be busy.
 _STILL_SECONDS, _STILL_UNFINISHED_SECONDS = 20.0, 120.0
 _GIVE_UP_SECONDS = 900.0
-#: As many as Prefect's API gives at once.
+#: Maximum page size of Prefect's API.
 _PAGE = 200
 FINAL = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 
@@ -27,8 +27,8 @@ FINAL = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 class PrefectServer:
     """A running server, its process and its API.
 
-    :ivar address: of its UI
-    :ivar environment: of its clients
+    :ivar address: URL of its UI
+    :ivar environment: variables for its clients
     """
 
     def __init__(self, pid: int, address: str, environment: dict[str, str], api: httpx.Client) -> None:
@@ -38,21 +38,21 @@ class PrefectServer:
         self._api = api
 
     def run_url(self, run_id: str) -> str:
-        """Address of the run's page."""
+        """URL of the run's page."""
         return f"{self.address}/v2/runs/flow-run/{run_id}"
 
     def newest_run(self, flow: str) -> str:
         """Id of the newest run of a flow."""
-        asked = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-        (run,) = self._post("/flow_runs/filter", asked)
+        query = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+        (run,) = self._post("/flow_runs/filter", query)
         return str(run["id"])
 
     def task_runs(self, run_id: str) -> list[dict[str, Any]]:
-        """All task runs of a run, a page at a time."""
+        """All task runs of a run, read page by page."""
         found: list[dict[str, Any]] = []
         while True:
-            asked = {**_of_run(run_id), "sort": "ID_DESC", "limit": _PAGE, "offset": len(found)}
-            page = self._post("/task_runs/filter", asked)
+            query = {**_of_run(run_id), "sort": "ID_DESC", "limit": _PAGE, "offset": len(found)}
+            page = self._post("/task_runs/filter", query)
             found += page
             if len(page) < _PAGE:
                 return found
@@ -64,28 +64,28 @@ class PrefectServer:
     def wait_until_still(self, run_id: str) -> float:
         """Wait until no more states of task runs arrive.
 
-        :returns: the monotonic clock's time when the last one did, to the second
-        :raises RuntimeError: when they do not stop arriving
+        :returns: monotonic time of the last arrival, to the second
+        :raises RuntimeError: when they keep arriving
         """
-        started = changed = now = time.monotonic()
+        started = changed = current = time.monotonic()
         counts = self._counts(run_id)
-        while now - changed < (_STILL_SECONDS if counts[0] == counts[1] else _STILL_UNFINISHED_SECONDS):
-            if now - started > _GIVE_UP_SECONDS:
+        while current - changed < (_STILL_SECONDS if counts[0] == counts[1] else _STILL_UNFINISHED_SECONDS):
+            if current - started > _GIVE_UP_SECONDS:
                 raise RuntimeError(f"states of task runs still arrive after {_GIVE_UP_SECONDS:.0f} s")
             time.sleep(1)
             before, counts = counts, self._counts(run_id)
-            now = time.monotonic()
-            changed = changed if counts == before else now
+            current = time.monotonic()
+            changed = changed if counts == before else current
         return changed
 
     def _counts(self, run_id: str) -> tuple[int, int]:
-        """Task runs, and those in a final state."""
+        """Numbers of task runs, and of those in a final state."""
         final = {"task_runs": {"state": {"type": {"any_": FINAL}}}}
         everything = self._post("/task_runs/count", _of_run(run_id))
         return int(everything), int(self._post("/task_runs/count", _of_run(run_id) | final))
 
     def _post(self, path: str, document: Mapping[str, Any]) -> Any:
-        """Repeated, as Prefect's own client does, while SQLite is busy."""
+        """Retries while SQLite is busy, as Prefect's own client does."""
         give_up = time.monotonic() + _GIVE_UP_SECONDS
         answer = self._api.post(path, json=document)
         while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and time.monotonic() < give_up:

@@ -1,4 +1,4 @@
-"""A run's page in Debian's Chromium: how soon it shows what it is for, and a picture of it."""
+"""Opens a run's page in Debian's Chromium, measures when its content appears, and takes a screenshot."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
 
-#: Seconds that the page may take to show everything.
+#: Timeout for the page in seconds.
 _PATIENCE_SECONDS = 900.0
 _WINDOW = ViewportSize(width=1600, height=1200)
-#: The last one keeps the browser on loopback.
+#: The last option keeps the browser on loopback.
 _OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -21,8 +21,8 @@ _OPTIONS = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-#: Notes in ``window.shown`` when things show, in milliseconds since the page was opened. The graph's nodes are the only
-#: coloured pixels above the strip of events and states at its bottom; before them there are grey lines and grey text.
+#: Records in ``window.shown`` when content appears, in milliseconds since the page was opened. The graph's nodes are
+#: the only coloured pixels above the strip of events and states at its bottom; before them, lines and text are grey.
 _WATCH = """
 const getContext = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, options) {
@@ -58,10 +58,10 @@ _ALL_SHOWN = "() => shown.graph && shown.taskRuns && shown"
 
 @dataclass(frozen=True)
 class PageView:
-    """How soon the page showed, in seconds from opening it.
+    """When the page's content appeared, in seconds since the page was opened.
 
-    :ivar graph_seconds: until the graph's nodes were drawn
-    :ivar task_runs_seconds: until the first page of task runs was listed
+    :ivar graph_seconds: the graph's nodes
+    :ivar task_runs_seconds: the first page of task runs
     """
 
     graph_seconds: float
@@ -80,7 +80,7 @@ def chromium() -> str:
 
 
 def view_page(url: str, screenshot: Path) -> PageView:
-    """Open a run's page, wait until it shows the graph and the task runs, and take a picture.
+    """Open a run's page, wait until it shows the graph and the task runs, and take a screenshot.
 
     :raises playwright.sync_api.TimeoutError: when it does not show them
     """

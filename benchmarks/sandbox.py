@@ -1,9 +1,9 @@
-"""How fast the local Azure is: start-up, cheap requests on one core, memory, and a large catalogue.
+"""The speed of the local Azure: start-up, cheap requests on one core, memory, and a large catalogue.
 
     make bench-sandbox
 
-Runs ``azure-sandbox serve`` as a process, pinned to one core where the system can, and talks to it over TLS from this
-one. Prints a table beside the goals; asserts nothing.
+Runs ``azure-sandbox serve`` as a process, pinned to one core if possible, and connects to it over TLS. Prints a table
+with goals; asserts nothing.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ ARM = "https://management.azure.com"
 GROUP = "rg-bu0001a0005-centralus"
 REGISTRY = "crbenchmark"
 CONNECTIONS = 8
-#: Shares of one base, as real catalogues do; every image has packages of its own.
+#: Images share base images, as in real catalogues; each has packages of its own.
 BASES = ("debian:12", "alpine:3.20", "distroless:12")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table.
+    """One row of the table.
 
-    :ivar goal: what it should be, as text; empty without a goal
+    :ivar goal: the target value as text; empty without one
     """
 
     what: str
@@ -68,13 +68,13 @@ class Served:
             str(scenario),
         ]
         started = time.perf_counter()
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)  # our own program
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)  # this project's program
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self.process.pid, {min(os.sched_getaffinity(0))})
         if self.process.stdout is None or not self.process.stdout.readline():
             raise RuntimeError("azure-sandbox did not start")
         self.startup = time.perf_counter() - started
-        exported = subprocess.check_output([binary, "env", "--home", str(home)], text=True)  # likewise
+        exported = subprocess.check_output([binary, "env", "--home", str(home)], text=True)  # this project's program
         lines = (line.removeprefix("export ").partition("=") for line in exported.splitlines())
         self.variables = {name: value.strip("'") for name, _, value in lines}
 
@@ -102,7 +102,7 @@ def served(scenario: dict[str, Any], home: Path, *, speed: int = 3000) -> Iterat
 
 
 def catalogue(size: int) -> list[dict[str, Any]]:
-    """So many public images, as a scenario writes them."""
+    """Public images, as in a scenario."""
     return [
         {
             "reference": f"docker.io/bench/image-{number:04}:1.0.{number}",
@@ -114,7 +114,7 @@ def catalogue(size: int) -> list[dict[str, Any]]:
 
 
 async def rate(work: Callable[[], Awaitable[httpx.Response]], seconds: float) -> float:
-    """Answers a second, asked for over all connections at once."""
+    """Responses per second, over all connections in parallel."""
     done, until = 0, time.perf_counter() + seconds
 
     async def ask() -> None:
@@ -142,7 +142,7 @@ async def arm_token(client: httpx.AsyncClient, variables: dict[str, str]) -> dic
 
 
 async def cheap_requests(sandbox: Served, seconds: float) -> list[Figure]:
-    """One kind of request after another."""
+    """Measure one kind of request after another."""
     group = f"{ARM}/subscriptions/{sandbox.variables['AZURE_SUBSCRIPTION_ID']}/resourceGroups/{GROUP}"
     busybox = "https://registry.k8s.io/v2/ingress-nginx/controller/manifests/v1.11.3"
     query = {"query": "resources | summarize count() by type"}
@@ -165,12 +165,12 @@ async def cheap_requests(sandbox: Served, seconds: float) -> list[Figure]:
                 f"{ARM}/providers/Microsoft.ResourceGraph/resources", headers=headers, json=query
             )
             answer.raise_for_status()
-        figures.append(Figure("one Resource Graph query", f"{(time.perf_counter() - started) / 5 * 1000:.0f} ms"))
+        figures.append(Figure("Resource Graph query", f"{(time.perf_counter() - started) / 5 * 1000:.0f} ms"))
     return figures
 
 
 async def import_catalogue(sandbox: Served, images: list[dict[str, Any]]) -> list[Figure]:
-    """Every image into one registry, many at once, and back out as lists."""
+    """Import all images into one registry in parallel."""
     group = f"{ARM}/subscriptions/{sandbox.variables['AZURE_SUBSCRIPTION_ID']}/resourceGroups/{GROUP}"
     registry = f"{group}/providers/Microsoft.ContainerRegistry/registries/{REGISTRY}"
     async with sandbox.client() as client:
@@ -179,34 +179,34 @@ async def import_catalogue(sandbox: Served, images: list[dict[str, Any]]) -> lis
         (await client.put(registry, headers=headers, json=body)).raise_for_status()
         started = time.perf_counter()
 
-        async def bring(image: dict[str, Any]) -> None:
+        async def import_one(image: dict[str, Any]) -> None:
             source = image["reference"].removeprefix("docker.io/")
-            asked = {
+            body = {
                 "source": {"registryUri": "docker.io", "sourceImage": source},
                 "targetTags": [f"quarantine/{source}"],
             }
-            answer = await client.post(f"{registry}/importImage", headers=headers, json=asked)
+            answer = await client.post(f"{registry}/importImage", headers=headers, json=body)
             while answer.raise_for_status().status_code == 202:
                 await asyncio.sleep(0.2)
                 answer = await client.get(answer.headers["Location"], headers=headers)
 
-        await asyncio.gather(*(bring(image) for image in images))
+        await asyncio.gather(*(import_one(image) for image in images))
         took = time.perf_counter() - started
         state = (await client.get(f"{CONTROL}/state")).json()
     repositories = len(state["registries"][REGISTRY])
-    return [Figure(f"importing {repositories} images, scans included", f"{took:.1f} s")]
+    return [Figure(f"import of {repositories} images, including scans", f"{took:.1f} s")]
 
 
 def measure(size: int, seconds: float) -> list[Figure]:
-    """Everything, first with the default scenario, then with a catalogue."""
+    """Measure everything, first with the default scenario, then with a catalogue."""
     with tempfile.TemporaryDirectory(prefix="azure-sandbox-bench-") as folder:
         home = Path(folder)
         with served({}, home):
-            pass  # keys and certificates are made once in a home's life
+            pass  # creates the home's keys and certificates
         with served({}, home) as sandbox:
             figures = [Figure("start-up", f"{sandbox.startup:.2f} s", "< 2 s")]
             figures += asyncio.run(cheap_requests(sandbox, seconds))
-            figures.append(Figure("memory after that", f"{sandbox.memory()} MiB", "< 300 MiB"))
+            figures.append(Figure("memory afterwards", f"{sandbox.memory()} MiB", "< 300 MiB"))
         images = catalogue(size)
         with served({"images": images}, home) as sandbox:
             figures.append(Figure(f"start-up with {size} images", f"{sandbox.startup:.2f} s"))
@@ -215,7 +215,7 @@ def measure(size: int, seconds: float) -> list[Figure]:
                 Figure(f"with {size} images: {f.what}", f.value, f.goal)
                 for f in asyncio.run(cheap_requests(sandbox, seconds))
             ]
-            figures.append(Figure("memory after that", f"{sandbox.memory()} MiB", "< 300 MiB"))
+            figures.append(Figure("memory afterwards", f"{sandbox.memory()} MiB", "< 300 MiB"))
     return figures
 
 
@@ -228,8 +228,8 @@ def show(figures: Sequence[Figure]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=1000, help="size of the catalogue")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each kind of request is sent")
+    parser.add_argument("--images", type=int, default=1000, help="number of images in the catalogue")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of each measurement in seconds")
     options = parser.parse_args()
     show(measure(options.images, options.seconds))
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that the process has used so far, user and system."""
+    """User and system CPU time of the process so far."""
     # The program's name, in parentheses, may contain spaces; utime and stime are fields 14 and 15 of proc_pid_stat(5).
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_mib(pid: int) -> int:
-    """Resident memory of the process at its peak so far, in MiB; 0 for a process that has ended.
+    """Peak resident memory of the process so far, in MiB; 0 for a process that has ended.
 
-    Unlike ``ru_maxrss``, it does not begin with the memory of the process that started this one.
+    Unlike ``ru_maxrss``, it does not include the memory of the parent process.
     """
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) // 1024 if found else 0

@@ -1,7 +1,7 @@
-"""A campaign of faults: whatever happens to a run, and whenever, no invariant of the design is broken.
+"""The fault campaign: whatever happens to a run, and whenever, every invariant of the design holds.
 
     make faults
 
-:mod:`.kills` kills a run at each of its requests, :mod:`.refusals` puts each kind of fault in the way of each request,
-:mod:`.preparations` runs the whole preparation under random faults. docs/faults.md tells how to read what comes out.
+:mod:`.kills` kills a run at each of its requests, :mod:`.refusals` injects each kind of fault into each request, and
+:mod:`.preparations` runs prepare_cluster under random faults. docs/faults.md explains the output.
 """

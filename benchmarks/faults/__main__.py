@@ -1,4 +1,4 @@
-"""Run the campaign, print what came of it, and fail if any invariant was broken.
+"""Run the fault campaign, print the results, and fail if any invariant was broken.
 
 python -m benchmarks.faults --part kills --situation 'a live lease' --at 17
 """
@@ -33,8 +33,8 @@ def main() -> int:
                 print(f"{point.name}: {point.outcome} {point.request}", *point.broken, sep="\n    ", flush=True)
     print(tally.table())
     minutes = (time.monotonic() - started) / 60
-    told = f"{len(tally.points)} points, {tally.hit} of them hit, in {minutes:.1f} minutes"
-    print(f"\n{told}: {len(tally.broken)} with a broken invariant")
+    summary = f"{len(tally.points)} points, {tally.hit} of them hit, in {minutes:.1f} minutes"
+    print(f"\n{summary}: {len(tally.broken)} with broken invariants")
     return 1 if tally.broken else 0
 
 
@@ -51,17 +51,17 @@ def _points(options: argparse.Namespace, folder: Path) -> Iterator[Point]:
             numbers = [options.at] if options.at else range(1, options.cases + 1)
             for number in numbers:
                 yield runs.point(options.seed, number)
-            yield runs.secrets_kept()
+            yield runs.check_secrets()
 
 
 def _requests(
     scene: Scene, options: argparse.Namespace, part: ModuleType, point: Callable[[Scene, Situation, str, int], Point]
 ) -> Iterator[Point]:
-    for situation, how in part.choices():
-        if options.situation in (None, situation.name) and options.kind in (None, how):
+    for situation, kind in part.choices():
+        if options.situation in (None, situation.name) and options.kind in (None, kind):
             numbers = [options.at] if options.at else range(1, 1000)
             for number in numbers:
-                done = point(scene, situation, how, number)
+                done = point(scene, situation, kind, number)
                 yield done
                 if not done.request:
                     break
@@ -69,13 +69,13 @@ def _requests(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, help="only this one of the three")
-    parser.add_argument("--situation", help="only this one, by its name in the table")
-    parser.add_argument("--kind", help="only this kind of fault, or moment of a kill (before, after)")
+    parser.add_argument("--part", choices=PARTS, help="run only this part")
+    parser.add_argument("--situation", help="only this situation, by its name in the table")
+    parser.add_argument("--kind", help="only this kind of fault, or this moment of a kill (before, after)")
     parser.add_argument("--at", type=int, metavar="N", help="only the Nth request, or case")
-    parser.add_argument("--cases", type=int, default=60, help="runs of prepare_cluster (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="from which they follow (%(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="tell of every point")
+    parser.add_argument("--cases", type=int, default=60, help="number of prepare_cluster runs (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random cases (%(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="print every point")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""What came of the campaign's points."""
+"""The results of the campaign's points."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.faults.scene import Snapshot
 
 @dataclass(frozen=True)
 class Point:
-    """One thing that was done to one run.
+    """One fault or kill in one run.
 
     :ivar part: of the campaign
-    :ivar group: the line of the table that it counts for
-    :ivar name: the options that repeat it
+    :ivar group: the row of the table that counts it
+    :ivar name: the command-line options that repeat it
     :ivar outcome: in a few words
-    :ivar request: that was hit; empty when the run ended before
-    :ivar broken: invariants that do not hold
+    :ivar request: the request that was hit; empty when the run ended before
+    :ivar broken: the broken invariants
     """
 
     part: str
@@ -41,31 +41,34 @@ class Tally:
 
     @property
     def hit(self) -> int:
-        """How many met their fault; the others ended before."""
+        """How many points met their fault; the other runs ended before."""
         return sum(1 for point in self.points if point.request)
 
     def table(self) -> str:
-        """Points and outcomes for people: by group, and by the request that was hit."""
+        """Points and outcomes as text: by group, and by the request that was hit."""
         lines: list[str] = []
         for part in dict.fromkeys(point.part for point in self.points):
             of_part = [point for point in self.points if point.part == part]
             lines += ["", f"{part:<88} points  broken  outcomes"]
             lines += _lines(of_part, [point.group for point in of_part])
-            lines += ["  by request:", *_lines(of_part, [point.request or "none: it had ended" for point in of_part])]
+            lines += [
+                "  by request:",
+                *_lines(of_part, [point.request or "none: the run had ended" for point in of_part]),
+            ]
         return "\n".join(lines)
 
 
 def _lines(points: list[Point], keys: list[str]) -> Iterator[str]:
     for key in dict.fromkeys(keys):
-        those = [point for point, its in zip(points, keys, strict=True) if its == key]
-        outcomes = Counter(point.outcome for point in those)
-        told = ", ".join(f"{outcome} {times}" for outcome, times in outcomes.most_common())
-        broken = sum(1 for point in those if point.broken)
-        yield f"  {key:<86} {len(those):>6}  {broken:>6}  {told}"
+        members = [point for point, its_key in zip(points, keys, strict=True) if its_key == key]
+        outcomes = Counter(point.outcome for point in members)
+        summary = ", ".join(f"{outcome} {times}" for outcome, times in outcomes.most_common())
+        broken = sum(1 for point in members if point.broken)
+        yield f"  {key:<86} {len(members):>6}  {broken:>6}  {summary}"
 
 
 def difference(expected: Snapshot, found: Snapshot) -> tuple[str, ...]:
-    """What differs, in one line each."""
+    """The differences, one line each."""
     before, after = dict(_leaves(expected)), dict(_leaves(found))
     return tuple(
         f"{place} was {before.get(place, 'not there')}, is {after.get(place, 'not there')}"
@@ -75,12 +78,12 @@ def difference(expected: Snapshot, found: Snapshot) -> tuple[str, ...]:
 
 
 def _leaves(value: object, place: str = "") -> Iterator[tuple[str, object]]:
-    """Every value with its place; the order of lists means nothing in a vault."""
+    """Every value with its path; the order of lists is ignored, since it means nothing in a vault."""
     if isinstance(value, dict):
-        for key, one in value.items():
-            yield from _leaves(one, f"{place}.{key}" if place else str(key))
+        for key, item in value.items():
+            yield from _leaves(item, f"{place}.{key}" if place else str(key))
     elif isinstance(value, list):
-        for one in value:
-            yield f"{place}[{one}]", "there"
+        for item in value:
+            yield f"{place}[{item}]", "there"
     else:
         yield place, value

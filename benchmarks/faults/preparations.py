@@ -1,6 +1,6 @@
-"""The whole preparation with one random fault a run: the invariants of the design hold, and a second run converges.
+"""prepare_cluster with one random fault in each run: the design's invariants hold, and a second run converges.
 
-A case follows from the seed and its number alone, as far as the order of requests that are sent side by side does.
+A case is determined by the seed and its number, except for the order of parallel requests.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ _OPERATIONS: dict[str, dict[str, Any]] = {
     "deployment fails": {"kind": "operation-fails", "operation": "deployment", "code": "InternalServerError"},
     "import fails": {"kind": "operation-fails", "operation": "import", "code": "InternalServerError"},
 }
-#: How many of them a run has.
+#: How many of them each run has.
 _TIMES = {"deployment fails": 1, "import fails": 4}
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is done to one run.
+    """The fault in one run.
 
-    :ivar vulnerable: whether the gate has to block one of the two releases
+    :ivar vulnerable: whether the gate must block one of the two releases
     """
 
     number: int
@@ -73,9 +73,9 @@ class Case:
 
 
 def case(seed: int, number: int, requests: int) -> Case:
-    """The case of a number.
+    """The case with a number.
 
-    :param requests: how many requests a run has
+    :param requests: how many requests a run sends
     """
     chance = random.Random(f"{seed}/{number}")  # noqa: S311  # no secret
     kind = chance.choice((*KINDS, *_OPERATIONS))
@@ -93,13 +93,13 @@ class Preparations:
         self._requests = 0
 
     def point(self, seed: int, number: int) -> Point:
-        """Run the case of a number."""
+        """Run the case with a number."""
         if not self._requests:
             self._requests = asyncio.run(self._unharmed())
         return asyncio.run(self.run(seed, case(seed, number, self._requests)))
 
-    def secrets_kept(self) -> Point:
-        """Look for keys, tokens and the identity's secret in whatever Prefect has written: files, results, database."""
+    def check_secrets(self) -> Point:
+        """Search for keys, tokens and the identity's secret in all that Prefect wrote: files, results, database."""
         database = Path(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).partition("///")[2])
         files = [path for root in (PREFECT_HOME.value(), database.parent) for path in root.rglob("*") if path.is_file()]
         texts = {path: path.read_bytes() for path in files}
@@ -110,12 +110,12 @@ class Preparations:
             if secret in text or _TOKEN.search(text) or any(key in text for key in self._keys)
         ]
         if not any(SUBJECT.encode() in text for text in texts.values()):
-            found.append("nothing of the runs is in Prefect's files: the search is blind")
-        outcome = f"{len(self._keys)} keys looked for in {len(texts)} files"
+            found.append("Prefect's files contain nothing of the runs: the search finds nothing")
+        outcome = f"{len(self._keys)} keys searched for in {len(texts)} files"
         return Point(PART, "secrets", "secrets", outcome, "", tuple(found))
 
     def world(self, name: str, scenario: Scenario) -> World:
-        """Another cluster, in a tenant that has forgotten the last one."""
+        """Another cluster, in a tenant without traces of the last one."""
         self._sandbox.run(self._sandbox.sandbox.reset(scenario))
         folder = self._folder / name
         folder.mkdir(parents=True)
@@ -125,57 +125,59 @@ class Preparations:
         return world
 
     async def _unharmed(self) -> int:
-        """How many requests a run has in which nothing happens."""
+        """How many requests a run without faults sends."""
         world = self.world("unharmed", Scenario(timings=_TIMINGS))
         await world.prepare()
         return len(world.requests())
 
     async def run(self, seed: int, case: Case) -> Point:
-        """Run twice, the first time under a fault, and look at everything after each."""
+        """Run twice, the first time under a fault, and check everything after each run."""
         world = self.world(f"{seed}-{case.number}", case.scenario)
         await asyncio.to_thread(self._sandbox.control, "POST", "/faults", json=case.fault)
         broken: list[str] = []
         error = await _run(world, broken)
         (hit,) = [fault["hits"] for fault in self._sandbox.control("GET", "/faults")["faults"]]
-        asked = [short(one) for one in world.requests() if one["fault"]]
+        hit_requests = [short(request) for request in world.requests() if request["fault"]]
         self._sandbox.control("DELETE", "/faults")
         outcome = type(error).__name__ if error else "succeeded"
         if world.state()["vaults"] and world.access:
             outcome += " + sweep"
             if not isinstance(error, AccessNotRevoked):
-                broken.append(f"left in silence: {world.access}")
+                broken.append(f"access left without an error: {world.access}")
             await sweep_access(world.config, everything=True)
         broken += _wrong(world, case)
         if case.vulnerable and not error:
-            broken.append("a vulnerable image was no obstacle")
-        again = await _run(world, broken)
-        if (again is not None) != case.vulnerable or (again and not isinstance(again, GateBlocked)):
-            broken.append(f"the second run: {again or 'succeeded'}")
+            broken.append("a vulnerable image did not block the run")
+        second_error = await _run(world, broken)
+        if (second_error is not None) != case.vulnerable or (
+            second_error and not isinstance(second_error, GateBlocked)
+        ):
+            broken.append(f"the second run: {second_error or 'succeeded'}")
         broken += [f"after the second run: {line}" for line in (*_wrong(world, case), *_unfinished(world, case))]
-        request = (asked or [case.kind])[0] if hit else ""
+        request = (hit_requests or [case.kind])[0] if hit else ""
         return Point(PART, case.kind, f"--part flows --seed {seed} --at {case.number}", outcome, request, tuple(broken))
 
 
 async def _run(world: World, broken: list[str]) -> PratiqueError | None:
-    """Run the flow; what it ends with has to be ours, and whole."""
+    """Run the flow; its error, if any, must be a complete PratiqueError."""
     try:
         await prepare_cluster(world.config)
     except PratiqueError as error:
         if not all((error.attempted, error.subject, error.observed, error.remedy)):
-            broken.append(f"an error that does not explain itself: {error}")
+            broken.append(f"an incomplete error: {error}")
         return error
     except Exception as error:
-        broken.append(f"not an error of ours: {error!r}")
+        broken.append(f"not a PratiqueError: {error!r}")
     return None
 
 
 def _wrong(world: World, case: Case) -> list[str]:
-    """Invariants that hold after every run, whatever happened."""
+    """Broken invariants that must hold after every run."""
     broken = []
     live, upstream = (world.live, world.upstream()) if world.state()["registries"] else ({}, {})
     for tag, digest in live.items():
         if upstream.get(tag) != digest:
-            broken.append(f"one digest: {tag} is {digest} in live/, {upstream.get(tag)} upstream")
+            broken.append(f"same digest: {tag} is {digest} in live/, {upstream.get(tag)} upstream")
         if case.vulnerable and tag.startswith(f"{_BLOCKED}:"):
             broken.append(f"gate: {tag} is in live/")
     if world.state()["vaults"] and world.access:
@@ -187,18 +189,20 @@ def _wrong(world: World, case: Case) -> list[str]:
 
 
 def _unfinished(world: World, case: Case) -> list[str]:
-    """What a run without a fault comes to, whatever was before."""
+    """What is missing from the result of a run without faults, whatever happened before."""
     (name,) = [ImageReference.parse(KURED).repository]
-    wanted = {tag: digest for tag, digest in world.upstream().items() if not case.vulnerable or tag.startswith(name)}
-    versions = [held["versions"] for held in world.vault["certificates"].values()]
+    expected_live = {
+        tag: digest for tag, digest in world.upstream().items() if not case.vulnerable or tag.startswith(name)
+    }
+    versions = [certificate["versions"] for certificate in world.vault["certificates"].values()]
     found = {"live": world.live, "commits": len(world.commits), "versions of the certificate": versions}
-    expected = {"live": wanted, "commits": 0 if case.vulnerable else 2, "versions of the certificate": [1]}
+    expected = {"live": expected_live, "commits": 0 if case.vulnerable else 2, "versions of the certificate": [1]}
     return [f"{what} is {found[what]}, not {expected[what]}" for what in expected if found[what] != expected[what]]
 
 
 @contextlib.contextmanager
 def preparations(folder: Path) -> Iterator[Preparations]:
-    """A Prefect server, and a sandbox at which this process's environment points."""
+    """Start a Prefect server and a sandbox, and point this process's environment at them."""
     home = folder / "prefect"
     settings = {
         PREFECT_HOME: home,
@@ -206,7 +210,7 @@ def preparations(folder: Path) -> Iterator[Preparations]:
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
     }
     with contextlib.ExitStack() as stack:
-        # The server starts before there is a proxy.
+        # The server starts before the proxy exists.
         stack.enter_context(temporary_settings(settings))
         stack.enter_context(prefect_test_harness(server_startup_timeout=60))
         _silence_console()
@@ -220,7 +224,7 @@ def preparations(folder: Path) -> Iterator[Preparations]:
 
 
 def _silence_console() -> None:
-    """Flow runs that fail are what this is about."""
+    """Silence Prefect's console handlers: failing flow runs are expected here."""
     for name in list(logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, PrefectConsoleHandler):

@@ -1,4 +1,4 @@
-"""Each kind of fault at each request of a run: it ends well or with an error of ours, and leaves nothing behind."""
+"""Each kind of fault at each request of a run: it succeeds or ends with a PratiqueError, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.faults.points import Point, difference
 from benchmarks.faults.scene import LATER, OTHER, SITUATIONS, VICTIM, Scene, Situation
-from benchmarks.faults.worker import Ended
+from benchmarks.faults.worker import JobResult
 
 PART = "a fault at a request"
 KINDS: dict[str, dict[str, Any]] = {
@@ -32,21 +32,21 @@ def choices() -> Iterator[tuple[Situation, str]]:
 
 
 def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
-    """Put a fault in the way of one request; look what is left; run again."""
+    """Inject a fault into one request, check what is left, and run again."""
     scene.set(situation)
     pristine, broken = scene.snapshot(), list[str]()
     if situation.other:
         broken += filter(None, [scene.do("open", OTHER).text])
     before = scene.snapshot()
-    with scene.fault(**KINDS[kind], nth=number) as standing:
-        ended = scene.do("run", VICTIM)
-    broken += _unlike_a_run(ended, scene.versions, hit=bool(standing.hits))
-    outcome = ended.error or "succeeded"
-    scene.pass_time(LATER)  # what PIM does not end before its fifth minute ends by itself
+    with scene.fault(**KINDS[kind], nth=number) as active:
+        result = scene.do("run", VICTIM)
+    broken += _check_result(result, scene.versions, hit=bool(active.hits))
+    outcome = result.error or "succeeded"
+    scene.pass_time(LATER)  # PIM assignments that cannot be ended in their first five minutes expire
     if difference(before, scene.snapshot()):
         outcome += " + sweep"
-        if ended.error != "AccessNotRevoked":
-            broken += ["left in silence:", *difference(before, scene.snapshot())]
+        if result.error != "AccessNotRevoked":
+            broken += ["access left without an error:", *difference(before, scene.snapshot())]
         broken += filter(None, [scene.do("sweep", "sweeper", ahead=LATER).text])
     broken += difference(before, scene.snapshot())
     broken += filter(None, [scene.do("run", "second", ahead=LATER).text])
@@ -60,10 +60,10 @@ def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
     return Point(PART, f"{situation.name}: {kind}", name, outcome, scene.hit, tuple(broken))
 
 
-def _unlike_a_run(ended: Ended, versions: int, *, hit: bool) -> Iterator[str]:
-    if not ended.ours:
-        yield f"not an error of ours: {ended.text}"
-    if not ended.error and versions != 1:
+def _check_result(result: JobResult, versions: int, *, hit: bool) -> Iterator[str]:
+    if not result.complete:
+        yield f"not a complete PratiqueError: {result.text}"
+    if not result.error and versions != 1:
         yield f"it succeeded, and {versions} certificates were imported"
-    if ended.error and not hit:
-        yield f"without a fault: {ended.text}"
+    if result.error and not hit:
+        yield f"without a fault: {result.text}"

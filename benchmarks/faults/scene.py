@@ -1,4 +1,4 @@
-"""A closed vault, what stands on it before, and processes that come and go: the campaign's side of the local Azure."""
+"""The campaign's side of the local Azure: a vault in a known initial state, and the processes that use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.faults.worker import CERTIFICATE, SUBJECT, Ended, Job, Verb, Worker
+from benchmarks.faults.worker import CERTIFICATE, SUBJECT, Job, JobResult, Verb, Worker
 from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
 from sandbox.azure import Azure
@@ -27,26 +27,26 @@ from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
 NAME = "kv-ingress"
 ADDRESS = "203.0.113.10"
-#: The process that meets its end, a run that goes on beside it, and one that has died before.
+#: The process that is killed, a run in parallel to it, and one that has died before.
 VICTIM, OTHER, DEAD = "victim", "other", "dead"
-#: Longer than the victim's lease of an hour, shorter than the other's: when the sweep comes.
+#: When the sweep runs: after the victim's lease of an hour has expired, before the other run's.
 LATER = 90 * 60.0
 _SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
 _ORDINARY, _PIM, _RULE = Access(), Access(method="pim"), Access(network="rule")
-#: What activating a role takes besides: Microsoft.Authorization/roleAssignmentScheduleRequests/write.
+#: Activating a role also needs Microsoft.Authorization/roleAssignmentScheduleRequests/write.
 _IDENTITY = Identity(roles=(*Identity().roles, "User Access Administrator"))
 _AT_ONCE = Timings(role_assignment=0, firewall_rule=0)
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a run finds.
+    """The initial state for a run.
 
-    :ivar rules: that somebody made for the run's address
-    :ivar role: where somebody gave the run's identity the role for ever
-    :ivar other: when another run takes a lease for the same address and identity, which goes on; if it is dead, the
-        victim is the sweep that is to end its lease
-    :ivar sweep: an hour and a half later, of what has expired; or at once, of everything
+    :ivar rules: existing firewall rules for the run's address
+    :ivar role: the scope of an existing permanent assignment of the role to the run's identity
+    :ivar other: when another run takes a lease for the same address and identity and continues; if it is ``dead``, the
+        victim is the sweep that ends its lease
+    :ivar sweep: an hour and a half later, of expired leases; or at once, of everything
     """
 
     name: str
@@ -77,9 +77,9 @@ Snapshot = dict[str, Any]
 
 
 class Scene:
-    """One sandbox, set up anew for every point of the campaign.
+    """One sandbox, reset for every point of the campaign.
 
-    :cvar SPEED: that it runs at: slow enough for PIM's minutes to outlast a run
+    :cvar SPEED: slow enough for PIM's minutes to outlast a run
     """
 
     SPEED = 60.0
@@ -99,7 +99,7 @@ class Scene:
         return (certificate_pem(self_signed(key, SUBJECT)) + key_pem(key)).encode()
 
     def set(self, situation: Situation) -> None:
-        """Start again, with what the situation has."""
+        """Reset to the initial state of the situation."""
         self._situation = situation
 
         async def make() -> str:
@@ -107,7 +107,7 @@ class Scene:
             return _furnish(self.azure, situation)
 
         self.vault = replace(self.vault, id=self._sandbox.run(make()))
-        self.pass_time(LATER)  # what stands, counts
+        self.pass_time(LATER)  # until everything has taken effect
 
     def pass_time(self, seconds: float) -> None:
         async def jump() -> None:
@@ -116,7 +116,7 @@ class Scene:
         self._sandbox.run(jump())
 
     def snapshot(self) -> Snapshot:
-        """Everything that may let somebody in: the vault as ARM shows it, who holds what on it, what its wall does."""
+        """Everything that may grant access: the vault as ARM shows it, role assignments on it, and its firewall."""
 
         async def look() -> Snapshot:
             found: Snapshot = invariants_document(self.azure)["vaults"][NAME]
@@ -125,8 +125,8 @@ class Scene:
 
         found = self._sandbox.run(look())
         for counted in ("assignments", "ipRules"):
-            # What was taken away counts a little longer, by Azure's own doing; what was not, counts.
-            found[counted] = [one for one in found[counted] if one["state"] != "fading"]
+            # Deleted assignments and rules stay effective for a while in Azure; the others count.
+            found[counted] = [entry for entry in found[counted] if entry["state"] != "fading"]
         return found
 
     @property
@@ -134,24 +134,24 @@ class Scene:
         """How often the certificate was imported."""
 
         async def look() -> int:
-            held = self.azure.state(Vaults).contents(NAME).certificates()
-            return sum(len(one.versions) for one in held if one.name == CERTIFICATE)
+            certificates = self.azure.state(Vaults).contents(NAME).certificates()
+            return sum(len(found.versions) for found in certificates if found.name == CERTIFICATE)
 
         return self._sandbox.run(look())
 
     def start(self, verb: Verb, owner: str, *, ahead: float = 0) -> Worker:
-        """Let a process begin; it gives its owner's name to the proxy."""
+        """Start a process; its owner's name becomes its user name at the proxy."""
         proxy = self._sandbox.proxy.replace("//", f"//{owner}@")
         environment = self._sandbox.environment | {"HTTPS_PROXY": proxy, "https_proxy": proxy}
         access = self._situation.access.model_copy(update={"lease_minutes": 240 if owner == OTHER else 60})
         return Worker(Job(verb, environment, self.vault, access, owner, self.pem, ahead))
 
-    def do(self, verb: Verb, owner: str, *, ahead: float = 0) -> Ended:
-        """Let a process do something to its end."""
-        return self.start(verb, owner, ahead=ahead).ended() or Ended("it died", ours=False)
+    def do(self, verb: Verb, owner: str, *, ahead: float = 0) -> JobResult:
+        """Run a process to its end."""
+        return self.start(verb, owner, ahead=ahead).wait() or JobResult("it died", complete=False)
 
-    def sweep(self) -> Ended:
-        """One sweep, as the situation has it."""
+    def sweep(self) -> JobResult:
+        """Run the situation's sweep."""
         if self._situation.sweep == "sweep everything":
             return self.do("sweep everything", "sweeper")
         self.pass_time(LATER)
@@ -159,7 +159,7 @@ class Scene:
 
     @contextmanager
     def fault(self, **fields: Any) -> Iterator[ActiveFault]:
-        """A fault in the victim's way."""
+        """A fault for the victim's requests."""
         faults = self.azure.faults
 
         async def add() -> ActiveFault:
@@ -172,7 +172,7 @@ class Scene:
         self._sandbox.run(clear())
 
     def kill(self, victim: Worker, caught: asyncio.Event) -> bool:
-        """Kill a process at the moment when it is caught, and wait until Azure has done all that it was asked for.
+        """Kill a process when it is caught, and wait until Azure has handled all its requests.
 
         :returns: False when it ended without being caught
         """
@@ -188,7 +188,7 @@ class Scene:
             loop.remove_reader(victim.process.sentinel)
             for wait in waits:
                 wait.cancel()
-            while VICTIM in self._sandbox.sandbox.connected() or _asked(self.azure):  # noqa: ASYNC110  # of the kernel
+            while VICTIM in self._sandbox.sandbox.connected() or _has_open_requests(self.azure):  # noqa: ASYNC110  # of the kernel
                 await asyncio.sleep(0.001)
 
         self._sandbox.run(watch())
@@ -196,13 +196,13 @@ class Scene:
 
     @property
     def hit(self) -> str:
-        """The victim's request that met the fault; empty when none did."""
-        asked = [one for one in self.azure.requests.since() if one.client == VICTIM and one.fault]
-        return short(asked[0].document()) if asked else ""
+        """The victim's request that met the fault; empty if none did."""
+        hit = [request for request in self.azure.requests.since() if request.client == VICTIM and request.fault]
+        return short(hit[0].document()) if hit else ""
 
 
 def short(request: dict[str, Any]) -> str:
-    """A request in the log, for people: without what makes it one of a kind."""
+    """A request in the log, shortened for people: without ids and random names."""
     path = str(request["path"]).rpartition("/providers/")[2].strip("/")
     path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "*", path)
     path = re.sub(r"(?<=v2/).+/(manifests|blobs|tags|referrers)/.+", r"*/\1/*", path)
@@ -210,16 +210,17 @@ def short(request: dict[str, Any]) -> str:
     return f"{request['method']} {host}/{path}"
 
 
-def _asked(azure: Azure) -> bool:
-    """Whether something that the victim asked for is still being done."""
-    return any(one.client == VICTIM and not one.status and not one.fault for one in azure.requests.since())
+def _has_open_requests(azure: Azure) -> bool:
+    """Whether a request of the victim is still being handled."""
+    requests = azure.requests.since()
+    return any(request.client == VICTIM and not request.status and not request.fault for request in requests)
 
 
 def _furnish(azure: Azure, situation: Situation) -> str:
-    """A vault with what others have made, among it what is none of the run's business. Returns its id."""
+    """Create a vault with settings of others, including unrelated ones. Returns its id."""
     vault_id = f"{group_id(azure, CLUSTER_GROUP)}/providers/{VAULT_TYPE}/{NAME}"
     rules = [{"value": rule} for rule in ("192.0.2.0/24", *situation.rules, "198.51.100.7/32")]
-    asked = {
+    body = {
         "location": LOCATION,
         "tags": {"team": "platform", "pratique-lease": "somebody's own tag"},
         "properties": {
@@ -229,8 +230,7 @@ def _furnish(azure: Azure, situation: Situation) -> str:
             "networkAcls": {"bypass": "AzureServices", "defaultAction": "Deny", "ipRules": rules},
         },
     }
-    now = azure.clock.now()
-    vault = put_vault(vault_id, asked, None, tenant_id=azure.tenant_id, api_version="", now=now)
+    vault = put_vault(vault_id, body, None, tenant_id=azure.tenant_id, api_version="", now=azure.clock.now())
     vault["properties"]["provisioningState"] = "Succeeded"
     azure.resources.put(vault)
     assign, identity = azure.access.assign, azure.scenario.identity.object_id

@@ -1,7 +1,7 @@
-"""The product in a process of its own, which may be killed: what it does there, and how it is started.
+"""Runs the product in a process of its own, which can be killed.
 
-Python's fork server imports everything once and forks a process for each job: one takes milliseconds to begin. It has
-neither threads nor an event loop when it forks, and a job's process shares nothing with the sandbox but its sockets.
+Python's fork server imports everything once and forks a process for each job, which starts within milliseconds. When it
+forks, it has neither threads nor an event loop, and a job's process shares nothing with the sandbox except sockets.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pratique.errors import PratiqueError
 
 CERTIFICATE = "ingress"
 SUBJECT = "*.aks-ingress.contoso.com"
-#: Pauses that Azure needs and the local one does not, and how long a lost answer is waited for, in seconds.
+#: Pauses that Azure needs and the sandbox does not, and the timeout of a lost response, in seconds.
 PAUSES = {
     "pratique.access.grant.PROBE_SECONDS": 0.05,
     "pratique.azure.firewall.SETTLE_SECONDS": 0.05,
@@ -48,11 +48,11 @@ Verb = Literal["run", "open", "enter", "close", "sweep", "sweep everything"]
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is to do.
+    """The job of a process.
 
-    :ivar verb: ``run`` opens, imports and closes; ``open`` and ``close`` are its halves; ``enter`` imports under access
-        that must be open
-    :ivar environment: where Azure is
+    :ivar verb: ``run`` opens access, imports and closes; ``open`` and ``close`` are its halves; ``enter`` imports with
+        access that must be open
+    :ivar environment: variables that point at the local Azure
     :ivar ahead: how far the process's clock is ahead, in seconds
     """
 
@@ -66,22 +66,22 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobResult:
     """How a process ended.
 
     :ivar error: the class of its error; empty for a success
-    :ivar ours: whether the error is of the product's tree and tells its four things
+    :ivar complete: whether the error is a PratiqueError with all four parts
     """
 
     error: str = ""
-    ours: bool = True
+    complete: bool = True
     text: str = ""
 
 
 class Worker:
-    """A process with a job.
+    """A process that runs a job.
 
-    :ivar process: to be watched, or killed
+    :ivar process: can be watched or killed
     """
 
     def __init__(self, job: Job) -> None:
@@ -92,10 +92,10 @@ class Worker:
         self.process.start()
         answer.close()
 
-    def ended(self) -> Ended | None:
-        """Wait for its end; ``None`` when it died without a word."""
+    def wait(self) -> JobResult | None:
+        """Wait for its end; ``None`` when it died without a result."""
         try:
-            return self._answers.recv() if self._answers.poll(_SECONDS) else Ended("it hangs", ours=False)
+            return self._answers.recv() if self._answers.poll(_SECONDS) else JobResult("it hangs", complete=False)
         except EOFError:
             return None
         finally:
@@ -113,13 +113,13 @@ def _perform(job: Job, answer: Connection) -> None:
     logging.disable()  # the SDKs warn of every fault
     try:
         asyncio.run(_do(job))
-        ended = Ended()
+        result = JobResult()
     except PratiqueError as error:
-        whole = all((error.attempted, error.subject, error.observed, error.remedy))
-        ended = Ended(type(error).__name__, whole, str(error))
+        complete = all((error.attempted, error.subject, error.observed, error.remedy))
+        result = JobResult(type(error).__name__, complete, str(error))
     except BaseException as error:
-        ended = Ended(type(error).__name__, False, "".join(traceback.format_exception(error)))
-    answer.send(ended)
+        result = JobResult(type(error).__name__, False, "".join(traceback.format_exception(error)))
+    answer.send(result)
 
 
 async def _do(job: Job) -> None:
@@ -146,7 +146,7 @@ async def _do(job: Job) -> None:
 
 
 def _set_clock(ahead: timedelta) -> None:
-    """Let the product's time be ahead: only in the process that this is."""
+    """Set the product's clock ahead in this process."""
 
     class Later(datetime):
         @classmethod

@@ -20,4 +20,4 @@ def test_a_preparation_with_a_fault(start_sandbox: StartSandbox, tmp_path: Path)
     point = asyncio.run(runs.run(0, case))
     assert point.request
     assert point.broken == ()
-    assert runs.secrets_kept().broken == ()
+    assert runs.check_secrets().broken == ()

@@ -1,8 +1,8 @@
-"""Who may do what on a login server: Entra tokens in, the registry's own tokens out.
+"""Access to a login server: accepts Entra tokens, issues the registry's own tokens.
 
-Exchange (Entra token → refresh token → access token), basic authentication with a service principal's secret or with
-a refresh token, and the 401 that starts it all. What a token grants is worked out from RBAC when it is issued, so a
-role that comes later needs a new token. Sources: Azure/acr docs/AAD-OAuth.md; Microsoft Learn "ACR authentication".
+Covers the exchange (Entra token → refresh token → access token), basic authentication with a service principal's
+secret or a refresh token, and the initial 401. RBAC decides what a token grants at the time of issue, so a role that
+is assigned later needs a new token. Sources: Azure/acr docs/AAD-OAuth.md; Microsoft Learn "ACR authentication".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, answer
 from sandbox.core.tokens import TokenRefused
-from sandbox.services.acr.models import lets_in, policy_enabled
+from sandbox.services.acr.models import allows, policy_enabled
 from sandbox.services.acr.state import Registries
 from sandbox.services.entra.state import ARM_AUDIENCES, Entra
 from sandbox.services.oci.distribution import Action
@@ -40,7 +40,7 @@ _RBAC: Mapping[str, str] = {
 
 
 def registry_of(call: Call) -> Document:
-    """The registry behind the login server that was asked.
+    """The registry behind the requested login server.
 
     :raises NameUnknown: when there is none; in Azure the name would not resolve
     """
@@ -51,12 +51,12 @@ def registry_of(call: Call) -> Document:
 
 
 async def reachable(call: Call) -> None:
-    """The registry's firewall, before anything else.
+    """Check the registry's firewall first.
 
-    :raises Denied: for a client that the network rules keep out
+    :raises Denied: for a client that the network rules block
     """
     private = "registry" in call.client.private_links
-    if not lets_in(registry_of(call), call.client.address, private=private):
+    if not allows(registry_of(call), call.client.address, private=private):
         raise Denied(
             None,
             f"client with IP '{call.client.address}' is not allowed access. "
@@ -65,30 +65,30 @@ async def reachable(call: Call) -> None:
 
 
 async def authorize(call: Call, action: Action | None, repository: str) -> None:
-    """Let in an access token, or basic credentials, that cover the action; fills ``call.caller``.
+    """Require an access token or basic credentials that cover the action; sets ``call.caller``.
 
     :raises Unauthorized: otherwise, with the challenge
     """
-    registry, needed = registry_of(call), _needed(action, repository)
+    registry, required = registry_of(call), _required(action, repository)
     if (sent := basic_credentials(call)) is not None:
         principal = _by_password(call, registry, *sent)
-        covered = needed is None or _allowed(call, registry, principal, needed.actions[0])
+        covered = required is None or _allowed(call, registry, principal, required.actions[0])
     else:
-        claims = _claims(call, registry, needed)
+        claims = _claims(call, registry, required)
         principal = _subject(call, claims)
-        covered = needed is None or grants(claims, needed)
+        covered = required is None or grants(claims, required)
     call.caller, call.entry.principal = principal, principal.name
-    if needed is not None:
-        call.entry.action, call.entry.scope = _RBAC[needed.actions[0]], registry["id"]
+    if required is not None:
+        call.entry.action, call.entry.scope = _RBAC[required.actions[0]], registry["id"]
     if not covered:
-        raise _unauthorized(call, needed, "insufficient_scope")
+        raise _unauthorized(call, required, "insufficient_scope")
 
 
 async def exchange(call: Call) -> Response:
-    """An Entra access token for a refresh token."""
+    """Exchange an Entra access token for a refresh token."""
     form, registry = call.form(), registry_of(call)
     if form.get("grant_type") not in ("access_token", "access_token_refresh_token") or "access_token" not in form:
-        raise Unauthorized(None, "grant_type access_token with an access_token is needed")
+        raise Unauthorized(None, "grant_type access_token with an access_token is required")
     entra = call.azure.state(Entra)
     arm = ARM_AUDIENCES if policy_enabled(registry, "azureADAuthenticationAsArmPolicy") else ()
     try:
@@ -99,7 +99,7 @@ async def exchange(call: Call) -> Response:
 
 
 async def post_token(call: Call) -> Response:
-    """An access token for a refresh token, or for a user name and password."""
+    """Issue an access token for a refresh token, or for a user name and password."""
     form, registry = call.form(), registry_of(call)
     if form.get("grant_type") == "password":
         principal = _by_password(call, registry, form.get("username", ""), form.get("password", ""))
@@ -109,16 +109,17 @@ async def post_token(call: Call) -> Response:
 
 
 async def get_token(call: Call) -> Response:
-    """The same for docker and its kin, with basic authentication."""
+    """The same with basic authentication, as docker and similar clients send it."""
     registry, sent = registry_of(call), basic_credentials(call)
     if sent is None:
         raise _unauthorized(call, None)
     return _token_answer(call, registry, _by_password(call, registry, *sent), requested_scopes(call.query_string))
 
 
-def _token_answer(call: Call, registry: Document, principal: Principal, asked: list[TokenScope]) -> Response:
+def _token_answer(call: Call, registry: Document, principal: Principal, requested: list[TokenScope]) -> Response:
     granted = [
-        TokenScope(s.kind, s.name, tuple(a for a in s.actions if _allowed(call, registry, principal, a))) for s in asked
+        TokenScope(s.kind, s.name, tuple(a for a in s.actions if _allowed(call, registry, principal, a)))
+        for s in requested
     ]
     call.entry.principal = principal.name
     claims = {"sub": principal.object_id, "grant_type": "access_token", "access": access_claim(granted)}
@@ -150,15 +151,15 @@ def _by_refresh_token(call: Call, registry: Document, token: str) -> Principal:
     return _subject(call, claims)
 
 
-def _claims(call: Call, registry: Document, needed: TokenScope | None) -> dict[str, Any]:
+def _claims(call: Call, registry: Document, required: TokenScope | None) -> dict[str, Any]:
     if (token := call.bearer()) is None:
-        raise _unauthorized(call, needed)
+        raise _unauthorized(call, required)
     try:
         claims = call.azure.state(Registries).signer.read(token, [_service(registry)])
     except TokenRefused:
-        raise _unauthorized(call, needed, "invalid_token") from None
+        raise _unauthorized(call, required, "invalid_token") from None
     if claims.get("grant_type") != "access_token":
-        raise _unauthorized(call, needed, "invalid_token")
+        raise _unauthorized(call, required, "invalid_token")
     return claims
 
 
@@ -170,11 +171,11 @@ def _subject(call: Call, claims: dict[str, Any]) -> Principal:
 
 
 def _allowed(call: Call, registry: Document, principal: Principal, action: str) -> bool:
-    needed = _RBAC.get(action)
-    return needed is not None and call.azure.access.allowed(principal.object_id, needed, registry["id"])
+    required = _RBAC.get(action)
+    return required is not None and call.azure.access.allowed(principal.object_id, required, registry["id"])
 
 
-def _needed(action: Action | None, repository: str) -> TokenScope | None:
+def _required(action: Action | None, repository: str) -> TokenScope | None:
     if action is None:
         return None
     return (
@@ -189,7 +190,7 @@ def _service(registry: Document) -> str:
     return login_server
 
 
-def _unauthorized(call: Call, needed: TokenScope | None, error: str | None = None) -> Unauthorized:
-    detail = [{"Type": needed.kind, "Name": needed.name, "Action": needed.actions[0]}] if needed else None
+def _unauthorized(call: Call, required: TokenScope | None, error: str | None = None) -> Unauthorized:
+    detail = [{"Type": required.kind, "Name": required.name, "Action": required.actions[0]}] if required else None
     message = "authentication required, visit https://aka.ms/acr/authorization for more information."
-    return Unauthorized(detail, message, challenge(f"https://{call.host}/oauth2/token", call.host, needed, error))
+    return Unauthorized(detail, message, challenge(f"https://{call.host}/oauth2/token", call.host, required, error))

@@ -1,4 +1,4 @@
-"""ACR's own data-plane API, ``/acr/v1``: repositories, tags and manifests with their times, sizes and locks.
+"""ACR's data-plane API, ``/acr/v1``: repositories, tags and manifests with their times, sizes and locks.
 
 Source: azure-containerregistry 1.2 (api-version 2021-07-01); "Lock a container image" (Microsoft Learn).
 """
@@ -26,7 +26,7 @@ _FLAGS = {
 
 
 def add_attributes(service: Service, backend: RegistryBackend) -> None:
-    """Add the routes; repository names may hold slashes, so the longer paths come first."""
+    """Add the routes; longer paths come first, since repository names may contain slashes."""
     api = _Api(backend)
     service.get("/acr/v1/_catalog")(api.list_repositories)
     service.get("/acr/v1/{name:path}/_tags")(api.list_tags)
@@ -63,18 +63,18 @@ class _Api:
     async def delete_repository(self, call: Call) -> Response:
         name = call.params["name"]
         await self._backend.authorize(call, "delete", name)
-        gone = self._backend.store(call).delete_repository(name)
-        for digest in gone.manifests:
+        deleted = self._backend.store(call).delete_repository(name)
+        for digest in deleted.manifests:
             self._backend.deleted(call, name, digest)
-        return answer({"manifestsDeleted": sorted(gone.manifests), "tagsDeleted": sorted(gone.tags)}, 202)
+        return answer({"manifestsDeleted": sorted(deleted.manifests), "tagsDeleted": sorted(deleted.tags)}, 202)
 
     async def list_tags(self, call: Call) -> Response:
         name, digest = call.params["name"], call.query.get("digest")
         await self._backend.authorize(call, "metadata_read", name)
         repository = self._backend.store(call).repository(name)
         tags = {t.name: t for t in repository.tags.values() if t.attributes.list_enabled and digest in (None, t.digest)}
-        shown, link = page(_ordered(tags, call), call, _PAGE)
-        return answer(_named(call, name) | {"tags": [_tag(tags[tag]) for tag in shown]}, headers=link)
+        document, link = page(_ordered(tags, call), call, _PAGE)
+        return answer(_named(call, name) | {"tags": [_tag(tags[tag]) for tag in document]}, headers=link)
 
     async def get_tag(self, call: Call) -> Response:
         await self._backend.authorize(call, "metadata_read", call.params["name"])
@@ -98,8 +98,8 @@ class _Api:
         store = self._backend.store(call)
         repository = store.repository(name)
         listed = {digest: m for digest, m in repository.manifests.items() if m.attributes.list_enabled}
-        shown, link = page(_ordered(listed, call), call, _PAGE)
-        manifests = [_manifest(store, repository, listed[digest]) for digest in shown]
+        document, link = page(_ordered(listed, call), call, _PAGE)
+        manifests = [_manifest(store, repository, listed[digest]) for digest in document]
         return answer(_named(call, name) | {"manifests": manifests}, headers=link)
 
     async def get_manifest(self, call: Call) -> Response:
@@ -128,8 +128,8 @@ class _Api:
 
     def _show_manifest(self, call: Call) -> Response:
         store, name = self._backend.store(call), call.params["name"]
-        shown = _manifest(store, store.repository(name), self._manifest(call))
-        return answer(_named(call, name) | {"manifest": shown})
+        document = _manifest(store, store.repository(name), self._manifest(call))
+        return answer(_named(call, name) | {"manifest": document})
 
     def _tag(self, call: Call) -> Tag:
         name, tag = call.params["name"], call.params["tag"]
@@ -147,18 +147,18 @@ class _Api:
 
 
 def _lock(store: RegistryStore, target: Lockable, call: Call) -> None:
-    """Apply the changeable attributes of a PATCH's body.
+    """Apply the changeable attributes from a PATCH's body.
 
-    :raises ManifestInvalid: for anything but the four flags
+    :raises ManifestInvalid: for anything except the four flags
     """
     changes = call.json()
     if not all(key in _FLAGS and isinstance(value, bool) for key, value in changes.items()):
-        raise ManifestInvalid(changes, f"only {', '.join(_FLAGS)} may be changed, to true or false")
+        raise ManifestInvalid(changes, f"only {', '.join(_FLAGS)} can be changed, to true or false")
     store.set_attributes(target, **{_FLAGS[key]: value for key, value in changes.items()})
 
 
 def _ordered(entries: Mapping[str, Lockable], call: Call) -> list[str]:
-    """Names in the query's ``orderby``: by time, or lexically."""
+    """Names in the order of the query's ``orderby``: by time, or alphabetical."""
     order = call.query.get("orderby", "")
     names = sorted(entries)
     if order in ("timeasc", "timedesc"):
@@ -183,7 +183,7 @@ def _tag(tag: Tag) -> dict[str, Any]:
 def _manifest(store: RegistryStore, repository: Repository, stored: StoredManifest) -> dict[str, Any]:
     manifest = stored.manifest
     system, architecture = store.platform(repository.name, manifest)
-    shown: dict[str, Any] = {
+    document: dict[str, Any] = {
         "digest": manifest.digest,
         "imageSize": manifest.size + sum(blob.size for blob in manifest.blobs),
         **_times(stored),
@@ -192,10 +192,10 @@ def _manifest(store: RegistryStore, repository: Repository, stored: StoredManife
         "changeableAttributes": _flags(stored.attributes),
     }
     if manifest.is_index:
-        shown["references"] = [_reference(entry) for entry in manifest.body["manifests"]]
+        document["references"] = [_reference(entry) for entry in manifest.body["manifests"]]
     else:
-        shown |= {"architecture": architecture, "os": system, "configMediaType": manifest.blobs[0].media_type}
-    return shown
+        document |= {"architecture": architecture, "os": system, "configMediaType": manifest.blobs[0].media_type}
+    return document
 
 
 def _reference(entry: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The registries' login servers, ``*.azurecr.io``: tokens, the distribution API, and ACR's own ``/acr/v1``."""
+"""The registries' login servers, ``*.azurecr.io``: tokens, the distribution API, and ACR's ``/acr/v1``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.services.oci.uploads import Uploads
 
 
 def data_plane() -> Service:
-    """The service behind every login server."""
+    """The service for all login servers."""
     service = Service(
         "acr",
         (f"*{LOGIN_SUFFIX}",),
@@ -36,7 +36,7 @@ def data_plane() -> Service:
 
 
 class LoginServer(RegistryBackend):
-    """A registry of the subscription, by the host that was asked."""
+    """A registry of the subscription, selected by the requested host."""
 
     def store(self, call: Call) -> RegistryStore:
         return call.azure.state(Registries).store(registry_of(call)["name"])

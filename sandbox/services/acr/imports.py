@@ -1,7 +1,7 @@
-"""importImage: what may be imported, from where, and the copying itself.
+"""importImage: which images can be imported, from where, and the copy itself.
 
-Import is done by Azure, not by the client: it needs no route from the client to either registry, copies an index with
-everything it lists, and leaves referrers (signatures, findings) behind. Source: registries/importImage 2025-11-01;
+Azure does the import, not the client: it needs no route from the client to either registry, copies an index with all
+its manifests, and does not copy referrers (signatures, findings). Source: registries/importImage 2025-11-01;
 "Import container images to a container registry" (Microsoft Learn).
 """
 
@@ -28,12 +28,12 @@ MAX_MANIFESTS = 50
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """The body of an importImage.
+    """The body of an importImage request.
 
     :ivar reference: tag or digest of the source image
     :ivar tagged: repository and tag of each target
-    :ivar untagged: repositories that get the manifest without a tag
-    :ivar force: whether existing tags are overwritten
+    :ivar untagged: repositories that receive the manifest without a tag
+    :ivar force: whether to overwrite existing tags
     """
 
     repository: str
@@ -64,9 +64,9 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Source:
-    """Where an import reads.
+    """The registry that an import reads from.
 
-    :ivar label: the image as the repository log names it
+    :ivar label: the image's name in the repository log
     """
 
     store: RegistryStore
@@ -74,9 +74,9 @@ class Source:
 
 
 def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> Source:
-    """The registry that the body names, once the caller and Azure's import may read it.
+    """The registry that the body names, if the caller and Azure's import may read it.
 
-    :raises HttpFault: 403 or 404 as ARM answers to the POST itself
+    :raises HttpFault: 403 or 404, as ARM answers the POST itself
     """
     source = body["source"]
     if "resourceId" in source:
@@ -86,23 +86,23 @@ def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> 
     store = public.store(uri)
     if store is None:
         advice = " Name a registry of the subscription by resourceId." if uri.endswith(LOGIN_SUFFIX) else ""
-        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not play the registry {uri}.{advice}")
+        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not support the registry {uri}.{advice}")
     sent = source.get("credentials") or {}
     login = Credentials(username=sent.get("username", ""), password=sent["password"]) if "password" in sent else None
     if not public.may_pull(public.name(uri), request.repository, login):
-        # A registry does not tell the private from the absent, so the import finds nothing there.
+        # A registry does not distinguish private from missing repositories, so the import finds nothing.
         store = RegistryStore({}, call.azure.clock.now)
     return Source(store, f"{uri}/{request.image}")
 
 
 def check_target(registry: Document) -> None:
-    """:raises HttpFault: 403 when Azure's import is kept out of the registry by its own firewall"""
+    """:raises HttpFault: 403 when the registry's firewall blocks Azure's import"""
     if not bypassed(registry):
-        raise arm_fault(403, "Forbidden", _kept_out(registry))
+        raise arm_fault(403, "Forbidden", _blocked(registry))
 
 
 def check_conflicts(store: RegistryStore, request: ImportRequest) -> None:
-    """:raises HttpFault: 409 when a target tag exists, even for the same digest, and nothing forces"""
+    """:raises HttpFault: 409 when a target tag exists, even with the same digest, and the import does not force"""
     if request.force:
         return
     for repository, tag in request.tagged:
@@ -111,7 +111,7 @@ def check_conflicts(store: RegistryStore, request: ImportRequest) -> None:
 
 
 def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
-    """The manifests to copy, the image's own last. Resolves a tag at this moment.
+    """The manifests to copy, the image's own last. Resolves tags now.
 
     :raises HttpFault: 400 when there is no such image, or it is too large
     """
@@ -121,14 +121,14 @@ def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
     except OciError as error:
         raise _invalid(f"Unexpected response status code {error.status} for {source.label}: {error.message}.") from None
     if len(manifests) > MAX_MANIFESTS:
-        raise _invalid(f"{source.label} has {len(manifests)} manifests; at most {MAX_MANIFESTS} are imported.")
+        raise _invalid(f"{source.label} has {len(manifests)} manifests; the limit is {MAX_MANIFESTS}.")
     return manifests
 
 
 def copy(source: Source, request: ImportRequest, manifests: list[Manifest], target: RegistryStore) -> None:
-    """Put the manifests with their blobs into every target.
+    """Copy the manifests with their blobs to every target.
 
-    :raises HttpFault: 400 when something was deleted or locked meanwhile
+    :raises HttpFault: 400 when something was deleted or locked in the meantime
     """
     targets = [*request.tagged, *((repository, "") for repository in request.untagged)]
     try:
@@ -156,14 +156,14 @@ def _registry_source(call: Call, resource_id: str, request: ImportRequest) -> So
             f"does not have permission to perform action(s) '{PULL}' on the linked scope(s) '{registry['id']}'.",
         )
     if not bypassed(registry):
-        raise arm_fault(403, "Forbidden", _kept_out(registry))
+        raise arm_fault(403, "Forbidden", _blocked(registry))
     if not policy_enabled(registry, "exportPolicy"):
         raise arm_fault(403, "Forbidden", f"The export policy of registry '{registry['name']}' is disabled.")
     store = call.azure.state(Registries).store(registry["name"])
     return Source(store, f"{registry['id']}/{request.image}")
 
 
-def _kept_out(registry: Document) -> str:
+def _blocked(registry: Document) -> str:
     return (
         f"The registry '{registry['name']}' restricts network access and does not allow trusted services: "
         "set networkRuleBypassOptions to AzureServices."
@@ -171,7 +171,7 @@ def _kept_out(registry: Document) -> str:
 
 
 def _split(image: str) -> tuple[str, str, str]:
-    """Repository, tag and digest of ``repository[:tag][@digest]``; what is absent is empty."""
+    """Repository, tag and digest of ``repository[:tag][@digest]``; missing parts are empty."""
     name, _, digest = image.partition("@")
     repository, _, tag = name.partition(":")
     return repository, tag, digest

@@ -1,4 +1,4 @@
-"""Container registries as ARM shows them, and the rows that their diagnostic log gets.
+"""Container registries as ARM shows them, and the events in their diagnostic log.
 
 Property names and defaults: Microsoft.ContainerRegistry/registries, 2025-11-01; columns: table
 ContainerRegistryRepositoryEvents of Log Analytics.
@@ -18,7 +18,7 @@ LOGIN_SUFFIX = ".azurecr.io"
 
 _ENABLED = {"status": "enabled"}
 _DISABLED = {"status": "disabled"}
-#: What ARM shows of a registry that was asked for nothing else.
+#: What ARM shows for a registry created without any properties.
 DEFAULTS: Document = {
     "provisioningState": "Succeeded",
     "adminUserEnabled": False,
@@ -44,12 +44,12 @@ DEFAULTS: Document = {
 
 @dataclass(frozen=True)
 class RepositoryEvent:
-    """One operation on a repository, emitted on ``azure.events`` for whoever keeps the log.
+    """One operation on a repository, emitted on ``azure.events`` for the log.
 
     :ivar operation: ``Push``, ``Pull``, ``Untag``, ``Delete`` or ``importImage``
-    :ivar media_type: of the manifest; for an import, where the image came from
-    :ivar identity: object id or client id of who asked; empty for an anonymous caller
-    :ivar duration: wall seconds from the request to the operation's end
+    :ivar media_type: of the manifest; for an import, the source image
+    :ivar identity: object id or client id of the caller; empty for an anonymous caller
+    :ivar duration: real seconds from the request to the end of the operation
     """
 
     time: datetime
@@ -70,15 +70,15 @@ class RepositoryEvent:
 
 
 def completed(document: Document) -> Document:
-    """A registry's document with everything that ARM adds to what was asked for."""
-    name, asked = document["name"], document.get("properties") or {}
+    """A registry's document with the properties that ARM adds to the requested ones."""
+    name, requested = document["name"], document.get("properties") or {}
     tier = (document.get("sku") or {}).get("name", "Premium")
     return {
         **document,
         "type": REGISTRY_TYPE,
         "sku": {"name": tier, "tier": tier},
         "tags": document.get("tags") or {},
-        "properties": _merged({"loginServer": name.lower() + LOGIN_SUFFIX, **DEFAULTS}, asked),
+        "properties": _merged({"loginServer": name.lower() + LOGIN_SUFFIX, **DEFAULTS}, requested),
     }
 
 
@@ -90,13 +90,13 @@ def patched(document: Document, change: Mapping[str, Any]) -> Document:
 
 
 def bypassed(document: Document) -> bool:
-    """Whether Azure's own import reaches the registry's content (``networkRuleBypassOptions``)."""
+    """Whether Azure's own import can reach the registry's content (``networkRuleBypassOptions``)."""
     properties = document["properties"]
     return _open_to_all(properties) or properties.get("networkRuleBypassOptions") == "AzureServices"
 
 
-def lets_in(document: Document, address: str, *, private: bool) -> bool:
-    """Whether a client reaches the data plane.
+def allows(document: Document, address: str, *, private: bool) -> bool:
+    """Whether a client can reach the data plane.
 
     :param address: the client's public address
     :param private: whether it comes through a private endpoint
@@ -111,7 +111,7 @@ def lets_in(document: Document, address: str, *, private: bool) -> bool:
 
 
 def policy_enabled(document: Document, policy: str) -> bool:
-    """Whether one of the registry's policies is in force, such as ``exportPolicy``."""
+    """Whether one of the registry's policies is enabled, such as ``exportPolicy``."""
     found: Mapping[str, Any] = document["properties"].get("policies", {}).get(policy, {})
     return str(found.get("status", "")).lower() == "enabled"
 
@@ -122,7 +122,7 @@ def _open_to_all(properties: Mapping[str, Any]) -> bool:
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:
-    """`base` with `changes` laid over it, objects merged key by key."""
+    """`base` updated with `changes`, merging objects key by key."""
     after = dict(base)
     for key, value in changes.items():
         known = after.get(key)

@@ -1,6 +1,6 @@
-"""Azure Container Registry: the resource provider in ARM, and the registries' own hosts.
+"""Azure Container Registry: the resource provider in ARM, and the registries' hosts.
 
-Reading and listing registries is left to ARM's generic routes, which do it for every type.
+ARM's generic routes read and list registries, as they do for every type.
 
 Source: Microsoft.ContainerRegistry 2025-11-01 (azure-mgmt-containerregistry 15).
 """
@@ -36,7 +36,7 @@ _GROUP = _SUBSCRIPTION + "/resourceGroups/{rg}"
 _REGISTRY = f"{_GROUP}{_PROVIDER}/registries/{{name}}"
 _RESULT = f"{_SUBSCRIPTION}{_PROVIDER}/locations/{{location}}/operationResults/registries-{{operation}}"
 _ACTION = REGISTRY_TYPE
-POLLED = "the operation's id is as good as a right to whoever started it"
+POLLED = "knowing the operation's id is enough"
 _FAILURE_STATUS = {"Conflict": 409, "Forbidden": 403}
 
 provider = Service(
@@ -54,7 +54,7 @@ def acr_services() -> list[Service]:
 
 @provider.put(_REGISTRY, action=f"{_ACTION}/write")
 async def put_registry(call: Call) -> Response:
-    """Create a registry, or replace its settings; its content stays."""
+    """Create a registry, or replace its settings and keep its content."""
     name, body = call.params["name"], call.json()
     if not re.fullmatch(r"[a-zA-Z0-9]{5,50}", name):
         raise arm_fault(400, "InvalidResourceName", f"The registry name '{name}' is not 5 to 50 letters and digits.")
@@ -84,7 +84,7 @@ def _importing(call: Call) -> str:
 
 @provider.post(f"{_REGISTRY}/importImage", action=f"{_ACTION}/importImage/action", scope=_importing)
 async def import_image(call: Call) -> Response:
-    """Accept an import, and do it in :attr:`.Timings.import_image` of Azure's time."""
+    """Accept an import, and complete it after :attr:`.Timings.import_image` seconds of Azure's time."""
     registry, body = _registry(call), call.json()
     request = ImportRequest.read(body)
     check_target(registry)

@@ -1,4 +1,4 @@
-"""The container registries of the subscription: their content, who may enter, and what they report."""
+"""The container registries of the subscription: their content, access to them, and their log events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ISSUER = "Azure Container Registry"
 class Registries:
     """The content of every registry; the resources themselves are in ``azure.resources``.
 
-    :ivar signer: of the registries' refresh and access tokens
+    :ivar signer: signs the registries' refresh and access tokens
     """
 
     def __init__(self, azure: Azure) -> None:
@@ -36,7 +36,7 @@ class Registries:
         return self._azure.resources.named(REGISTRY_TYPE, name)
 
     def of_host(self, host: str) -> Document | None:
-        """The registry whose login server this is."""
+        """The registry with this login server."""
         return self.resource(host.removesuffix(LOGIN_SUFFIX))
 
     def store(self, registry_name: str) -> RegistryStore:
@@ -66,7 +66,7 @@ class Registries:
         media_type: str = "",
         size: int = 0,
     ) -> None:
-        """Tell the repository log of something that `call` did."""
+        """Emit an event for the repository log about what `call` did."""
         now = self._azure.clock.now()
         self._azure.events.emit(
             RepositoryEvent(
@@ -89,7 +89,7 @@ class Registries:
         )
 
     def _follow(self, change: ResourceChanged) -> None:
-        """Complete what others put as a registry, and drop the content of one that was deleted."""
+        """Complete registries that others create, and drop the content of deleted ones."""
         if change.type.lower() != REGISTRY_TYPE.lower():
             return
         if change.after is None:

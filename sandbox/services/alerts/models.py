@@ -1,7 +1,7 @@
-"""An alert, as Alerts Management shows it.
+"""Alerts, as Alerts Management shows them.
 
-Wire shape: Microsoft.AlertsManagement/alerts 2019-05-05-preview. Unverified: the name of the monitor service, which is
-that of the common alert schema.
+Wire shape: Microsoft.AlertsManagement/alerts 2019-05-05-preview. UNVERIFIED: the name of the monitor service, taken
+from the common alert schema.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ STATES = ("New", "Acknowledged", "Closed")
 
 @dataclass
 class Alert:
-    """One time that a rule fired.
+    """An alert that a rule fired.
 
-    :ivar condition: ``Fired`` or ``Resolved``: Azure's word
-    :ivar state: ``New``, ``Acknowledged`` or ``Closed``: people's word
+    :ivar condition: ``Fired`` or ``Resolved``, set by Azure
+    :ivar state: ``New``, ``Acknowledged`` or ``Closed``, set by people
     """
 
     rule_id: str
@@ -82,11 +82,11 @@ class Alert:
 
 @dataclass(frozen=True)
 class Notification:
-    """An action group was called because of an alert.
+    """A call of an action group for an alert.
 
     :ivar action_group: id of the group, whether or not it exists
     :ivar condition: ``Fired`` or ``Resolved``
-    :ivar told: names of the group's receivers; none when there is no such group, or it is disabled
+    :ivar told: names of the group's receivers; none when the group is missing or disabled
     """
 
     at: datetime
@@ -108,12 +108,12 @@ class Notification:
 
 
 def receivers(group: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Names of an action group's receivers of every kind; of one that is absent or disabled none."""
+    """Names of an action group's receivers of every kind; none when the group is missing or disabled."""
     properties = group["properties"] if group is not None else {}
     if not properties.get("enabled"):
         return ()
     lists = (entries for key, entries in properties.items() if key.endswith("Receivers"))
-    return tuple(str(one["name"]) for entries in lists for one in entries or ())
+    return tuple(str(receiver["name"]) for entries in lists for receiver in entries or ())
 
 
 def stamp(moment: datetime) -> str:

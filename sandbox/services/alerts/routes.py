@@ -1,7 +1,7 @@
-"""Alerts Management: the alerts at or below a scope, and what people make of them.
+"""Alerts Management: the alerts at or below a scope, and their state.
 
-Wire shape: Microsoft.AlertsManagement/alerts 2019-05-05-preview. Unverified: the RBAC action of reading, and that a
-list asks for it at its own scope.
+Wire shape: Microsoft.AlertsManagement/alerts 2019-05-05-preview. UNVERIFIED: the RBAC action for reading, and that a
+list requires it at its own scope.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READ = "Microsoft.AlertsManagement/alerts/read"
 CHANGE = "Microsoft.AlertsManagement/alerts/changestate/action"
 _ALERTS = "/{scope:path}/providers/Microsoft.AlertsManagement/alerts"
 _RANGES = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-#: What each filter of the list compares; ids compare without regard to letter case, like everything else here.
+#: The field that each filter of the list compares; all comparisons ignore letter case.
 _FILTERS: Mapping[str, Callable[[Alert], str]] = {
     "targetresource": lambda alert: alert.target,
     "targetresourcetype": lambda alert: alert.target_type,
@@ -54,13 +54,13 @@ def _scope(call: Call) -> str:
 
 @alerts_management.get(_ALERTS, action=READ, scope=_scope)
 async def list_alerts(call: Call) -> Response:
-    """The alerts at or below a scope, newest first unless asked otherwise, in pages of ``pageCount``."""
+    """The alerts at or below a scope, newest first by default, in pages of ``pageCount``."""
     query = {key.lower(): value for key, value in call.query.items()}
     since, until = _range(query, call.azure.clock.now())
     found = [
         alert
         for alert in call.azure.state(Alerts).alerts.values()
-        if contains(_scope(call), alert.target) and since <= alert.modified <= until and _wanted(query, alert)
+        if contains(_scope(call), alert.target) and since <= alert.modified <= until and _matches(query, alert)
     ]
     sort = query.get("sortby", "lastModifiedDateTime").lower()
     if sort not in _SORTS:
@@ -81,7 +81,7 @@ async def get_alert(call: Call) -> Response:
 
 @alerts_management.post(f"{_ALERTS}/{{alert}}/changestate", action=CHANGE, scope=_scope)
 async def change_state(call: Call) -> Response:
-    """What a person makes of an alert; its condition remains Azure's."""
+    """Set the state of an alert; only Azure changes its condition."""
     state = next((state for state in STATES if state.lower() == call.query.get("newState", "").lower()), None)
     if state is None:
         raise _bad_request(f"newState must be one of {', '.join(STATES)}.")
@@ -97,22 +97,22 @@ def _alert(call: Call) -> Alert:
     return found
 
 
-def _wanted(query: Mapping[str, str], alert: Alert) -> bool:
+def _matches(query: Mapping[str, str], alert: Alert) -> bool:
     return all(value(alert).lower() == query[name].lower() for name, value in _FILTERS.items() if name in query)
 
 
 def _range(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
-    """Azure keeps alerts for thirty days; a list shows one day unless asked for more."""
+    """Azure keeps alerts for thirty days; a list covers one day by default."""
     if custom := query.get("customtimerange"):
         start, _, end = custom.replace(" ", "+").partition("/")
         try:
             return moment(start), moment(end)
         except ValueError:
             raise _bad_request("customTimeRange must be start/end in ISO 8601.") from None
-    wanted = query.get("timerange", "1d").lower()
-    if wanted not in _RANGES:
+    time_range = query.get("timerange", "1d").lower()
+    if time_range not in _RANGES:
         raise _bad_request(f"timeRange must be one of {', '.join(_RANGES)}.")
-    return now - _RANGES[wanted], now
+    return now - _RANGES[time_range], now
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

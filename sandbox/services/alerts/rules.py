@@ -1,7 +1,7 @@
-"""A log search alert rule, as a template deploys it.
+"""Log search alert rules, as templates deploy them.
 
 Source: Microsoft.Insights/scheduledQueryRules 2022-06-15; "Overview of Azure Monitor alerts" for when a stateful alert
-is resolved.
+resolves.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _AGGREGATIONS: Mapping[str, Callable[[list[float]], float]] = {
 
 
 class RuleNotSupported(Exception):
-    """The rule uses something that Azure Monitor has and the sandbox has not."""
+    """The rule uses a feature of Azure Monitor that the sandbox does not support."""
 
 
 @dataclass(frozen=True)
 class Condition:
     """One condition of a rule.
 
-    :ivar aggregation: ``Count`` of the query's rows, or of what the measured column holds
-    :ivar periods: how many windows are looked at, of which at least ``failing`` must violate
+    :ivar aggregation: ``Count`` of the query's rows, or an aggregate of the measured column
+    :ivar periods: number of windows to evaluate, of which at least ``failing`` must violate the condition
     """
 
     query: str
@@ -53,9 +53,9 @@ class Condition:
     failing: int
 
     def violated(self, columns: list[str], rows: list[list[Any]]) -> bool:
-        """Whether a query's answer violates the condition. Without values there is nothing to compare.
+        """Whether a query's result violates the condition. Without values there is nothing to compare.
 
-        :raises KeyError: when the answer has no such column
+        :raises KeyError: when the result lacks the measured column
         """
         if self.aggregation == "Count":
             value = float(len(rows))
@@ -72,13 +72,13 @@ class Condition:
 
 @dataclass(frozen=True)
 class Rule:
-    """What is evaluated, how often, and who is told.
+    """What is evaluated, how often, and who is notified.
 
     :ivar scopes: ids of workspaces, resources or groups whose records the query sees
     :ivar frequency: Azure seconds between evaluations
     :ivar window: Azure seconds that one evaluation looks back
-    :ivar stateful: fires once and is resolved by itself, in place of firing at every evaluation that finds something
-    :ivar mute: Azure seconds for which a stateless rule tells nobody again
+    :ivar stateful: fires once and resolves by itself, instead of firing at every evaluation that violates the condition
+    :ivar mute: Azure seconds for which a stateless rule sends no further notifications
     """
 
     id: str
@@ -96,24 +96,24 @@ class Rule:
     @classmethod
     def of(cls, document: Document) -> Rule:
         """:raises RuleNotSupported: for a kind of rule that the sandbox does not evaluate
-        :raises ValueError: when a value is out of the ordinary
-        :raises KeyError: when something is missing
+        :raises ValueError: when a value is invalid
+        :raises KeyError: when a value is missing
         """
-        asked = document["properties"]
-        if document.get("kind") not in (None, "LogAlert") or asked.get("overrideQueryTimeRange"):
-            raise RuleNotSupported("the sandbox plays rules of kind LogAlert, without overrideQueryTimeRange")
+        properties = document["properties"]
+        if document.get("kind") not in (None, "LogAlert") or properties.get("overrideQueryTimeRange"):
+            raise RuleNotSupported("the sandbox supports only rules of kind LogAlert without overrideQueryTimeRange")
         return cls(
             id=document["id"],
             name=document["name"],
-            description=asked.get("description") or "",
-            severity=int(asked["severity"]),
-            scopes=tuple(asked["scopes"]),
-            frequency=seconds(asked["evaluationFrequency"]),
-            window=seconds(asked["windowSize"]),
-            conditions=tuple(_condition(criterion) for criterion in asked["criteria"]["allOf"]),
-            stateful=asked.get("autoMitigate") is not False,
-            mute=seconds(asked["muteActionsDuration"]) if asked.get("muteActionsDuration") else 0.0,
-            action_groups=tuple((asked.get("actions") or {}).get("actionGroups") or ()),
+            description=properties.get("description") or "",
+            severity=int(properties["severity"]),
+            scopes=tuple(properties["scopes"]),
+            frequency=seconds(properties["evaluationFrequency"]),
+            window=seconds(properties["windowSize"]),
+            conditions=tuple(_condition(criterion) for criterion in properties["criteria"]["allOf"]),
+            stateful=properties.get("autoMitigate") is not False,
+            mute=seconds(properties["muteActionsDuration"]) if properties.get("muteActionsDuration") else 0.0,
+            action_groups=tuple((properties.get("actions") or {}).get("actionGroups") or ()),
         )
 
     @property
@@ -123,7 +123,7 @@ class Rule:
 
     @property
     def healthy_evaluations(self) -> int:
-        """After how many evaluations in a row without a violation a stateful alert is resolved."""
+        """Number of consecutive evaluations without a violation after which a stateful alert resolves."""
         if self.frequency < 5 * MINUTE:
             return max(1, round(10 * MINUTE / self.frequency))
         if self.frequency <= 15 * MINUTE:
@@ -133,10 +133,10 @@ class Rule:
 
 def _condition(criterion: Mapping[str, Any]) -> Condition:
     if criterion.get("dimensions") or criterion.get("resourceIdColumn"):
-        raise RuleNotSupported("the sandbox does not split alerts by dimensions or by a resource id column")
+        raise RuleNotSupported("the sandbox does not support splitting alerts by dimensions or by a resource id column")
     aggregation, comparison = criterion["timeAggregation"], criterion["operator"]
     if comparison not in _OPERATORS or aggregation not in ("Count", *_AGGREGATIONS):
-        raise ValueError(f"no rule aggregates by '{aggregation}' and compares by '{comparison}'")
+        raise ValueError(f"unknown aggregation '{aggregation}' or comparison '{comparison}'")
     periods = criterion.get("failingPeriods") or {}
     return Condition(
         query=criterion["query"],

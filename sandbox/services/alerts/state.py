@@ -1,7 +1,7 @@
-"""Every rule that is watched, every alert that was fired, and who was told.
+"""Active rules, fired alerts and sent notifications.
 
-Azure Monitor disables a rule that failed for a week ("Troubleshoot log search alerts"). Unverified: an alert stays as
-it is when its rule is disabled or deleted.
+Azure Monitor disables a rule that has failed for a week ("Troubleshoot log search alerts"). UNVERIFIED: an alert keeps
+its state when its rule is disabled or deleted.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from sandbox.services.alerts.models import Alert, Notification, receivers
 from sandbox.services.alerts.rules import RULE_TYPE, Rule, RuleNotSupported
 from sandbox.services.alerts.watch import Watch
 
-#: Azure seconds of failure after which a rule is disabled.
+#: Azure seconds of continuous failure after which a rule is disabled.
 FAILING_WEEK = 7 * 86_400.0
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Standing:
-    """How a rule stands.
+class _RuleState:
+    """The state of a rule's evaluations.
 
-    :ivar rule: ``None`` when it is disabled, deleted or not played
-    :ivar open: the alert of a stateful rule that is not resolved
-    :ivar healthy: evaluations in a row that found nothing
+    :ivar rule: ``None`` when it is disabled, deleted or not supported
+    :ivar open: the unresolved alert of a stateful rule
+    :ivar healthy: consecutive evaluations without a violation
     :ivar muted_until: Azure seconds
-    :ivar evaluated: Azure seconds for which the last evaluation was due
-    :ivar failure: what is wrong with it, since ``failing_since`` in Azure seconds
+    :ivar evaluated: Azure seconds at which the last evaluation was due
+    :ivar failure: why it cannot be evaluated, since ``failing_since`` in Azure seconds
     """
 
     rule: Rule | None = None
@@ -55,14 +55,14 @@ class Alerts:
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
-        self._standings: dict[str, _Standing] = {}
+        self._rule_states: dict[str, _RuleState] = {}
         self.alerts: dict[str, Alert] = {}
         self.notifications: list[Notification] = []
         azure.events.on(ResourceChanged, self._follow)
         azure.events.on(RepositoryEvent, self._expect)
 
     def state(self) -> dict[str, Any]:
-        """Alerts, notifications, and how each rule stands, for the control host."""
+        """Alerts, notifications, and the state of each rule, for the control API."""
         return {
             "alerts": [alert.document() for alert in self.alerts.values()],
             "notifications": [notification.document() for notification in self.notifications],
@@ -72,64 +72,64 @@ class Alerts:
                     "evaluated": found.evaluated,
                     "failure": found.failure,
                 }
-                for name, found in self._standings.items()
+                for name, found in self._rule_states.items()
             },
         }
 
     def _follow(self, change: ResourceChanged) -> None:
-        """Watch a rule that was made or changed, and no longer one that was disabled or deleted."""
+        """Evaluate created and changed rules; stop evaluating disabled and deleted ones."""
         if change.type.lower() != RULE_TYPE.lower():
             return
-        standing = self._standings.setdefault(change.id.lower(), _Standing())
+        rule_state = self._rule_states.setdefault(change.id.lower(), _RuleState())
         try:
             enabled = change.after is not None and change.after["properties"].get("enabled") is not False
             rule = Rule.of(change.after) if change.after is not None and enabled else None
-            standing.failure = None
+            rule_state.failure = None
         except (RuleNotSupported, ValueError, KeyError) as error:
-            rule, standing.failure = None, str(error)
-        if rule == standing.rule:
+            rule, rule_state.failure = None, str(error)
+        if rule == rule_state.rule:
             return
-        if standing.task is not None:
-            standing.task.cancel()
-        standing.rule, standing.task, standing.failing_since = rule, None, None
+        if rule_state.task is not None:
+            rule_state.task.cancel()
+        rule_state.rule, rule_state.task, rule_state.failing_since = rule, None, None
         if rule is not None:
             watched = rule
-            watch = Watch(self._azure, rule, lambda due, outcome: self._evaluated(watched, standing, due, outcome))
-            standing.task = self._azure.spawn(watch.run())
+            watch = Watch(self._azure, rule, lambda due, outcome: self._evaluated(watched, rule_state, due, outcome))
+            rule_state.task = self._azure.spawn(watch.run())
 
     def _expect(self, _: RepositoryEvent) -> None:
         """Let time pass until every rule has seen what just happened."""
-        for standing in self._standings.values():
-            if standing.rule is not None:
-                self._azure.clock.after(self._azure.scenario.timings.log_ingestion + standing.rule.frequency)
+        for rule_state in self._rule_states.values():
+            if rule_state.rule is not None:
+                self._azure.clock.after(self._azure.scenario.timings.log_ingestion + rule_state.rule.frequency)
 
-    def _evaluated(self, rule: Rule, standing: _Standing, due: float, outcome: bool | Exception) -> None:
-        standing.evaluated = due
+    def _evaluated(self, rule: Rule, rule_state: _RuleState, due: float, outcome: bool | Exception) -> None:
+        rule_state.evaluated = due
         if isinstance(outcome, Exception):
-            self._failed(rule, standing, outcome)
+            self._failed(rule, rule_state, outcome)
             return
-        standing.failure, standing.failing_since = None, None
+        rule_state.failure, rule_state.failing_since = None, None
         if not outcome:
-            standing.healthy += 1
-            if standing.open is not None and standing.healthy >= rule.healthy_evaluations:
-                self._resolve(rule, standing, standing.open)
+            rule_state.healthy += 1
+            if rule_state.open is not None and rule_state.healthy >= rule.healthy_evaluations:
+                self._resolve(rule, rule_state, rule_state.open)
             return
-        standing.healthy = 0
-        if standing.open is None:
-            self._fire(rule, standing)
+        rule_state.healthy = 0
+        if rule_state.open is None:
+            self._fire(rule, rule_state)
 
-    def _fire(self, rule: Rule, standing: _Standing) -> None:
+    def _fire(self, rule: Rule, rule_state: _RuleState) -> None:
         now, moment = self._azure.clock.now(), self._azure.clock.elapsed()
         alert = Alert(rule.id, rule.name, rule.description, f"Sev{rule.severity}", rule.scopes[0], now, now)
         self.alerts[alert.name] = alert
         if rule.stateful:
-            standing.open = alert
-        if moment >= standing.muted_until:
+            rule_state.open = alert
+        if moment >= rule_state.muted_until:
             self._notify(rule, alert)
-            standing.muted_until = moment + rule.mute
+            rule_state.muted_until = moment + rule.mute
 
-    def _resolve(self, rule: Rule, standing: _Standing, alert: Alert) -> None:
-        alert.condition, standing.open = "Resolved", None
+    def _resolve(self, rule: Rule, rule_state: _RuleState, alert: Alert) -> None:
+        alert.condition, rule_state.open = "Resolved", None
         alert.resolved = alert.modified = self._azure.clock.now()
         self._notify(rule, alert)
 
@@ -140,13 +140,13 @@ class Alerts:
             for group in rule.action_groups
         ]
 
-    def _failed(self, rule: Rule, standing: _Standing, error: Exception) -> None:
-        _log.warning("the rule %s cannot be evaluated: %s", rule.name, error)
+    def _failed(self, rule: Rule, rule_state: _RuleState, error: Exception) -> None:
+        _log.warning("cannot evaluate rule %s: %s", rule.name, error)
         moment = self._azure.clock.elapsed()
-        standing.failure = str(error)
-        if standing.failing_since is None:
-            standing.failing_since = moment
+        rule_state.failure = str(error)
+        if rule_state.failing_since is None:
+            rule_state.failing_since = moment
         document = self._azure.resources.get(rule.id)
-        if document is not None and moment - standing.failing_since >= FAILING_WEEK:
+        if document is not None and moment - rule_state.failing_since >= FAILING_WEEK:
             document["properties"]["enabled"] = False
             self._azure.resources.put(document)

@@ -1,9 +1,9 @@
 """Evaluates one rule on its schedule.
 
-What a rule sees is measured on Azure's clock, like every duration: a window of ten minutes is ten seconds at speed 60,
-by when things happened, and so is ``ago(10m)`` in its query. Data that comes late makes Azure Monitor evaluate the
-window again in which it belongs, up to :data:`LATE` ("Troubleshoot log search alerts"); when exactly is not documented:
-here, at the next evaluation.
+All times are on Azure's clock, like every duration: at speed 60, a window of ten minutes covers the records of ten
+real seconds, and so does ``ago(10m)`` in the query. When data arrives late, Azure Monitor evaluates the window in
+which it belongs again, up to :data:`LATE` ("Troubleshoot log search alerts"). When exactly is not documented: here, at
+the next evaluation.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sandbox.services.loganalytics.engine import run
 from sandbox.services.loganalytics.state import Logs
 from sandbox.services.loganalytics.tables import Record
 
-#: Azure seconds after which late data is no longer waited for.
+#: Azure seconds after which late data is ignored.
 LATE = 1800.0
 
 
 class Watch:
-    """The evaluations of one rule since it was made or changed.
+    """The evaluations of one rule since it was created or changed.
 
-    :param report: hears of each evaluation: for when it was due in Azure seconds, and whether the rule's conditions are
-        met or what was wrong with it
+    :param report: receives each evaluation: the Azure seconds at which it was due, and whether the rule's conditions
+        are met or why it could not be evaluated
     """
 
     def __init__(self, azure: Azure, rule: Rule, report: Callable[[float, bool | Exception], None]) -> None:
@@ -38,13 +38,13 @@ class Watch:
         self._of_nothing: dict[Condition, bool] = {}
 
     async def run(self) -> None:
-        """Go on for ever. After a jump of the clock the evaluations that were due meanwhile are made up for."""
+        """Run forever. After a jump of the clock, run the missed evaluations."""
         due = self._started + self._rule.frequency
         while True:
             await self._azure.clock.sleep_until(due)
             try:
                 met = await self._met(due)
-            except Exception as error:  # Whatever the query does wrong is the rule's failure, not the sandbox's.
+            except Exception as error:  # an error in the query is the rule's failure, not the sandbox's
                 self._report(due, error)
             else:
                 self._report(due, met)
@@ -62,7 +62,7 @@ class Watch:
         return False
 
     def _ends_with_late_data(self, due: float, records: list[Record]) -> list[float]:
-        """Ends of earlier windows into which something came since the last evaluation."""
+        """Ends of earlier windows that received data since the last evaluation."""
         rule, ends, end = self._rule, list[float](), due - self._rule.frequency
         fresh = [record for record in records if record.arrives > end]
         while end > self._started and due - end <= LATE:
@@ -75,8 +75,8 @@ class Watch:
         failing = 0
         for period in range(condition.periods):
             last = end - period * self._rule.window
-            seen = [record for record in records if last - self._rule.window <= record.happened < last]
-            failing += await self._answer(condition, seen, due)
+            in_window = [record for record in records if last - self._rule.window <= record.happened < last]
+            failing += await self._answer(condition, in_window, due)
         return failing >= condition.failing
 
     async def _answer(self, condition: Condition, records: list[Record], due: float) -> bool:

@@ -1,4 +1,4 @@
-"""Resource ids, and what ARM answers when nothing stands behind one."""
+"""Resource ids, and ARM's errors for missing resources."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ GROUP_TYPE = "Microsoft.Resources/resourceGroups"
 
 @dataclass(frozen=True)
 class ResourceId:
-    """The last resource, or list of resources, that a path names.
+    """The last resource, or list of resources, in a path.
 
-    :ivar scope: what stands before the last ``/providers/``
+    :ivar scope: the part before the last ``/providers/``
     :ivar type: such as ``Microsoft.KeyVault/vaults/secrets``
-    :ivar name: of nested types all names, joined by ``/``; ``None`` for the list of a type
+    :ivar name: for nested types all names, joined by ``/``; ``None`` for the list of a type
     """
 
     scope: str
@@ -26,7 +26,7 @@ class ResourceId:
 
 
 def parse(path: str) -> ResourceId | None:
-    """The resource that a path names, ``None`` when it has no provider.
+    """The resource in a path, ``None`` when the path has no provider.
 
     >>> parse("/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv")
     ResourceId(scope='/subscriptions/s/resourceGroups/g', type='Microsoft.KeyVault/vaults', name='kv')
@@ -43,9 +43,9 @@ def parse(path: str) -> ResourceId | None:
 
 
 def canonical(azure: Azure, scope: str) -> str:
-    """A scope that exists, as ARM spells it.
+    """An existing scope, in ARM's spelling.
 
-    :raises HttpFault: ARM's 404 for a group or a resource that is not there
+    :raises HttpFault: ARM's 404 for a missing group or resource
     """
     scope = scope.rstrip("/")
     subscription = f"/subscriptions/{azure.subscription_id}"
@@ -68,7 +68,7 @@ def require_group(azure: Azure, name: str) -> str:
 
 
 def missing(azure: Azure, path: str) -> HttpFault:
-    """The 404 for a path behind which nothing stands: for its group, if even that is missing."""
+    """The 404 for a path without a resource: about its resource group, if that is missing too."""
     segments = path.strip("/").split("/")
     group = segments[3] if len(segments) > 3 and segments[2].lower() == "resourcegroups" else None
     if group is not None and _group(azure, group) is None:

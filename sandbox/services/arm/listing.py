@@ -1,7 +1,7 @@
 """The list of resources: what it leaves out, and its ``$filter``.
 
-Source: REST API, Resources - List. A list shows tracked resources, without their properties, and of those only what
-the caller may read.
+Source: REST API, Resources - List. A list shows only tracked resources that the caller may read, without their
+properties.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _FIELDS: dict[str, Callable[[Document], str]] = {
 def resource_list(call: Call, scope: str) -> dict[str, Any]:
     """What a list at a subscription or resource group shows to the caller.
 
-    :raises HttpFault: 400 for a filter that is not understood, 403 when the caller has no role there at all
+    :raises HttpFault: 400 for an unsupported filter, 403 when the caller has no role there
     """
-    wanted = _filter(call.query.get("$filter", ""))
+    matches = _filter(call.query.get("$filter", ""))
     found = [
         {key: document[key] for key in _SHOWN if key in document}
         for document in call.azure.resources.list(scope=scope)
-        if _tracked(document) and wanted(document) and may_read(call, document)
+        if _tracked(document) and matches(document) and may_read(call, document)
     ]
     if not found:
         require_any_role(call, "Microsoft.Resources/subscriptions/resources/read", scope)
@@ -48,14 +48,14 @@ def may_read(call: Call, document: Document) -> bool:
 
 
 def require_any_role(call: Call, action: str, scope: str) -> None:
-    """A list is empty for who has some role at, above or below its scope, and refused to anybody else."""
+    """Allow callers with any role at, above or below the scope: their list may be empty. Refuse all others."""
     scopes = [a.scope for a in call.azure.access.assignments() if a.principal_id == call.principal.object_id]
     if not any(contains(scope, own) or contains(own, scope) for own in scopes):
         call.require(action, scope)
 
 
 def _tracked(document: Mapping[str, Any]) -> bool:
-    """Whether ARM itself keeps the resource: it has a location and is neither a group nor a vault's secret."""
+    """Whether ARM itself lists the resource: it has a location and is neither a group nor a vault's secret."""
     return "location" in document and document["type"] not in (GROUP_TYPE, "Microsoft.KeyVault/vaults/secrets")
 
 

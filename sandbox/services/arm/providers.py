@@ -1,4 +1,4 @@
-"""The resource providers of the subscription, all of them registered, with the types that the sandbox holds."""
+"""The resource providers of the subscription, all registered, with the types that the sandbox can hold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROVIDERS: dict[str, dict[str, str]] = {
 
 def provider_document(subscription_id: str, namespace: str) -> dict[str, Any] | None:
     """A provider as ARM shows it; ``None`` for an unknown namespace."""
-    name = next((known for known in PROVIDERS if known.lower() == namespace.lower()), None)
+    name = next((namespace_name for namespace_name in PROVIDERS if namespace_name.lower() == namespace.lower()), None)
     if name is None:
         return None
     return {
@@ -52,8 +52,9 @@ def provider_document(subscription_id: str, namespace: str) -> dict[str, Any] | 
 
 
 def holds(resource_type: str) -> bool:
-    """Whether the sandbox can hold resources of a type, so that a missing one is really missing."""
+    """Whether the sandbox can hold resources of a type. For such a type, 404 is the right answer."""
     namespace, _, kind = resource_type.lower().partition("/")
     return any(
-        known.lower() == namespace and kind in (name.lower() for name in kinds) for known, kinds in PROVIDERS.items()
+        namespace_name.lower() == namespace and kind in (name.lower() for name in kinds)
+        for namespace_name, kinds in PROVIDERS.items()
     )

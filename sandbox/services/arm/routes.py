@@ -1,6 +1,6 @@
-"""Azure Resource Manager itself: clouds, subscriptions, groups, providers and lists of resources.
+"""Azure Resource Manager: clouds, subscriptions, groups, providers and lists of resources.
 
-``arm`` answers for these; ``arm_generic``, asked last, answers reads of any resource that nobody else plays.
+``arm`` answers for these; ``arm_generic``, which is matched last, reads resources without a service of their own.
 Source: REST API, resources (api-version 2025-04-01) and subscriptions (2022-12-01).
 """
 
@@ -25,9 +25,9 @@ GROUP = GROUPS + "/{rg}"
 SUBSCRIPTION_READ = "Microsoft.Resources/subscriptions/read"
 GROUP_READ = "Microsoft.Resources/subscriptions/resourceGroups/read"
 LOCATIONS = {"centralus": "Central US", "eastus": "East US", "eastus2": "East US 2", "westus2": "West US 2"}
-#: Why a list has no action of its own.
-LISTED = "checked: the list holds what the caller may read, and takes a role somewhere"
-#: The first api-version of /metadata/endpoints whose answer is one cloud, not a list of clouds.
+#: Why a list needs no action.
+LISTED = "checked: the list shows what the caller may read, and requires any role"
+#: The first api-version of /metadata/endpoints that returns one cloud instead of a list of clouds.
 ONE_CLOUD_SINCE = "2022-09-01"
 
 clouds = Service("arm-metadata", (HOST,), api_versions=("2022-09-01",))
@@ -37,16 +37,16 @@ arm = Service(
 arm_generic = Service("arm-generic", (HOST,), authenticate=arm_caller)
 
 
-@clouds.get("/metadata/endpoints", unchecked="anybody may ask, without a token")
+@clouds.get("/metadata/endpoints", unchecked="public, needs no token")
 async def metadata_endpoints(call: Call) -> Response:
-    """Where this cloud's services are; anybody may ask."""
+    """The endpoints of this cloud; public."""
     cloud = _cloud(call)
     return answer(cloud if call.query.get("api-version", "") >= ONE_CLOUD_SINCE else [cloud])
 
 
-@arm.get("/tenants", unchecked="the list holds the caller's own tenant")
+@arm.get("/tenants", unchecked="the list shows only the caller's tenant")
 async def list_tenants(call: Call) -> Response:
-    """The caller's directories: here always the one; az asks when a person signs in without naming it."""
+    """The caller's directories: always one; az requests them when a person signs in without naming a tenant."""
     azure = call.azure
     tenant = {
         "id": f"/tenants/{azure.tenant_id}",
@@ -58,9 +58,9 @@ async def list_tenants(call: Call) -> Response:
     return answer({"value": [tenant]})
 
 
-@arm.get("/subscriptions", unchecked="the list holds what the caller may see")
+@arm.get("/subscriptions", unchecked="the list shows what the caller may see")
 async def list_subscriptions(call: Call) -> Response:
-    """Those in which the caller has a role, whatever it is."""
+    """The subscriptions in which the caller has any role."""
     has_role = any(a.principal_id == call.principal.object_id for a in call.azure.access.assignments())
     return answer({"value": [_subscription(call)] if has_role else [], "count": _count(1 if has_role else 0)})
 
@@ -103,9 +103,9 @@ async def check_group(call: Call) -> Response:
 
 @arm.put(GROUP, action="Microsoft.Resources/subscriptions/resourceGroups/write")
 async def put_group(call: Call) -> Response:
-    asked, name = call.json(), call.params["rg"]
+    requested, name = call.json(), call.params["rg"]
     before = call.azure.resources.get(call.path)
-    location = str(asked.get("location") or "").replace(" ", "").lower()
+    location = str(requested.get("location") or "").replace(" ", "").lower()
     if not location:
         raise arm_fault(400, "LocationRequired", "The location property is required for this definition.")
     if before is not None and before["location"] != location:
@@ -119,7 +119,7 @@ async def put_group(call: Call) -> Response:
         "name": before["name"] if before else name,
         "type": GROUP_TYPE,
         "location": location,
-        "tags": asked.get("tags") or {},
+        "tags": requested.get("tags") or {},
         "properties": {"provisioningState": "Succeeded"},
     }
     return answer(call.azure.resources.put(document), 201 if before is None else 200)
@@ -145,16 +145,16 @@ async def get_provider(call: Call) -> Response:
     return answer(_provider(call))
 
 
-@arm.post(SUBSCRIPTION + "/providers/{namespace}/register", unchecked="checked: the action is the provider's own")
+@arm.post(SUBSCRIPTION + "/providers/{namespace}/register", unchecked="checked: the provider's own action")
 async def register_provider(call: Call) -> Response:
     provider = _provider(call)
     call.require(f"{provider['namespace']}/register/action", f"/subscriptions/{call.azure.subscription_id}")
     return answer(provider)
 
 
-@arm_generic.head(SUBSCRIPTION + "/{rest:path}", unchecked="checked: the action is the resource type's own")
+@arm_generic.head(SUBSCRIPTION + "/{rest:path}", unchecked="checked: the resource type's own action")
 async def check_any(call: Call) -> Response:
-    """Whether a resource is there; of whatever provider."""
+    """Whether a resource exists, of any provider."""
     resource = parse(call.path)
     if resource is None or resource.name is None or not holds(resource.type):
         raise not_supported(call.method, call.host, call.path)
@@ -163,9 +163,9 @@ async def check_any(call: Call) -> Response:
     return Response(status_code=204 if call.azure.resources.get(call.path) else 404)
 
 
-@arm_generic.get(SUBSCRIPTION + "/{rest:path}", unchecked="checked: the action is the resource type's own")
+@arm_generic.get(SUBSCRIPTION + "/{rest:path}", unchecked="checked: the resource type's own action")
 async def get_any(call: Call) -> Response:
-    """One resource, or the resources of one type, of whatever provider."""
+    """One resource, or the resources of one type, of any provider."""
     resource = parse(call.path)
     if resource is None or not holds(resource.type):
         raise not_supported(call.method, call.host, call.path)

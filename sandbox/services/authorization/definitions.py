@@ -1,7 +1,7 @@
-"""Role definitions: the built-in ones, and custom ones that clients make.
+"""Role definitions: built-in ones, and custom ones that clients create.
 
 Source: REST API, Microsoft.Authorization/roleDefinitions 2022-04-01; "Azure custom roles"; "Troubleshoot Azure RBAC"
-for the refusals. A changed or deleted definition counts at once: only assignments are late here.
+for the errors. A changed or deleted definition takes effect immediately: only assignments propagate with a delay here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sandbox.services.arm.ids import canonical
 from sandbox.services.authorization.models import DEFINITIONS, definition_document, definition_filter
 from sandbox.services.entra.state import arm_caller
 
-ANYBODY = "the tenant's role definitions may be read by anybody in it"
+ANYBODY = "anybody in the tenant may read its role definitions"
 ROOT = f"/providers/{DEFINITIONS}"
 LIST = f"/{{scope:path}}/providers/{DEFINITIONS}"
 ONE = LIST + "/{name}"
@@ -52,9 +52,9 @@ async def get_definition(call: Call) -> Response:
 
 @role_definitions.put(ONE, action=f"{DEFINITIONS}/write")
 async def put_definition(call: Call) -> Response:
-    """Make or replace a custom role. The caller needs the right to on every scope at which it can be assigned."""
+    """Create or replace a custom role. The caller needs the right on every scope at which it can be assigned."""
     canonical(call.azure, _scope(call))
-    role = _wanted(call)
+    role = _requested(call)
     for scope in role.assignable_scopes:
         canonical(call.azure, scope)
         call.require(f"{DEFINITIONS}/write", scope)
@@ -69,7 +69,7 @@ async def put_definition(call: Call) -> Response:
 
 @role_definitions.delete(ONE, action=f"{DEFINITIONS}/delete")
 async def delete_definition(call: Call) -> Response:
-    """204 when there is nothing to delete; refused while anybody holds the role."""
+    """204 when there is nothing to delete; refused while the role is assigned."""
     role = call.azure.access.roles.get(call.params["name"].lower())
     if role is None:
         return Response(status_code=204)
@@ -94,12 +94,12 @@ def _require_custom(azure: Azure, guid: str) -> None:
         raise arm_fault(400, "RoleDefinitionCannotBeUpdated", message)
 
 
-def _wanted(call: Call) -> RoleDefinition:
-    """The definition in the body; its id is the path's, whatever the body says."""
-    asked: Any = call.json().get("properties")
-    if not isinstance(asked, dict) or not asked.get("roleName"):
+def _requested(call: Call) -> RoleDefinition:
+    """The definition in the body; its id comes from the path, not from the body."""
+    properties: Any = call.json().get("properties")
+    if not isinstance(properties, dict) or not properties.get("roleName"):
         raise _invalid("The role definition needs properties with a roleName.")
-    scopes = [str(scope).rstrip("/") for scope in asked.get("assignableScopes") or []]
+    scopes = [str(scope).rstrip("/") for scope in properties.get("assignableScopes") or []]
     if not scopes or not all(_ASSIGNABLE.fullmatch(scope) for scope in scopes):
         raise _invalid("assignableScopes must name subscriptions or resource groups, and at least one.")
     try:
@@ -107,19 +107,19 @@ def _wanted(call: Call) -> RoleDefinition:
     except ValueError:
         message = f"The role definition ID '{call.params['name']}' is not valid. It must be a GUID."
         raise arm_fault(400, "InvalidRoleDefinitionId", message) from None
-    permissions = asked.get("permissions") or []
+    permissions = properties.get("permissions") or []
     actions, not_actions, data_actions, not_data_actions = (
         tuple(action for permission in permissions for action in permission.get(key) or [])
         for key in ("actions", "notActions", "dataActions", "notDataActions")
     )
     return RoleDefinition(
         guid,
-        str(asked["roleName"]),
+        str(properties["roleName"]),
         actions,
         not_actions,
         data_actions,
         not_data_actions,
-        str(asked.get("description") or ""),
+        str(properties.get("description") or ""),
         tuple(scopes),
     )
 

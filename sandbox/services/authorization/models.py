@@ -72,9 +72,9 @@ def definition_id(guid: str, subscription_id: str) -> str:
 
 
 def assignment_filter(text: str, scope: str) -> Callable[[RoleAssignment], bool]:
-    """What a list at ``scope`` shows: everything at, above and below it, or what ``$filter`` leaves of that.
+    """A predicate for the list at ``scope``: everything at, above and below it, narrowed by ``$filter``.
 
-    :raises HttpFault: 400 for a filter that is not understood
+    :raises HttpFault: 400 for an unsupported filter
     """
     below, principal = True, None
     for term in _terms(text):
@@ -93,9 +93,9 @@ def assignment_filter(text: str, scope: str) -> Callable[[RoleAssignment], bool]
 
 
 def definition_filter(text: str, scope: str) -> Callable[[RoleDefinition], bool]:
-    """What a list of definitions at ``scope`` shows: built-in ones, and custom ones that can be assigned there.
+    """A predicate for the list of definitions at ``scope``: built-in ones, and custom ones that can be assigned there.
 
-    :raises HttpFault: 400 for a filter that is not understood
+    :raises HttpFault: 400 for an unsupported filter
     """
     name: str | None = None
     kind: str | None = None

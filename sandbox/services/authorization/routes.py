@@ -1,6 +1,6 @@
 """Role assignments at any scope, and what the caller may do there.
 
-Source: REST API, Microsoft.Authorization 2022-04-01; "Troubleshoot Azure RBAC" for the refusals.
+Source: REST API, Microsoft.Authorization 2022-04-01; "Troubleshoot Azure RBAC" for the errors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sandbox.core.errors import arm_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
-from sandbox.services.authorization.grants import Wanted, grant
+from sandbox.services.authorization.grants import RequestedAssignment, grant
 from sandbox.services.authorization.models import (
     ASSIGNMENTS,
     DEFINITIONS,
@@ -37,11 +37,11 @@ authorization = Service(
 
 @authorization.put(ONE, action=f"{ASSIGNMENTS}/write")
 async def put_assignment(call: Call) -> Response:
-    """Grant a role. The same grant under the same name again changes nothing but the description."""
+    """Assign a role. A repetition of the same assignment under the same name changes only its description."""
     scope, name = canonical(call.azure, _scope(call)), _guid(call.params["name"])
-    standing, is_new = grant(call.azure, scope, name, _wanted(call), call.principal)
+    assignment, is_new = grant(call.azure, scope, name, _requested(call), call.principal)
     status = 201 if is_new else 200
-    return answer(assignment_document(standing, call.azure.subscription_id), status)
+    return answer(assignment_document(assignment, call.azure.subscription_id), status)
 
 
 @authorization.get(ONE, action=f"{ASSIGNMENTS}/read")
@@ -76,7 +76,7 @@ async def list_assignments(call: Call) -> Response:
     action=f"{PERMISSIONS}/read",
 )
 async def list_permissions(call: Call) -> Response:
-    """What the caller may do at the scope: an entry a role."""
+    """What the caller may do at the scope: one entry for each role."""
     roles = call.azure.access.roles_at(call.principal.object_id, canonical(call.azure, _scope(call)))
     return answer(
         {
@@ -105,21 +105,23 @@ def _guid(name: str) -> str:
         raise arm_fault(400, "InvalidRoleAssignmentId", message) from None
 
 
-def _wanted(call: Call) -> Wanted:
-    asked: Any = call.json().get("properties")
-    if not isinstance(asked, dict) or not asked.get("principalId") or not asked.get("roleDefinitionId"):
+def _requested(call: Call) -> RequestedAssignment:
+    properties: Any = call.json().get("properties")
+    if not isinstance(properties, dict) or not properties.get("principalId") or not properties.get("roleDefinitionId"):
         raise arm_fault(400, "BadRequestFormat", "The request was incorrectly formatted.")
-    role_id = _ROLE_ID.fullmatch(str(asked["roleDefinitionId"]))
+    role_id = _ROLE_ID.fullmatch(str(properties["roleDefinitionId"]))
     if role_id is None:
-        message = f"The role definition ID '{asked['roleDefinitionId']}' is not a valid fully qualified id."
+        message = f"The role definition ID '{properties['roleDefinitionId']}' is not a valid fully qualified id."
         raise arm_fault(400, "InvalidRoleDefinitionId", message)
-    if asked.get("principalType") not in (None, *PRINCIPAL_TYPES):
-        raise arm_fault(400, "InvalidPrincipalType", f"The principal type '{asked['principalType']}' is not valid.")
-    return Wanted(
+    if properties.get("principalType") not in (None, *PRINCIPAL_TYPES):
+        raise arm_fault(
+            400, "InvalidPrincipalType", f"The principal type '{properties['principalType']}' is not valid."
+        )
+    return RequestedAssignment(
         role_id[1].lower(),
-        str(asked["principalId"]),
-        asked.get("principalType"),
-        asked.get("description"),
-        asked.get("condition"),
-        asked.get("conditionVersion"),
+        str(properties["principalId"]),
+        properties.get("principalType"),
+        properties.get("description"),
+        properties.get("condition"),
+        properties.get("conditionVersion"),
     )

@@ -1,10 +1,10 @@
-"""Privileged Identity Management: role assignments that end by themselves.
+"""Privileged Identity Management: role assignments that expire.
 
 Source: REST API, Microsoft.Authorization/roleAssignmentScheduleRequests 2020-10-01; Microsoft Learn, "Activate Azure
-resource roles in PIM": nobody ends an activation of his own in its first five minutes. What is played: AdminAssign,
-AdminRemove, SelfActivate and SelfDeactivate; that an activation waits for approval, and is withdrawn; eligibility by
-AdminAssign and AdminRemove of roleEligibilityScheduleRequests. Approving, policies and later starts are not. The codes
-of refusals are UNVERIFIED.
+resource roles in PIM": you cannot end your own activation in its first five minutes. Supported: AdminAssign,
+AdminRemove, SelfActivate and SelfDeactivate; activations that wait for approval, and withdrawing them; eligibility by
+AdminAssign and AdminRemove of roleEligibilityScheduleRequests. Not supported: approving, policies and later starts.
+The error codes are UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sandbox.core.operations import Operation
 from sandbox.core.rbac import contains
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
-from sandbox.services.authorization.grants import Wanted, grant
+from sandbox.services.authorization.grants import RequestedAssignment, grant
 from sandbox.services.authorization.models import definition_id
 from sandbox.services.entra.state import arm_caller
 
@@ -37,7 +37,7 @@ schedules = Service("role-schedules", ("management.azure.com",), authenticate=ar
 
 @dataclass(frozen=True)
 class Holding:
-    """Whose role, and where."""
+    """A principal, a role and a scope."""
 
     principal_id: str
     role_guid: str
@@ -46,10 +46,10 @@ class Holding:
 
 @dataclass(frozen=True)
 class _Active:
-    """An assignment that a request has made.
+    """An assignment made by a request.
 
     :ivar since: Azure seconds
-    :ivar operation: what ends it, if it has an end
+    :ivar operation: ends the assignment, if it expires
     """
 
     assignment_id: str
@@ -58,9 +58,9 @@ class _Active:
 
 
 class Schedules:
-    """Requests so far, who is eligible, and the assignments that requests have made.
+    """All requests, eligible principals, and the assignments made by requests.
 
-    :ivar approved: GUIDs of the roles whose activation somebody has to approve
+    :ivar approved: GUIDs of the roles whose activation requires approval
     """
 
     def __init__(self, azure: Azure) -> None:
@@ -77,8 +77,8 @@ class Schedules:
             for known in self.eligible
         )
 
-    def began(self, holding: Holding, assignment_id: str, seconds: float | None) -> None:
-        """An assignment stands; it ends after ``seconds`` of Azure's time, if there are any."""
+    def activate(self, holding: Holding, assignment_id: str, seconds: float | None) -> None:
+        """Record a new assignment and end it after ``seconds`` of Azure's time; ``None`` keeps it."""
         operation = None
         if seconds is not None:
 
@@ -91,7 +91,7 @@ class Schedules:
         self._active[holding] = _Active(assignment_id, self._azure.clock.elapsed(), operation)
 
     def end(self, holding: Holding) -> bool:
-        """End an assignment before its time; False when there is none."""
+        """End an assignment early; False when there is none."""
         active = self._active.pop(holding, None)
         if active is None:
             return False
@@ -100,26 +100,27 @@ class Schedules:
         return self._azure.access.unassign(active.assignment_id) is not None
 
     def is_fresh(self, holding: Holding) -> bool:
-        """Whether an assignment is too young to be deactivated."""
+        """Whether an assignment is too new to be deactivated."""
         active = self._active.get(holding)
         return active is not None and self._azure.clock.elapsed() - active.since < SHORTEST.total_seconds()
 
 
 @schedules.put(
-    f"/{{scope:path}}/providers/{ACTIVE}/{{name}}", unchecked="to activate takes eligibility, anything else is checked"
+    f"/{{scope:path}}/providers/{ACTIVE}/{{name}}",
+    unchecked="checked: activation requires eligibility, everything else the action",
 )
 async def request_assignment(call: Call) -> Response:
-    """Assign for a time, or end what was assigned so."""
-    schedules, asked, holding = call.azure.state(Schedules), _properties(call), _holding(call)
-    match kind := str(asked.get("requestType")):
+    """Make a temporary assignment, or end one."""
+    schedules, properties, holding = call.azure.state(Schedules), _properties(call), _holding(call)
+    match kind := str(properties.get("requestType")):
         case "AdminAssign" | "SelfActivate":
-            seconds = _seconds(call, asked)
+            seconds = _seconds(call, properties)
             _admit(call, kind, holding)
             if kind == "SelfActivate" and holding.role_guid in schedules.approved:
-                return _kept(call, ACTIVE, holding, "PendingApproval")
-            wanted = Wanted(holding.role_guid, holding.principal_id, None, asked.get("justification"))
+                return _recorded(call, ACTIVE, holding, "PendingApproval")
+            wanted = RequestedAssignment(holding.role_guid, holding.principal_id, None, properties.get("justification"))
             assignment, _ = grant(call.azure, holding.scope, call.params["name"], wanted, call.principal)
-            schedules.began(holding, assignment.id, seconds)
+            schedules.activate(holding, assignment.id, seconds)
         case "AdminRemove" | "SelfDeactivate":
             _admit(call, kind, holding)
             if kind == "SelfDeactivate" and schedules.is_fresh(holding):
@@ -128,13 +129,13 @@ async def request_assignment(call: Call) -> Response:
             if not schedules.end(holding):
                 raise arm_fault(400, "RoleAssignmentDoesNotExist", "The Role assignment does not exist.")
         case _:
-            raise NotSupported(f"The sandbox does not play the request type '{kind}'.")
-    return _kept(call, ACTIVE, holding, "Revoked" if kind in ("AdminRemove", "SelfDeactivate") else "Provisioned")
+            raise NotSupported(f"The sandbox does not support the request type '{kind}'.")
+    return _recorded(call, ACTIVE, holding, "Revoked" if kind in ("AdminRemove", "SelfDeactivate") else "Provisioned")
 
 
 @schedules.put(f"/{{scope:path}}/providers/{ELIGIBLE}/{{name}}", action=f"{ELIGIBLE}/write")
 async def request_eligibility(call: Call) -> Response:
-    """Let somebody activate a role, or no longer; eligibility itself has no end here."""
+    """Make a principal eligible for a role, or no longer; eligibility does not expire here."""
     schedules, holding = call.azure.state(Schedules), _holding(call)
     match kind := _properties(call).get("requestType"):
         case "AdminAssign":
@@ -142,12 +143,12 @@ async def request_eligibility(call: Call) -> Response:
         case "AdminRemove":
             schedules.eligible.discard(holding)
         case _:
-            raise NotSupported(f"The sandbox does not play the request type '{kind}' of eligibility.")
-    return _kept(call, ELIGIBLE, holding, "Provisioned" if kind == "AdminAssign" else "Revoked")
+            raise NotSupported(f"The sandbox does not support the request type '{kind}' for eligibility.")
+    return _recorded(call, ELIGIBLE, holding, "Provisioned" if kind == "AdminAssign" else "Revoked")
 
 
 @schedules.post(
-    f"/{{scope:path}}/providers/{ACTIVE}/{{name}}/cancel", unchecked="everybody may withdraw what he has asked for"
+    f"/{{scope:path}}/providers/{ACTIVE}/{{name}}/cancel", unchecked="callers may withdraw their own requests"
 )
 async def cancel_request(call: Call) -> Response:
     """Withdraw a request that waits for approval."""
@@ -170,7 +171,7 @@ async def get_request(call: Call) -> Response:
 
 
 def _admit(call: Call, kind: str, holding: Holding) -> None:
-    """Administrators need the right, everybody else asks for themselves and is eligible."""
+    """Administrators need the right; everybody else requests for themselves and must be eligible."""
     if kind.startswith("Admin"):
         call.require(f"{ACTIVE}/write", holding.scope)
     elif holding.principal_id.lower() != call.principal.object_id.lower():
@@ -188,14 +189,16 @@ def _properties(call: Call) -> dict[str, Any]:
 
 
 def _holding(call: Call) -> Holding:
-    asked = _properties(call)
+    properties = _properties(call)
     scope = canonical(call.azure, "/" + call.params["scope"].strip("/"))
-    return Holding(str(asked["principalId"]), str(asked["roleDefinitionId"]).rsplit("/", 1)[-1].lower(), scope)
+    return Holding(
+        str(properties["principalId"]), str(properties["roleDefinitionId"]).rsplit("/", 1)[-1].lower(), scope
+    )
 
 
-def _seconds(call: Call, asked: dict[str, Any]) -> float | None:
-    """How long the assignment lasts; ``None`` without an end."""
-    expiration = (asked.get("scheduleInfo") or {}).get("expiration") or {"type": "NoExpiration"}
+def _seconds(call: Call, properties: dict[str, Any]) -> float | None:
+    """Duration of the assignment in seconds; ``None`` when it does not expire."""
+    expiration = (properties.get("scheduleInfo") or {}).get("expiration") or {"type": "NoExpiration"}
     match expiration.get("type"):
         case "NoExpiration" | None:
             return None
@@ -211,8 +214,8 @@ def _seconds(call: Call, asked: dict[str, Any]) -> float | None:
     return span.total_seconds()
 
 
-def _kept(call: Call, kind: str, holding: Holding, status: str) -> Response:
-    asked = _properties(call)
+def _recorded(call: Call, kind: str, holding: Holding, status: str) -> Response:
+    properties = _properties(call)
     principal = call.azure.access.principals.get(holding.principal_id.lower())
     request_id = f"{holding.scope}/providers/{kind}/{call.params['name']}"
     document = {
@@ -224,10 +227,10 @@ def _kept(call: Call, kind: str, holding: Holding, status: str) -> Response:
             "roleDefinitionId": definition_id(holding.role_guid, call.azure.subscription_id),
             "principalId": holding.principal_id,
             "principalType": principal.kind if principal else None,
-            "requestType": asked["requestType"],
+            "requestType": properties["requestType"],
             "status": status,
-            "scheduleInfo": asked.get("scheduleInfo"),
-            "justification": asked.get("justification"),
+            "scheduleInfo": properties.get("scheduleInfo"),
+            "justification": properties.get("justification"),
             "requestorId": call.principal.object_id,
             "createdOn": call.azure.clock.now().isoformat().replace("+00:00", "Z"),
         },

@@ -1,6 +1,6 @@
 """Azure DevOps Services: git over HTTPS and pull requests, both on dev.azure.com.
 
-Facts: Azure DevOps Services REST API 7.1, "Pull Requests". Codes and wording of refusals are those that users report
+Facts: Azure DevOps Services REST API 7.1, "Pull Requests". Error codes and wording are as reported by users
 (UNVERIFIED).
 """
 
@@ -49,8 +49,8 @@ async def receive_pack(call: Call) -> Response:
 
 @azure_devops.get(_PULLS)
 async def list_pull_requests(call: Call) -> Response:
-    """By status, source and target."""
-    hosted, query = await _known(call), call.query
+    """Filtered by status, source and target."""
+    hosted, query = await _repository(call), call.query
     status = query.get("searchCriteria.status", "active")
     source, target = query.get("searchCriteria.sourceRefName"), query.get("searchCriteria.targetRefName")
     found = [
@@ -65,7 +65,7 @@ async def list_pull_requests(call: Call) -> Response:
 
 @azure_devops.post(_PULLS)
 async def create_pull_request(call: Call) -> Response:
-    hosted, body = await _known(call, writes=True), call.json()
+    hosted, body = await _repository(call, writes=True), call.json()
     source = str(body.get("sourceRefName", "")).removeprefix(_HEADS)
     target = str(body.get("targetRefName", "")).removeprefix(_HEADS)
     tip = await hosted.tip(source)
@@ -83,17 +83,19 @@ async def create_pull_request(call: Call) -> Response:
 
 @azure_devops.get(f"{_PULLS}/{{number}}")
 async def get_pull_request(call: Call) -> Response:
-    return answer(_document(call, _pull(call, await _known(call))))
+    return answer(_document(call, _pull(call, await _repository(call))))
 
 
 @azure_devops.patch(f"{_PULLS}/{{number}}")
 async def update_pull_request(call: Call) -> Response:
-    pull, body = _pull(call, await _known(call, writes=True)), call.json()
+    pull, body = _pull(call, await _repository(call, writes=True)), call.json()
     if other := sorted(body.keys() - _CHANGEABLE):
-        raise NotSupported(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
+        raise NotSupported(
+            f"The sandbox does not support changing {', '.join(other)} of a pull request. Nothing was changed."
+        )
     status = body.get("status", _STATUS[pull.state])
     if status not in _STATES and status != _STATUS[pull.state]:
-        raise NotSupported(f"The sandbox does not make a pull request {status}. Nothing was done.")
+        raise NotSupported(f"The sandbox does not support the pull request status {status}. Nothing was changed.")
     _check(body)
     pull.title, pull.body = str(body.get("title", pull.title)), str(body.get("description", pull.body) or "")
     if status in _STATES:
@@ -109,8 +111,8 @@ def _url(call: Call) -> str:
     return f"{HOST}/{call.params['org']}/{call.params['project']}/_git/{call.params['repo']}"
 
 
-async def _known(call: Call, *, writes: bool = False) -> Hosted:
-    """The repository, for a token that may see it.
+async def _repository(call: Call, *, writes: bool = False) -> Hosted:
+    """The repository, if the token grants access to it.
 
     :raises HttpFault: 401, 403 or 404
     """

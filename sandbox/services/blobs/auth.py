@@ -1,8 +1,8 @@
-"""Who may enter a storage account: an Entra token with a role, or whoever signs with the account's key.
+"""Access to a storage account: an Entra token with a role, or a signature with the account's key.
 
 Sources: REST API, Azure Storage, "Authorize with Shared Key" and "Authorize with Microsoft Entra ID" (bearer challenge;
-"Permissions for calling blob and queue data operations"). UNVERIFIED: which of its codes Storage gives for a token with
-another audience or issuer; the sandbox says InvalidAuthenticationInfo for all of them.
+"Permissions for calling blob and queue data operations"). UNVERIFIED: which code Storage returns for a token with
+another audience or issuer; the sandbox returns InvalidAuthenticationInfo for all of them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _UNSIGNED = (
 
 
 async def blob_caller(call: Call) -> None:
-    """The account, and who calls; ``call.caller`` stays empty for a signature with the account's key.
+    """Find the account and authenticate the caller; ``call.caller`` stays empty for a signature with the account's key.
 
     :raises HttpFault: 401 with the bearer challenge, or 403
     """
@@ -69,19 +69,17 @@ async def blob_caller(call: Call) -> None:
 def account_of(call: Call) -> Document:
     """The account behind the host.
 
-    :raises HttpFault: when there is none: in Azure its name would not even resolve
+    :raises HttpFault: when there is none; in Azure its name would not resolve
     """
     account = call.azure.state(Accounts).of_host(call.host)
     if account is None:
-        message = (
-            f"There is no storage account '{call.host}' in the sandbox. In Azure this host name would not resolve."
-        )
+        message = f"The sandbox has no storage account '{call.host}'. In Azure this host name would not resolve."
         raise blob_fault(404, "ResourceNotFound", message)
     return account
 
 
 def require(call: Call, action: str, *others: str, data: bool, container: str, blob: str | None = None) -> None:
-    """The caller's roles allow one of the actions; who has the account's key may do everything.
+    """Require a role that allows one of the actions; the account's key allows everything.
 
     :raises HttpFault: 403 AuthorizationPermissionMismatch
     """
@@ -92,7 +90,7 @@ def require(call: Call, action: str, *others: str, data: bool, container: str, b
     if call.caller is None:
         return
     who = call.caller.object_id
-    if not any(call.azure.access.allowed(who, one, scope, data=data) for one in (action, *others)):
+    if not any(call.azure.access.allowed(who, name, scope, data=data) for name in (action, *others)):
         message = "This request is not authorized to perform this operation using this permission."
         raise blob_fault(403, "AuthorizationPermissionMismatch", message)
 
@@ -146,7 +144,7 @@ def _string_to_sign(call: Call, account: str) -> str:
 
 
 def _rank(name: str) -> tuple[str, str]:
-    """Storage sorts by its culture's rules: hyphens count where nothing else differs, underscores come first."""
+    """Sort key in Storage's culture: hyphens count only when nothing else differs, underscores come first."""
     return name.replace("-", "").replace("_", " "), name
 
 

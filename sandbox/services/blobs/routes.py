@@ -1,7 +1,7 @@
-"""Blob Storage's data plane: containers and block blobs that are put whole.
+"""Blob Storage's data plane: containers, and block blobs uploaded in one request.
 
-Wire shape: REST API, Blob service; azure-storage-blob 12.31. Everything else — blocks, leases, tiers, snapshots,
-versions, copies, SAS — is refused.
+Wire shape: REST API, Blob service; azure-storage-blob 12.31. Everything else (blocks, leases, tiers, snapshots,
+versions, copies, SAS) is refused.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sandbox.services.blobs.store import SUFFIX, Account, Accounts, Blob, Contai
 
 _NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _META = "x-ms-meta-"
-#: Of a blob: the request's header, and the answer's.
+#: Blob properties: the request's header, and the response's.
 _KEPT = {
     "x-ms-blob-content-encoding": "Content-Encoding",
     "x-ms-blob-content-language": "Content-Language",
     "x-ms-blob-content-disposition": "Content-Disposition",
     "x-ms-blob-cache-control": "Cache-Control",
 }
-#: Of a list: the query's parameters that it repeats.
+#: Query parameters of a list that the response repeats.
 _REPEATED = {"prefix": "Prefix", "marker": "Marker", "maxresults": "MaxResults"}
 _PAGE = 5000
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -58,7 +58,7 @@ async def create_container(call: Call) -> Response:
     return Response(status_code=201, headers=_identity(account.create(name, _metadata(call))))
 
 
-@blobs.get("/{container}", unchecked=f"checked: `{CONTAINERS}/read`, of the list `{BLOBS}/read` (data), {_KEY}")
+@blobs.get("/{container}", unchecked=f"checked: `{CONTAINERS}/read`, for the list `{BLOBS}/read` (data), {_KEY}")
 async def read_container(call: Call) -> Response:
     """Get Container Properties, or List Blobs."""
     if call.query.get("comp") == "list":
@@ -74,7 +74,7 @@ async def head_container(call: Call) -> Response:
 
 @blobs.delete("/{container}", unchecked=f"checked: `{CONTAINERS}/delete`, {_KEY}")
 async def delete_container(call: Call) -> Response:
-    """Delete Container; its name is free at once, which takes Azure half a minute."""
+    """Delete Container. The name is free immediately; Azure takes half a minute."""
     _only(call, "restype=container")
     require(call, f"{CONTAINERS}/delete", data=False, container=call.params["container"])
     _container(call)
@@ -82,9 +82,9 @@ async def delete_container(call: Call) -> Response:
     return Response(status_code=202)
 
 
-@blobs.put("/{container}/{blob:path}", unchecked=f"checked: `{BLOBS}/write`, or `…/add/action` for a new one, {_KEY}")
+@blobs.put("/{container}/{blob:path}", unchecked=f"checked: `{BLOBS}/write`, or `…/add/action` for a new blob, {_KEY}")
 async def put_blob(call: Call) -> Response:
-    """Put Blob: a block blob as a whole."""
+    """Put Blob: a whole block blob."""
     _only(call, "")
     if call.headers.get("x-ms-blob-type") != "BlockBlob" or "x-ms-copy-source" in call.headers:
         raise _gap(call)
@@ -97,7 +97,7 @@ async def put_blob(call: Call) -> Response:
     check_conditions(call.headers, before, kind="write")
     _check_md5(call)
     kind = call.headers.get("x-ms-blob-content-type") or call.headers.get("content-type") or "application/octet-stream"
-    kept = {answer: call.headers[asked] for asked, answer in _KEPT.items() if asked in call.headers}
+    kept = {answer: call.headers[requested] for requested, answer in _KEPT.items() if requested in call.headers}
     blob = _account(call).put(container, name, call.body, kind, kept, _metadata(call))
     headers = {**_identity(blob), "Content-MD5": blob.md5, "x-ms-request-server-encrypted": "true"}
     return Response(status_code=201, headers=headers)
@@ -105,12 +105,12 @@ async def put_blob(call: Call) -> Response:
 
 @blobs.get("/{container}/{blob:path}", unchecked=f"checked: `{BLOBS}/read` (data), {_KEY}")
 async def get_blob(call: Call) -> Response:
-    """Get Blob, whole or a range of it."""
+    """Get Blob, whole or a range."""
     blob = _readable(call)
-    asked = call.headers.get("x-ms-range") or call.headers.get("range")
-    if asked is None:
+    requested = call.headers.get("x-ms-range") or call.headers.get("range")
+    if requested is None:
         return Response(blob.content, headers=_shown(blob) | {"Content-MD5": blob.md5})
-    start, end = _bounds(asked, len(blob.content))
+    start, end = _bounds(requested, len(blob.content))
     headers = _shown(blob) | {
         "Content-Range": f"bytes {start}-{end - 1}/{len(blob.content)}",
         "x-ms-blob-content-md5": blob.md5,
@@ -128,7 +128,7 @@ async def head_blob(call: Call) -> Response:
 
 @blobs.delete("/{container}/{blob:path}", unchecked=f"checked: `{BLOBS}/delete` (data), {_KEY}")
 async def delete_blob(call: Call) -> Response:
-    """Delete Blob, for good."""
+    """Delete Blob, permanently."""
     _only(call, "")
     name = _blob_name(call)
     require(call, f"{BLOBS}/delete", data=True, container=call.params["container"], blob=name)
@@ -139,19 +139,19 @@ async def delete_blob(call: Call) -> Response:
 
 
 def _list(call: Call) -> Response:
-    """List Blobs, flat: by name, from the marker on."""
+    """List Blobs, flat: by name, starting at the marker."""
     name, query = call.params["container"], call.query
     if query.get("delimiter") or query.get("include", "metadata") not in ("", "metadata"):
         raise _gap(call)
     require(call, f"{BLOBS}/read", data=True, container=name)
     found, prefix, marker = _container(call).blobs, query.get("prefix", ""), query.get("marker", "")
-    names = sorted(one for one in found if one.startswith(prefix) and one >= marker)
+    names = sorted(blob for blob in found if blob.startswith(prefix) and blob >= marker)
     size = min(int(query["maxresults"]), _PAGE) if query.get("maxresults", "").isdigit() else _PAGE
     shown, rest = names[:size], names[size:]
     with_metadata = query.get("include") == "metadata"
-    entries = "".join(_entry(one, found[one], with_metadata) for one in shown)
+    entries = "".join(_entry(blob, found[blob], with_metadata) for blob in shown)
     place = f'ServiceEndpoint="https://{call.host}/" ContainerName="{name}"'
-    head = elements({shown: query[asked] for asked, shown in _REPEATED.items() if query.get(asked)})
+    head = elements({element: query[key] for key, element in _REPEATED.items() if query.get(key)})
     tail = elements({"NextMarker": rest[0] if rest else ""})
     return xml_answer(f"<EnumerationResults {place}>{head}<Blobs>{entries}</Blobs>{tail}</EnumerationResults>")
 
@@ -211,16 +211,16 @@ def _blob(call: Call) -> Blob:
 
 
 def _blob_name(call: Call) -> str:
-    """As it was sent: names may hold what paths elsewhere may not, such as two slashes in a row."""
+    """The name as sent: blob names may contain what other paths may not, such as two slashes in a row."""
     return unquote(call.raw_path.lstrip("/").partition("/")[2])
 
 
 def _only(call: Call, operation: str) -> None:
     """:raises NotSupported: for another operation on the same path"""
-    asked = "&".join(
+    requested = "&".join(
         f"{key}={call.query[key]}" for key in ("restype", "comp", "snapshot", "versionid") if key in call.query
     )
-    if asked != operation:
+    if requested != operation:
         raise _gap(call)
 
 
@@ -251,9 +251,9 @@ def _shown(blob: Blob) -> dict[str, str]:
     }
 
 
-def _bounds(asked: str, size: int) -> tuple[int, int]:
+def _bounds(requested: str, size: int) -> tuple[int, int]:
     """:raises HttpFault: 416 InvalidRange"""
-    found = _RANGE.fullmatch(asked.strip())
+    found = _RANGE.fullmatch(requested.strip())
     if found is None or int(found[1]) >= size:
         message = "The range specified is invalid for the current size of the resource."
         raise blob_fault(416, "InvalidRange", message, {"Content-Range": f"bytes */{size}"})
@@ -261,12 +261,12 @@ def _bounds(asked: str, size: int) -> tuple[int, int]:
 
 
 def _check_md5(call: Call) -> None:
-    """:raises HttpFault: 400 when the body is not what its sender says"""
-    told = call.headers.get("content-md5")
-    if told is None:
+    """:raises HttpFault: 400 when the body does not match the Content-MD5 header"""
+    expected = call.headers.get("content-md5")
+    if expected is None:
         return
     try:
-        same = base64.b64decode(told, validate=True) == hashlib.md5(call.body, usedforsecurity=False).digest()
+        same = base64.b64decode(expected, validate=True) == hashlib.md5(call.body, usedforsecurity=False).digest()
     except binascii.Error:
         raise _bad_md5("InvalidMd5", "The MD5 value specified in the request is invalid.") from None
     if not same:

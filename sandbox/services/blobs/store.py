@@ -1,4 +1,4 @@
-"""Storage accounts: containers and the block blobs in them, and the conditions under which a request touches one.
+"""Storage accounts: containers, their block blobs, and conditional requests.
 
 Source: REST API, Azure Storage, "Specifying conditional headers for Blob service operations".
 """
@@ -24,9 +24,9 @@ SUFFIX = ".blob.core.windows.net"
 
 @dataclass(frozen=True)
 class Blob:
-    """A block blob, whole.
+    """A whole block blob.
 
-    :ivar created: when a blob of that name was first put; ``modified`` is of this content
+    :ivar created: when a blob of that name was first put; ``modified`` is the time of this content
     """
 
     content: bytes
@@ -53,7 +53,7 @@ class Container:
 
 
 class Account:
-    """What one storage account holds."""
+    """The contents of a storage account."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -73,7 +73,7 @@ class Account:
         headers: Mapping[str, str],
         metadata: Mapping[str, str],
     ) -> Blob:
-        """Replace or create a blob, with everything that belongs to it."""
+        """Create or replace a blob, including its headers and metadata."""
         now, before = self._now(), container.blobs.get(name)
         created = before.created if before else now
         blob = Blob(content, self._etag(), created, now, content_type, headers, metadata)
@@ -87,7 +87,7 @@ class Account:
 class Accounts:
     """All storage accounts; the resources themselves are in ``azure.resources``.
 
-    :ivar keys: of the accounts that take Shared Key, base64
+    :ivar keys: keys of the accounts that allow Shared Key, in base64
     """
 
     def __init__(self, azure: Azure) -> None:
@@ -97,11 +97,11 @@ class Accounts:
         azure.events.on(ResourceChanged, self._follow)
 
     def of_host(self, host: str) -> Document | None:
-        """The account whose Blob endpoint this host is."""
+        """The account with this Blob endpoint."""
         return self._azure.resources.named(ACCOUNT_TYPE, host.removesuffix(SUFFIX))
 
     def account(self, name: str) -> Account:
-        """What the account of this name holds."""
+        """The contents of the account with this name."""
         key = name.lower()
         if key not in self._accounts:
             self._accounts[key] = Account(self._azure.clock.now)
@@ -115,7 +115,7 @@ class Accounts:
 
 
 def check_conditions(headers: Mapping[str, str], blob: Blob | None, *, kind: Literal["read", "write"]) -> None:
-    """Whether the request's conditions hold for what is there.
+    """Check the request's conditions against the current blob.
 
     :raises HttpFault: 304 or 412 ConditionNotMet; 409 BlobAlreadyExists for ``If-None-Match: *`` of a write
     """
@@ -124,26 +124,26 @@ def check_conditions(headers: Mapping[str, str], blob: Blob | None, *, kind: Lit
         raise blob_fault(409, "BlobAlreadyExists", "The specified blob already exists.")
     if _differs(headers, blob):
         raise _not_met(412)
-    if blob is not None and _seen(headers, blob):
+    if blob is not None and _unchanged(headers, blob):
         raise _not_met(304 if kind == "read" else 412)
 
 
 def http_date(time: datetime) -> str:
-    """A time as headers have it (RFC 9110)."""
+    """A time in HTTP header format (RFC 9110)."""
     return format_datetime(time.astimezone(UTC), usegmt=True)
 
 
 def _differs(headers: Mapping[str, str], blob: Blob | None) -> bool:
-    wanted = headers.get("if-match")
-    if wanted is not None and (blob is None or (wanted != "*" and blob.etag not in _etags(wanted))):
+    condition = headers.get("if-match")
+    if condition is not None and (blob is None or (condition != "*" and blob.etag not in _etags(condition))):
         return True
     since = headers.get("if-unmodified-since")
     return since is not None and blob is not None and _second(blob.modified) > parsedate_to_datetime(since)
 
 
-def _seen(headers: Mapping[str, str], blob: Blob) -> bool:
-    known = headers.get("if-none-match")
-    if known is not None and (known == "*" or blob.etag in _etags(known)):
+def _unchanged(headers: Mapping[str, str], blob: Blob) -> bool:
+    condition = headers.get("if-none-match")
+    if condition is not None and (condition == "*" or blob.etag in _etags(condition)):
         return True
     since = headers.get("if-modified-since")
     return since is not None and _second(blob.modified) <= parsedate_to_datetime(since)

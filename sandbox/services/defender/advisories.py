@@ -1,4 +1,4 @@
-"""Advisories: which versions of which packages have which vulnerability, from a small YAML file.
+"""Advisories: which package versions have which vulnerabilities, from a small YAML file.
 
 ::
 
@@ -35,9 +35,9 @@ class _Part(BaseModel):
 class Range(_Part):
     """Affected versions of some packages of one manager.
 
-    :ivar introduced: the first affected version; empty when all below ``fixed`` are
-    :ivar fixed: the first version that is not affected any more; empty when there is none
-    :ivar versions: the affected versions one by one, in place of a range
+    :ivar introduced: the first affected version; empty when all versions below ``fixed`` are affected
+    :ivar fixed: the first version that is no longer affected; empty when there is none
+    :ivar versions: an explicit list of affected versions, instead of a range
     """
 
     manager: Manager
@@ -54,7 +54,7 @@ class Range(_Part):
         return self
 
     def holds(self, package: Package) -> bool:
-        """Whether the package is affected; a version that its manager would not take is not."""
+        """Whether the package is affected; a version that is invalid for its manager is not."""
         if package.manager != self.manager or package.name not in self.packages:
             return False
         if self.versions:
@@ -72,9 +72,9 @@ class Range(_Part):
 class Advisory(_Part):
     """One vulnerability.
 
-    :ivar severity: None when nobody rated it
+    :ivar severity: None for an unrated vulnerability
     :ivar cvss: base score
-    :ivar fix_status: where the ranges' ``fixed`` does not tell
+    :ivar fix_status: overrides the status derived from the ranges' ``fixed``
     """
 
     cve: str
@@ -89,11 +89,11 @@ _FILE = TypeAdapter(tuple[Advisory, ...])
 
 
 def advisories(source: str) -> tuple[Advisory, ...]:
-    """Those of a scenario's ``defender.advisories``; a file that changed is read again.
+    """The advisories that a scenario's ``defender.advisories`` selects; a changed file is read again.
 
     :param source: ``none``, ``built-in`` or a path
-    :raises ValueError: when the file is no list of advisories (pydantic's message names the field)
-    :raises OSError: when it cannot be read
+    :raises ValueError: when the file is not a list of advisories (pydantic's message names the field)
+    :raises OSError: when the file cannot be read
     """
     if source == NONE:
         return ()
@@ -102,7 +102,7 @@ def advisories(source: str) -> tuple[Advisory, ...]:
 
 
 def matching(known: Iterable[Advisory], packages: Iterable[Package]) -> tuple[Finding, ...]:
-    """What is known about the packages, in the order of the advisories."""
+    """Findings for the packages, in the order of the advisories."""
     installed = tuple(packages)
     return tuple(finding for advisory in known for finding in _findings(advisory, installed))
 

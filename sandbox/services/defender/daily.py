@@ -1,7 +1,7 @@
-"""Which images are scanned again, and when: once a day, those that were pushed or pulled in the last thirty days.
+"""Selects the images for the daily rescan: those pushed or pulled in the last thirty days.
 
-Source: "Agentless vulnerability assessment for Azure", Defender for Cloud (2026). UNVERIFIED: what becomes of the
-findings of an image that is not scanned any more; here they stay.
+Source: "Agentless vulnerability assessment for Azure", Defender for Cloud (2026). UNVERIFIED: what happens to the
+findings of an image that is no longer scanned; here they stay.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ class _Times:
 
 
 class DailyScans:
-    """The images that Defender knows, with their times in seconds of Azure's time since the start."""
+    """The images that Defender knows, with their times in Azure seconds since the start."""
 
     def __init__(self) -> None:
         self._images: dict[ScannedImage, _Times] = {}
 
-    def arrived(self, image: ScannedImage, now: float) -> None:
-        """It was pushed or imported."""
-        self._images.setdefault(image, _Times(now)).used = now
+    def arrived(self, image: ScannedImage, at: float) -> None:
+        """Record a push or import."""
+        self._images.setdefault(image, _Times(at)).used = at
 
-    def pulled(self, image: ScannedImage, now: float) -> None:
+    def pulled(self, image: ScannedImage, at: float) -> None:
         if image in self._images:
-            self._images[image].used = now
+            self._images[image].used = at
 
-    def scanned(self, image: ScannedImage, now: float) -> None:
+    def scanned(self, image: ScannedImage, at: float) -> None:
         if image in self._images:
-            self._images[image].scanned = now
+            self._images[image].scanned = at
 
     def forget(self, image: ScannedImage) -> None:
         self._images.pop(image, None)
@@ -44,10 +44,10 @@ class DailyScans:
     def images(self) -> list[ScannedImage]:
         return list(self._images)
 
-    def due(self, now: float) -> list[ScannedImage]:
-        """Those whose last scan is a day old; days that were missed are not made up for."""
+    def due(self, at: float) -> list[ScannedImage]:
+        """Images whose last scan is a day old; missed days are not made up."""
         return [
             image
             for image, times in self._images.items()
-            if times.scanned is not None and now - times.scanned >= DAY and now - times.used <= IN_USE
+            if times.scanned is not None and at - times.scanned >= DAY and at - times.used <= IN_USE
         ]

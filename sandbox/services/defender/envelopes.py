@@ -1,4 +1,4 @@
-"""The two envelopes in which the Notary Project keeps a signature: JWS and COSE.
+"""The two signature envelopes of the Notary Project: JWS and COSE.
 
 Sources: Notary Project, "JWS Signature Envelope" and "COSE Sign1 Signature Envelope"; RFC 9052, section 4.4.
 """
@@ -34,7 +34,7 @@ _PS256 = -37
 
 @dataclass(frozen=True)
 class Identity:
-    """A key of 2048 bits and the certificates that vouch for it, its own first."""
+    """An RSA key of 2048 bits and its certificate chain, leaf first."""
 
     key: rsa.RSAPrivateKey
     chain: Sequence[x509.Certificate]
@@ -48,16 +48,16 @@ class Identity:
         return [certificate.public_bytes(Encoding.DER) for certificate in self.chain]
 
 
-def sealed(form: Form, payload: bytes, identity: Identity, signed: datetime) -> bytes:
-    """A payload in an envelope.
+def sign_payload(form: Form, payload: bytes, identity: Identity, signed: datetime) -> bytes:
+    """Sign a payload and return the envelope.
 
-    :param signed: the signing time that it carries
+    :param signed: the signing time in the envelope
     """
     return _jws(payload, identity, signed) if form == "jws" else _cose(payload, identity, signed)
 
 
 def _jws(content: bytes, identity: Identity, signed: datetime) -> bytes:
-    """Flattened, with an unprotected header."""
+    """Flattened JWS with an unprotected header."""
     protected = {
         "alg": "PS256",
         "cty": _PAYLOAD,
@@ -72,7 +72,7 @@ def _jws(content: bytes, identity: Identity, signed: datetime) -> bytes:
 
 
 def _cose(payload: bytes, identity: Identity, signed: datetime) -> bytes:
-    """COSE_Sign1, tagged; maps in the deterministic order that Notation's own tools write."""
+    """Tagged COSE_Sign1; maps in the deterministic order that Notation's tools write."""
     header: dict[int | str, object] = {
         _ALG: _PS256,
         _CRIT: [_SCHEME],

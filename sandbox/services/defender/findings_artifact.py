@@ -1,7 +1,7 @@
-"""The findings artifact: an in-toto statement about a scan, kept beside the image as an OCI referrer.
+"""The findings artifact: an in-toto statement about a scan, attached to the image as an OCI referrer.
 
 Shapes: gated deployment of Defender for Containers (artifact type and annotations), in-toto Statement v1, predicate
-vulns v0.2. ``result: []`` means that the image was scanned and nothing was found.
+vulns v0.2. ``result: []`` means that the image was scanned without findings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/vulns/v0.2"
 
 
 def statement(image: ScannedImage, findings: Sequence[Finding], *, started: datetime, finished: datetime) -> bytes:
-    """What was found in an image; nothing when ``findings`` is empty."""
+    """The statement about an image's findings; empty ``findings`` mean that nothing was found."""
     predicate = {
         "scanner": {
             "uri": "https://www.microsoft.com/security/business/threat-protection/mdvm",
@@ -43,7 +43,7 @@ def statement(image: ScannedImage, findings: Sequence[Finding], *, started: date
 def attach_statement(
     store: RegistryStore, repository: str, subject: Manifest, document: bytes, created: datetime
 ) -> Manifest:
-    """Put a statement into the subject's repository, as a referrer of the subject."""
+    """Store a statement in the subject's repository, as a referrer of the subject."""
     annotations = {
         "in-toto.io/predicate-type": PREDICATE_TYPE,
         "report-type": "SoftwareInventoryAssessment",
@@ -60,7 +60,7 @@ def attach_statement(
             "artifactType": IN_TOTO,
             "config": put_blob(store, repository, OCI_EMPTY, b"{}"),
             "layers": [layer],
-            "subject": described(subject),
+            "subject": descriptor(subject),
             "annotations": annotations,
         },
     )
@@ -79,8 +79,8 @@ def put_referrer(store: RegistryStore, repository: str, body: dict[str, Any]) ->
     return manifest
 
 
-def described(manifest: Manifest) -> dict[str, Any]:
-    """A manifest's descriptor."""
+def descriptor(manifest: Manifest) -> dict[str, Any]:
+    """The descriptor of a manifest."""
     descriptor = Descriptor(manifest.media_type, manifest.digest, manifest.size)
     return {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
 

@@ -1,6 +1,6 @@
-"""What Defender takes for an image: the platform manifests behind whatever arrived in a registry.
+"""What Defender treats as an image: the platform manifests of anything that arrives in a registry.
 
-Left out are indexes themselves ("manifest lists are not supported"), the attestations that BuildKit puts into an index
+Left out are indexes themselves ("manifest lists are not supported"), the attestations that BuildKit adds to an index
 as if they were platforms, and artifacts that only refer to an image.
 """
 
@@ -31,7 +31,7 @@ class ScannedImage:
 
 
 def platform_manifests(store: RegistryStore, repository: str, digest: str) -> Iterator[Manifest]:
-    """The images behind a digest, each once."""
+    """The distinct images behind a digest."""
     manifests = store.closure(repository, digest)
     attestations = {
         entry["digest"]

@@ -1,6 +1,6 @@
-"""Signatures as the Notary Project specifies them: an envelope, attached to what it signs as an OCI referrer.
+"""Notary Project signatures: an envelope, attached to the signed artifact as an OCI referrer.
 
-The chain is a root, exported into the sandbox's home for whoever wants to trust it, and a signing certificate.
+The chain is a root, exported to the sandbox's home so that clients can trust it, and a signing certificate.
 Source: Notary Project signature specification, "OCI Signatures" and "Certificate Requirements".
 """
 
@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sandbox.home import Home
-from sandbox.services.defender.envelopes import MEDIA_TYPES, Form, Identity, sealed
-from sandbox.services.defender.findings_artifact import described, put_blob, put_referrer
+from sandbox.services.defender.envelopes import MEDIA_TYPES, Form, Identity, sign_payload
+from sandbox.services.defender.findings_artifact import descriptor, put_blob, put_referrer
 from sandbox.services.oci.manifests import OCI_MANIFEST, Manifest, encoded
 from sandbox.services.oci.store import RegistryStore
 
@@ -27,9 +27,9 @@ _YEAR = timedelta(days=365)
 
 
 class Signer:
-    """A signing identity. Whoever owns it, its certificates bear the same names: only the keys differ.
+    """A signing identity. The certificates of all owners have the same names: only the keys differ.
 
-    :param owner: what its files in the home begin with
+    :param owner: prefix of its files in the home
     """
 
     def __init__(self, home: Home, owner: str = "defender") -> None:
@@ -41,11 +41,11 @@ class Signer:
     def attach_signature(
         self, store: RegistryStore, repository: str, artifact: Manifest, signed: datetime, form: Form = "jws"
     ) -> Manifest:
-        """Sign an artifact's descriptor and put the signature beside it.
+        """Sign an artifact's descriptor and attach the signature.
 
-        :param signed: the signing time that it carries
+        :param signed: the signing time in the envelope
         """
-        envelope = sealed(form, encoded({"targetArtifact": described(artifact)}), self._identity, signed)
+        envelope = sign_payload(form, encoded({"targetArtifact": descriptor(artifact)}), self._identity, signed)
         thumbprints = [certificate.fingerprint(hashes.SHA256()).hex() for certificate in self._identity.chain]
         return put_referrer(
             store,
@@ -55,7 +55,7 @@ class Signer:
                 "mediaType": OCI_MANIFEST,
                 "config": put_blob(store, repository, _SIGNATURE, b"{}"),
                 "layers": [put_blob(store, repository, MEDIA_TYPES[form], envelope)],
-                "subject": described(artifact),
+                "subject": descriptor(artifact),
                 "annotations": {"io.cncf.notary.x509chain.thumbprint#S256": json.dumps(thumbprints)},
             },
         )

@@ -1,8 +1,8 @@
-"""Findings as rows of ``securityresources``: Defender's individual recommendations, one a software update.
+"""Findings as rows of ``securityresources``: Defender's individual recommendations, one for each software update.
 
-Microsoft publishes no sample for container images; the paths are those that its transition guide and its own queries
-name, in the PascalCase that tenants show or, as documents also have them, in camelCase. UNVERIFIED: how an image looks
-whose assessment did not take place; here it has one row without any CVE, ``NotApplicable`` because ``Exempt``.
+Microsoft publishes no sample for container images. The paths are those in its transition guide and its own queries, in
+PascalCase, which tenants show, or in camelCase, which some documents have. UNVERIFIED: the row of an image that was not
+assessed; here it is one row without any CVE, ``NotApplicable`` because ``Exempt``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _UPPER_CASED = ("resourceDetails", "resourceAdditionalData", "additionalData")
 
 
 def recommendations(report: Report, form: DefenderPlan | None = None) -> list[Row]:
-    """The rows about one image: none when it is clean.
+    """The rows about one image; none when it has no findings.
 
-    :param form: whose casing and nesting to take
+    :param form: casing and nesting of the rows
     """
     form = form or DefenderPlan()
     updates: dict[tuple[str, str], list[Finding]] = {}
@@ -33,8 +33,8 @@ def recommendations(report: Report, form: DefenderPlan | None = None) -> list[Ro
     return [_not_assessed(report, form)] if report.status == "NotApplicable" and not rows else rows
 
 
-def continued(rows: list[Row], before: list[Row]) -> list[Row]:
-    """The rows of a rescan, with the dates of those that they replace."""
+def with_first_dates(rows: list[Row], before: list[Row]) -> list[Row]:
+    """The rows of a rescan, with the dates of the rows that they replace."""
     earlier = {row["id"]: row["properties"]["status"] for row in before}
     for row in rows:
         status = row["properties"]["status"]

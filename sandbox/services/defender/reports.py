@@ -1,4 +1,4 @@
-"""What a finished scan says of one image, before it takes the form of one of Defender's generations."""
+"""The result of one image's scan, independent of Defender's row formats."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SCORES = {"Critical": 9.8, "High": 7.5, "Medium": 5.5, "Low": 3.1}
 
 @dataclass(frozen=True)
 class Report:
-    """One scan's result.
+    """The result of one scan.
 
-    :ivar status: ``NotApplicable`` for an exempted image, whose findings are reported as such
-    :ivar pushed: when the image came into its repository
+    :ivar status: ``NotApplicable`` for an exempted image, whose findings are reported as not applicable
+    :ivar pushed: when the image arrived in its repository
     """
 
     image: ScannedImage
@@ -39,7 +39,7 @@ class Report:
     media_type: str = OCI_MANIFEST
 
     def status_document(self) -> dict[str, str]:
-        """``code``, ``cause`` and ``description``, as all generations have them."""
+        """``code``, ``cause`` and ``description``, as in all row formats."""
         exempt = self.status == "NotApplicable"
         return {
             "code": self.status,
@@ -55,13 +55,13 @@ class Report:
         return registry_row(self.image.registry_id, self.tenant_id, type_, f"{below}/{name}", properties)
 
     def name_of(self, *parts: str) -> str:
-        """An id that is made from what a row is about, so that a rescan replaces its row."""
+        """An id derived from what a row is about, so that a rescan replaces its row."""
         key = "/".join((self.image.registry_id, f"{self.image.repository}@{self.image.digest}", *parts))
         return str(uuid.uuid5(uuid.NAMESPACE_URL, key.lower()))
 
 
 def registry_row(registry_id: str, tenant_id: str, type_: str, path: str, properties: dict[str, Any]) -> Row:
-    """A row below a registry, in Resource Graph's form."""
+    """A row below a registry, in Resource Graph's format."""
     subscription, group = registry_id.split("/")[2:5:2]
     return {
         "id": f"{registry_id}/providers/Microsoft.Security/{path}",
@@ -75,12 +75,12 @@ def registry_row(registry_id: str, tenant_id: str, type_: str, path: str, proper
 
 
 def score(finding: Finding) -> float | None:
-    """Its CVSS base score, or one of its severity's band; ``None`` when it was never rated."""
+    """The finding's CVSS base score, or a score in its severity's range; ``None`` when it is unrated."""
     return finding.cvss if finding.cvss is not None else _SCORES.get(finding.severity or "")
 
 
 def worst(found: Sequence[Finding]) -> str:
-    """The severity of several findings together."""
+    """The highest severity of several findings."""
     severities = {finding.severity for finding in found}
     return next((severity for severity in _SEVERITIES if severity in severities), UNKNOWN)
 

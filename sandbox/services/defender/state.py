@@ -1,10 +1,10 @@
-"""Microsoft Defender for Containers: scans what arrives in a registry, scans it again every day, and tells of it late.
+"""Microsoft Defender for Containers: scans new images in a registry, rescans them daily, and reports with a delay.
 
-An operation ``scan`` a platform manifest: first the rows of Resource Graph — in the generations that the scenario
-selects — and some time later the findings artifact beside the image. What it makes of an image stands in
-:mod:`~sandbox.services.defender.verdicts`, as the scenario is when the scan ends. One task does what comes back:
-rescans, whose rows replace the former ones and whose artifact joins the former ones, and the removal of what is known
-about deleted images, which takes up to an hour.
+Each platform manifest gets an operation ``scan``: it writes the rows of Resource Graph, in the formats that the
+scenario selects, and later attaches the findings artifact to the image. :mod:`~sandbox.services.defender.verdicts`
+decides what a scan finds, from the scenario as of the end of the scan. One background task does the recurring work:
+rescans, which replace the rows and add another artifact, and removing the data of deleted images, which takes up to an
+hour.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from sandbox.services.defender.daily import DailyScans
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage, platform_manifests
 from sandbox.services.defender.notation import Signer
-from sandbox.services.defender.recommendations import continued, recommendations
+from sandbox.services.defender.recommendations import with_first_dates, recommendations
 from sandbox.services.defender.reports import Report, Row
 from sandbox.services.defender.subassessments import MDVM_KEY, QUALYS_KEY, mdvm_rows, parents, qualys_rows
 from sandbox.services.defender.verdicts import Verdict, verdict
 from sandbox.services.oci.store import RegistryStore, StoredManifest
 
 _PREFIXES = ("quarantine/", "live/")
-_ROUND = 1800.0  # Azure's seconds between two looks at what is due and what was deleted
+_ROUND = 1800.0  # Azure seconds between two passes of the background task
 
 
 @dataclass(frozen=True)
 class _Proof:
-    """A statement about an image, to be put beside it.
+    """A statement to be attached to an image.
 
     :ivar signer: ``None`` leaves it unsigned
     """
@@ -49,9 +49,9 @@ class _Proof:
 
 
 class Defender:
-    """The plan's scanner with everything that it has found.
+    """The scanner and all its results.
 
-    :raises ValueError: when the scenario's file of advisories is none
+    :raises ValueError: when the scenario's advisories file is invalid
     """
 
     def __init__(self, azure: Azure) -> None:
@@ -76,7 +76,7 @@ class Defender:
                 yield from parents(key, self._reports.values())
 
     def scan_of(self, repository: str) -> Scan:
-        """What the scenario says of a repository's images."""
+        """The scenario's scan settings for a repository's images."""
         for prefix in _PREFIXES:
             repository = repository.removeprefix(prefix)
         return self._azure.scans.get(repository, Scan())
@@ -88,7 +88,7 @@ class Defender:
 
     @cached_property
     def _forger(self) -> Signer:
-        """Somebody who calls himself Defender."""
+        """A signer that impersonates Defender."""
         return Signer(self._azure.home, "forged")
 
     def _arrived(self, event: ImageArrived) -> None:
@@ -126,7 +126,7 @@ class Defender:
             await clock.sleep(timings.artifact)
             self._attach(proof)
 
-    async def _make_rounds(self) -> None:
+    async def _run_periodically(self) -> None:
         clock = self._azure.clock
         while True:
             await clock.sleep_until(clock.elapsed() + _ROUND)
@@ -134,7 +134,7 @@ class Defender:
             proofs = []
             for image in self._daily.due(clock.elapsed()) if self._assesses else ():
                 proofs.append(self._assess(image, clock.now()))
-                await asyncio.sleep(0)  # a thousand images must not keep everybody else waiting
+                await asyncio.sleep(0)  # a thousand images must not block the event loop
             if any(proofs):
                 await clock.sleep(self._azure.scenario.timings.artifact)
             for proof in filter(None, proofs):
@@ -149,7 +149,7 @@ class Defender:
                 self._rows.pop(image, None)
 
     def _assess(self, image: ScannedImage, started: datetime) -> _Proof | None:
-        """End a scan: keep what it found, and return what is to be put beside the image."""
+        """Finish a scan: store its findings, and return the statement to attach to the image."""
         self._daily.scanned(image, self._azure.clock.elapsed())
         if (stored := self._manifest(image)) is None:
             return None
@@ -188,7 +188,7 @@ class Defender:
             rows += mdvm_rows(report)
         if "qualys" in plan.generations:
             rows += qualys_rows(report)
-        self._rows[report.image] = continued(rows, self._rows.get(report.image, []))
+        self._rows[report.image] = with_first_dates(rows, self._rows.get(report.image, []))
         self._reports[report.image] = report
 
     def _attach(self, proof: _Proof) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.rbac import Principal
-from sandbox.services.authorization.grants import Wanted, grant
+from sandbox.services.authorization.grants import RequestedAssignment, grant
 from sandbox.services.deployments import resources
 from sandbox.services.deployments.errors import TemplateError
 from sandbox.services.deployments.history import Deployment, Step
@@ -166,10 +166,10 @@ def assign_role(azure: Azure, planned: PlannedResource, asked: Mapping[str, Any]
     """
     reference = str(asked.get("roleDefinitionId"))
     role = azure.access.role(reference)
-    wanted = Wanted(
+    requested = RequestedAssignment(
         role.guid if role else reference,
         str(asked.get("principalId")),
         asked.get("principalType"),
         asked.get("description"),
     )
-    grant(azure, planned.scope, planned.name, wanted, deployer)
+    grant(azure, planned.scope, planned.name, requested, deployer)

@@ -21,7 +21,7 @@ from pratique.images import ImageReference
 from pratique.oci.auth import Authenticator
 from pratique.oci.client import OciClient
 from sandbox.scenario import Client, DefenderPlan, Scan, Scenario
-from sandbox.services.defender.findings_artifact import attach_statement, described, put_blob, put_referrer
+from sandbox.services.defender.findings_artifact import attach_statement, descriptor, put_blob, put_referrer
 from sandbox.services.defender.notation import Signer
 from sandbox.services.oci.manifests import IN_TOTO, OCI_EMPTY, OCI_MANIFEST, Manifest
 from sandbox.services.oci.store import RegistryStore
@@ -58,7 +58,7 @@ class Image:
             "artifactType": IN_TOTO,
             "config": self.blob(b"{}", OCI_EMPTY),
             "layers": layers,
-            "subject": described(on or self.manifest),
+            "subject": descriptor(on or self.manifest),
             "annotations": PREDICATE,
         }
         return put_referrer(self.store, REPOSITORY, {**body, **changes})
