@@ -18,7 +18,7 @@ from sandbox.services import all_services
 BEGIN, END = "<!-- support table: make docs -->", "<!-- end of the support table -->"
 
 #: Routes that only refuse, by service and handler.
-REFUSED = {("keyvault", "beside_certificates")}
+REFUSED = {("keyvault", "reserved_path")}
 #: How routes without an RBAC action check the caller: service, part of the path, requirement. The first match counts.
 OWN_CHECKS = (
     ("entra", "/token", "the client's secret or assertion, or the user's password"),

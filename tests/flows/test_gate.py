@@ -15,7 +15,7 @@ from sandbox.scenario import Client, DefenderPlan, Finding, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage, platform_manifests
 from sandbox.services.defender.notation import Signer
-from sandbox.services.oci.store import Repository
+from sandbox.services.oci.repository import Repository
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import FALCO, KURED, World, acceptance
 

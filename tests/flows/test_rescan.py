@@ -22,7 +22,7 @@ from pratique.errors import GateBlocked, LiveImagesAtRisk, PermissionDenied
 from sandbox.scenario import Client, DefenderPlan, Scenario
 from sandbox.services.oci.catalogue import image_spec
 from sandbox.services.oci.manifests import IN_TOTO
-from sandbox.services.oci.store import StoredManifest
+from sandbox.services.oci.repository import StoredManifest
 from tasks.runtime import run_clock
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.test_events import Told, told

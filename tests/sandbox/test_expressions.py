@@ -186,7 +186,7 @@ def test_the_branch_not_taken_is_not_evaluated() -> None:
         ("split('a')", "requires 2 argument(s) while 1 were provided"),
         ("resourceId('A.B/c/d', 'x')", "requires 2 resource name argument(s) while 1"),
         ("if('yes', 1, 2)", "'if' expects a boolean"),
-        ("format('{0:D4}', 7)", "does not play format item"),
+        ("format('{0:D4}', 7)", "does not support format item"),
         ("'" + "a" * MAX_EXPRESSION + "'", "length limit"),
     ],
 )

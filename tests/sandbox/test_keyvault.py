@@ -318,7 +318,7 @@ async def test_a_version_is_relabelled(certificates: CertificateClient) -> None:
 
 async def test_what_stands_beside_certificates_is_not_one(certificates: CertificateClient) -> None:
     """Contacts are not played, which is not to say that a certificate of this name is missing."""
-    with pytest.raises(HttpResponseError, match="does not play") as refused:
+    with pytest.raises(HttpResponseError, match="does not support") as refused:
         await certificates.get_contacts()
     assert refused.value.status_code == 501
 

@@ -213,7 +213,7 @@ class TestPlan:
     )
     def test_what_is_not_played_says_so(self, template: dict[str, Any]) -> None:
         """501, never a deployment that leaves something out."""
-        with pytest.raises(TemplateError, match="does not play") as caught:
+        with pytest.raises(TemplateError, match="does not support") as caught:
             make_plan(template, {}, PLACE)
         assert caught.value.status == 501
 

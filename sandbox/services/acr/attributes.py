@@ -14,7 +14,8 @@ from starlette.responses import Response
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.oci.distribution import RegistryBackend, page
 from sandbox.services.oci.errors import ManifestInvalid, ManifestUnknown
-from sandbox.services.oci.store import Attributes, Lockable, RegistryStore, Repository, StoredManifest, Tag
+from sandbox.services.oci.repository import Attributes, Lockable, Repository, StoredManifest, Tag
+from sandbox.services.oci.store import RegistryStore
 
 _PAGE = 100
 _FLAGS = {

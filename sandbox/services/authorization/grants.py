@@ -30,7 +30,7 @@ class RequestedAssignment:
 def grant(
     azure: Azure, scope: str, name: str, requested: RequestedAssignment, by: Principal
 ) -> tuple[RoleAssignment, bool]:
-    """Create the assignment and return whether it is new. A repetition under the same name changes only its description.
+    """Create the assignment and return whether it is new. Repeating it under the same name only sets its description.
 
     :raises HttpFault: when its name or an equal assignment exists, or its principal is unknown
     """

@@ -37,7 +37,7 @@ authorization = Service(
 
 @authorization.put(ONE, action=f"{ASSIGNMENTS}/write")
 async def put_assignment(call: Call) -> Response:
-    """Assign a role. A repetition of the same assignment under the same name changes only its description."""
+    """Assign a role. Repeating the same assignment under the same name only updates its description."""
     scope, name = canonical(call.azure, _scope(call)), _guid(call.params["name"])
     assignment, is_new = grant(call.azure, scope, name, _requested(call), call.principal)
     status = 201 if is_new else 200

@@ -26,11 +26,12 @@ from sandbox.services.defender.daily import DailyScans
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage, platform_manifests
 from sandbox.services.defender.notation import Signer
-from sandbox.services.defender.recommendations import with_first_dates, recommendations
+from sandbox.services.defender.recommendations import recommendations, with_first_dates
 from sandbox.services.defender.reports import Report, Row
 from sandbox.services.defender.subassessments import MDVM_KEY, QUALYS_KEY, mdvm_rows, parents, qualys_rows
 from sandbox.services.defender.verdicts import Verdict, verdict
-from sandbox.services.oci.store import RegistryStore, StoredManifest
+from sandbox.services.oci.repository import StoredManifest
+from sandbox.services.oci.store import RegistryStore
 
 _PREFIXES = ("quarantine/", "live/")
 _ROUND = 1800.0  # Azure seconds between two passes of the background task
@@ -101,7 +102,7 @@ class Defender:
                 self._running.add(image)
                 self._start(image)
         if self._rounds is None:
-            self._rounds = self._azure.spawn(self._make_rounds())
+            self._rounds = self._azure.spawn(self._run_periodically())
 
     def _used(self, event: RepositoryEvent) -> None:
         if event.operation == "Pull":

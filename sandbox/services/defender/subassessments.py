@@ -1,9 +1,10 @@
-"""Findings as Defender's two retired generations had them: sub-assessments below one assessment of each registry.
+"""Findings in Defender's two retired formats: sub-assessments below one assessment for each registry.
 
-Microsoft's own scanner (MDVM, one row an image and CVE; API removed 2026-07-31) and before it Qualys' (one row an image
-and finding; no rows since 2024). Sources: "Container vulnerability assessments REST API" of Defender for Cloud with its
-sample, and for Qualys the queries of Microsoft's workbooks, which count ``Healthy`` rows for clean images. UNVERIFIED:
-that MDVM has no row for a clean image, and a row without a CVE for one whose assessment did not take place.
+The formats of Microsoft's scanner (MDVM: one row for each image and CVE; API removed 2026-07-31) and of Qualys before
+it (one row for each image and finding; no rows since 2024). Sources: "Container vulnerability assessments REST API" of
+Defender for Cloud with its sample, and for Qualys the queries of Microsoft's workbooks, which count ``Healthy`` rows
+for clean images. UNVERIFIED: that MDVM has no row for a clean image, and a row without a CVE for an image that was not
+assessed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _TITLES = {
 
 
 def mdvm_rows(report: Report) -> list[Row]:
-    """One row a CVE and package; none when the image is clean."""
+    """One row for each CVE and package; none when the image has no findings."""
     rows = [_row(report, MDVM_KEY, finding, _mdvm_data(report, finding)) for finding in report.findings]
     if report.status == "NotApplicable" and not rows:
         rows = [_row(report, MDVM_KEY, None, _mdvm_data(report, None))]
@@ -36,13 +37,13 @@ def mdvm_rows(report: Report) -> list[Row]:
 
 
 def qualys_rows(report: Report) -> list[Row]:
-    """One row a finding; one that says so when there is none."""
+    """One row for each finding; without findings, one row that says so."""
     found: tuple[Finding | None, ...] = report.findings or (None,)
     return [_row(report, QUALYS_KEY, finding, _qualys_data(report, finding)) for finding in found]
 
 
 def parents(key: str, reports: Iterable[Report]) -> list[Row]:
-    """The assessment of each registry, which its sub-assessments lie below."""
+    """The assessment of each registry, the parent of its sub-assessments."""
     by_registry: dict[str, list[Report]] = {}
     for report in reports:
         by_registry.setdefault(report.image.registry_id, []).append(report)

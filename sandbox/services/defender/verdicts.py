@@ -1,4 +1,4 @@
-"""What Defender makes of an image: what the scenario says of it, or what is known about its packages."""
+"""Decides what a scan finds: from the scenario, or from the advisories for the image's packages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sandbox.services.oci.packages import Package
 
 
 class Verdict(NamedTuple):
-    """A finished scan."""
+    """The result of a finished scan."""
 
     status: Status
     findings: tuple[Finding, ...]
 
 
 def verdict(scan: Scan, known: Sequence[Advisory], blobs: Mapping[str, bytes], manifest: Manifest) -> Verdict | None:
-    """The verdict about one image; ``None`` for one that is not assessed.
+    """The verdict on one image; ``None`` when it is not assessed.
 
-    With advisories an image without a package database is not assessed either: super-minimal images are not supported.
+    With advisories, an image without a package database is not assessed either: super-minimal images are not supported.
 
-    :param known: the advisories, for an image that goes by them
+    :param known: the advisories, for images with the outcome ``from-advisories``
     :param blobs: content by digest
     """
     if scan.outcome == "never":
@@ -43,7 +43,7 @@ def verdict(scan: Scan, known: Sequence[Advisory], blobs: Mapping[str, bytes], m
 
 
 def _inventory(blobs: Mapping[str, bytes], manifest: Manifest) -> list[Package]:
-    """The packages; none when the layers are not what they say they are."""
+    """The packages; none when the layers cannot be read as declared."""
     try:
         return read_packages(blobs, manifest)
     except (tarfile.TarError, zlib.error, EOFError, OSError, KeyError):

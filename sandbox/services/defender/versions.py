@@ -1,6 +1,6 @@
-"""The order of package versions, as the package managers themselves define it.
+"""The order of package versions, as the package managers define it.
 
-Each function makes a key: compare keys, never texts::
+Each function returns a sort key: compare keys, never strings::
 
     dpkg_key("1:1.2~rc1-1") < dpkg_key("1:1.2-1")
     apk_key("1.2_rc1-r0") < apk_key("1.2-r0") < apk_key("1.2_p1-r0")
@@ -29,12 +29,12 @@ _APK_TOKEN = re.compile(
     r"|~(?P<hash>[0-9a-f]+)|-r(?P<revision>[0-9]+)"
 )
 
-# What stands at the first place where two apk versions differ in kind decides between them, lowest first.
+# At the first position where two apk versions differ in token kind, the kind decides, lowest first.
 _PRE_SUFFIX, _END, _REVISION, _HASH, _NUMBER, _POST_SUFFIX, _LETTER, _DIGITS = range(8)
 
 
 def dpkg_key(version: str) -> Key:
-    """A Debian version ``[epoch:]upstream[-revision]``; any text has a place in the order."""
+    """Sort key of a Debian version ``[epoch:]upstream[-revision]``; every string has a place in the order."""
     epoch, colon, rest = version.partition(":")
     if not (colon and epoch.isdecimal()):
         epoch, rest = "0", version
@@ -43,12 +43,12 @@ def dpkg_key(version: str) -> Key:
 
 
 def apk_key(version: str) -> Key:
-    """An Alpine version ``1.2.3a_rc1-r4``.
+    """Sort key of an Alpine version ``1.2.3a_rc1-r4``.
 
-    :raises ValueError: for a text that is none
+    :raises ValueError: for an invalid version
     """
     if not _APK.fullmatch(version):
-        raise ValueError(f"{version!r} is not a version of an Alpine package")
+        raise ValueError(f"{version!r} is not a valid Alpine package version")
     key: list[Key] = []
     for token in _APK_TOKEN.finditer(version):
         key += _apk_part(token)
@@ -59,10 +59,10 @@ KEYS: Mapping[Manager, Callable[[str], Key]] = {"dpkg": dpkg_key, "apk": apk_key
 
 
 def _dpkg_part(text: str) -> Key:
-    """Text and numbers in turns; each text ends in a 0, which sorts after ``~`` and before everything else."""
+    """Alternating text and numbers; each text ends in a 0, which sorts after ``~`` and before everything else."""
     pieces = _PIECE.findall(text)[:-1] or [("", "")]
-    turns = [part for letters, digits in pieces for part in (_dpkg_letters(letters), int(digits or 0))]
-    return (*turns, (0,))
+    parts = [part for letters, digits in pieces for part in (_dpkg_letters(letters), int(digits or 0))]
+    return (*parts, (0,))
 
 
 def _dpkg_letters(text: str) -> Key:
@@ -91,7 +91,7 @@ def _apk_part(token: re.Match[str]) -> list[Key]:
 
 
 def _apk_fraction(digits: str) -> Key:
-    """A component with a leading zero is compared as text, like a decimal's fraction: 1.05 < 1.1."""
+    """A component with a leading zero compares as text, like a decimal fraction: 1.05 < 1.1."""
     return (0, digits) if digits.startswith("0") else (1, int(digits))
 
 

@@ -1,12 +1,12 @@
-"""Request bodies as clients really send them.
+"""Parses request bodies as clients send them.
 
-The az CLI puts the template file into its request as it is, comments and all, under a key without quotes, to keep
-the line numbers of error messages right::
+The az CLI copies the template file into its request verbatim, with comments, under an unquoted key, so that line
+numbers in error messages stay correct::
 
     {"properties": {"parameters": {…}, "mode": "Incremental", template:{ // as the author wrote it
 
-A member that ARM does not know is refused. Source of the members: REST API, deployments 2026-06-01; the wording of the
-refusal is that of answers quoted in public issues, the name of the inner type UNVERIFIED.
+ARM refuses unknown members. Source of the members: REST API, deployments 2026-06-01; the wording of the error is from
+answers quoted in public issues, the name of the inner type UNVERIFIED.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _TRAILING_COMMA = re.compile(rf"({_STRING})|,(?=\s*[\]}}])", re.DOTALL)
 def parse_body(raw: bytes, *more: str) -> dict[str, Any]:
     """The JSON object in a request body: strict JSON, or JSON with comments as the az CLI sends it.
 
-    :param more: members that its properties may have besides those of a deployment, in small letters
-    :raises TemplateError: ``InvalidRequestContent`` when it is neither, or not an object, or too large,
-        or has a member that there is not
+    :param more: lower-case names of members that the properties may have besides those of a deployment
+    :raises TemplateError: ``InvalidRequestContent`` when the body is neither, is not an object, is too large, or has
+        an unknown member
     """
     if len(raw) > MAX_BODY:
         raise TemplateError("The request content exceeds 4 megabytes.", "RequestContentTooLarge", 413)

@@ -1,8 +1,8 @@
-"""Carrying out a plan: every resource as soon as what it depends on stands, each in its own time.
+"""Carries out a plan: deploys each resource, at its own pace, as soon as its dependencies exist.
 
-As in Azure, a resource that fails stops only what depends on it; when nothing is left to do, the deployment as a whole
-has failed with every failure in its details. The deployer needs the right to write each resource, and on what the
-resource links to, at the moment it is made.
+As in Azure, a failed resource stops only its dependents; when nothing is left to do, the deployment fails with all
+failures in its details. The deployer needs the right to write each resource, and rights on linked resources, at the
+moment of its creation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sandbox.services.authorization.grants import RequestedAssignment, grant
 from sandbox.services.deployments import resources
 from sandbox.services.deployments.errors import TemplateError
 from sandbox.services.deployments.history import Deployment, Step
-from sandbox.services.deployments.provider import Document, Kind, Order, connected, make, targets
+from sandbox.services.deployments.provider import Document, Kind, Order, make, targets, with_connection
 from sandbox.services.deployments.template import PlannedResource
 from sandbox.services.keyvault.state import Vaults
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """Makes the resources of one deployment."""
+    """Deploys the resources of one deployment."""
 
     def __init__(self, azure: Azure, deployment: Deployment) -> None:
         self._azure = azure
@@ -36,7 +36,7 @@ class Engine:
         self._failed: set[str] = set()
 
     async def run(self) -> None:
-        """:raises HttpFault: ``DeploymentFailed`` with the failures as details"""
+        """:raises HttpFault: ``DeploymentFailed`` with the failures in its details"""
         async with asyncio.TaskGroup() as group:
             for planned in self._deployment.plan.resources:
                 group.create_task(self._deploy(planned))
@@ -112,7 +112,7 @@ class Engine:
             require_linked(self._azure, self._deployment.deployer, action, linked, planned.id)
 
     def _make(self, planned: PlannedResource, kind: Kind, body: Document) -> None:
-        """Put the resource, and change what it changes elsewhere."""
+        """Put the resource, and update the resources that it affects."""
         azure = self._azure
         if kind.type == resources.ROLE_ASSIGNMENT:
             assign_role(azure, planned, body.get("properties") or {}, self._deployment.deployer)
@@ -123,7 +123,7 @@ class Engine:
         )
         document = make(kind, order)
         if kind.type == resources.SECRET:
-            version = keep_secret(azure, planned.name, order.asked)
+            version = keep_secret(azure, planned.name, order.properties)
             document["properties"]["secretUriWithVersion"] = f"{document['properties']['secretUri']}/{version}"
         azure.resources.put(document)
         if kind.type == resources.IDENTITY:
@@ -133,15 +133,15 @@ class Engine:
             )
         if kind.type == resources.PRIVATE_ENDPOINT:
             for target in targets(document):
-                if (standing := azure.resources.get(target)) is not None:
-                    azure.resources.put(connected(standing, document))
+                if (existing := azure.resources.get(target)) is not None:
+                    azure.resources.put(with_connection(existing, document))
 
     def _lookup(self, resource_id: str) -> Mapping[str, Any] | None:
         return self._azure.resources.get(resource_id)
 
 
 def require_linked(azure: Azure, deployer: Principal, action: str, linked: str, resource_id: str) -> None:
-    """:raises HttpFault: 403 when the deployer may not do ``action`` on what a resource links to"""
+    """:raises HttpFault: 403 when the deployer may not do ``action`` on a linked resource"""
     if not azure.access.allowed(deployer.object_id, action, linked):
         raise arm_fault(
             403,
@@ -152,24 +152,24 @@ def require_linked(azure: Azure, deployer: Principal, action: str, linked: str, 
         )
 
 
-def keep_secret(azure: Azure, name: str, asked: Mapping[str, Any]) -> str:
-    """Put a secret (``vault/name``) where the vault's data plane serves it. Returns its version."""
+def keep_secret(azure: Azure, name: str, properties: Mapping[str, Any]) -> str:
+    """Store a secret (``vault/name``) in the vault's data plane. Returns its version."""
     vault, secret = name.split("/")
     contents = azure.state(Vaults).contents(vault)
-    return contents.set_secret(secret, asked["value"], asked.get("contentType"), azure.clock.now()).version
+    return contents.set_secret(secret, properties["value"], properties.get("contentType"), azure.clock.now()).version
 
 
-def assign_role(azure: Azure, planned: PlannedResource, asked: Mapping[str, Any], deployer: Principal) -> None:
-    """Make a role assignment, unless it stands already.
+def assign_role(azure: Azure, planned: PlannedResource, properties: Mapping[str, Any], deployer: Principal) -> None:
+    """Create a role assignment unless it exists.
 
-    :raises HttpFault: when its name or its effect is taken, or its principal is unknown
+    :raises HttpFault: when its name or an equal assignment exists, or its principal is unknown
     """
-    reference = str(asked.get("roleDefinitionId"))
+    reference = str(properties.get("roleDefinitionId"))
     role = azure.access.role(reference)
     requested = RequestedAssignment(
         role.guid if role else reference,
-        str(asked.get("principalId")),
-        asked.get("principalType"),
-        asked.get("description"),
+        str(properties.get("principalId")),
+        properties.get("principalType"),
+        properties.get("description"),
     )
     grant(azure, planned.scope, planned.name, requested, deployer)

@@ -1,4 +1,4 @@
-"""What a template can be refused for, in ARM's own codes."""
+"""Template errors, with ARM's own codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from sandbox.core.errors import HttpFault, arm_fault
 
 
 class TemplateError(HttpFault):
-    """A template, its parameters or one of its resources cannot be used as it is.
+    """A template, its parameters or one of its resources is invalid.
 
-    :ivar code: ARM's error code: ``InvalidTemplate`` unless the error says otherwise
+    :ivar code: ARM's error code; ``InvalidTemplate`` by default
     :ivar message: the text beside the code
     """
 
@@ -19,6 +19,6 @@ class TemplateError(HttpFault):
         self.message = message
 
 
-def unplayed(what: str) -> TemplateError:
-    """For what Azure would deploy and the sandbox cannot."""
-    return TemplateError(f"The sandbox does not play {what} in a template.", "NotSupportedBySandbox", 501)
+def unsupported(what: str) -> TemplateError:
+    """The error for something that Azure can deploy and the sandbox cannot."""
+    return TemplateError(f"The sandbox does not support {what} in a template.", "NotSupportedBySandbox", 501)

@@ -1,10 +1,10 @@
-"""The value of ARM template expressions.
+"""Evaluates ARM template expressions.
 
 >>> evaluate("[format('acraks{0}', uniqueString(resourceGroup().id))]", environment)    # doctest: +SKIP
 'acraks…'
 
-Functions that need nothing but their arguments are in :mod:`~sandbox.services.deployments.functions`; here are those
-that depend on where and what is deployed.
+Functions that need only their arguments are in :mod:`~sandbox.services.deployments.functions`; this module has those
+that depend on the deployment's target and resources.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONTEXTUAL = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a template is deployed to."""
+    """The target of a deployment."""
 
     subscription_id: str
     tenant_id: str
@@ -54,7 +54,7 @@ class Place:
 
 
 def no_reference(name: str, full: bool) -> Any:
-    """The ``reference`` of places where nothing is deployed yet: names, conditions, variables."""
+    """The ``reference`` where nothing is deployed yet: in names, conditions and variables."""
     raise TemplateError(
         f"The template function 'reference' is not expected at this location (it refers to '{name}'). "
         "Please see https://aka.ms/arm-functions for usage details."
@@ -63,11 +63,11 @@ def no_reference(name: str, full: bool) -> Any:
 
 @dataclass(frozen=True)
 class Environment:
-    """What an expression may ask for.
+    """What an expression can refer to.
 
     :ivar parameter: the value of a parameter by name
     :ivar variable: the value of a variable by name
-    :ivar reference: the properties of a resource by name or id, or all of it when its second argument is true
+    :ivar reference: the properties of a resource by name or id; the whole resource when its second argument is true
     """
 
     place: Place
@@ -77,7 +77,7 @@ class Environment:
 
 
 def evaluate(value: Any, environment: Environment) -> Any:
-    """A JSON value with every expression in it replaced by what it yields."""
+    """A JSON value with all its expressions evaluated."""
     if isinstance(value, str):
         if is_expression(value):
             return run(parse(value), environment)
@@ -90,9 +90,9 @@ def evaluate(value: Any, environment: Environment) -> Any:
 
 
 def check(value: Any) -> None:
-    """Read every expression in a JSON value without evaluating it.
+    """Parse every expression in a JSON value without evaluating it.
 
-    :raises TemplateError: when one cannot be read or calls a function that does not exist
+    :raises TemplateError: when one is invalid or calls an unknown function
     """
     for call in calls(value):
         if call.name.lower() not in PURE and call.name.lower() not in CONTEXTUAL:
@@ -100,7 +100,7 @@ def check(value: Any) -> None:
 
 
 def references(value: Any) -> list[Node]:
-    """What the ``reference()`` calls in a JSON value refer to: their first arguments."""
+    """The first arguments of the ``reference()`` calls in a JSON value."""
     return [call.arguments[0] for call in calls(value) if call.name.lower() == "reference" and call.arguments]
 
 
@@ -114,7 +114,7 @@ def run(node: Node, environment: Environment) -> Any:
     if name == "if":
         return _if(node.arguments, environment)
     arguments = [run(argument, environment) for argument in node.arguments]
-    function = PURE.get(name) or _of(environment).get(name)
+    function = PURE.get(name) or _contextual_functions(environment).get(name)
     if function is None:
         raise _unknown(node.name)
     return function(*arguments)
@@ -127,7 +127,7 @@ def _unknown(name: str) -> TemplateError:
 
 
 def _if(arguments: tuple[Node, ...], environment: Environment) -> Any:
-    """Only the branch that is chosen is evaluated: the other may refer to what was not deployed."""
+    """Evaluates only the selected branch: the other one may refer to resources that were not deployed."""
     if len(arguments) != 3:
         raise TemplateError("The template language function 'if' requires 3 argument(s).")
     chosen = run(arguments[0], environment)
@@ -152,8 +152,8 @@ def _access(target: Any, key: Any) -> Any:
     raise TemplateError(f"The language expression property '{key}' can't be evaluated on {text(target)}.")
 
 
-def _of(environment: Environment) -> dict[str, Function]:
-    """The functions that depend on where and what is deployed."""
+def _contextual_functions(environment: Environment) -> dict[str, Function]:
+    """The functions that depend on the deployment's target and resources."""
     place = environment.place
     return {
         "parameters": Function("parameters", environment.parameter, 1, 1),

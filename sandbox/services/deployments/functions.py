@@ -1,7 +1,6 @@
-"""The functions of ARM's template language that need nothing but their arguments.
+"""The functions of ARM's template language that need only their arguments.
 
-Each takes and returns JSON values. What a function does with a value of the wrong type, Azure decides too: it refuses
-the template, naming the function.
+All take and return JSON values. For a value of the wrong type, Azure refuses the template and names the function.
 
 Source: the template function reference of Azure Resource Manager.
 """
@@ -16,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.services.deployments import hashing
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<index>\d+)(?P<style>[^}]*)\}")
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function and how many arguments it takes (``most`` is ``None`` when there is no bound)."""
+    """A function and its number of arguments (``most`` is ``None`` without an upper bound)."""
 
     name: str
     run: Callable[..., Any]
@@ -31,7 +30,7 @@ class Function:
     most: int | None
 
     def __call__(self, *arguments: Any) -> Any:
-        """:raises TemplateError: when the number of arguments, or the type of one, is wrong"""
+        """:raises TemplateError: when the number or the type of the arguments is wrong"""
         if len(arguments) < self.least or (self.most is not None and len(arguments) > self.most):
             raise TemplateError(
                 f"Unable to evaluate template language function '{self.name}': function requires "
@@ -60,7 +59,7 @@ def text(value: Any) -> str:
 
 
 def qualified(resource_type: str, *names: str) -> str:
-    """``A.B/c/d`` and the names ``x``, ``y`` as the tail of a resource id: ``A.B/c/x/d/y``."""
+    """The tail of a resource id, for ``A.B/c/d`` and the names ``x``, ``y``: ``A.B/c/x/d/y``."""
     namespace, *kinds = resource_type.strip("/").split("/")
     if not kinds or len(kinds) != len(names):
         raise TemplateError(
@@ -71,14 +70,14 @@ def qualified(resource_type: str, *names: str) -> str:
 
 
 def key_of(value: Mapping[str, Any], name: str) -> str | None:
-    """The key of an object that ARM means by ``name``: keys are compared without regard to case."""
+    """The key that ARM means by ``name``: keys compare without regard to letter case."""
     if name in value:
         return name
     return next((key for key in value if key.lower() == name.lower()), None)
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equality of JSON values; Python alone would hold ``1`` and ``true`` for equal."""
+    """Equality of JSON values; in Python alone, ``1`` equals ``true``."""
     if isinstance(left, bool) != isinstance(right, bool):
         return False
     if isinstance(left, dict) and isinstance(right, dict):
@@ -121,7 +120,7 @@ def _format(pattern: str, *values: Any) -> str:
         if match["index"] is None:
             return match[0][0]
         if match["style"]:
-            raise unplayed(f"format item '{match[0]}'")
+            raise unsupported(f"format item '{match[0]}'")
         return text(values[int(match["index"])])
 
     return _PLACEHOLDER.sub(fill, _string(pattern))

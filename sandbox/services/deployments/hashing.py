@@ -1,10 +1,10 @@
-"""The three stable hashes of ARM: ``uniqueString()``, ``guid()`` and the hash of a template.
+"""ARM's three stable hashes: ``uniqueString()``, ``guid()`` and the template hash.
 
 >>> unique_string("test")
 'rbgf3xv4ufgzg'
 
-``uniqueString`` is a 64-bit variant of MurmurHash3 (x86, 128 bits) with two lanes instead of four, written five bits a
-character; ``guid`` is an RFC 4122 version 5 UUID in ARM's own namespace. Both join their arguments with ``-``.
+``uniqueString`` is a 64-bit variant of MurmurHash3 (x86, 128 bits) with two lanes instead of four, written with five
+bits a character; ``guid`` is an RFC 4122 version 5 UUID in ARM's own namespace. Both join their arguments with ``-``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MASK = 0xFFFFFFFF
 
 
 def unique_string(*parts: str) -> str:
-    """Thirteen characters that depend on every part, and on nothing else."""
+    """Thirteen characters that depend only on the parts."""
     value = murmur64("-".join(parts).encode())
     return "".join(ALPHABET[(value >> shift if shift >= 0 else value << -shift) & 31] for shift in range(59, -6, -5))
 

@@ -1,4 +1,4 @@
-"""Deployments and their steps, and how ARM shows them."""
+"""Deployments and their operations, as ARM shows them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TERMINAL = ("Succeeded", "Failed", "Canceled")
 
 @dataclass
 class Step:
-    """The work on one resource.
+    """The deployment of one resource.
 
     :ivar state: a provisioning state
     :ivar status: ``statusCode`` as ARM shows it
-    :ivar began: Azure seconds; ``ended`` likewise, once it did
+    :ivar began: Azure seconds; ``ended`` likewise, ``None`` while it runs
     """
 
     resource_id: str
@@ -40,10 +40,10 @@ class Step:
 
 @dataclass
 class Deployment:
-    """One entry of a resource group's history.
+    """One entry in a resource group's history.
 
     :ivar began: Azure seconds (:meth:`.Clock.elapsed`)
-    :ivar operation: the work; ``None`` in an entry that was there from the start
+    :ivar operation: the work; ``None`` for an entry that exists from the start
     """
 
     name: str
@@ -71,11 +71,11 @@ class Deployment:
     def active(self) -> bool:
         return self.state not in TERMINAL
 
-    def document(self, now: float, state: str | None = None) -> Document:
+    def document(self, at: float, state: str | None = None) -> Document:
         """The deployment as ARM shows it.
 
-        :param now: Azure seconds
-        :param state: shown in place of its own
+        :param at: Azure seconds
+        :param state: shown instead of the actual state
         """
         properties: Document = {
             "templateHash": template_hash(self.template),
@@ -83,7 +83,7 @@ class Deployment:
             "mode": "Incremental",
             "provisioningState": state or self.state,
             "timestamp": _stamp(self.started),
-            "duration": duration((self.ended if self.ended is not None else now) - self.began),
+            "duration": duration((self.ended if self.ended is not None else at) - self.began),
             "correlationId": self.correlation_id,
             "providers": self._providers(),
             "dependencies": self._dependencies(),
@@ -100,13 +100,13 @@ class Deployment:
             "properties": properties,
         }
 
-    def step_document(self, step: Step, now: float) -> Document:
-        """One row of the deployment's operations."""
+    def step_document(self, step: Step, at: float) -> Document:
+        """One entry in the list of the deployment's operations."""
         properties: Document = {
             "provisioningOperation": "Create",
             "provisioningState": step.state,
             "timestamp": _stamp(step.started),
-            "duration": duration((step.ended if step.ended is not None else now) - step.began),
+            "duration": duration((step.ended if step.ended is not None else at) - step.began),
             "statusCode": step.status,
             "targetResource": {
                 "id": step.resource_id,

@@ -1,11 +1,11 @@
-"""The parameters of a template: their values, from the request or by default, held against their definitions."""
+"""The parameters of a template: values from the request or by default, checked against their definitions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.functions import key_of, same, text
 
 TYPES = {
@@ -17,7 +17,7 @@ TYPES = {
     "secureobject": "SecureObject",
     "array": "Array",
 }
-"""Types by their name in a template, in lower case, and as answers spell them."""
+"""Type names: in a template, in lower case, to their spelling in responses."""
 
 _PYTHON: dict[str, type[Any]] = {
     "String": str,
@@ -36,7 +36,7 @@ class Parameters:
 
     :param definitions: the template's ``parameters`` section
     :param supplied: the request's ``parameters``: ``{"name": {"value": …}}``
-    :param evaluate: evaluates a default value, which may ask for other parameters
+    :param evaluate: evaluates a default value, which may refer to other parameters
     :raises TemplateError: when a supplied parameter is not defined, or is a Key Vault reference
     """
 
@@ -52,7 +52,7 @@ class Parameters:
     def __getitem__(self, name: str) -> Any:
         """The value of a parameter.
 
-        :raises TemplateError: when it does not exist, has no value, or not a valid one
+        :raises TemplateError: when it does not exist, has no value, or has an invalid value
         """
         key = key_of(self._definitions, name)
         if key is None:
@@ -62,7 +62,7 @@ class Parameters:
         return self._known[key]
 
     def check(self) -> None:
-        """:raises TemplateError: for the first parameter that has no valid value"""
+        """:raises TemplateError: for the first parameter with a missing or invalid value"""
         for name in self._definitions:
             self[name]
 
@@ -89,9 +89,9 @@ class Parameters:
 
 
 def type_of(definition: Mapping[str, Any], name: str) -> str:
-    """The type of a parameter or output, as answers spell it.
+    """The type of a parameter or output, in the spelling of responses.
 
-    :raises TemplateError: when it is none that templates have
+    :raises TemplateError: for an unknown type
     """
     found = TYPES.get(str(definition.get("type", "")).lower())
     if found is None:
@@ -100,12 +100,12 @@ def type_of(definition: Mapping[str, Any], name: str) -> str:
 
 
 def fits(kind: str, value: Any) -> bool:
-    """Whether a JSON value is of a type."""
+    """Whether a JSON value has a type."""
     return isinstance(value, _PYTHON[kind]) and (kind != "Int" or not isinstance(value, bool))
 
 
 def typed(kind: str, value: Any) -> dict[str, Any]:
-    """A parameter or output as answers carry it."""
+    """A parameter or output as responses show it."""
     return {"type": kind} if kind.startswith("Secure") else {"type": kind, "value": value}
 
 
@@ -119,7 +119,7 @@ def _values(definitions: Mapping[str, Any], supplied: Mapping[str, Any]) -> dict
         )
     for name, entry in supplied.items():
         if isinstance(entry, Mapping) and "reference" in entry:
-            raise unplayed(f"Key Vault references (parameter '{name}')")
+            raise unsupported(f"Key Vault references (parameter '{name}')")
         if not isinstance(entry, Mapping) or "value" not in entry:
             raise TemplateError(f"The parameter '{name}' must be an object with a 'value'. {_USAGE}")
         values[key_of(definitions, name) or name] = entry["value"]

@@ -1,7 +1,7 @@
-"""What all resource providers do alike: from what a template asks for to the resource that ARM shows.
+"""What all resource providers have in common: turning a template's resource into the one that ARM shows.
 
-A provider adds what was left out, fills in what only it knows, and keeps the state that is not the template's (private
-endpoint connections, the ids of an identity) when a resource is put again.
+A provider adds defaults, computes properties that only it knows, and preserves state that is not from the template
+(private endpoint connections, the ids of an identity) when a resource is put again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ APPROVED = {"status": "Approved", "description": "Auto-Approved", "actionsRequir
 
 @dataclass(frozen=True)
 class Order:
-    """One resource to make.
+    """A resource to create or update.
 
-    :ivar body: what the template asks for: ``location``, ``properties`` and so on
-    :ivar before: the resource as it stands, ``None`` when it is new
+    :ivar body: the template's ``location``, ``properties`` and so on
+    :ivar before: the existing resource, ``None`` when there is none
     """
 
     id: str
@@ -35,11 +35,11 @@ class Order:
     body: Document
     before: Document | None
     place: Place
-    now: datetime
+    at: datetime
 
     @property
-    def asked(self) -> Document:
-        """The properties that the template gives."""
+    def properties(self) -> Document:
+        """The properties in the template."""
         return dict(self.body.get("properties") or {})
 
     @property
@@ -51,47 +51,47 @@ def _nothing(order: Order) -> Document:
     return {}
 
 
-def _no_links(asked: Document) -> Iterator[tuple[str, str]]:
+def _no_links(properties: Document) -> Iterator[tuple[str, str]]:
     return iter(())
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of resource.
+    """A resource type.
 
-    :ivar seconds: of Azure's time that making one takes
+    :ivar seconds: Azure seconds that its creation takes
     :ivar defaults: properties that the provider adds
-    :ivar settled: properties that only the provider sets. Raises :class:`TemplateError` for what it refuses
-    :ivar kept: properties that survive another put
-    :ivar hidden: properties that can be written and not read
+    :ivar computed: properties that only the provider sets. Raises :class:`TemplateError` for an invalid resource
+    :ivar preserved: properties that survive another put
+    :ivar hidden: properties that can be written but not read
     :ivar links: ids of other resources that must exist, each with the action that the deployer needs on it
     :ivar stateful: whether it shows a ``provisioningState``
-    :ivar whole: makes all of the resource, in place of everything above
+    :ivar builder: builds the whole resource, instead of all the above
     """
 
     type: str
     seconds: float
     defaults: Document = field(default_factory=dict)
-    settled: Callable[[Order], Document] = _nothing
-    kept: tuple[str, ...] = ()
+    computed: Callable[[Order], Document] = _nothing
+    preserved: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     links: Callable[[Document], Iterator[tuple[str, str]]] = _no_links
     stateful: bool = True
-    whole: Callable[[Order], Document] | None = None
+    builder: Callable[[Order], Document] | None = None
 
     @property
     def write(self) -> str:
-        """The RBAC action that putting one takes."""
+        """The RBAC action for creating or updating one."""
         return f"{self.type}/write"
 
 
 def make(kind: Kind, order: Order) -> Document:
-    """The resource as ARM shows it once it is made.
+    """The resource as ARM shows it after its creation.
 
     :raises HttpFault: when the provider refuses it
     """
-    if kind.whole is not None:
-        return kind.whole(order)
+    if kind.builder is not None:
+        return kind.builder(order)
     before = order.before or {}
     if before and before.get("location", "") != order.location:
         raise TemplateError(
@@ -100,8 +100,8 @@ def make(kind: Kind, order: Order) -> Document:
             "InvalidResourceLocation",
             409,
         )
-    properties = _merged(kind.defaults, order.asked) | kind.settled(order)
-    properties |= {key: value for key, value in before.get("properties", {}).items() if key in kind.kept}
+    properties = _merged(kind.defaults, order.properties) | kind.computed(order)
+    properties |= {key: value for key, value in before.get("properties", {}).items() if key in kind.preserved}
     if kind.stateful:
         properties["provisioningState"] = "Succeeded"
     document = {key: value for key, value in order.body.items() if key != "properties"}
@@ -114,8 +114,8 @@ def make(kind: Kind, order: Order) -> Document:
     return document
 
 
-def connected(target: Document, endpoint: Document) -> Document:
-    """The target of a private endpoint (registry or vault) with the connection that the endpoint makes.
+def with_connection(target: Document, endpoint: Document) -> Document:
+    """The target of a private endpoint (registry or vault), with the endpoint's connection added.
 
     Key Vault's connections have neither name nor type (``PrivateEndpointConnectionItem``).
     """
@@ -139,17 +139,17 @@ def connected(target: Document, endpoint: Document) -> Document:
 
 
 def targets(endpoint: Document) -> list[str]:
-    """Ids of what a private endpoint leads to."""
+    """Ids of a private endpoint's targets."""
     return [
         connection["properties"]["privateLinkServiceId"]
         for connection in endpoint["properties"].get("privateLinkServiceConnections", [])
     ]
 
 
-def _merged(defaults: Mapping[str, Any], asked: Mapping[str, Any]) -> Document:
-    """Defaults under what was asked for, object by object; ``null`` asks for the default."""
+def _merged(defaults: Mapping[str, Any], properties: Mapping[str, Any]) -> Document:
+    """The template's properties over the defaults, merged object by object; ``null`` selects the default."""
     result = dict(defaults)
-    for key, value in asked.items():
+    for key, value in properties.items():
         former = result.get(key)
         if isinstance(former, dict) and isinstance(value, dict):
             result[key] = _merged(former, value)

@@ -1,7 +1,7 @@
-"""The types of resource that a template may have, and what is particular to each.
+"""The resource types that templates may use, and what is specific to each.
 
-Source: the REST specifications of the resource types; durations are such that the cluster's infrastructure takes the
-eight minutes of the walkthrough: registry, its private endpoint, its DNS zone group, one after the other.
+Source: the REST specifications of the resource types. Durations add up to the eight minutes of the walkthrough along
+the longest chain: registry, its private endpoint, its DNS zone group.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from sandbox.services.acr.models import DEFAULTS, REGISTRY_TYPE
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.provider import APPROVED, Document, Kind, Order, targets
 from sandbox.services.keyvault.vaults import put_vault
 
-CRITICAL_PATH = 480.0  # Azure seconds that the longest chain of the cluster's infrastructure takes
+CRITICAL_PATH = 480.0  # Azure seconds of the longest chain in the cluster's infrastructure
 ROLE_ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
 SECRET = "Microsoft.KeyVault/vaults/secrets"  # noqa: S105 - a type of resource
@@ -25,33 +25,35 @@ PRIVATE_ENDPOINT = "Microsoft.Network/privateEndpoints"
 
 
 def kind_of(resource_type: str) -> Kind:
-    """:raises TemplateError: 501 for a type that the sandbox does not make"""
+    """:raises TemplateError: 501 for a type that the sandbox does not support"""
     kind = KINDS.get(resource_type.lower())
     if kind is None:
-        raise unplayed(f"resources of type '{resource_type}' (it makes: {', '.join(k.type for k in KINDS.values())})")
+        raise unsupported(
+            f"resources of type '{resource_type}' (supported: {', '.join(k.type for k in KINDS.values())})"
+        )
     return kind
 
 
 def _workspace(order: Order) -> Document:
-    return {"customerId": str(uuid.uuid4()), "createdDate": _stamp(order.now), "modifiedDate": _stamp(order.now)}
+    return {"customerId": str(uuid.uuid4()), "createdDate": _stamp(order.at), "modifiedDate": _stamp(order.at)}
 
 
 def _registry(order: Order) -> Document:
     if not re.fullmatch(r"[A-Za-z0-9]{5,50}", order.name):
         raise TemplateError("A registry's name has 5 to 50 letters and digits, nothing else.", "InvalidResourceName")
     premium = order.body.get("sku", {}).get("name") == "Premium"
-    if not premium and order.asked.get("publicNetworkAccess") == "Disabled":
+    if not premium and order.properties.get("publicNetworkAccess") == "Disabled":
         raise TemplateError("Only a Premium registry can disable public network access.", "FeatureNotSupported")
-    trust = order.asked.get("policies", {}).get("trustPolicy", {})
+    trust = order.properties.get("policies", {}).get("trustPolicy", {})
     if trust.get("status") == "enabled" and order.before is None:
         raise TemplateError(
             "Docker Content Trust cannot be enabled on new registries since 31 May 2026.", "FeatureNotSupported"
         )
     host = order.name.lower()
-    data = [f"{host}.{order.location}.data.azurecr.io"] if order.asked.get("dataEndpointEnabled") else []
+    data = [f"{host}.{order.location}.data.azurecr.io"] if order.properties.get("dataEndpointEnabled") else []
     return {
         "loginServer": f"{host}.azurecr.io",
-        "creationDate": _stamp(order.now),
+        "creationDate": _stamp(order.at),
         "dataEndpointHostNames": data,
         "privateEndpointConnections": [],
     }
@@ -64,15 +66,15 @@ def _vault(order: Order) -> Document:
         order.before,
         tenant_id=order.place.tenant_id,
         api_version=order.api_version,
-        now=order.now,
+        now=order.at,
     )
     return {**document, "properties": {**document["properties"], "provisioningState": "Succeeded"}}
 
 
 def _secret(order: Order) -> Document:
     vault, name = order.name.split("/")
-    seconds = int(order.now.timestamp())
-    attributes = {"enabled": True, **order.asked.get("attributes", {}), "created": seconds, "updated": seconds}
+    seconds = int(order.at.timestamp())
+    attributes = {"enabled": True, **order.properties.get("attributes", {}), "created": seconds, "updated": seconds}
     return {"attributes": attributes, "secretUri": f"https://{vault}.vault.azure.net/secrets/{name}"}
 
 
@@ -95,36 +97,36 @@ def _endpoint(order: Order) -> Document:
                 "provisioningState": "Succeeded",
             },
         }
-        for connection in order.asked.get("privateLinkServiceConnections", [])
+        for connection in order.properties.get("privateLinkServiceConnections", [])
     ]
     return {"privateLinkServiceConnections": connections}
 
 
-def _endpoint_links(asked: Document) -> Iterator[tuple[str, str]]:
-    yield asked["subnet"]["id"], "Microsoft.Network/virtualNetworks/subnets/join/action"
-    for target in targets({"properties": asked}):
+def _endpoint_links(properties: Document) -> Iterator[tuple[str, str]]:
+    yield properties["subnet"]["id"], "Microsoft.Network/virtualNetworks/subnets/join/action"
+    for target in targets({"properties": properties}):
         provider = "/".join(target.rpartition("/providers/")[2].split("/")[:2])
         yield target, f"{provider}/privateEndpointConnectionsApproval/action"
 
 
-def _zone_links(asked: Document) -> Iterator[tuple[str, str]]:
-    for zone in asked.get("privateDnsZoneConfigs", []):
+def _zone_links(properties: Document) -> Iterator[tuple[str, str]]:
+    for zone in properties.get("privateDnsZoneConfigs", []):
         yield zone["properties"]["privateDnsZoneId"], "Microsoft.Network/privateDnsZones/join/action"
 
 
-def _diagnostic_links(asked: Document) -> Iterator[tuple[str, str]]:
-    if workspace := asked.get("workspaceId"):
+def _diagnostic_links(properties: Document) -> Iterator[tuple[str, str]]:
+    if workspace := properties.get("workspaceId"):
         yield workspace, "Microsoft.OperationalInsights/workspaces/sharedKeys/action"
 
 
-def _alert_links(asked: Document) -> Iterator[tuple[str, str]]:
-    for scope in asked.get("scopes", []):
+def _alert_links(properties: Document) -> Iterator[tuple[str, str]]:
+    for scope in properties.get("scopes", []):
         provider = "/".join(scope.rpartition("/providers/")[2].split("/")[:2])
         yield scope, f"{provider}/read"
 
 
 def _action_group(order: Order) -> Document:
-    short = order.asked.get("groupShortName")
+    short = order.properties.get("groupShortName")
     if not isinstance(short, str) or not 1 <= len(short) <= 12:
         raise TemplateError("groupShortName must have 1 to 12 characters.", "InvalidActionGroupShortName")
     return {}
@@ -142,23 +144,23 @@ KINDS: dict[str, Kind] = {
             60,
             {"sku": {"name": "pergb2018"}, "retentionInDays": 30, "workspaceCapping": {"dailyQuotaGb": -1.0}},
             _workspace,
-            kept=("customerId", "createdDate"),
+            preserved=("customerId", "createdDate"),
         ),
         Kind(
             REGISTRY_TYPE,
             180,
             DEFAULTS,
             _registry,
-            kept=("creationDate", "privateEndpointConnections"),
+            preserved=("creationDate", "privateEndpointConnections"),
         ),
         Kind(
             "Microsoft.ContainerRegistry/registries/replications",
             150,
             {"regionEndpointEnabled": True, "zoneRedundancy": "Disabled", "status": {"displayStatus": "Ready"}},
         ),
-        Kind("Microsoft.KeyVault/vaults", 60, whole=_vault),
-        Kind(SECRET, 10, settled=_secret, hidden=("value",), stateful=False),
-        Kind(IDENTITY, 20, settled=_identity, kept=("principalId", "clientId"), stateful=False),
+        Kind("Microsoft.KeyVault/vaults", 60, builder=_vault),
+        Kind(SECRET, 10, computed=_secret, hidden=("value",), stateful=False),
+        Kind(IDENTITY, 20, computed=_identity, preserved=("principalId", "clientId"), stateful=False),
         Kind(PRIVATE_ENDPOINT, 210, {"customDnsConfigs": []}, _endpoint, links=_endpoint_links),
         Kind("Microsoft.Network/privateEndpoints/privateDnsZoneGroups", 90, links=_zone_links),
         Kind(ACTION_GROUP, 10, {"enabled": True}, _action_group, stateful=False),

@@ -1,7 +1,7 @@
 """Deployments of ARM templates to resource groups.
 
-Source: REST API ``Microsoft.Resources/deployments``. Paths with ``resourcegroups`` in small letters are what clients
-really send; the list of a deployment's operations has no ``providers`` segment.
+Source: REST API ``Microsoft.Resources/deployments``. Clients send ``resourcegroups`` in lower case; the list of a
+deployment's operations has no ``providers`` segment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sandbox.core.errors import arm_fault
 from sandbox.core.operations import Operation
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.deployments.body import parse_body
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.history import Deployment
 from sandbox.services.deployments.state import Deployments
 from sandbox.services.deployments.template import Plan, minified, template_hash
@@ -38,25 +38,25 @@ deployments = Service(
 
 
 def _deployment_scope(call: Call) -> str:
-    """The deployment, for paths that go on after it or name it in another way."""
+    """The deployment, for paths that continue after it or name it differently."""
     params = call.params
     return f"/subscriptions/{params['sub']}/resourceGroups/{params['rg']}/providers/{ACTION}/{params['name']}"
 
 
-def _part(call: Call) -> Deployments:
+def _deployments(call: Call) -> Deployments:
     return call.azure.state(Deployments)
 
 
-def _found(call: Call) -> Deployment:
-    return _part(call).get(call.params["rg"], call.params["name"])
+def _deployment(call: Call) -> Deployment:
+    return _deployments(call).get(call.params["rg"], call.params["name"])
 
 
 @deployments.put(ONE, action=f"{ACTION}/write")
 async def put_deployment(call: Call) -> Response:
-    """Begin, and answer at once."""
+    """Start a deployment and respond immediately."""
     group, name = call.params["rg"], call.params["name"]
-    status = 201 if _part(call).find(group, name) is None else 200
-    deployment = _part(call).start(group, name, parse_body(call.body), call.principal)
+    status = 201 if _deployments(call).find(group, name) is None else 200
+    deployment = _deployments(call).start(group, name, parse_body(call.body), call.principal)
     operation_id = deployment.operation.id if deployment.operation else ""
     version = call.query.get("api-version", "")
     headers = {
@@ -68,35 +68,35 @@ async def put_deployment(call: Call) -> Response:
 
 @deployments.get(ONE, action=f"{ACTION}/read")
 async def get_deployment(call: Call) -> Response:
-    return answer(_found(call).document(call.azure.clock.elapsed()))
+    return answer(_deployment(call).document(call.azure.clock.elapsed()))
 
 
 @deployments.head(ONE, action=f"{ACTION}/read")
 async def check_existence(call: Call) -> Response:
-    _found(call)
+    _deployment(call)
     return Response(status_code=204)
 
 
 @deployments.delete(ONE, action=f"{ACTION}/delete")
 async def delete_deployment(call: Call) -> Response:
-    """Only the entry of the history goes."""
-    deployment = _found(call)
+    """Delete only the history entry."""
+    deployment = _deployment(call)
     if deployment.active:
         raise arm_fault(409, "DeploymentActive", f"The deployment '{deployment.name}' is still active.")
-    _part(call).forget(deployment)
+    _deployments(call).forget(deployment)
     return Response(status_code=204)
 
 
 @deployments.post(ONE + "/cancel", action=f"{ACTION}/cancel/action", scope=_deployment_scope)
 async def cancel_deployment(call: Call) -> Response:
-    await _part(call).cancel(_found(call))
+    await _deployments(call).cancel(_deployment(call))
     return Response(status_code=204)
 
 
 @deployments.post(ONE + "/validate", action=f"{ACTION}/validate/action", scope=_deployment_scope)
 async def validate_deployment(call: Call) -> Response:
-    """Everything short of deploying: the template, its parameters, and the caller's rights."""
-    place, template, plan = _part(call).plan(call.params["rg"], parse_body(call.body))
+    """Everything except deploying: check the template, its parameters and the caller's rights."""
+    place, template, plan = _deployments(call).plan(call.params["rg"], parse_body(call.body))
     _require_rights(call, plan)
     clock = call.azure.clock
     would_be = Deployment(call.params["name"], place, template, plan, call.principal, clock.now(), clock.elapsed())
@@ -108,11 +108,11 @@ async def validate_deployment(call: Call) -> Response:
 
 @deployments.post(ONE + "/whatIf", action=f"{ACTION}/whatIf/action", scope=_deployment_scope)
 async def what_if(call: Call) -> Response:
-    """Begin a forecast of changes: needs every right that deploying needs."""
-    asked = parse_body(call.body, "whatifsettings")
-    place, _, plan = _part(call).plan(call.params["rg"], asked)
+    """Start a what-if operation; it needs all rights that a deployment needs."""
+    body = parse_body(call.body, "whatifsettings")
+    place, _, plan = _deployments(call).plan(call.params["rg"], body)
     _require_rights(call, plan)
-    settings = asked["properties"].get("whatIfSettings") or {}
+    settings = body["properties"].get("whatIfSettings") or {}
     payloads = str(settings.get("resultFormat", "FullResourcePayloads")).lower() != "resourceidonly"
     azure = call.azure
 
@@ -124,9 +124,9 @@ async def what_if(call: Call) -> Response:
     return Response(status_code=202, headers=_poll_headers(call, operation))
 
 
-@deployments.get(RESULT, unchecked="the operation's id is as good as a right to whoever started it")
+@deployments.get(RESULT, unchecked="knowing the operation's id is enough")
 async def what_if_result(call: Call) -> Response:
-    """What ``Location`` points at. A failure is told with HTTP 200."""
+    """The target of ``Location``. Failures are reported with HTTP 200."""
     operation = call.azure.operations.get(call.params["operation"])
     if operation is None or operation.kind != "what-if":
         raise arm_fault(404, "OperationNotFound", f"There is no operation '{call.params['operation']}'.")
@@ -139,16 +139,16 @@ async def what_if_result(call: Call) -> Response:
 
 @deployments.post(ONE + "/exportTemplate", action=f"{ACTION}/exportTemplate/action", scope=_deployment_scope)
 async def export_template(call: Call) -> Response:
-    return answer({"template": _found(call).template})
+    return answer({"template": _deployment(call).template})
 
 
 @deployments.get(ALL, action=f"{ACTION}/read")
 async def list_deployments(call: Call) -> Response:
-    found = _part(call).of_group(call.params["rg"])
+    found = _deployments(call).of_group(call.params["rg"])
     if condition := call.query.get("$filter"):
         match = _STATE_FILTER.fullmatch(condition.strip())
         if match is None:
-            raise unplayed(f"the filter '{condition}' of deployments")
+            raise unsupported(f"the filter '{condition}' for deployments")
         found = [entry for entry in found if entry.state.lower() == match[1].lower()]
     documents = [entry.document(call.azure.clock.elapsed()) for entry in found]
     skip, top = (int(call.query.get(key, default)) for key, default in (("$skiptoken", 0), ("$top", DEFAULT_PAGE)))
@@ -161,7 +161,7 @@ async def list_deployments(call: Call) -> Response:
 
 @deployments.get(ONE + "/operationStatuses/{id}", action=f"{ACTION}/operationstatuses/read", scope=_deployment_scope)
 async def operation_status(call: Call) -> Response:
-    """What ``Azure-AsyncOperation`` points at. A failure is told with HTTP 200."""
+    """The target of ``Azure-AsyncOperation``. Failures are reported with HTTP 200."""
     operation = call.azure.operations.get(call.params["id"])
     if operation is None or operation.subject.lower() != _deployment_scope(call).lower():
         raise arm_fault(404, "OperationNotFound", f"The operation '{call.params['id']}' could not be found.")
@@ -172,20 +172,20 @@ async def operation_status(call: Call) -> Response:
 
 @deployments.get(STEPS, action=f"{ACTION}/operations/read", scope=_deployment_scope)
 async def list_operations(call: Call) -> Response:
-    deployment, now = _found(call), call.azure.clock.elapsed()
-    return answer({"value": [deployment.step_document(step, now) for step in deployment.steps]})
+    deployment, at = _deployment(call), call.azure.clock.elapsed()
+    return answer({"value": [deployment.step_document(step, at) for step in deployment.steps]})
 
 
 @deployments.get(STEPS + "/{id}", action=f"{ACTION}/operations/read", scope=_deployment_scope)
 async def get_operation(call: Call) -> Response:
-    deployment = _found(call)
+    deployment = _deployment(call)
     step = next((step for step in deployment.steps if step.id == call.params["id"]), None)
     if step is None:
         raise arm_fault(404, "DeploymentOperationNotFound", f"No operation '{call.params['id']}' here.")
     return answer(deployment.step_document(step, call.azure.clock.elapsed()))
 
 
-@deployments.post("/providers/Microsoft.Resources/calculateTemplateHash", unchecked="it reads nothing of the tenant's")
+@deployments.post("/providers/Microsoft.Resources/calculateTemplateHash", unchecked="it reads no tenant data")
 async def calculate_template_hash(call: Call) -> Response:
     template = call.json()
     if not template:
@@ -194,8 +194,8 @@ async def calculate_template_hash(call: Call) -> Response:
 
 
 def _require_rights(call: Call, plan: Plan) -> None:
-    """:raises HttpFault: when the caller may not write each of the resources"""
-    if denied := _part(call).denied(plan, call.principal):
+    """:raises HttpFault: when the caller may not write all of the resources"""
+    if denied := _deployments(call).denied(plan, call.principal):
         raise arm_fault(
             400,
             "InvalidTemplateDeployment",

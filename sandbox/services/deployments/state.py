@@ -1,4 +1,4 @@
-"""The deployments of every resource group, and how a new one begins."""
+"""The deployments of every resource group, and how they start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox.core.operations import Operation
 from sandbox.core.rbac import Principal
 from sandbox.services.deployments import resources
 from sandbox.services.deployments.engine import Engine
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.expressions import Place
 from sandbox.services.deployments.history import Deployment
 from sandbox.services.deployments.template import Plan, make_plan
@@ -21,7 +21,7 @@ from sandbox.services.deployments.template import Plan, make_plan
 if TYPE_CHECKING:
     from sandbox.azure import Azure
 
-HISTORY = 800  # entries a resource group keeps; the oldest leave first
+HISTORY = 800  # entries that a resource group keeps; the oldest are deleted first
 SPOKE_DEPLOYMENT = "spoke-BU0001A0005-01"
 
 _NAME = re.compile(r"[-\w.()]{1,64}")
@@ -60,26 +60,26 @@ class Deployments:
         return [entry for entry in reversed(self._entries.values()) if entry.place.id == place.id]
 
     def forget(self, deployment: Deployment) -> None:
-        """Delete an entry of the history; what was deployed stays."""
+        """Delete a history entry and keep what was deployed."""
         self._entries.pop(_key(deployment.place, deployment.name), None)
 
     def plan(self, group: str, body: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any], Plan]:
-        """What the body of a request asks for.
+        """Parse the request body into target, template and plan.
 
-        :raises TemplateError: when Azure would refuse it, or the sandbox does not play it
+        :raises TemplateError: when Azure would refuse it, or the sandbox does not support it
         """
         place = self.place(group)
-        asked = body.get("properties")
-        if not isinstance(asked, Mapping):
+        properties = body.get("properties")
+        if not isinstance(properties, Mapping):
             raise TemplateError("The request content lacks 'properties'.", "InvalidRequestContent")
-        if str(asked.get("mode", "")).lower() != "incremental":
-            raise unplayed(f"the mode '{asked.get('mode')}' (only Incremental)")
-        if linked := {"templateLink", "parametersLink"} & asked.keys():
-            raise unplayed(f"'{min(linked)}'")
-        template = asked.get("template")
+        if str(properties.get("mode", "")).lower() != "incremental":
+            raise unsupported(f"the mode '{properties.get('mode')}' (only Incremental)")
+        if linked := {"templateLink", "parametersLink"} & properties.keys():
+            raise unsupported(f"'{min(linked)}'")
+        template = properties.get("template")
         if not isinstance(template, Mapping):
             raise TemplateError("The request content lacks a 'template'.", "InvalidRequestContent")
-        plan = make_plan(template, asked.get("parameters") or {}, place)
+        plan = make_plan(template, properties.get("parameters") or {}, place)
         for planned in plan.resources:
             resources.kind_of(planned.type)
         return place, template, plan
@@ -95,9 +95,9 @@ class Deployments:
         return errors
 
     def start(self, group: str, name: str, body: Mapping[str, Any], deployer: Principal) -> Deployment:
-        """Begin a deployment.
+        """Start a deployment.
 
-        :raises HttpFault: when it cannot begin: the template is refused, or one of its name still runs
+        :raises HttpFault: when the template is invalid, or a deployment with the same name is still running
         """
         azure = self._azure
         if not _NAME.fullmatch(name):
@@ -124,7 +124,7 @@ class Deployments:
         return deployment
 
     async def cancel(self, deployment: Deployment) -> None:
-        """:raises HttpFault: 409 when it does not run any more"""
+        """:raises HttpFault: 409 when it is no longer running"""
         operation = deployment.operation
         if operation is None or operation.task is None or not deployment.active:
             raise arm_fault(
@@ -148,7 +148,7 @@ def _key(place: Place, name: str) -> str:
 
 
 def _spoke(azure: Azure) -> Deployment:
-    """The network team's deployment, whose output the walkthrough reads first."""
+    """The network team's deployment; the walkthrough starts by reading its output."""
     network = tenant.spoke_network_id(azure)
     outputs = {
         "clusterVnetResourceId": {"type": "String", "value": network},

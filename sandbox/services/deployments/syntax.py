@@ -1,8 +1,8 @@
 """The syntax of ARM template expressions: ``[format('acraks{0}', variables('unique'))]``.
 
-A string that begins with ``[`` and ends with ``]`` is an expression; ``[[`` stands for a literal bracket. Inside are
-function calls, strings in single quotes (doubled to mean one), integers, ``.property`` and ``[index]``, and nothing
-else: no operators, no bare words.
+A string that begins with ``[`` and ends with ``]`` is an expression; ``[[`` is an escaped bracket. Expressions consist
+of function calls, strings in single quotes (doubled to escape them), integers, ``.property`` and ``[index]``. There are
+no operators and no bare words.
 
 Source: Azure Resource Manager, "Syntax and expressions in ARM templates".
 """
@@ -56,19 +56,19 @@ def is_expression(value: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse(source: str) -> Node:
-    """The tree of an expression, given with its brackets.
+    """The syntax tree of an expression, given with its brackets.
 
-    :raises TemplateError: when it is not one
+    :raises TemplateError: when it is invalid
     """
     if len(source) > MAX_EXPRESSION:
         raise TemplateError(f"The language expression length limit of {MAX_EXPRESSION} characters is exceeded.")
-    return _Parser(source).whole()
+    return _Parser(source).expression()
 
 
 def calls(value: Any) -> Iterator[Call]:
     """Every function call in a JSON value, at any depth.
 
-    :raises TemplateError: when an expression in it cannot be read
+    :raises TemplateError: when it contains an invalid expression
     """
     if isinstance(value, str) and is_expression(value):
         yield from _calls(parse(value))
@@ -102,7 +102,7 @@ class _Parser:
         self._lexeme = ""
         self._next()
 
-    def whole(self) -> Node:
+    def expression(self) -> Node:
         node = self._node()
         if self._kind != "end":
             raise self._unexpected()

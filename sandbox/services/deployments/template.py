@@ -1,8 +1,8 @@
-"""From a template and its parameters to a plan: which resources, in which order, with which bodies.
+"""Turns a template and its parameters into a plan: which resources, in which order, with which bodies.
 
-The plan is made before anything is deployed, and is where ARM's validation ends: names, types, conditions and
-dependencies are known, every expression has been read. Bodies are evaluated one by one later, when the resources
-exist to which their ``reference()`` calls refer::
+The plan is made before anything is deployed, and completes ARM's validation: names, types, conditions and dependencies
+are known, and every expression is parsed. Each body is evaluated later, when the resources in its ``reference()`` calls
+exist::
 
     plan = make_plan(template, {"size": {"value": 3}}, place)
     for resource in plan.resources:                       # dependencies first
@@ -23,7 +23,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sandbox.services.deployments import expressions
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.expressions import Environment, Place
 from sandbox.services.deployments.functions import qualified, text
 from sandbox.services.deployments.hashing import murmur64
@@ -32,10 +32,10 @@ from sandbox.services.deployments.variables import Variables
 
 LIMITS = {"parameters": 256, "variables": 256, "resources": 800, "outputs": 64}
 
-# Sections of a template, and keys of a resource, that Azure knows and this does not.
-_UNPLAYED_SECTIONS = {"functions", "definitions", "imports", "extensions", "languageVersion"}
-_UNPLAYED_KEYS = {"copy", "existing", "subscriptionId", "resourceGroup", "import", "extension"}
-_UNPLAYED_TYPES = {"microsoft.resources/deployments", "microsoft.resources/deploymentscripts"}
+# Sections of a template, and keys of a resource, that Azure supports and the sandbox does not.
+_UNSUPPORTED_SECTIONS = {"functions", "definitions", "imports", "extensions", "languageVersion"}
+_UNSUPPORTED_KEYS = {"copy", "existing", "subscriptionId", "resourceGroup", "import", "extension"}
+_UNSUPPORTED_TYPES = {"microsoft.resources/deployments", "microsoft.resources/deploymentscripts"}
 _NOT_BODY = {"type", "name", "apiVersion", "scope", "condition", "dependsOn", "resources", "comments", "metadata"}
 
 Document = dict[str, Any]
@@ -47,9 +47,9 @@ Lookup = Callable[[str], Mapping[str, Any] | None]
 class PlannedResource:
     """A resource to deploy.
 
-    :ivar scope: id of what an extension resource extends, else of the resource group
-    :ivar depends_on: ids of resources of the same plan
-    :ivar body: what to put: everything but ``id``, ``type`` and ``name``. Raises :class:`TemplateError`
+    :ivar scope: id of the resource that an extension resource extends, otherwise of the resource group
+    :ivar depends_on: ids of resources in the same plan
+    :ivar body: the document to put, without ``id``, ``type`` and ``name``. Raises :class:`TemplateError`
     """
 
     id: str
@@ -65,8 +65,8 @@ class PlannedResource:
 class Plan:
     """What a deployment will do.
 
-    :ivar parameters: all of them as a deployment shows them
-    :ivar resources: in an order in which dependencies come first
+    :ivar parameters: all parameters as a deployment shows them
+    :ivar resources: dependencies first
     :ivar outputs: to be evaluated when all resources exist. Raises :class:`TemplateError`
     """
 
@@ -77,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Declared:
-    """A resource as the template declares it; ``active`` tells whether its condition holds."""
+    """A resource as declared in the template; ``active`` is the value of its condition."""
 
     id: str
     type: str
@@ -88,7 +88,7 @@ class _Declared:
 
 
 def make_plan(template: Mapping[str, Any], supplied: Mapping[str, Any], place: Place) -> Plan:
-    """:raises TemplateError: when Azure would refuse the template, or the sandbox does not play it"""
+    """:raises TemplateError: when Azure would refuse the template, or the sandbox does not support it"""
     _check_structure(template)
     with _located("Deployment template validation failed: '{}'."):
         environment, parameters = _environment(template, supplied, place)
@@ -101,18 +101,18 @@ def make_plan(template: Mapping[str, Any], supplied: Mapping[str, Any], place: P
 
 
 def minified(template: Mapping[str, Any]) -> str:
-    """The template on one line, its keys in their own order."""
+    """The template on one line, with its keys in their original order."""
     return json.dumps(template, separators=(",", ":"), ensure_ascii=False)
 
 
 def template_hash(template: Mapping[str, Any]) -> str:
-    """A decimal number that depends on the template's content and not on its white space."""
+    """A decimal number that depends on the template's content but not on its whitespace."""
     return str(murmur64(minified(template).encode()))
 
 
 @contextmanager
 def _located(frame: str) -> Iterator[None]:
-    """Say where in the template an error happened."""
+    """Add the location in the template to an error."""
     try:
         yield
     except TemplateError as error:
@@ -123,8 +123,8 @@ def _check_structure(template: Mapping[str, Any]) -> None:
     for key in ("$schema", "contentVersion", "resources"):
         if key not in template:
             raise TemplateError(f"Deployment template validation failed: the template's '{key}' is missing.")
-    if played := _UNPLAYED_SECTIONS & template.keys():
-        raise unplayed(f"'{min(played)}'")
+    if unsupported_names := _UNSUPPORTED_SECTIONS & template.keys():
+        raise unsupported(f"'{min(unsupported_names)}'")
     if not isinstance(template["resources"], list):
         raise TemplateError("Deployment template validation failed: 'resources' must be an array.")
     for key, most in LIMITS.items():
@@ -146,7 +146,7 @@ def _environment(
 def _expand(
     sources: list[Mapping[str, Any]], environment: Environment, parent: _Declared | None = None
 ) -> Iterator[_Declared]:
-    """Every declared resource, children after their parent."""
+    """All declared resources, children after their parents."""
     for source in sources:
         resource = _declare(source, environment, parent)
         yield resource
@@ -156,11 +156,11 @@ def _expand(
 def _declare(source: Mapping[str, Any], environment: Environment, parent: _Declared | None) -> _Declared:
     if missing := [key for key in ("type", "name", "apiVersion") if key not in source]:
         raise TemplateError(f"A template resource lacks '{missing[0]}'.")
-    if played := _UNPLAYED_KEYS & source.keys():
-        raise unplayed(f"'{min(played)}' (resource '{source['name']}')")
+    if unsupported_names := _UNSUPPORTED_KEYS & source.keys():
+        raise unsupported(f"'{min(unsupported_names)}' (resource '{source['name']}')")
     kind, name = str(source["type"]), text(expressions.evaluate(source["name"], environment))
-    if kind.lower() in _UNPLAYED_TYPES:
-        raise unplayed(f"resources of type '{kind}'")
+    if kind.lower() in _UNSUPPORTED_TYPES:
+        raise unsupported(f"resources of type '{kind}'")
     scope = environment.place.id
     if parent is not None:
         kind, name, scope = f"{parent.type}/{kind}", f"{parent.name}/{name}", parent.scope
@@ -215,7 +215,7 @@ def _planned(
 
 
 def _dependencies(resource: _Declared, declared: tuple[_Declared, ...], environment: Environment) -> tuple[str, ...]:
-    """Ids of what must exist first: what ``dependsOn`` names, and what ``reference()`` refers to."""
+    """Ids of what must exist first: the resources in ``dependsOn`` and in ``reference()`` calls."""
     needs: dict[str, None] = {}
     for reference in expressions.evaluate(resource.source.get("dependsOn") or [], environment):
         found = _find(reference, declared)
@@ -233,14 +233,14 @@ def _dependencies(resource: _Declared, declared: tuple[_Declared, ...], environm
 
 
 def _find(reference: str, declared: tuple[_Declared, ...]) -> _Declared | None:
-    """A resource of the template by its id, by its type and name (``A.B/c/x``), or by its bare name."""
-    wanted = reference.lower().strip("/")
+    """A resource in the template by its id, by its type and name (``A.B/c/x``), or by its bare name."""
+    normalized = reference.lower().strip("/")
     for form in (
         lambda resource: resource.id.strip("/"),
         lambda resource: qualified(resource.type, *resource.name.split("/")),
         lambda resource: resource.name,
     ):
-        found = [resource for resource in declared if form(resource).lower() == wanted]
+        found = [resource for resource in declared if form(resource).lower() == normalized]
         if len(found) > 1:
             raise TemplateError(f"The template resource reference '{reference}' is ambiguous: use a resource id.")
         if found:
@@ -280,7 +280,7 @@ def _outputs(
     outputs: Document = {}
     for name, definition in definitions.items():
         if "copy" in definition:
-            raise unplayed(f"the copy loop of output '{name}'")
+            raise unsupported(f"the copy loop of output '{name}'")
         try:
             if not expressions.evaluate(definition.get("condition", True), live):
                 continue

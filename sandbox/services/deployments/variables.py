@@ -1,11 +1,11 @@
-"""The variables of a template, each evaluated when it is first asked for."""
+"""The variables of a template, each evaluated on first use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sandbox.services.deployments.errors import TemplateError, unplayed
+from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.functions import key_of
 
 
@@ -13,19 +13,19 @@ class Variables:
     """The variables of one deployment.
 
     :param definitions: the template's ``variables`` section
-    :param evaluate: evaluates a definition, which may ask for parameters and other variables
+    :param evaluate: evaluates a definition, which may refer to parameters and other variables
     """
 
     def __init__(self, definitions: Mapping[str, Any], evaluate: Callable[[Any], Any]) -> None:
         if "copy" in definitions:
-            raise unplayed("a copy loop of variables")
+            raise unsupported("a copy loop of variables")
         self._definitions = definitions
         self._evaluate = evaluate
         self._known: dict[str, Any] = {}
         self._pending: list[str] = []
 
     def __getitem__(self, name: str) -> Any:
-        """:raises TemplateError: when the variable does not exist, or needs itself"""
+        """:raises TemplateError: when the variable does not exist, or depends on itself"""
         key = key_of(self._definitions, name)
         if key is None:
             raise TemplateError(f"The template variable '{name}' is not found.")

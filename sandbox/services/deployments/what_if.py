@@ -1,8 +1,8 @@
-"""What-if: what a deployment would change, found without changing anything.
+"""What-if: what a deployment would change, computed without changing anything.
 
-Source: REST API ``Microsoft.Resources/deployments``, What If, and "ARM template deployment what-if operation". A
-resource that the template has and that stands is compared with what a PUT would make of it; what its provider sets anew
-each time is no change. ``reference()`` to what does not stand yet stays an expression, as in Azure.
+Source: REST API ``Microsoft.Resources/deployments``, What If, and "ARM template deployment what-if operation". Each
+existing resource is compared with the result of putting the template's version; properties that its provider sets anew
+each time are not changes. ``reference()`` to a resource that does not exist yet stays an expression, as in Azure.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from sandbox.services.deployments.template import Plan, PlannedResource
 if TYPE_CHECKING:
     from sandbox.azure import Azure
 
-SECONDS = 5.0  # of Azure's time that a forecast takes
-# What the engine adds to a resource after its provider has made it.
+SECONDS = 5.0  # Azure seconds that the operation takes
+# What the engine adds to a resource after its provider has built it.
 _ADDED = frozenset({"properties.secretUriWithVersion"})
-# What is not the resource's content.
+# Not part of the resource's content.
 _ASIDE = frozenset({"apiVersion", "systemData"})
 
 
-class _Later(dict[str, Any]):
-    """The properties of a resource that does not stand yet: each is the expression that will give it."""
+class _UnresolvedProperties(dict[str, Any]):
+    """The properties of a resource that does not exist yet: each is the expression that refers to it."""
 
     def __init__(self, resource_id: str) -> None:
         super().__init__()
@@ -43,48 +43,48 @@ class _Later(dict[str, Any]):
 
 
 def forecast(azure: Azure, place: Place, plan: Plan, *, payloads: bool = True) -> list[Document]:
-    """The changes, the template's resources first, then those of the group that it leaves alone.
+    """The changes: first the template's resources, then the other resources in the group.
 
-    :param payloads: whether to compare; otherwise only ids are told, and what stands is said to be deployed again
-    :raises HttpFault: what a provider would refuse
+    :param payloads: whether to compare; without it, only ids are listed and existing resources are marked ``Deploy``
+    :raises HttpFault: when a provider would refuse a resource
     """
     planned = {resource.id.lower() for resource in plan.resources}
 
     def lookup(resource_id: str) -> Mapping[str, Any] | None:
         found = azure.resources.get(resource_id)
         later = found is None and resource_id.lower() in planned
-        return {"id": resource_id, "properties": _Later(resource_id)} if later else found
+        return {"id": resource_id, "properties": _UnresolvedProperties(resource_id)} if later else found
 
     changes = [_change(azure, place, resource, resource.body(lookup), payloads) for resource in plan.resources]
     for document in azure.resources.list(scope=place.id):
         if document["id"].lower() not in planned and document["id"].count("/") == place.id.count("/") + 4:
-            seen = {"before": document, "after": document} if payloads else {}
-            changes.append({"resourceId": document["id"], "changeType": "Ignore", **seen})
+            payload = {"before": document, "after": document} if payloads else {}
+            changes.append({"resourceId": document["id"], "changeType": "Ignore", **payload})
     return changes
 
 
 def _change(azure: Azure, place: Place, planned: PlannedResource, body: Document, payloads: bool) -> Document:
-    before = _standing(azure, planned)
+    before = _existing(azure, planned)
     if before is None:
         head = {"apiVersion": planned.api_version, "id": planned.id, "name": planned.name.rpartition("/")[2]}
-        after = {**head, "type": planned.type, **_shown(planned, body)}
+        after = {**head, "type": planned.type, **_without_hidden(planned, body)}
         return {"resourceId": planned.id, "changeType": "Create", **({"after": after} if payloads else {})}
     if not payloads:
         return {"resourceId": planned.id, "changeType": "Deploy"}
     after, volatile = _after(azure, place, planned, body, before)
-    delta = [one for one in _delta(before, after) if one["path"] not in volatile]
+    delta = [change for change in _delta(before, after) if change["path"] not in volatile]
     change = "Modify" if delta else "NoChange"
     return {"resourceId": planned.id, "changeType": change, "before": before, "after": after, "delta": delta}
 
 
-def _standing(azure: Azure, planned: PlannedResource) -> Document | None:
+def _existing(azure: Azure, planned: PlannedResource) -> Document | None:
     if planned.type != resources.ROLE_ASSIGNMENT:
         return azure.resources.get(planned.id)
     assignment = azure.access.assignment(planned.id)
     return None if assignment is None else assignment_document(assignment, azure.subscription_id)
 
 
-def _shown(planned: PlannedResource, body: Document) -> Document:
+def _without_hidden(planned: PlannedResource, body: Document) -> Document:
     hidden = resources.kind_of(planned.type).hidden
     properties = body.get("properties")
     if not isinstance(properties, dict):
@@ -95,18 +95,18 @@ def _shown(planned: PlannedResource, body: Document) -> Document:
 def _after(
     azure: Azure, place: Place, planned: PlannedResource, body: Document, before: Document
 ) -> tuple[Document, set[str]]:
-    """The resource after a PUT, and the paths that would differ after any PUT."""
+    """The resource after a put, and the paths that would differ after any put."""
     if planned.type == resources.ROLE_ASSIGNMENT:
-        asked = {key: value for key, value in (body.get("properties") or {}).items() if value is not None}
-        return {**before, "properties": {**before["properties"], **asked}}, set()
+        properties = {key: value for key, value in (body.get("properties") or {}).items() if value is not None}
+        return {**before, "properties": {**before["properties"], **properties}}, set()
     kind = resources.kind_of(planned.type)
     order = Order(planned.id, planned.name, planned.api_version, body, before, place, azure.clock.now())
-    after, again = (make(kind, one) for one in (order, replace(order, now=order.now + timedelta(days=1))))
-    return after, {one["path"] for one in _delta(after, again)} | _ADDED
+    after, again = (make(kind, each) for each in (order, replace(order, at=order.at + timedelta(days=1))))
+    return after, {change["path"] for change in _delta(after, again)} | _ADDED
 
 
 def _delta(before: Any, after: Any, path: str = "") -> Iterator[Document]:
-    """Property changes as ARM tells them: a full path for each value, and the items of an array as its children."""
+    """Property changes in ARM's format: a full path for each value, and the items of an array as its children."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys([*before, *after]):
             if path or key not in _ASIDE:
@@ -114,7 +114,9 @@ def _delta(before: Any, after: Any, path: str = "") -> Iterator[Document]:
     elif isinstance(before, list) and isinstance(after, list):
         longest = max(len(before), len(after))
         children = [
-            one for index in range(longest) for one in _delta(_item(before, index), _item(after, index), str(index))
+            change
+            for index in range(longest)
+            for change in _delta(_item(before, index), _item(after, index), str(index))
         ]
         if children:
             yield {"path": path, "propertyChangeType": "Array", "children": children}

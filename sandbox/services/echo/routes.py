@@ -1,4 +1,4 @@
-"""Services that tell a client its public address: what the walkthrough asks before it opens the vault's firewall."""
+"""Services that return the client's public address; the walkthrough needs it for the vault's firewall."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ echo = Service("echo", ("ifconfig.io", "api.ipify.org", "checkip.amazonaws.com")
 @echo.head("/")
 @echo.get("/ip")
 async def address(call: Call) -> Response:
-    """The address, on a line of its own where the real service does so."""
+    """The address, followed by a newline where the real service sends one."""
     return PlainTextResponse(call.client.address + ("" if call.host == "api.ipify.org" else "\n"))

@@ -1,4 +1,4 @@
-"""Entra ID's refusals, by AADSTS number.
+"""Entra ID's errors, by AADSTS number.
 
 Source: Microsoft Learn, "Microsoft Entra authentication and authorization error codes".
 """
@@ -93,8 +93,8 @@ _REFUSALS = {
 def entra_fault(clock: Clock, number: int, **details: str) -> HttpFault:
     """The token endpoint's envelope (RFC 6749 §5.2) with Entra's own fields.
 
-    :param number: of the AADSTS error
-    :param details: what the text's placeholders stand for
+    :param number: AADSTS number
+    :param details: values for the placeholders in the text
     """
     status, error, text = _REFUSALS[number]
     now = clock.now()

@@ -2,7 +2,7 @@
 
 Source: Microsoft Learn, "Microsoft identity platform and the OAuth 2.0 client credentials flow" and "OAuth 2.0 Resource
 Owner Password Credentials"; RFC 6749 §4.3, §4.4 and §6, RFC 7523 §2.2 (client assertions), OpenID Connect Discovery
-1.0. User realm discovery is not documented; its answer holds what MSAL reads.
+1.0. User realm discovery is not documented; its response contains what MSAL reads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sandbox.services.entra.users import GRAPH, LIFETIME, OPENID_SCOPES, PUBLIC_
 HOST = "login.microsoftonline.com"
 ANY_TENANT = ("common", "organizations")
 USER_GRANTS = ("password", "refresh_token")
-#: Grants that Entra ID has and the sandbox has not.
+#: Grants that Entra ID supports and the sandbox does not.
 UNPLAYED_GRANTS = (
     "authorization_code",
     "urn:ietf:params:oauth:grant-type:device_code",
@@ -33,7 +33,7 @@ UNPLAYED_GRANTS = (
     "urn:ietf:params:oauth:grant-type:saml2-bearer",
 )
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-#: The APIs that the tenant knows, without their trailing slash.
+#: The APIs in the tenant, without their trailing slash.
 RESOURCES = frozenset(
     {
         *(audience.rstrip("/") for audience in ARM_AUDIENCES),
@@ -51,7 +51,7 @@ entra = Service("entra", (HOST, "login.windows.net", "sts.windows.net"), envelop
 
 @entra.get("/common/discovery/instance")
 async def instance_discovery(call: Call) -> Response:
-    """The clouds that an authority belongs to: here there is one."""
+    """The clouds that an authority belongs to: always one."""
     aliases = [HOST, "login.windows.net", "sts.windows.net", "login.microsoft.com"]
     return answer(
         {
@@ -79,14 +79,14 @@ async def openid_configuration_v1(call: Call) -> Response:
 @entra.get("/{tenant}/discovery/v2.0/keys")
 @entra.get("/{tenant}/discovery/keys")
 async def keys(call: Call) -> Response:
-    """The keys of access tokens."""
+    """The public keys for verifying access tokens."""
     _tenant(call, any_tenant=True)
     return answer({"keys": [call.azure.state(Entra).signer.jwk()]})
 
 
 @entra.get("/common/userrealm/{name}")
 async def user_realm(call: Call) -> Response:
-    """Where a person's password is checked: MSAL asks before it sends one."""
+    """Where a person's password is checked; MSAL asks before it sends one."""
     domain = call.params["name"].rpartition("@")[2].lower()
     realm = {"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": "microsoftonline.com"}
     if domain in call.azure.state(Users).domains():
@@ -100,7 +100,7 @@ async def user_realm(call: Call) -> Response:
 
 @entra.post("/{tenant}/oauth2/v2.0/token")
 async def token(call: Call) -> Response:
-    """Tokens for a scope; the access token's audience is the scope without ``/.default`` or the permission's name."""
+    """Tokens for a scope. The access token's audience is the scope without ``/.default`` or the permission's name."""
     form = call.form()
     grant_type = _field(call, form, "grant_type")
     _tenant(call, any_tenant=grant_type in USER_GRANTS)
@@ -108,7 +108,7 @@ async def token(call: Call) -> Response:
     if grant_type in USER_GRANTS:
         return answer(_user_tokens(call, form, scopes))
     _require_client_credentials(call, grant_type)
-    # Of several scopes the one that names a resource counts: az and MSAL add OpenID's own to it.
+    # Of several scopes, the one that names a resource counts: az and MSAL add OpenID's scopes to it.
     resource = next((s.removesuffix("/.default") for s in scopes if s.endswith("/.default")), None)
     if resource is None:
         raise entra_fault(call.azure.clock, 1002012, scope=form["scope"])
@@ -117,7 +117,7 @@ async def token(call: Call) -> Response:
 
 @entra.post("/{tenant}/oauth2/token")
 async def token_v1(call: Call) -> Response:
-    """Client credentials with a resource; numbers are strings here."""
+    """Client credentials with a resource; numbers in the response are strings."""
     form = call.form()
     _tenant(call)
     _require_client_credentials(call, _field(call, form, "grant_type"))
@@ -157,7 +157,7 @@ def _tenant(call: Call, *, any_tenant: bool = False) -> str:
         raise entra_fault(call.azure.clock, 50059)
     if tenant != call.azure.tenant_id and tenant not in ANY_TENANT:
         fault = entra_fault(call.azure.clock, 90002, tenant=tenant)
-        if call.method == "GET":  # Discovery has another word for the same refusal.
+        if call.method == "GET":  # Discovery uses another code for the same error.
             fault.body["error"] = "invalid_tenant"
         raise fault
     return tenant
@@ -188,9 +188,9 @@ def _user_tokens(call: Call, form: dict[str, str], scopes: list[str]) -> dict[st
         user = users.by_password(_field(call, form, "username"), _field(call, form, "password"))
     else:
         user = users.by_refresh_token(client_id, _field(call, form, "refresh_token"))
-    # A permission without a resource is Microsoft Graph's, and so is OpenID alone.
-    asked = next((scope for scope in scopes if scope not in OPENID_SCOPES), "")
-    resource = asked.rpartition("/")[0] or GRAPH
+    # A permission without a resource belongs to Microsoft Graph, and so does OpenID alone.
+    requested = next((scope for scope in scopes if scope not in OPENID_SCOPES), "")
+    resource = requested.rpartition("/")[0] or GRAPH
     _require_resource(call, resource)
     tokens = users.tokens(user, client_id, resource, scopes)
     return {**tokens, "client_info": users.client_info(user)} if form.get("client_info") == "1" else tokens
@@ -202,7 +202,7 @@ def _require_resource(call: Call, resource: str) -> None:
 
 
 def _client(call: Call, form: dict[str, str]) -> tuple[Principal, bool]:
-    """The authenticated client, and whether a secret proved it (RFC 6749 §2.3.1, RFC 7523 §2.2)."""
+    """The authenticated client, and whether it used a secret (RFC 6749 §2.3.1, RFC 7523 §2.2)."""
     directory = call.azure.state(Entra)
     if basic := _basic(call):
         return directory.by_secret(*basic), True

@@ -1,10 +1,10 @@
-"""Entra ID's keys and applications, and how the other services tell by a token who calls.
+"""Entra ID's keys and applications, and how other services identify the caller from a token.
 
-A service of Azure Resource Manager asks for its caller so::
+A service of Azure Resource Manager authenticates its caller like this::
 
     registries = Service("containerregistry", ("management.azure.com",), authenticate=arm_caller)
 
-and a data plane with an audience of its own::
+and a data plane with its own audience::
 
     azure.state(Entra).caller(call, ("https://vault.azure.net",))  # or raises TokenRefused
 """
@@ -40,7 +40,7 @@ ARM_AUDIENCES = (
 )
 FEDERATION_ISSUER = "https://federation.sandbox.localhost/"
 FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
-#: The subject that the pipeline's federated credential trusts: a Kubernetes service account's.
+#: The subject that the pipeline's federated credential trusts: a Kubernetes service account.
 FEDERATED_SUBJECT = "system:serviceaccount:pipelines:pratique"
 
 _SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
@@ -48,10 +48,10 @@ _SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Application:
-    """How an application may prove that it is itself.
+    """How an application can authenticate.
 
     :ivar secrets: its client secrets
-    :ivar subjects: of the federated tokens that stand for it
+    :ivar subjects: the subjects of federated tokens that identify it
     """
 
     client_id: str
@@ -60,7 +60,7 @@ class Application:
 
 
 class Entra:
-    """The tenant: applications, the key of its tokens, and an issuer for workload identity federation."""
+    """The tenant: applications, the signing key of its tokens, and an issuer for workload identity federation."""
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
@@ -76,15 +76,15 @@ class Entra:
         )
 
     def register(self, application: Application) -> None:
-        """Let an application ask for tokens; its service principal is one of ``azure.access.principals``."""
+        """Allow an application to request tokens; its service principal must be in ``azure.access.principals``."""
         self._applications[application.client_id] = application
 
     def federated_token(
         self, subject: str = FEDERATED_SUBJECT, audience: str = FEDERATION_AUDIENCE, lifetime: float = 3600
     ) -> str:
-        """What a cluster with workload identity puts into ``AZURE_FEDERATED_TOKEN_FILE``.
+        """The token that a cluster with workload identity writes to ``AZURE_FEDERATED_TOKEN_FILE``.
 
-        :param lifetime: wall seconds
+        :param lifetime: real seconds
         """
         return self.federation.issue(audience, {"sub": subject}, lifetime)
 
@@ -96,7 +96,7 @@ class Entra:
         return principal
 
     def by_assertion(self, client_id: str, assertion: str) -> Principal:
-        """:raises HttpFault: AADSTS700016, or what is wrong with the assertion"""
+        """:raises HttpFault: AADSTS700016, or the error of the assertion"""
         principal, application = self._application(client_id)
         try:
             claims = self.federation.read(assertion, (FEDERATION_AUDIENCE,))
@@ -108,9 +108,9 @@ class Entra:
         return principal
 
     def issue(self, principal: Principal, audience: str, *, by_secret: bool = True, lifetime: float = 3599) -> str:
-        """An app-only access token in the 1.0 format, which ARM and Key Vault take.
+        """An app-only access token in the 1.0 format, which ARM and Key Vault accept.
 
-        :param lifetime: wall seconds
+        :param lifetime: real seconds
         """
         claims = {
             "appid": principal.client_id,
@@ -125,9 +125,9 @@ class Entra:
         return self.signer.issue(audience, claims, lifetime)
 
     def caller(self, call: Call, audiences: Collection[str]) -> Principal:
-        """Who calls, by the bearer token; fills ``call.caller`` and ``call.claims``.
+        """Authenticate the caller by its bearer token; sets ``call.caller`` and ``call.claims``.
 
-        :raises TokenRefused: when there is no token or it does not hold for these audiences
+        :raises TokenRefused: when there is no token or it is not valid for these audiences
         """
         token = call.bearer()
         if token is None:
@@ -138,7 +138,7 @@ class Entra:
         return principal
 
     def principal_of(self, claims: dict[str, Any]) -> Principal:
-        """:raises TokenRefused: when the directory no longer knows the token's subject"""
+        """:raises TokenRefused: when the token's subject is no longer in the directory"""
         object_id = str(claims.get("oid", ""))
         principal = self._azure.access.principals.get(object_id.lower())
         if principal is None:
@@ -164,9 +164,9 @@ class Entra:
 
 
 async def arm_caller(call: Call) -> None:
-    """ARM's front door: a valid token for ARM, then a subscription that exists.
+    """Authentication for ARM: a valid token for ARM, then an existing subscription.
 
-    :raises HttpFault: 401 as ARM words it, or 404 SubscriptionNotFound
+    :raises HttpFault: ARM's 401, or 404 SubscriptionNotFound
     """
     if "authorization" not in call.headers:
         raise _unauthenticated(
@@ -176,9 +176,9 @@ async def arm_caller(call: Call) -> None:
         call.azure.state(Entra).caller(call, ARM_AUDIENCES)
     except TokenRefused as refused:
         raise _arm_refusal(call, refused) from None
-    asked = _SUBSCRIPTION.match(call.path)
-    if asked and asked[1].lower() != call.azure.subscription_id:
-        raise arm_fault(404, "SubscriptionNotFound", f"The subscription '{asked[1]}' could not be found.")
+    match = _SUBSCRIPTION.match(call.path)
+    if match and match[1].lower() != call.azure.subscription_id:
+        raise arm_fault(404, "SubscriptionNotFound", f"The subscription '{match[1]}' could not be found.")
 
 
 def _arm_refusal(call: Call, refused: TokenRefused) -> HttpFault:

@@ -1,7 +1,7 @@
 """People who sign in: the resource owner password grant, refresh tokens, and delegated access tokens.
 
-This is what ``az login --username … --password …`` uses. Entra ID itself refuses the password grant to accounts that
-must pass a second factor; the sandbox's users need none.
+``az login --username … --password …`` uses these. Entra ID refuses the password grant to accounts with multi-factor
+authentication; the sandbox's users have none.
 
 Source: Microsoft Learn, "OAuth 2.0 Resource Owner Password Credentials", "ID token claims reference" and "Access token
 claims reference"; RFC 6749 §4.3 and §6.
@@ -22,7 +22,7 @@ from sandbox.scenario import User
 from sandbox.services.entra.errors import entra_fault
 from sandbox.services.entra.state import AUTHORITY, Entra
 
-#: Microsoft's own applications, which exist in every tenant and prove nothing about themselves.
+#: Microsoft's own applications, which exist in every tenant and do not authenticate themselves.
 PUBLIC_CLIENTS = frozenset(
     {
         "04b07795-8ddb-461a-bbee-02f9e1bf7b46",  # Azure CLI
@@ -31,15 +31,15 @@ PUBLIC_CLIENTS = frozenset(
 )
 GRAPH = "https://graph.microsoft.com"
 OPENID_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
-LIFETIME = 3599  # wall seconds of an access token
-REFRESH_LIFETIME = 90 * 24 * 3600  # wall seconds
+LIFETIME = 3599  # real seconds; of an access token
+REFRESH_LIFETIME = 90 * 24 * 3600  # real seconds
 #: The delegated permissions that the tenant's users have consented to; for other APIs it is _EVERYTHING.
 _PERMISSIONS = {GRAPH: ("Directory.AccessAsUser.All", "User.Read", "User.ReadBasic.All")}
 _EVERYTHING = ("user_impersonation",)
 
 
 class Users:
-    """The tenant's people."""
+    """The people in the tenant."""
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
@@ -52,7 +52,7 @@ class Users:
         return next((u for u in self._by_name.values() if u.object_id.lower() == object_id.lower()), None)
 
     def domains(self) -> set[str]:
-        """The domains that somebody's name ends in."""
+        """The domains of all user names."""
         return {name.rpartition("@")[2] for name in self._by_name}
 
     def by_password(self, name: str, password: str) -> User:
@@ -65,7 +65,7 @@ class Users:
         return user
 
     def by_refresh_token(self, client_id: str, token: str) -> User:
-        """:raises HttpFault: AADSTS9002313 (unverified) when this client never got the token, or its owner is gone"""
+        """:raises HttpFault: AADSTS9002313 (UNVERIFIED) when this client never got the token, or its owner is gone"""
         try:
             claims = self._access.read(token, (_refresh_audience(client_id),))
         except TokenRefused:
@@ -76,17 +76,17 @@ class Users:
         return user
 
     def tokens(self, user: User, client_id: str, resource: str, scopes: Sequence[str]) -> dict[str, Any]:
-        """The token endpoint's answer.
+        """The token endpoint's response.
 
-        :param resource: that the access token is for
-        :param scopes: as they were asked for; ``openid`` brings an ID token, ``offline_access`` a refresh token
+        :param resource: the access token's resource
+        :param scopes: as requested; ``openid`` adds an ID token, ``offline_access`` a refresh token
         """
         permissions = _PERMISSIONS.get(resource.rstrip("/"), _EVERYTHING)
         granted = [f"{resource}/{permission}" for permission in permissions]
-        asked = [scope for scope in scopes if scope not in OPENID_SCOPES]
+        requested = [scope for scope in scopes if scope not in OPENID_SCOPES]
         answer = {
             "token_type": "Bearer",
-            "scope": " ".join(dict.fromkeys([*granted, *asked])),
+            "scope": " ".join(dict.fromkeys([*granted, *requested])),
             "expires_in": LIFETIME,
             "ext_expires_in": LIFETIME,
             "access_token": self._access_token(user, client_id, resource, permissions),
@@ -100,7 +100,7 @@ class Users:
         return answer
 
     def client_info(self, user: User) -> str:
-        """Who the account is, as MSAL keys its cache with it."""
+        """The account's id, which MSAL uses as a cache key."""
         account = {"uid": user.object_id, "utid": self._azure.tenant_id}
         return base64.urlsafe_b64encode(json.dumps(account).encode()).decode().rstrip("=")
 
@@ -135,5 +135,5 @@ class Users:
 
 
 def _refresh_audience(client_id: str) -> str:
-    """What no API takes for its own audience."""
+    """An audience that no API accepts."""
     return f"refresh:{client_id}"

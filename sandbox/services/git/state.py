@@ -1,4 +1,4 @@
-"""The repositories at GitHub and Azure DevOps: bare repositories of the real git, their tokens and pull requests."""
+"""The repositories on GitHub and Azure DevOps: bare git repositories, their tokens and pull requests."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _IDENTITY = ("-c", "user.name=Somebody", "-c", "user.email=somebody@contoso.exam
 class Pull:
     """A pull request.
 
-    :ivar head: SHA of the source branch when it was last looked at
-    :ivar state: by whichever forge it is, it knows these three
+    :ivar head: SHA of the source branch at the last refresh
+    :ivar state: both forges have these three
     """
 
     number: int
@@ -42,7 +42,7 @@ class Pull:
 
 @dataclass
 class Hosted:
-    """One repository.
+    """A repository on a forge.
 
     :ivar path: of the bare repository
     """
@@ -55,7 +55,7 @@ class Hosted:
         return self.settings.tokens.get(token) if token else None
 
     async def git(self, *arguments: str) -> str | None:
-        """What git prints, or None when it fails."""
+        """git's output, or None when it fails."""
         process = await asyncio.create_subprocess_exec(
             "git", *arguments, cwd=self.path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -70,7 +70,7 @@ class Hosted:
         return await self.git("merge-base", "--is-ancestor", commit, f"refs/heads/{branch}") is not None
 
     async def refresh(self) -> None:
-        """Follow the branches: merged is what the target contains, closed what has lost its source."""
+        """Update pull requests: merged when the target contains the head, closed when the source branch is gone."""
         for pull in self.pulls:
             if pull.state == "open":
                 tip = await self.tip(pull.source)
@@ -85,7 +85,7 @@ class Hosted:
 
 
 class Repositories:
-    """All of them, made from the scenario, in a folder that goes with this object."""
+    """All repositories in the scenario, in a folder that is deleted with this object."""
 
     def __init__(self, azure: Azure) -> None:
         self._hosted: dict[str, Hosted] = {}
@@ -100,11 +100,11 @@ class Repositories:
                 self._hosted[settings.url.lower()] = Hosted(settings, path)
 
     def find(self, url: str) -> Hosted | None:
-        """By its address, whatever the letter case, with ``.git`` at the end or without."""
+        """The repository at an address, in any letter case, with or without ``.git``."""
         return self._hosted.get(url.lower().removesuffix(".git"))
 
     def right_anywhere(self, token: str | None) -> Right | None:
-        """What a token is good for at whichever repository knows it."""
+        """What a token grants at the repository that knows it, whichever it is."""
         return next((right for hosted in self._hosted.values() if (right := hosted.right(token))), None)
 
     def add_pull(self, hosted: Hosted, source: str, target: str, title: str, body: str, head: str) -> Pull:
@@ -117,7 +117,7 @@ class Repositories:
 
 
 def environment() -> dict[str, str]:
-    """git without anybody's settings."""
+    """git's environment without user or system settings."""
     fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     return {"PATH": os.environ.get("PATH", os.defpath), **fixed}
 
@@ -140,7 +140,7 @@ def _make(settings: GitRepository, bare: Path, work: Path) -> None:
 
 
 def _protect(settings: GitRepository, bare: Path) -> None:
-    """A hook that refuses, in the words of GitHub and of Azure DevOps."""
+    """Install a hook that rejects pushes, in the words of GitHub or Azure DevOps."""
     github = settings.url.startswith("https://github.com/")
     lines = ["#!/bin/sh"]
     for branch in sorted(settings.protected):

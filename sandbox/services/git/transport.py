@@ -1,6 +1,6 @@
-"""Git's smart HTTP protocol, by git's own CGI program behind the sandbox's TLS.
+"""Git's smart HTTP protocol, served by git's own CGI program behind the sandbox's TLS.
 
-Facts: gitprotocol-http(5), git-http-backend(1). Each forge refuses in its own words.
+Facts: gitprotocol-http(5), git-http-backend(1). Each forge words its own errors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SERVICES = ("info/refs", "git-upload-pack", "git-receive-pack")
 
 
 def basic_password(call: Call) -> str | None:
-    """The password of basic authentication; forges do not look at the user's name."""
+    """The password of basic authentication; forges ignore the user name."""
     scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -31,12 +31,12 @@ def basic_password(call: Call) -> str | None:
 
 
 async def serve(call: Call, url: str, service: str, challenge: str, words: tuple[str, str]) -> Response:
-    """Answer a clone, fetch or push.
+    """Serve a clone, fetch or push.
 
     :param url: the repository's address
     :param service: the end of the request's path
     :param challenge: realm of the 401
-    :param words: of the refusal of an unknown token, and of a push that a token does not allow
+    :param words: error texts for an unknown token, and for a push that the token does not allow
     """
     repositories, token = call.azure.state(Repositories), basic_password(call)
     unknown, unwritable = words
@@ -49,7 +49,7 @@ async def serve(call: Call, url: str, service: str, challenge: str, words: tuple
     pushes = service == "git-receive-pack" or call.query.get("service") == "git-receive-pack"
     if pushes and right != "write":
         return PlainTextResponse(unwritable, 403)
-    await hosted.refresh()  # before the branches move on
+    await hosted.refresh()  # before the branches change
     return await _backend(call, hosted, service)
 
 

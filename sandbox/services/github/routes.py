@@ -1,7 +1,7 @@
 """GitHub: git over HTTPS on github.com, and pull requests on api.github.com.
 
-Facts: GitHub REST API, version 2022-11-28, "Pull requests" and "Troubleshooting the REST API". What a refused push says
-is GitHub's wording as users report it (UNVERIFIED).
+Facts: GitHub REST API, version 2022-11-28, "Pull requests" and "Troubleshooting the REST API". The error text of a
+refused push is GitHub's wording as reported by users (UNVERIFIED).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ async def receive_pack(call: Call) -> Response:
 
 
 async def list_pulls(call: Call) -> Response:
-    """By state, source (``owner:branch``) and target."""
-    hosted, query = await _known(call), call.query
+    """Filtered by state, source (``owner:branch``) and target."""
+    hosted, query = await _repository(call), call.query
     state, head, base = query.get("state", "open"), query.get("head"), query.get("base")
     found = [
         pull
@@ -64,7 +64,7 @@ async def list_pulls(call: Call) -> Response:
 
 
 async def create_pull(call: Call) -> Response:
-    hosted, body = await _known(call, writes=True), call.json()
+    hosted, body = await _repository(call, writes=True), call.json()
     source, target = str(body.get("head", "")).removeprefix(f"{call.params['owner']}:"), str(body.get("base", ""))
     tips = {"head": await hosted.tip(source), "base": await hosted.tip(target)}
     for name, tip in tips.items():
@@ -83,13 +83,15 @@ async def create_pull(call: Call) -> Response:
 
 
 async def get_pull(call: Call) -> Response:
-    return answer(_document(call, _pull(call, await _known(call))))
+    return answer(_document(call, _pull(call, await _repository(call))))
 
 
 async def update_pull(call: Call) -> Response:
-    pull, body = _pull(call, await _known(call, writes=True)), call.json()
+    pull, body = _pull(call, await _repository(call, writes=True)), call.json()
     if other := sorted(body.keys() - _CHANGEABLE):
-        raise NotSupported(f"The sandbox does not change {', '.join(other)} of a pull request. Nothing was done.")
+        raise NotSupported(
+            f"The sandbox does not support changing {', '.join(other)} of a pull request. Nothing was changed."
+        )
     pull.title, pull.body = str(body.get("title", pull.title)), str(body.get("body", pull.body) or "")
     if pull.state != "merged" and "state" in body:
         pull.state = "open" if body["state"] == "open" else "closed"
@@ -104,10 +106,10 @@ def _url(call: Call) -> str:
     return f"https://github.com/{call.params['owner']}/{call.params['repo']}"
 
 
-async def _known(call: Call, *, writes: bool = False) -> Hosted:
-    """The repository, for a token that may see it.
+async def _repository(call: Call, *, writes: bool = False) -> Hosted:
+    """The repository, if the token grants access to it.
 
-    :raises HttpFault: 401, 403, or 404 also for what the token may not see
+    :raises HttpFault: 401, 403, or 404, which also hides repositories that the token does not cover
     """
     scheme, _, token = call.headers.get("authorization", "").partition(" ")
     repositories = call.azure.state(Repositories)

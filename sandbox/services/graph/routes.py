@@ -1,4 +1,4 @@
-"""Microsoft Graph on graph.microsoft.com: who is signed in, and the names behind object ids.
+"""Microsoft Graph on graph.microsoft.com: the signed-in user, and names for object ids.
 
 Source: Microsoft Graph REST API v1.0, "Get a user", "directoryObject: getByIds" and "Microsoft Graph error responses".
 """
@@ -19,7 +19,7 @@ from sandbox.scenario import User
 from sandbox.services.entra.state import Entra
 from sandbox.services.entra.users import GRAPH, Users
 
-#: The last one is Graph's own application id.
+#: The last one is Graph's application id.
 AUDIENCES = (GRAPH, f"{GRAPH}/", "00000003-0000-0000-c000-000000000000")
 MOST_IDS = 1000
 
@@ -39,7 +39,7 @@ graph = Service("graph", ("graph.microsoft.com",), authenticate=graph_caller, ap
 
 @graph.get("/v1.0/me")
 async def me(call: Call) -> Response:
-    """The signed-in person; an application signs in as nobody."""
+    """The signed-in person; applications have none."""
     user = _signed_in(call)
     if user is None:
         message = "/me request is only valid with delegated authentication flow."
@@ -49,17 +49,17 @@ async def me(call: Call) -> Response:
 
 @graph.post("/v1.0/directoryObjects/getByIds")
 async def get_by_ids(call: Call) -> Response:
-    """Those of the ids that the directory knows; ``types`` narrows them.
+    """The directory objects among the ids, filtered by ``types``.
 
-    People may read the directory. An application may not unless it was given Directory.Read.All, and here none was.
+    People may read the directory. Applications need Directory.Read.All, which none has here.
     """
     if _signed_in(call) is None:
         raise _fault(call, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
-    asked = call.json()
-    ids = asked.get("ids")
+    requested = call.json()
+    ids = requested.get("ids")
     if not isinstance(ids, list) or len(ids) > MOST_IDS:
         raise _fault(call, 400, "Request_BadRequest", f"The parameter 'ids' must list at most {MOST_IDS} ids.")
-    types = {str(kind).lower() for kind in asked.get("types") or ["directoryObject"]}
+    types = {str(kind).lower() for kind in requested.get("types") or ["directoryObject"]}
     principals = call.azure.access.principals
     found = [principals[key] for key in dict.fromkeys(str(i).lower() for i in ids) if key in principals]
     objects = [_object(call, p) for p in found if types & {"directoryobject", p.kind.lower()}]

@@ -1,6 +1,6 @@
-"""Azure Monitor's resources: action groups, alert rules and diagnostic settings, put, changed and deleted one by one.
+"""Azure Monitor's resources: put, change and delete action groups, alert rules and diagnostic settings.
 
-Templates make the same resources; reading them is Resource Manager's generic work. Source: Microsoft.Insights REST API
+Templates create the same resources; Resource Manager's generic routes read them. Source: Microsoft.Insights REST API
 (actionGroups 2023-01-01, scheduledQueryRules 2022-06-15, diagnosticSettings 2021-05-01-preview).
 """
 
@@ -29,7 +29,7 @@ insights = Service(
 
 
 async def put_resource(call: Call) -> Response:
-    """Make it, or replace it; what it links to has to stand."""
+    """Create or replace a resource; the resources that it links to must exist."""
     found = parse(call.path)
     if found is None or found.name is None:
         raise missing(call.azure, call.path)
@@ -50,7 +50,7 @@ async def put_resource(call: Call) -> Response:
 
 async def patch_resource(call: Call) -> Response:
     """Change some of its properties, such as ``enabled``."""
-    before, change = _standing(call), call.json()
+    before, change = _existing(call), call.json()
     properties = {**before["properties"], **(change.get("properties") or {})}
     return answer(call.azure.resources.put({**before, **change, "properties": properties}))
 
@@ -60,12 +60,12 @@ async def delete_resource(call: Call) -> Response:
 
 
 async def list_settings(call: Call) -> Response:
-    """Those of one resource; to read them takes the right, unlike lists of resources, which leave out what it lacks."""
+    """The settings of one resource. Requires the right to read them, while other lists omit what is not readable."""
     resource = canonical(call.azure, call.path.rpartition("/providers/")[0])
     return answer({"value": call.azure.resources.list("Microsoft.Insights/diagnosticSettings", resource)})
 
 
-def _standing(call: Call) -> Document:
+def _existing(call: Call) -> Document:
     found = call.azure.resources.get(call.path)
     if found is None:
         raise missing(call.azure, call.path)

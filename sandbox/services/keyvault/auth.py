@@ -1,4 +1,4 @@
-"""What stands before a vault's data plane, in the order in which Azure checks it: token, firewall, RBAC.
+"""The checks before a vault's data plane, in Azure's order: token, firewall, RBAC.
 
 Source: Microsoft Learn, "Azure Key Vault REST API error codes" and "Authentication, requests and responses".
 """
@@ -23,7 +23,7 @@ SERVICE_VERSION = "1.9.0.0"
 
 
 async def vault_caller(call: Call) -> None:
-    """Token and firewall.
+    """Check token and firewall.
 
     :raises HttpFault: 401 with the challenge, or 403 with ``innererror`` ForbiddenByFirewall or ForbiddenByConnection
     """
@@ -43,7 +43,7 @@ async def vault_caller(call: Call) -> None:
             f"link.\r\n{_caller(call)}\r\n{_vault_line(vault)}"
         )
         raise vault_fault(403, "Forbidden", message, "ForbiddenByConnection", _headers(call))
-    if not rules.admit(call.client.address):
+    if not rules.allows(call.client.address):
         message = (
             "Client address is not authorized and caller is not a trusted service.\r\n"
             f"Client address: {call.client.address}\r\n{_caller(call)}\r\n{_vault_line(vault)}"
@@ -52,7 +52,7 @@ async def vault_caller(call: Call) -> None:
 
 
 def needs(action: str) -> Callable[[Handler], Handler]:
-    """The decorated route takes a data action on the object that its path names, or on the vault.
+    """The decorated route needs a data action on the object in its path, or on the vault.
 
     :param action: below ``Microsoft.KeyVault/vaults/``
     """
@@ -79,11 +79,11 @@ def needs(action: str) -> Callable[[Handler], Handler]:
 def vault_of(call: Call) -> Document:
     """The vault behind the host.
 
-    :raises HttpFault: when there is none: in Azure its name would not even resolve
+    :raises HttpFault: when there is none; in Azure its name would not resolve
     """
     vault = call.azure.state(Vaults).of_host(call.host)
     if vault is None:
-        message = f"There is no vault '{call.host}' in the sandbox. In Azure this host name would not resolve."
+        message = f"The sandbox has no vault '{call.host}'. In Azure this host name would not resolve."
         raise vault_fault(404, "VaultNotFound", message)
     return vault
 

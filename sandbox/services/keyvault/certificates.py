@@ -1,4 +1,4 @@
-"""Reading what a certificate import brings: a PFX in base64, a PEM in base64, or a PEM as it is.
+"""Parses imported certificates: a base64 PFX, a base64 PEM, or plain PEM.
 
 Source: REST API, Import Certificate; Microsoft Learn, "Import a certificate in Azure Key Vault" (PEM: certificates and
 one unencrypted PKCS#8 key, nothing else).
@@ -31,10 +31,10 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True)
 class Imported:
-    """A certificate with its chain and its private key.
+    """A certificate with its chain and private key.
 
     :ivar chain: the end-entity certificate first
-    :ivar content_type: of the secret behind it: ``application/x-pem-file`` or ``application/x-pkcs12``
+    :ivar content_type: of the certificate's secret: ``application/x-pem-file`` or ``application/x-pkcs12``
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -51,7 +51,7 @@ class Imported:
 
     @property
     def sha1(self) -> str:
-        """The thumbprint as people compare it: upper-case hex."""
+        """The thumbprint in its usual form: upper-case hex."""
         return self.certificate.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303  # a name, not a safeguard
 
     @cached_property
@@ -70,7 +70,7 @@ class Imported:
 
     @cached_property
     def secret(self) -> str:
-        """What the secret behind the certificate holds."""
+        """The value of the certificate's secret."""
         if self.content_type == PEM:
             key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             return b"".join([key, *(c.public_bytes(Encoding.PEM) for c in self.chain)]).decode()
@@ -81,11 +81,11 @@ class Imported:
 
 
 def read_import(value: str, password: str | None, content_type: str | None, *, keep_order: bool = False) -> Imported:
-    """What ``value`` holds.
+    """Parse ``value``.
 
     :param password: of a PFX
-    :param content_type: that the policy asks for; without one the content decides
-    :param keep_order: whether the chain stays in the order in which it came (``preserveCertOrder``)
+    :param content_type: from the policy; without one the content decides
+    :param keep_order: whether to keep the chain's order (``preserveCertOrder``)
     :raises HttpFault: 400 BadParameter
     """
     content = _content(value)
@@ -149,7 +149,7 @@ def _read_pfx(content: bytes, password: str | None) -> tuple[list[x509.Certifica
 
 
 def _chain(certificates: list[x509.Certificate], key: PrivateKey, keep_order: bool) -> tuple[x509.Certificate, ...]:
-    """The certificates, the one of the key first."""
+    """The certificates, starting with the one that matches the key."""
     own = _public(key.public_key())
     matching = [c for c in certificates if _public(c.public_key()) == own]
     if not matching or (keep_order and matching[0] is not certificates[0]):

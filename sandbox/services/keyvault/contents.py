@@ -1,7 +1,7 @@
-"""What a vault holds that ARM does not show: certificates in versions, deleted ones, and secrets.
+"""The contents of a vault that ARM does not show: certificate versions, deleted certificates, and secrets.
 
-A deletion or recovery takes a while. Meanwhile the certificate is neither here nor there, and every change of it is
-refused as ``ObjectIsBeingDeleted`` or ``ObjectIsBeingRecovered``: recorded for keys, taken to be the same here.
+A deletion or recovery takes a while. Meanwhile the certificate is neither active nor deleted, and all changes to it are
+refused as ``ObjectIsBeingDeleted`` or ``ObjectIsBeingRecovered``: documented for keys, assumed for certificates.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 class Version:
     """One version of a certificate.
 
-    :ivar policy: what the import asked for
-    :ivar updated: when it was changed, if it was
+    :ivar policy: the policy in the import request
+    :ivar updated: the time of the last change, if any
     """
 
     id: str
@@ -38,16 +38,16 @@ class Version:
 
 @dataclass(frozen=True)
 class Certificate:
-    """A name with its versions, the newest last.
+    """A certificate and its versions, the newest last.
 
-    :ivar deleted: when it was deleted, if it was
-    :ivar settles: when its deletion or recovery is complete, in Azure seconds since the start
+    :ivar deleted: the time of its deletion, if it is deleted
+    :ivar stable_at: when its deletion or recovery completes, in Azure seconds since the start
     """
 
     name: str
     versions: tuple[Version, ...]
     deleted: datetime | None = None
-    settles: float = 0
+    stable_at: float = 0
 
     @property
     def newest(self) -> Version:
@@ -56,7 +56,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret that no certificate stands before."""
+    """A secret that does not belong to a certificate."""
 
     name: str
     version: str
@@ -79,15 +79,15 @@ class Contents:
         self._secrets: dict[str, Secret] = {}
 
     def certificates(self) -> list[Certificate]:
-        return [found for found in self._certificates.values() if self._settled(found)]
+        return [found for found in self._certificates.values() if self._is_stable(found)]
 
     def deleted_certificates(self) -> list[Certificate]:
-        return [found for found in self._deleted.values() if self._settled(found)]
+        return [found for found in self._deleted.values() if self._is_stable(found)]
 
     def certificate(self, name: str) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound"""
         found = self._certificates.get(name.lower())
-        if found is None or not self._settled(found):
+        if found is None or not self._is_stable(found):
             raise not_found("certificate", name)
         return found
 
@@ -99,9 +99,9 @@ class Contents:
         raise not_found("certificate", f"{name}/{version}")
 
     def add(self, name: str, version: Version) -> Certificate:
-        """A new version, of a new certificate if need be.
+        """Add a version; creates the certificate if necessary.
 
-        :raises HttpFault: 409 while a deleted certificate has the name or is on its way, 400 for what cannot be a name
+        :raises HttpFault: 409 while a deleted certificate has the name or is being deleted, 400 for an invalid name
         """
         if not _NAME.fullmatch(name):
             raise vault_fault(
@@ -109,7 +109,7 @@ class Contents:
                 "BadParameter",
                 f"The certificate name '{name}' must match ^[0-9a-zA-Z-]+$ and be at most 127 long.",
             )
-        self._require_settled(name)
+        self._require_stable(name)
         if name.lower() in self._deleted:
             message = (
                 f"Certificate {name} is currently in a deleted but recoverable state, and its name cannot be reused; "
@@ -122,15 +122,15 @@ class Contents:
         return after
 
     def change(self, name: str, version: Version) -> None:
-        """Put a version in the place of the one with its id."""
+        """Replace the version with the same id."""
         before = self.certificate(name)
         versions = tuple(version if known.id == version.id else known for known in before.versions)
         self._certificates[name.lower()] = replace(before, versions=versions)
 
-    def delete(self, name: str, now: datetime) -> Certificate:
-        """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
-        self._require_settled(name)
-        found = replace(self.certificate(name), deleted=now, settles=self._clock.after(self._delay))
+    def delete(self, name: str, at: datetime) -> Certificate:
+        """:raises HttpFault: 404 CertificateNotFound, 409 while it is being deleted or recovered"""
+        self._require_stable(name)
+        found = replace(self.certificate(name), deleted=at, stable_at=self._clock.after(self._delay))
         del self._certificates[name.lower()]
         self._deleted[name.lower()] = found
         return found
@@ -138,41 +138,41 @@ class Contents:
     def deleted(self, name: str) -> Certificate:
         """:raises HttpFault: 404 CertificateNotFound"""
         found = self._deleted.get(name.lower())
-        if found is None or not self._settled(found):
+        if found is None or not self._is_stable(found):
             raise vault_fault(404, "CertificateNotFound", f"Deleted Certificate not found: {name}")
         return found
 
     def recover(self, name: str) -> Certificate:
-        """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
-        self._require_settled(name)
-        found = replace(self.deleted(name), deleted=None, settles=self._clock.after(self._delay))
+        """:raises HttpFault: 404 CertificateNotFound, 409 while it is being deleted or recovered"""
+        self._require_stable(name)
+        found = replace(self.deleted(name), deleted=None, stable_at=self._clock.after(self._delay))
         del self._deleted[name.lower()]
         self._certificates[name.lower()] = found
         return found
 
     def purge(self, name: str) -> None:
-        """:raises HttpFault: 404 CertificateNotFound, 409 while it is on its way"""
-        self._require_settled(name)
+        """:raises HttpFault: 404 CertificateNotFound, 409 while it is being deleted or recovered"""
+        self._require_stable(name)
         self.deleted(name)
         del self._deleted[name.lower()]
 
-    def _settled(self, certificate: Certificate) -> bool:
-        return certificate.settles <= self._clock.elapsed()
+    def _is_stable(self, certificate: Certificate) -> bool:
+        return certificate.stable_at <= self._clock.elapsed()
 
-    def _require_settled(self, name: str) -> None:
+    def _require_stable(self, name: str) -> None:
         for known, doing in ((self._deleted, "Deleted"), (self._certificates, "Recovered")):
             found = known.get(name.lower())
-            if found is not None and not self._settled(found):
+            if found is not None and not self._is_stable(found):
                 message = f"Certificate is currently being {doing.lower()}."
                 raise vault_fault(409, "Conflict", message, f"ObjectIsBeing{doing}")
 
-    def set_secret(self, name: str, value: str, content_type: str | None, now: datetime) -> Secret:
-        secret = Secret(name, uuid.uuid4().hex, value, content_type, now)
+    def set_secret(self, name: str, value: str, content_type: str | None, at: datetime) -> Secret:
+        secret = Secret(name, uuid.uuid4().hex, value, content_type, at)
         self._secrets[name.lower()] = secret
         return secret
 
     def secret(self, name: str, version: str | None) -> Secret:
-        """A plain secret, or the one behind a certificate.
+        """A plain secret, or the secret of a certificate.
 
         :param version: ``None`` for the newest
         :raises HttpFault: 404 SecretNotFound, 403 SecretDisabled
@@ -192,7 +192,7 @@ class Contents:
         return found
 
     def is_managed(self, name: str) -> bool:
-        """Whether a certificate stands before the secret."""
+        """Whether the secret belongs to a certificate."""
         return name.lower() in self._certificates
 
 

@@ -1,4 +1,4 @@
-"""A vault's firewall: which rules it takes, and which of them count yet.
+"""A vault's firewall: valid rules, and which of them are in effect.
 
 Source: Microsoft Learn, "Configure network security for Azure Key Vault": up to 1,000 rules, public IPv4 addresses or
 ranges in CIDR notation.
@@ -19,10 +19,10 @@ _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192
 
 @dataclass(frozen=True)
 class NetworkRules:
-    """Who reaches a vault's data plane from the Internet.
+    """The clients that can reach a vault's data plane from the Internet.
 
-    :ivar public: whether anybody does
-    :ivar closed: whether only the ranges do
+    :ivar public: whether public network access is enabled
+    :ivar closed: whether it is limited to the ranges
     """
 
     public: bool = True
@@ -39,50 +39,50 @@ class NetworkRules:
             ranges=tuple(ipaddress.IPv4Network(rule["value"]) for rule in acls.get("ipRules") or []),
         )
 
-    def admit(self, address: str) -> bool:
+    def allows(self, address: str) -> bool:
         return not self.closed or any(ipaddress.ip_address(address) in known for known in self.ranges)
 
 
 @dataclass
 class Firewall:
-    """The rules of one vault over time: each change counts from some seconds after it was made."""
+    """The rules of one vault over time: each change takes effect after a delay."""
 
     _history: list[tuple[float, NetworkRules]] = field(default_factory=list)
 
-    def change(self, rules: NetworkRules, now: float, counts: float) -> None:
-        """Take new rules; a new vault's count at once.
+    def change(self, rules: NetworkRules, at: float, effective: float) -> None:
+        """Set new rules; those of a new vault take effect immediately.
 
-        :param now: Azure seconds
-        :param counts: from when on they count, in Azure seconds
+        :param at: Azure seconds
+        :param effective: Azure seconds at which they take effect
         """
         if not self._history:
-            self._history.append((now, rules))
+            self._history.append((at, rules))
         elif rules != self._history[-1][1]:
-            self._history.append((counts, rules))
+            self._history.append((effective, rules))
 
-    def rules(self, now: float) -> NetworkRules:
-        """Those that count now."""
-        while len(self._history) > 1 and self._history[1][0] <= now:
+    def rules(self, at: float) -> NetworkRules:
+        """The rules in effect."""
+        while len(self._history) > 1 and self._history[1][0] <= at:
             self._history.pop(0)
         return self._history[0][1]
 
 
-def network_acls(asked: dict[str, Any]) -> dict[str, Any]:
-    """``networkAcls`` as ARM shows them, every address as a range.
+def network_acls(requested: dict[str, Any]) -> dict[str, Any]:
+    """``networkAcls`` as ARM shows them, with every address as a range.
 
     :raises HttpFault: 400 for a rule that Key Vault refuses
     """
-    rules = asked.get("ipRules") or []
+    rules = requested.get("ipRules") or []
     if len(rules) > MOST_RULES:
         raise _refused("properties.networkAcls.ipRules", f"{len(rules)} rules are more than {MOST_RULES}")
     for field_name, known in (("defaultAction", ("Allow", "Deny")), ("bypass", ("AzureServices", "None"))):
-        if (value := asked.get(field_name)) not in (None, *known):
+        if (value := requested.get(field_name)) not in (None, *known):
             raise _refused(f"properties.networkAcls.{field_name}", f"{value} is not one of {', '.join(known)}")
     return {
-        "bypass": asked.get("bypass") or "AzureServices",
-        "defaultAction": asked.get("defaultAction") or "Allow",
+        "bypass": requested.get("bypass") or "AzureServices",
+        "defaultAction": requested.get("defaultAction") or "Allow",
         "ipRules": [{"value": _range(rule, number)} for number, rule in enumerate(rules)],
-        "virtualNetworkRules": asked.get("virtualNetworkRules") or [],
+        "virtualNetworkRules": requested.get("virtualNetworkRules") or [],
     }
 
 

@@ -1,7 +1,7 @@
 """Vaults in ARM (control plane).
 
-Source: REST API, Microsoft.KeyVault 2026-05-15. There are no ETags: of two writers who read the same vault, the later
-one wins.
+Source: REST API, Microsoft.KeyVault 2026-05-15. There are no ETags: when two clients write concurrently, the last write
+wins.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUBSCRIPTION = "/subscriptions/{sub}"
 PROVIDER = SUBSCRIPTION + "/providers/Microsoft.KeyVault"
 VAULT = SUBSCRIPTION + "/resourceGroups/{rg}/providers/" + VAULT_TYPE + "/{name}"
 DELETED = PROVIDER + "/locations/{location}/deletedVaults/{name}"
-#: Azure seconds until the name of a new vault resolves.
+#: Azure seconds until the host name of a new vault resolves.
 DNS_SECONDS = 15.0
 
 vault_management = Service(
@@ -39,14 +39,14 @@ async def get_vault(call: Call) -> Response:
 
 @vault_management.put(VAULT, action=f"{VAULT_TYPE}/write")
 async def create_or_update_vault(call: Call) -> Response:
-    asked, name = call.json(), call.params["name"]
+    body, name = call.json(), call.params["name"]
     group = require_group(call.azure, call.params["rg"])
     before = call.azure.resources.get(call.path)
     if before is None:
-        _require_free(call, name, (asked.get("properties") or {}).get("createMode") == "recover")
+        _require_free(call, name, (body.get("properties") or {}).get("createMode") == "recover")
     document = put_vault(
         before["id"] if before else f"{group}/providers/{VAULT_TYPE}/{name}",
-        asked,
+        body,
         before,
         tenant_id=call.azure.tenant_id,
         api_version=call.query.get("api-version", ""),
@@ -65,7 +65,7 @@ async def update_vault(call: Call) -> Response:
 
 @vault_management.delete(VAULT, action=f"{VAULT_TYPE}/delete")
 async def delete_vault(call: Call) -> Response:
-    """Soft: the name stays taken until the vault is purged or recovered."""
+    """Soft-delete the vault: its name stays taken until it is purged or recovered."""
     return Response(status_code=204 if call.azure.resources.delete(call.path) is None else 200)
 
 
@@ -113,7 +113,7 @@ def _vault_answer(call: Call, vault: Document) -> Response:
 
 
 def _require_free(call: Call, name: str, recovering: bool) -> None:
-    """A new vault's name is free in all of Azure, or that of the deleted vault which the call recovers."""
+    """A new vault needs a globally unused name; a recovery needs the name of a deleted vault."""
     if call.azure.resources.named(VAULT_TYPE, name) is not None:
         message = f"The vault name '{name}' is already in use. Vault names are globally unique."
         raise arm_fault(409, "VaultAlreadyExists", message)

@@ -1,4 +1,4 @@
-"""What the data plane of a vault answers with.
+"""Response documents of a vault's data plane.
 
 Source: REST API, Key Vault data plane 2026-04-01: certificate bundle, certificate item, deleted bundle, secret bundle.
 """
@@ -28,7 +28,7 @@ _USAGES = {
 
 
 def bundle(vault: Document, name: str, version: Version) -> dict[str, Any]:
-    """One version, with everything but its private key."""
+    """One version, without its private key."""
     base = f"https://{host_name(vault)}"
     return {
         "id": f"{base}/certificates/{name}/{version.id}",
@@ -43,7 +43,7 @@ def bundle(vault: Document, name: str, version: Version) -> dict[str, Any]:
 
 
 def item(vault: Document, name: str, version: Version, *, with_version: bool) -> dict[str, Any]:
-    """A row of a list: of certificates, or of one's versions."""
+    """An entry in a list of certificates or of a certificate's versions."""
     suffix = f"/{version.id}" if with_version else ""
     return {
         "id": f"https://{host_name(vault)}/certificates/{name}{suffix}",
@@ -54,7 +54,7 @@ def item(vault: Document, name: str, version: Version, *, with_version: bool) ->
 
 
 def deletion(vault: Document, certificate: Certificate) -> dict[str, Any]:
-    """What a deleted certificate has besides."""
+    """The additional members of a deleted certificate."""
     if certificate.deleted is None:
         return {}
     purge = certificate.deleted + timedelta(days=retention_days(vault))
@@ -91,7 +91,7 @@ def attributes(vault: Document, version: Version) -> dict[str, Any]:
 
 
 def policy(vault: Document, name: str, version: Version) -> dict[str, Any]:
-    """The policy of an imported certificate: what the import asked for, over what the certificate says."""
+    """The policy of an imported certificate: the requested one over what the certificate determines."""
     imported = version.imported
     key = {
         "exportable": True,
@@ -101,10 +101,12 @@ def policy(vault: Document, name: str, version: Version) -> dict[str, Any]:
     }
     if imported.curve is not None:
         key["crv"] = imported.curve
-    asked_key = {k: v for k, v in (version.policy.get("key_props") or {}).items() if k in ("exportable", "reuse_key")}
+    requested_key = {
+        k: v for k, v in (version.policy.get("key_props") or {}).items() if k in ("exportable", "reuse_key")
+    }
     return {
         "id": f"https://{host_name(vault)}/certificates/{name}/policy",
-        "key_props": key | asked_key,
+        "key_props": key | requested_key,
         "secret_props": {"contentType": imported.content_type},
         "x509_props": _x509_properties(imported.certificate),
         "lifetime_actions": [{"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "EmailContacts"}}],

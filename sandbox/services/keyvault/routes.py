@@ -1,4 +1,4 @@
-"""A vault's data plane: certificates and the secrets behind them.
+"""A vault's data plane: certificates and their secrets.
 
 Source: REST API, Key Vault data plane 2026-04-01; data actions from "Azure permissions for Security".
 """
@@ -34,19 +34,19 @@ def vault_services() -> list[Service]:
 @vault.post(CERTIFICATE + "/import")
 @needs("certificates/import/action")
 async def import_certificate(call: Call) -> Response:
-    """A new version, whatever the name holds already."""
-    asked, name = call.json(), call.params["name"]
-    if not isinstance(asked.get("value"), str) or not asked["value"]:
+    """Add a version, whether or not the certificate exists."""
+    body, name = call.json(), call.params["name"]
+    if not isinstance(body.get("value"), str) or not body["value"]:
         raise vault_fault(400, "BadParameter", "The request body must contain the property 'value'.")
-    policy: dict[str, Any] = asked.get("policy") or {}
+    policy: dict[str, Any] = body.get("policy") or {}
     imported = read_import(
-        asked["value"],
-        asked.get("pwd"),
+        body["value"],
+        body.get("pwd"),
         (policy.get("secret_props") or {}).get("contentType"),
-        keep_order=bool(asked.get("preserveCertOrder")),
+        keep_order=bool(body.get("preserveCertOrder")),
     )
-    enabled = (asked.get("attributes") or {}).get("enabled", True)
-    tags = asked.get("tags") or {}
+    enabled = (body.get("attributes") or {}).get("enabled", True)
+    tags = body.get("tags") or {}
     version = Version(uuid.uuid4().hex, imported, call.azure.clock.now(), enabled, tags, policy)
     certificate = _contents(call).add(name, version)
     return answer(models.bundle(vault_of(call), certificate.name, version))
@@ -55,24 +55,24 @@ async def import_certificate(call: Call) -> Response:
 @vault.get("/certificates")
 @needs("certificates/read")
 async def list_certificates(call: Call) -> Response:
-    known = vault_of(call)
+    vault = vault_of(call)
     found = _contents(call).certificates()
-    return answer({"value": [models.item(known, c.name, c.newest, with_version=False) for c in found]})
+    return answer({"value": [models.item(vault, c.name, c.newest, with_version=False) for c in found]})
 
 
 @vault.get("/certificates/contacts")
 @vault.get("/certificates/issuers")
 @vault.get(CERTIFICATE + "/pending")
-async def beside_certificates(call: Call) -> Response:
-    """What stands where a certificate's or a version's name would, and must not be taken for one."""
+async def reserved_path(call: Call) -> Response:
+    """Refuse the other resources whose paths look like a certificate's or a version's name."""
     raise not_supported(call.method, call.host, call.path)
 
 
 @vault.get(CERTIFICATE + "/versions")
 @needs("certificates/read")
 async def list_versions(call: Call) -> Response:
-    known, certificate = vault_of(call), _contents(call).certificate(call.params["name"])
-    return answer({"value": [models.item(known, certificate.name, v, with_version=True) for v in certificate.versions]})
+    vault, certificate = vault_of(call), _contents(call).certificate(call.params["name"])
+    return answer({"value": [models.item(vault, certificate.name, v, with_version=True) for v in certificate.versions]})
 
 
 @vault.get(CERTIFICATE + "/policy")
@@ -100,16 +100,16 @@ async def get_version(call: Call) -> Response:
 @vault.patch(CERTIFICATE + "/{version}")
 @needs("certificates/update/action")
 async def update_certificate(call: Call) -> Response:
-    """Whether a version is enabled, and its tags; what the body does not name stays."""
-    asked, contents = call.json(), _contents(call)
-    if asked.keys() - {"attributes", "tags"} or (asked.get("attributes") or {}).keys() - {"enabled"}:
+    """Update tags and whether a version is enabled; members missing from the body keep their values."""
+    body, contents = call.json(), _contents(call)
+    if body.keys() - {"attributes", "tags"} or (body.get("attributes") or {}).keys() - {"enabled"}:
         raise not_supported("changing more than 'enabled' and tags by PATCH", call.host, call.path)
     certificate = contents.certificate(call.params["name"])
     version = contents.version(certificate.name, call.params.get("version", certificate.newest.id))
     changed = replace(
         version,
-        enabled=(asked.get("attributes") or {}).get("enabled", version.enabled),
-        tags=version.tags if asked.get("tags") is None else asked["tags"],
+        enabled=(body.get("attributes") or {}).get("enabled", version.enabled),
+        tags=version.tags if body.get("tags") is None else body["tags"],
         updated=call.azure.clock.now(),
     )
     contents.change(certificate.name, changed)
@@ -119,18 +119,18 @@ async def update_certificate(call: Call) -> Response:
 @vault.delete(CERTIFICATE)
 @needs("certificates/delete")
 async def delete_certificate(call: Call) -> Response:
-    """Soft: all versions go, and can be recovered."""
+    """Soft-delete all versions; they can be recovered."""
     return answer(_deleted_bundle(call, _contents(call).delete(call.params["name"], call.azure.clock.now())))
 
 
 @vault.get("/deletedcertificates")
 @needs("certificates/read")
 async def list_deleted(call: Call) -> Response:
-    known = vault_of(call)
+    vault = vault_of(call)
     return answer(
         {
             "value": [
-                models.item(known, c.name, c.newest, with_version=False) | models.deletion(known, c)
+                models.item(vault, c.name, c.newest, with_version=False) | models.deletion(vault, c)
                 for c in _contents(call).deleted_certificates()
             ]
         }
@@ -174,5 +174,5 @@ def _contents(call: Call) -> Contents:
 
 
 def _deleted_bundle(call: Call, certificate: Certificate) -> dict[str, Any]:
-    known = vault_of(call)
-    return models.bundle(known, certificate.name, certificate.newest) | models.deletion(known, certificate)
+    vault = vault_of(call)
+    return models.bundle(vault, certificate.name, certificate.newest) | models.deletion(vault, certificate)

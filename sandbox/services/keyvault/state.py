@@ -1,7 +1,7 @@
-"""All vaults: their firewalls as they count at this moment, their contents, and the deleted ones.
+"""All vaults: their effective firewalls, their contents, and the deleted vaults.
 
-The vaults' ARM documents are in ``azure.resources``; whoever changes one — ARM's own routes, a deployment — is heard
-through :class:`ResourceChanged`.
+The vaults' ARM documents are in ``azure.resources``; changes to them by ARM's own routes or a deployment arrive as
+:class:`ResourceChanged`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sandbox.services.keyvault.vaults import SUFFIX, VAULT_TYPE
 
 @dataclass(frozen=True)
 class DeletedVault:
-    """A vault that can be recovered.
+    """A deleted vault that can be recovered.
 
-    :ivar document: as it was
+    :ivar document: the vault before its deletion
     """
 
     document: Document
@@ -43,19 +43,19 @@ class Vaults:
         azure.events.on(ResourceChanged, self._follow)
 
     def of_host(self, host: str) -> Document | None:
-        """The vault whose data plane this host is."""
+        """The vault with this data plane host."""
         return self._azure.resources.named(VAULT_TYPE, host.removesuffix(SUFFIX))
 
     def contents(self, name: str) -> Contents:
-        """What the vault of this name holds."""
+        """The contents of the vault with this name."""
         return self._contents[name.lower()]
 
     def network_rules(self, name: str) -> NetworkRules:
-        """The firewall of the vault as it counts now."""
+        """The vault's firewall rules in effect."""
         return self._firewalls[name.lower()].rules(self._azure.clock.elapsed())
 
     def purge(self, name: str) -> None:
-        """Forget a deleted vault and what it held."""
+        """Forget a deleted vault and its contents."""
         del self.deleted[name.lower()]
         self._contents.pop(name.lower(), None)
 
@@ -74,7 +74,7 @@ class Vaults:
             self._drop_assignments(change.id)
 
     def _drop_assignments(self, vault_id: str) -> None:
-        """A deleted vault loses its role assignments; recovering it does not bring them back."""
+        """A deleted vault loses its role assignments; recovery does not restore them."""
         for assignment in self._azure.access.assignments():
             if contains(vault_id, assignment.scope):
                 self._azure.access.unassign(assignment.id)

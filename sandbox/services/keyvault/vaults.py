@@ -1,7 +1,7 @@
-"""Vaults as ARM shows them: what a PUT replaces, what a PATCH keeps, and what neither may touch.
+"""Vaults as ARM shows them: what a PUT replaces, what a PATCH keeps, and what neither may change.
 
-Source: REST API, Microsoft.KeyVault/vaults 2026-05-15. ``networkAcls`` and ``tags`` are replaced as a whole whenever
-they are given.
+Source: REST API, Microsoft.KeyVault/vaults 2026-05-15. ``networkAcls`` and ``tags`` are replaced as a whole when they
+are writable.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sandbox.services.keyvault.firewall import network_acls
 
 VAULT_TYPE = "Microsoft.KeyVault/vaults"
 SUFFIX = ".vault.azure.net"
-#: From this api-version on, a new vault is in RBAC mode unless it says otherwise.
+#: Since this api-version, new vaults use RBAC unless the request says otherwise.
 RBAC_DEFAULT_SINCE = "2026-02-01"
 
 _NAME = re.compile(r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]")
@@ -37,15 +37,15 @@ _DEFAULTS: Document = {
 
 
 def put_vault(
-    vault_id: str, asked: Document, before: Document | None, *, tenant_id: str, api_version: str, now: datetime
+    vault_id: str, requested: Document, before: Document | None, *, tenant_id: str, api_version: str, now: datetime
 ) -> Document:
-    """The vault after a PUT; a new one is still waiting for its name to resolve.
+    """The vault after a PUT; a new vault does not resolve yet.
 
     :raises HttpFault: 400 or 409 for what Key Vault refuses
     """
     name = vault_id.rsplit("/", 1)[-1]
-    properties = _given(asked)
-    location = str(asked.get("location") or (before or {}).get("location") or "").replace(" ", "").lower()
+    properties = _writable(requested)
+    location = str(requested.get("location") or (before or {}).get("location") or "").replace(" ", "").lower()
     _require(bool(_NAME.fullmatch(name)), "VaultNameNotValid", f"The vault name '{name}' is invalid. {_NAME_RULE}")
     _require(bool(location), "LocationRequired", "The location property is required for this definition.")
     _require("sku" in properties, "BadRequest", "The property 'sku' is required.")
@@ -60,27 +60,27 @@ def put_vault(
         "name": name,
         "type": VAULT_TYPE,
         "location": location,
-        "tags": asked.get("tags") or {},
+        "tags": requested.get("tags") or {},
         "systemData": (before or {}).get("systemData") or {"createdAt": now.isoformat().replace("+00:00", "Z")},
-        "properties": {**_DEFAULTS, **rbac, **_kept(before), **properties},
+        "properties": {**_DEFAULTS, **rbac, **_preserved(before), **properties},
     }
     document["properties"]["vaultUri"] = f"https://{name.lower()}{SUFFIX}/"
     document["properties"]["provisioningState"] = "RegisteringDns" if before is None else "Succeeded"
     return _checked(document, before)
 
 
-def patch_vault(asked: Document, before: Document) -> Document:
-    """The vault after a PATCH: each property that is given replaces the former one.
+def patch_vault(requested: Document, before: Document) -> Document:
+    """The vault after a PATCH: each writable property replaces the previous one.
 
     :raises HttpFault: 400 for what Key Vault refuses
     """
-    tags = before["tags"] if asked.get("tags") is None else asked["tags"]
-    properties = {**_DEFAULTS, **before["properties"], **_given(asked)}
+    tags = before["tags"] if requested.get("tags") is None else requested["tags"]
+    properties = {**_DEFAULTS, **before["properties"], **_writable(requested)}
     return _checked({**before, "tags": tags, "properties": properties}, before)
 
 
 def retention_days(document: Document) -> int:
-    """How long what is deleted can be recovered."""
+    """For how many days a deleted object can be recovered."""
     return int(document["properties"].get("softDeleteRetentionInDays", _DEFAULTS["softDeleteRetentionInDays"]))
 
 
@@ -88,17 +88,17 @@ def host_name(document: Document) -> str:
     return f"{document['name'].lower()}{SUFFIX}"
 
 
-def _given(asked: Document) -> Document:
-    """The properties that a client may write, as far as it does."""
-    properties: Any = asked.get("properties") or {}
-    given = {key: value for key, value in properties.items() if value is not None and key not in _READ_ONLY}
-    if "networkAcls" in given:
-        given["networkAcls"] = network_acls(given["networkAcls"])
-    return given
+def _writable(requested: Document) -> Document:
+    """The properties in the request, without read-only ones."""
+    properties: Any = requested.get("properties") or {}
+    writable = {key: value for key, value in properties.items() if value is not None and key not in _READ_ONLY}
+    if "networkAcls" in writable:
+        writable["networkAcls"] = network_acls(writable["networkAcls"])
+    return writable
 
 
-def _kept(before: Document | None) -> Document:
-    """What another PUT does not reset."""
+def _preserved(before: Document | None) -> Document:
+    """The properties that another PUT does not reset."""
     properties = (before or {}).get("properties", {})
     return {
         key: properties[key]

@@ -1,4 +1,4 @@
-"""ISO 8601 durations and intervals, as rules and queries write them.
+"""ISO 8601 durations and intervals, as used in rules and queries.
 
 >>> seconds("PT1H30M")
 5400.0
@@ -23,14 +23,14 @@ def seconds(text: str) -> float:
     return timedelta(**{unit: float(value) for unit, value in found.groupdict().items() if value}).total_seconds()
 
 
-def interval(text: str, now: datetime) -> tuple[datetime, datetime]:
-    """Start and end of a timespan: a duration until now, or two of start, end and duration.
+def interval(text: str, at: datetime) -> tuple[datetime, datetime]:
+    """Start and end of a timespan: a duration up to ``at``, or two of start, end and duration.
 
     :raises ValueError: for anything else
     """
     first, slash, second = (part.strip() for part in text.partition("/"))
     if not slash:
-        return now - timedelta(seconds=seconds(first)), now
+        return at - timedelta(seconds=seconds(first)), at
     if first.upper().startswith("P"):
         end = moment(second)
         return end - timedelta(seconds=seconds(first)), end
@@ -41,7 +41,7 @@ def interval(text: str, now: datetime) -> tuple[datetime, datetime]:
 
 
 def moment(text: str) -> datetime:
-    """A point in time, UTC unless it says otherwise.
+    """A point in time, UTC by default.
 
     :raises ValueError: when it is not ISO 8601
     """

@@ -1,4 +1,4 @@
-"""Log Analytics' way with a query: the types of its answer, and the errors that it words itself.
+"""Log Analytics queries: result types, and error messages in Log Analytics' own wording.
 
 Source: Azure Monitor Logs API, "Response format" and "Errors"; inner codes as seen in public issues.
 """
@@ -36,7 +36,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Result:
-    """All rows of an answer, ready for JSON.
+    """All rows of a result, ready for JSON.
 
     :ivar columns: pairs of name and Kusto's type
     """
@@ -46,7 +46,7 @@ class Result:
 
 
 class QueryRefused(Exception):
-    """The query is wrong.
+    """The query is invalid.
 
     :ivar inner: the error's ``innererror``
     """
@@ -57,23 +57,23 @@ class QueryRefused(Exception):
 
 
 class QueryNotSupported(Exception):
-    """Log Analytics would know what to do; the text says what is missing here."""
+    """The query uses a feature that the sandbox does not support; the message names it."""
 
 
-def run(query: str, records: Iterable[Record], now: datetime, origin: datetime | None = None) -> Result:
-    """Answer a query over the rows of some records.
+def run(query: str, records: Iterable[Record], at: datetime, origin: datetime | None = None) -> Result:
+    """Run a query over the rows of some records.
 
-    A table of Azure's own is always there, with or without rows.
+    Azure's own tables always exist, with or without rows.
 
-    :param now: what ``now()`` and ``ago()`` mean by now
+    :param at: the time that ``now()`` and ``ago()`` start from
     :param origin: as for :meth:`Record.row`
-    :raises QueryRefused: when it is not KQL, or names what does not exist
+    :raises QueryRefused: when it is not valid KQL, or refers to something that does not exist
     :raises QueryNotSupported: when it uses KQL that is not translated
     """
     if query.lstrip().startswith("."):
         raise _semantic("SEM0000", "Control commands are not supported in queries.")
     try:
-        found = execute(query, tables_of(records, origin), now)
+        result = execute(query, tables_of(records, origin), at)
     except KqlSyntaxError as error:
         raise _syntax(error.diagnostics[0]) from error
     except KqlUnsupportedError as error:
@@ -83,8 +83,8 @@ def run(query: str, records: Iterable[Record], now: datetime, origin: datetime |
         raise _semantic("SEM0100", text) from error
     except (KqlError, duckdb.Error) as error:
         raise _semantic("SEM0100", _reason(error)) from error
-    columns = tuple((name, _type(kind)) for name, kind in found.columns)
-    return Result(columns, [[_value(value) for value in row] for row in found.rows])
+    columns = tuple((name, _type(kind)) for name, kind in result.columns)
+    return Result(columns, [[_value(value) for value in row] for row in result.rows])
 
 
 def _type(kind: str) -> str:
@@ -92,7 +92,7 @@ def _type(kind: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if column := re.search(r'Referenced column "(.+?)" not found', str(error)):
+    if column := re.search(r'Referenced column "(.+?)" not result', str(error)):
         return f"Failed to resolve scalar expression named '{column[1]}'"
     return str(error).partition("\n")[0]
 

@@ -1,8 +1,8 @@
 """The Log Analytics query API.
 
-Wire shape: ``api.loganalytics.io/v1`` (azure-monitor-query 2.0); errors: Azure Monitor Logs API, "Errors". Unverified:
-that both hosts take both audiences, 404 for an unknown workspace, and an empty answer instead of 204 from a workspace
-without any data. Not played: batches, metadata, and ``workspace()`` inside a query.
+Wire shape: ``api.loganalytics.io/v1`` (azure-monitor-query 2.0); errors: Azure Monitor Logs API, "Errors". UNVERIFIED:
+that both hosts accept both audiences, 404 for an unknown workspace, and an empty result instead of 204 from a workspace
+without any data. Not supported: batches, metadata, and ``workspace()`` in a query.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from sandbox.services.loganalytics.tables import Record
 
 HOSTS = ("api.loganalytics.io", "api.loganalytics.azure.com")
 AUDIENCES = tuple(f"https://{host}{slash}" for host in HOSTS for slash in ("", "/"))
-#: Service limits: a query returns at most this many rows.
+#: Service limit: maximum number of rows that a query returns.
 MAX_ROWS = 500_000
 _WORKSPACE_READ = "Microsoft.OperationalInsights/workspaces/query/read"
 _RESOURCE_READ = "Microsoft.Insights/logs/read"
 
 
 async def logs_caller(call: Call) -> None:
-    """:raises HttpFault: 401 without a token, 403 with one that does not hold"""
+    """:raises HttpFault: 401 without a token, 403 with an invalid one"""
     if "authorization" not in call.headers:
         raise arm_fault(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
     try:
@@ -51,19 +51,19 @@ log_analytics = Service("loganalytics", HOSTS, authenticate=logs_caller, api_ver
 
 @log_analytics.get("/v1/workspaces/{workspace}/query")
 async def get_query_workspace(call: Call) -> Response:
-    """The same as the POST, with the body's fields as the query's parameters."""
+    """Like the POST, with the body's members as query parameters."""
     return await _query_workspaces(call, dict(call.query))
 
 
 @log_analytics.post("/v1/workspaces/{workspace}/query")
 async def query_workspace(call: Call) -> Response:
-    """A query over a workspace, and over the ``workspaces`` of the body."""
+    """Query a workspace, and the additional ``workspaces`` in the body."""
     return await _query_workspaces(call, _body(call)) if call.body.strip() else Response()
 
 
 @log_analytics.post("/v1/{resource:path}/query")
 async def query_resource(call: Call) -> Response:
-    """A query over the logs of one resource, or of all in a group or subscription, in whatever workspace they are."""
+    """Query the logs of one resource, or of all resources in a group or subscription, in any workspace."""
     scope = "/" + call.params["resource"]
     _require(call, _RESOURCE_READ, scope)
     return await _answer(call, _body(call), call.azure.state(Logs).records(scope))
@@ -79,17 +79,17 @@ async def _query_workspaces(call: Call, body: dict[str, Any]) -> Response:
 
 
 async def _answer(call: Call, body: dict[str, Any], records: list[Record]) -> Response:
-    query, now = body.get("query"), call.azure.clock.now()
+    query, at = body.get("query"), call.azure.clock.now()
     if not isinstance(query, str) or not query.strip():
         raise _bad_argument({"code": "QueryValidationError", "message": "The query is missing."})
     if timespan := body.get("timespan"):
         try:
-            start, end = interval(str(timespan), now)
+            start, end = interval(str(timespan), at)
         except ValueError as error:
             raise _bad_argument({"code": "InvalidTimespan", "message": f"The timespan is invalid: {error}."}) from None
         records = [record for record in records if start <= record.event.time <= end]
     started = time.perf_counter()
-    result = await _run(call, lambda: run(query, records, now))
+    result = await _run(call, lambda: run(query, records, at))
     prefer = call.headers.get("prefer", "").replace(" ", "")
     statistics = time.perf_counter() - started if "include-statistics=true" in prefer else None
     return answer(document(result, statistics))
@@ -102,21 +102,21 @@ async def _run(call: Call, work: Callable[[], Result]) -> Result:
     except QueryRefused as refused:
         raise _bad_argument(refused.inner) from None
     except QueryNotSupported as missing:
-        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not play this KQL: {missing}.") from None
+        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not support this KQL: {missing}.") from None
 
 
 def document(result: Result, seconds: float | None = None, limit: int = MAX_ROWS) -> dict[str, Any]:
-    """The answer; one of more than ``limit`` rows is cut short and says so, with status 200.
+    """The response; with more than ``limit`` rows it is truncated and contains an error, with status 200.
 
-    :param seconds: what the query took, for the statistics; ``None`` for none
+    :param seconds: duration of the query for the statistics; ``None`` for no statistics
     """
     columns = [{"name": name, "type": kind} for name, kind in result.columns]
     body: dict[str, Any] = {
         "tables": [{"name": "PrimaryResult", "columns": columns, "rows": result.rows[:limit]}],
     }
     if seconds is not None:
-        shown = {"tableRowCount": len(body["tables"][0]["rows"]), "tableSize": 0}
-        body["statistics"] = {"query": {"executionTime": round(seconds, 7), "datasetStatistics": [shown]}}
+        size = {"tableRowCount": len(body["tables"][0]["rows"]), "tableSize": 0}
+        body["statistics"] = {"query": {"executionTime": round(seconds, 7), "datasetStatistics": [size]}}
     if len(result.rows) > limit:
         detail = {
             "code": "EngineError",

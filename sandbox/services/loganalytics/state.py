@@ -1,6 +1,6 @@
-"""What the workspaces hold: the events for which a diagnostic setting stood when they happened, once they are ingested.
+"""The contents of the workspaces: ingested events that had a diagnostic setting when they happened.
 
-Unverified: a diagnostic setting counts from the moment it stands, and no longer once it is gone.
+UNVERIFIED: a diagnostic setting takes effect as soon as it exists, and until it is deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DIAGNOSTICS_TYPE = "Microsoft.Insights/diagnosticSettings"
 class Logs:
     """Every record of every workspace, oldest first.
 
-    :ivar turn: one query at a time
+    :ivar turn: lock that runs one query at a time
     """
 
     def __init__(self, azure: Azure) -> None:
@@ -43,11 +43,11 @@ class Logs:
         )
 
     def records(self, scope: str, *, since: float = 0.0, as_of: float | None = None) -> list[Record]:
-        """What queries find, oldest first.
+        """The records visible to queries, oldest first.
 
         :param scope: id of a workspace, or of a resource, group or subscription whose records in any workspace count
-        :param since: Azure seconds; what happened before is left out
-        :param as_of: Azure seconds; what arrives later is left out
+        :param since: Azure seconds; excludes earlier events
+        :param as_of: Azure seconds; excludes records that arrive later
         """
         moment = self._azure.clock.elapsed() if as_of is None else as_of
         return [record for record in self._after(since) if record.arrives <= moment and _within(record, scope)][::-1]

@@ -1,9 +1,9 @@
-"""The tables of a workspace: their columns, and how an event becomes a row.
+"""The tables of a workspace: their columns, and the row of an event.
 
-Source: Azure Monitor table reference, "ContainerRegistryRepositoryEvents". Which operations are logged is documented
-for push, pull, untag, delete and purge only. Unverified, and chosen so that the walkthrough's alert rule means what it
-says: an import is logged as ``importImage`` with the source image in ``MediaType``; ``ResultType`` says
-``HttpStatusCode`` and ``ResultDescription`` which. ``_ResourceId`` is lower-case, as everywhere in Log Analytics.
+Source: Azure Monitor table reference, "ContainerRegistryRepositoryEvents". It documents only the logging of push, pull,
+untag, delete and purge. UNVERIFIED, and chosen so that the walkthrough's alert rule works as described: an import is
+logged as ``importImage`` with the source image in ``MediaType``; ``ResultType`` is ``HttpStatusCode`` and
+``ResultDescription`` is the code. ``_ResourceId`` is lower-case, as everywhere in Log Analytics.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class LogTable:
     """A table and the diagnostic category that fills it.
 
     :ivar columns: DuckDB's type by name
-    :ivar row: the columns that an event itself knows
+    :ivar row: builds the columns that come from the event itself
     """
 
     name: str
@@ -61,13 +61,13 @@ class LogTable:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """An event on its way into a workspace, and in it from then on.
+    """An event on its way into a workspace, and later in it.
 
-    :ivar resource_id: of the resource that it happened to
+    :ivar resource_id: id of the resource that the event is about
     :ivar workspace_id: resource id of the workspace
-    :ivar customer_id: the workspace's own GUID
+    :ivar customer_id: the workspace's GUID
     :ivar happened: Azure seconds (:meth:`.Clock.elapsed`)
-    :ivar arrives: Azure seconds from which queries find it
+    :ivar arrives: Azure seconds from which queries see it
     :ivar ingested: the same as a timestamp, unless the clock jumped in between
     """
 
@@ -82,10 +82,10 @@ class Record:
     ingested: datetime
 
     def row(self, origin: datetime | None = None) -> Row:
-        """The record as a query sees it.
+        """The record as queries see it.
 
-        :param origin: the time of Azure second 0, for one whose times are Azure's durations (:mod:`.alerts.watch`);
-            by default timestamps are the wall's, like all that the sandbox's answers carry
+        :param origin: the time of Azure second 0, for queries on Azure's time scale (:mod:`.alerts.watch`); by default
+            timestamps are in real time, as in all the sandbox's responses
         """
         generated, ingested = self.event.time, self.ingested
         if origin is not None:
@@ -138,7 +138,7 @@ TABLES = (REPOSITORY_EVENTS,)
 
 
 def tables_of(records: Iterable[Record], origin: datetime | None = None) -> list[Table]:
-    """Every table of a workspace, with the rows of these records.
+    """Every table of a workspace, with the rows of the given records.
 
     :param origin: as for :meth:`Record.row`
     """

@@ -1,6 +1,6 @@
-"""The public images that the walkthrough quarantines, as data; a scenario adds to them or replaces them.
+"""The public images that the walkthrough quarantines, as data; a scenario can add and replace images.
 
-Versions are those of the distributions' releases at the images' time, so that findings about them can be true ones.
+Versions are from the distributions' releases at the time of the images, so that findings can be real.
 """
 
 from __future__ import annotations
@@ -125,20 +125,20 @@ WALKTHROUGH: tuple[ImageSpec, ...] = (
 
 
 def image_spec(reference: str, base: str, packages: Mapping[str, str], platforms: Iterable[str] = ()) -> ImageSpec:
-    """An image as a scenario writes it.
+    """An image as a scenario declares it.
 
     :param reference: ``registry/repository:tag``
     :param base: a key of :data:`BASES`
     :param packages: name to version, in the syntax of the base's package manager
     :param platforms: ``os/architecture``; the default ones when empty
-    :raises ValueError: when the reference lacks a part, the base is unknown, or it has no package manager to use
+    :raises ValueError: when the reference is incomplete, the base is unknown, or it has no package manager for packages
     """
     registry, _, rest = reference.partition("/")
     repository, _, tag = rest.rpartition(":")
     if not (registry and repository and tag):
         raise ValueError(f"{reference!r} is not registry/repository:tag")
     if base not in BASES:
-        raise ValueError(f"unknown base {base!r}; there are {', '.join(BASES)}")
+        raise ValueError(f"unknown base {base!r}; known bases: {', '.join(BASES)}")
     manager = manager_of(BASES[base].layout)
     if packages and manager is None:
         raise ValueError(f"base {base!r} has no package manager, so {reference!r} cannot list packages")
@@ -147,5 +147,5 @@ def image_spec(reference: str, base: str, packages: Mapping[str, str], platforms
 
 
 def merged(base: Iterable[ImageSpec], changes: Iterable[ImageSpec]) -> tuple[ImageSpec, ...]:
-    """`base` with `changes` laid over it: the same reference is replaced, a new one added."""
+    """`base` updated with `changes`: an image with the same reference is replaced, others are added."""
     return tuple({spec.reference: spec for spec in (*base, *changes)}.values())

@@ -1,12 +1,12 @@
-"""The OCI distribution API v1.1, the same for every registry of the sandbox: what they share, and its reading half.
+"""The OCI distribution API v1.1 that all registries of the sandbox share: common parts, and the routes that read.
 
-Registries differ in what they hold, whom they authorize and what they record: that is a :class:`RegistryBackend`. The
-routes are added to a service once (those that write: :mod:`sandbox.services.oci.pushing`)::
+A :class:`RegistryBackend` supplies what differs between registries: content, authorization and logging. Routes are
+added to a service once (those that write: :mod:`sandbox.services.oci.pushing`)::
 
     service = Service("ghcr", ("ghcr.io",))
     add_pulling(service, Ghcr())
 
-Blobs and manifests are answered directly, without the redirects to storage hosts that large registries make.
+Blobs and manifests are served directly, without the redirects to storage hosts of large registries.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ CATALOG_PAGE = 100
 
 
 class RegistryBackend:
-    """What a registry adds to the API."""
+    """The registry-specific part of the API."""
 
     def store(self, call: Call) -> RegistryStore:
-        """The content behind the host that was asked."""
+        """The content behind the requested host."""
         raise NotImplementedError
 
     def uploads(self, call: Call) -> Uploads:
-        """The open uploads of that content, for a registry that takes pushes."""
+        """The open uploads to that content, for registries that accept pushes."""
         raise NotImplementedError
 
     async def authorize(self, call: Call, action: Action | None, repository: str = "") -> None:
-        """Let the call pass or raise the registry's refusal.
+        """Authorize the call, or raise the registry's error.
 
-        :param action: None for the API's root, which only asks for any valid credentials
+        :param action: None for the API's root, which requires only valid credentials
         """
 
     def count_pull(self, call: Call) -> dict[str, str]:
-        """Called once a manifest request; returns headers for its answer, or raises when there were too many."""
+        """Called once for each manifest request; returns response headers, or raises when there are too many."""
         return {}
 
     def pulled(self, call: Call, repository: str, reference: str, manifest: Manifest) -> None:
@@ -63,14 +63,14 @@ class RegistryBackend:
 
 
 def add_pulling(service: Service, backend: RegistryBackend) -> None:
-    """Add the routes that read."""
+    """Add the routes for reading."""
     _Pulling(backend).add_to(service)
 
 
 def page(entries: Sequence[str], call: Call, size: int | None = None) -> tuple[list[str], dict[str, str]]:
-    """One page of `entries` as the query's ``n`` and ``last`` ask, with the ``Link`` header to the next.
+    """One page of `entries` for the query's ``n`` and ``last``, with the ``Link`` header to the next page.
 
-    :param size: without ``n``; None for everything
+    :param size: page size without ``n``; None for all entries
     """
     query = call.query
     if query.get("n", "").isdecimal():
@@ -80,14 +80,14 @@ def page(entries: Sequence[str], call: Call, size: int | None = None) -> tuple[l
         return rest, {}
     if size == 0:
         return [], {}
-    shown = rest[:size]
-    kept = "".join(f"&{key}={quote(value, safe='')}" for key, value in query.items() if key not in ("n", "last"))
-    link = f'<{call.path}?last={quote(shown[-1])}&n={size}{kept}>; rel="next"'
-    return shown, {"Link": link}
+    page_entries = rest[:size]
+    others = "".join(f"&{key}={quote(value, safe='')}" for key, value in query.items() if key not in ("n", "last"))
+    link = f'<{call.path}?last={quote(page_entries[-1])}&n={size}{others}>; rel="next"'
+    return page_entries, {"Link": link}
 
 
 def _after(entries: Sequence[str], last: str) -> list[str]:
-    """What follows `last`; entries that are gone meanwhile are looked for by name."""
+    """The entries after `last`; if `last` no longer exists, those that sort after it."""
     if last in entries:
         return list(entries[entries.index(last) + 1 :])
     return [entry for entry in entries if entry > last]
@@ -132,11 +132,15 @@ class _Pulling:
         await self._backend.authorize(call, "pull", name)
         found = self._backend.store(call).referrers(name, call.params["digest"], artifact_type)
         by_digest = {descriptor["digest"]: descriptor for descriptor in found}
-        shown, headers = page(sorted(by_digest), call, REFERRERS_PAGE)
+        page_entries, headers = page(sorted(by_digest), call, REFERRERS_PAGE)
         if artifact_type is not None:
             headers["OCI-Filters-Applied"] = "artifactType"
         headers["Content-Type"] = OCI_INDEX
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [by_digest[digest] for digest in shown]}
+        index = {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [by_digest[digest] for digest in page_entries],
+        }
         return answer(index, headers=API_VERSION | headers)
 
     async def get_blob(self, call: Call) -> Response:
@@ -144,10 +148,10 @@ class _Pulling:
         await self._backend.authorize(call, "pull", name)
         content = self._backend.store(call).blob(name, digest)
         headers = API_VERSION | {"Docker-Content-Digest": digest, "Accept-Ranges": "bytes", "ETag": f'"{digest}"'}
-        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", call.headers.get("range", ""))
-        if wanted is None or not (wanted[1] or wanted[2]):
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", call.headers.get("range", ""))
+        if match is None or not (match[1] or match[2]):
             return Response(content, 200, headers, "application/octet-stream")
-        first, last = _range(wanted[1], wanted[2], len(content))
+        first, last = _range(match[1], match[2], len(content))
         if first >= len(content) or first > last:
             return Response(b"", 416, headers | {"Content-Range": f"bytes */{len(content)}"})
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
@@ -166,9 +170,9 @@ class _Pulling:
 
 
 def _check_accepted(call: Call, manifest: Manifest) -> None:
-    """Registries treat a media type that the client did not name as absent; ``*/*`` names none.
+    """Require the manifest's media type in the Accept header; ``*/*`` is not enough.
 
-    :raises ManifestUnknown: as they do
+    :raises ManifestUnknown: otherwise, as registries do
     """
     accepted = {part.partition(";")[0].strip() for part in call.headers.get("accept", "").split(",")}
     if manifest.media_type not in accepted:

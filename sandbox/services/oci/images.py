@@ -1,8 +1,8 @@
-"""Builds small but real container images, and reads the packages back out of their bytes.
+"""Builds small but real container images, and reads the packages back from their bytes.
 
-Every image is what a public registry serves today: an index over one manifest a platform, each followed by the
-attestation manifest that BuildKit adds (platform ``unknown/unknown``), with gzip'd tar layers, configs whose
-``diff_ids`` are the layers' own, and true sha256 digests all the way down. The same spec always gives the same bytes::
+Every image has the structure that public registries serve today: an index with one manifest for each platform, each
+followed by the attestation manifest that BuildKit adds (platform ``unknown/unknown``), with gzipped tar layers, configs
+with the layers' own ``diff_ids``, and real sha256 digests throughout. The same spec always gives the same bytes::
 
     image = build(ImageSpec("ghcr.io", "kubereboot/kured", "1.14.0", BASES["alpine:3.19"], packages))
     image.index.digest
@@ -47,7 +47,7 @@ _TAR_TYPES = frozenset({OCI_LAYER, OCI_LAYER_GZIP, DOCKER_LAYER_GZIP})
 
 @dataclass(frozen=True)
 class Base:
-    """What an image stands on: a distribution's identity and the packages it brings.
+    """A base image: a distribution and its packages.
 
     :param pretty_name: as in /etc/os-release
     :param layout: where the distribution keeps its package database
@@ -64,9 +64,9 @@ class Base:
 class ImageSpec:
     """One image of the catalogue.
 
-    :param registry: the host as image references name it, e.g. ``docker.io``
-    :param packages: installed on top of the base's own
-    :param platforms: ``os/architecture``, in the order the index lists them
+    :param registry: the host in image references, e.g. ``docker.io``
+    :param packages: in addition to the base image's
+    :param platforms: ``os/architecture``, in the order of the index
     """
 
     registry: str
@@ -83,10 +83,10 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """A whole image, ready to be put into a registry.
+    """A complete image, ready to be stored in a registry.
 
-    :param platforms: ``os/architecture`` to its image manifest
-    :param manifests: everything the index lists, attestations included, children before parents
+    :param platforms: image manifests by ``os/architecture``
+    :param manifests: all manifests in the index, including attestations; children before parents
     :param blobs: configs and layers by digest
     """
 
@@ -97,7 +97,7 @@ class BuiltImage:
 
 
 def build(spec: ImageSpec) -> BuiltImage:
-    """Make the image that `spec` describes. Pure: the same spec gives the same digests."""
+    """Build the image that `spec` describes. Pure: the same spec gives the same digests."""
     blobs: dict[str, bytes] = {}
     platforms = {platform: _platform_manifest(spec, platform, blobs) for platform in spec.platforms}
     attestations = {p: _attestation(spec, p, manifest, blobs) for p, manifest in platforms.items()}
@@ -108,9 +108,9 @@ def build(spec: ImageSpec) -> BuiltImage:
 
 
 def read_packages(blobs: Mapping[str, bytes], manifest: Manifest) -> list[Package]:
-    """The packages that an image's layers record as installed, sorted; none for an image without package manager.
+    """The packages that an image's layers record as installed, sorted; empty for an image without package manager.
 
-    :param blobs: content by digest, holding at least the manifest's layers
+    :param blobs: content by digest; must contain at least the manifest's layers
     :raises ValueError: for an index, which has no layers of its own
     :raises KeyError: when a layer's bytes are missing
     """
@@ -124,7 +124,7 @@ def read_packages(blobs: Mapping[str, bytes], manifest: Manifest) -> list[Packag
 
 
 def _apply_layer(files: dict[str, bytes], layer: bytes) -> None:
-    """Lay one layer over the package databases found so far, whiteouts included (image-spec, layer.md)."""
+    """Apply a layer to the package databases found so far, including whiteouts (image-spec, layer.md)."""
     with tarfile.open(fileobj=io.BytesIO(layer), mode="r:*") as archive:
         for member in archive:
             path = member.name.removeprefix("./").lstrip("/")
@@ -138,8 +138,8 @@ def _apply_layer(files: dict[str, bytes], layer: bytes) -> None:
 
 
 def _remove(files: dict[str, bytes], path: str) -> None:
-    for known in [known for known in files if known == path or known.startswith(path + "/")]:
-        del files[known]
+    for name in [name for name in files if name == path or name.startswith(path + "/")]:
+        del files[name]
 
 
 def _platform_manifest(spec: ImageSpec, platform: str, blobs: dict[str, bytes]) -> Manifest:
@@ -245,7 +245,7 @@ def _gzip(content: bytes) -> bytes:
 
 
 def _program(text: str, architecture: str) -> bytes:
-    """An ELF64 header for the architecture, followed by a line of text: enough for tools that look at file types."""
+    """An ELF64 header for the architecture, followed by a line of text: enough for tools that detect file types."""
     machine = _ELF_MACHINES.get(architecture, 0)
     identity = b"\x7fELF\x02\x01\x01" + bytes(9)
     header = struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0)

@@ -1,6 +1,6 @@
-"""Manifests and descriptors as the OCI image spec v1.1 defines them; Docker's schema 2 forms are read the same way.
+"""Manifests and descriptors of the OCI image spec v1.1; Docker's schema 2 documents are parsed the same way.
 
-A manifest is its bytes: parsing never re-serialises, so the digest stays the digest::
+A manifest keeps its exact bytes: parsing never re-serialises, so the digest does not change::
 
     manifest = Manifest.parse(content, OCI_MANIFEST)
     manifest.digest          # "sha256:…" of exactly `content`
@@ -49,7 +49,7 @@ class Descriptor:
 class Manifest:
     """An image manifest or an image index.
 
-    :param content: the exact bytes, which the digest is taken of
+    :param content: the exact bytes, over which the digest is computed
     :param media_type: one of :data:`MANIFEST_TYPES`
     """
 
@@ -100,12 +100,12 @@ class Manifest:
 
     @cached_property
     def children(self) -> tuple[Descriptor, ...]:
-        """The manifests that an index lists; nothing for an image manifest."""
+        """The manifests in an index; empty for an image manifest."""
         return tuple(_descriptor(entry) for entry in self.body["manifests"]) if self.is_index else ()
 
     @cached_property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Config first, then layers; nothing for an index."""
+        """Config first, then layers; empty for an index."""
         if self.is_index:
             return ()
         return (_descriptor(self.body["config"]), *self.layers)
@@ -116,19 +116,19 @@ class Manifest:
 
     @cached_property
     def subject(self) -> Descriptor | None:
-        """What this manifest refers to, for the referrers API."""
+        """The manifest that this one refers to, for the referrers API."""
         return _descriptor(self.body["subject"]) if "subject" in self.body else None
 
     @property
     def artifact_type(self) -> str | None:
-        """As the referrers API reports it: the manifest's own, else its config's media type."""
+        """The artifact type in the referrers API: the manifest's own, or its config's media type."""
         own = self.body.get("artifactType")
         if own or self.is_index:
             return own
         return self.blobs[0].media_type
 
     def as_referrer(self) -> dict[str, Any]:
-        """The descriptor under which the referrers API lists this manifest."""
+        """This manifest's descriptor in the referrers API."""
         descriptor = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         artifact_type, annotations = self.artifact_type, self.body.get("annotations")
         if artifact_type:
@@ -139,14 +139,14 @@ class Manifest:
 
 
 def sha256(content: bytes) -> str:
-    """The content's digest in the spec's form, ``sha256:<hex>``."""
+    """The content's digest in the spec's format, ``sha256:<hex>``."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def checked_digest(text: str) -> str:
-    """`text`, when it is a sha256 digest.
+    """Return `text` if it is a sha256 digest.
 
-    :raises DigestInvalid: otherwise; other algorithms are not played
+    :raises DigestInvalid: otherwise; other algorithms are not supported
     """
     if not DIGEST.fullmatch(text):
         raise DigestInvalid({"digest": text}, "invalid digest format")

@@ -1,4 +1,4 @@
-"""Package databases as Debian, distroless and Alpine images carry them: written into layers, read back from them.
+"""Package databases of Debian, distroless and Alpine images: written into layers, and read back.
 
 Formats: deb-control(5) stanzas in ``/var/lib/dpkg/status`` (distroless: a file a package in ``status.d/``), and
 apk's ``P:``/``V:`` records in ``/lib/apk/db/installed``.
@@ -26,8 +26,8 @@ APK_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 class Package:
     """One installed package.
 
-    :param version: in the manager's own syntax
-    :param manager: whose database it stands in
+    :param version: in the manager's syntax
+    :param manager: the manager whose database contains it
     """
 
     name: str
@@ -42,7 +42,7 @@ def manager_of(layout: Layout) -> Manager | None:
 
 
 def database_files(layout: Layout, packages: Sequence[Package], architecture: str) -> dict[str, bytes]:
-    """The files, path to content, that record `packages` as installed; none when the layout has no manager."""
+    """The files, by path, that record `packages` as installed; empty when the layout has no package manager."""
     if layout == "debian":
         return {DPKG_STATUS: "\n".join(_dpkg_stanza(p, architecture) for p in packages).encode()}
     if layout == "distroless":
@@ -53,7 +53,7 @@ def database_files(layout: Layout, packages: Sequence[Package], architecture: st
 
 
 def parse_databases(files: Mapping[str, bytes]) -> list[Package]:
-    """Every package recorded in a root file system (path without leading slash, to content), sorted."""
+    """All packages recorded in a root file system (content by path without leading slash), sorted."""
     found: set[Package] = set()
     for path, content in files.items():
         if is_database(path):
@@ -63,7 +63,7 @@ def parse_databases(files: Mapping[str, bytes]) -> list[Package]:
 
 
 def is_database(path: str) -> bool:
-    """Whether the path is one that a scanner reads packages from."""
+    """Whether scanners read packages from this path."""
     if path.startswith(DPKG_STATUS_D):
         return not path.endswith(".md5sums")
     return path in (DPKG_STATUS, APK_INSTALLED)

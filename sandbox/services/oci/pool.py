@@ -1,4 +1,4 @@
-"""The bytes behind all registries of one sandbox."""
+"""Blob storage shared by all registries of one sandbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BlobPool(dict[str, bytes]):
-    """Blobs by digest. State of :class:`~sandbox.azure.Azure`, so that an import copies references, not bytes."""
+    """Blobs by digest. Part of the :class:`~sandbox.azure.Azure` state, so that imports copy references, not bytes."""
 
     def __init__(self, azure: Azure) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The writing half of the OCI distribution API v1.1: uploads, manifests, deletions."""
+"""The routes of the OCI distribution API v1.1 that write: uploads, manifests, deletions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox.services.oci.manifests import Manifest, sha256
 
 
 def add_pushing(service: Service, backend: RegistryBackend) -> None:
-    """Add the routes that write."""
+    """Add the routes for writing."""
     _Pushing(backend).add_to(service)
 
 
@@ -35,7 +35,7 @@ class _Pushing:
         service.delete("/v2/{name:path}/manifests/{reference}")(self.delete_manifest)
 
     async def begin_upload(self, call: Call) -> Response:
-        """Start a session; or finish at once by ``mount`` from another repository, or by ``digest`` and a body."""
+        """Start a session, or finish at once by ``mount`` from another repository, or by ``digest`` and a body."""
         name, query = call.params["name"], call.query
         await self._backend.authorize(call, "push", name)
         store = self._backend.store(call)
@@ -109,7 +109,7 @@ class _Pushing:
 
 
 def _chunk_start(call: Call) -> int | None:
-    """Where a chunk starts, by its Content-Range; the spec's form has no unit: ``<start>-<end>``."""
+    """Start of a chunk from its Content-Range; the spec's format has no unit: ``<start>-<end>``."""
     header = call.headers.get("content-range")
     if header is None:
         return None

@@ -1,7 +1,7 @@
-"""The content of one registry: blobs, manifests, tags and what refers to what.
+"""The content of one registry: its repositories, and the blobs that they share.
 
-Blobs of all registries lie in one pool, by digest, but a repository shows only those that were pushed, mounted or
-imported into it (OCI distribution spec v1.1). Locks are ACR's *changeable attributes*; elsewhere nobody sets them::
+The blobs of all registries are in one pool, by digest, but a repository shows only those that were pushed, mounted or
+imported into it (OCI distribution spec v1.1)::
 
     store = RegistryStore({}, clock.now)
     store.put_blob("library/busybox", content, digest)
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from sandbox.services.oci.errors import (
     TagInvalid,
 )
 from sandbox.services.oci.manifests import Manifest, checked_digest, sha256
+from sandbox.services.oci.repository import Lockable, Repository, StoredManifest, Tag
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -35,67 +36,11 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _LONGEST_NAME = 255
 
 
-@dataclass(frozen=True)
-class Attributes:
-    """What may still be done with a repository, manifest or tag; ``writeEnabled: false`` also forbids deletion."""
-
-    delete_enabled: bool = True
-    write_enabled: bool = True
-    list_enabled: bool = True
-    read_enabled: bool = True
-
-    @property
-    def deletable(self) -> bool:
-        return self.delete_enabled and self.write_enabled
-
-
-@dataclass
-class Tag:
-    """A name for a manifest, with when it was first made and last moved."""
-
-    name: str
-    digest: str
-    created: datetime
-    updated: datetime
-    attributes: Attributes = Attributes()
-
-
-@dataclass
-class StoredManifest:
-    """A manifest in a repository."""
-
-    manifest: Manifest
-    created: datetime
-    updated: datetime
-    attributes: Attributes = Attributes()
-
-
-@dataclass
-class Repository:
-    """Everything under one name."""
-
-    name: str
-    created: datetime
-    updated: datetime
-    attributes: Attributes = Attributes()
-    manifests: dict[str, StoredManifest] = field(default_factory=dict)
-    tags: dict[str, Tag] = field(default_factory=dict)
-    blobs: set[str] = field(default_factory=set)
-    referrers: dict[str, list[str]] = field(default_factory=dict)
-
-    def tags_of(self, digest: str) -> list[str]:
-        """The tags that name a digest, sorted."""
-        return sorted(tag.name for tag in self.tags.values() if tag.digest == digest)
-
-
-Lockable = Repository | StoredManifest | Tag
-
-
 class RegistryStore:
     """One registry.
 
-    :param pool: blob bytes by digest, shared between the registries of a sandbox
-    :param now: the clock that creation and update times are taken from
+    :param pool: blob bytes by digest, shared by the registries of a sandbox
+    :param now: the clock for creation and update times
     """
 
     def __init__(self, pool: MutableMapping[str, bytes], now: Callable[[], datetime]) -> None:
@@ -108,32 +53,32 @@ class RegistryStore:
         return sorted(name for name, found in self._repositories.items() if found.manifests)
 
     def repository(self, name: str) -> Repository:
-        """:raises NameUnknown: when nothing was ever put under that name"""
+        """:raises NameUnknown: when nothing was ever stored under that name"""
         found = self._repositories.get(name)
         if found is None:
             raise NameUnknown({"name": name})
         return found
 
     def writable(self, name: str) -> Repository:
-        """The repository for something to be put into it, made when it is new.
+        """The repository for a write; created when it is new.
 
-        :raises NameInvalid: when the name does not fit the spec's grammar
-        :raises Locked: when it takes no writes
+        :raises NameInvalid: when the name does not match the spec's grammar
+        :raises Locked: when it does not allow writes
         """
         if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             raise NameInvalid({"name": name})
         if name not in self._repositories:
-            self._repositories[name] = Repository(name, self.now(), self.now())
+            self._repositories[name] = Repository(name=name, created=self.now(), updated=self.now())
         found = self._repositories[name]
         if not found.attributes.write_enabled:
             raise Locked({"name": name})
         return found
 
     def delete_repository(self, name: str) -> Repository:
-        """:raises Locked: when it, or anything in it, must not be deleted"""
+        """:raises Locked: when the repository, or anything in it, must not be deleted"""
         found = self.repository(name)
-        held: tuple[Lockable, ...] = (found, *found.manifests.values(), *found.tags.values())
-        if not all(part.attributes.deletable for part in held):
+        targets: tuple[Lockable, ...] = (found, *found.manifests.values(), *found.tags.values())
+        if not all(target.attributes.deletable for target in targets):
             raise Locked({"name": name})
         return self._repositories.pop(name)
 
@@ -142,7 +87,7 @@ class RegistryStore:
     def put_blob(self, repository: str, content: bytes, digest: str | None = None) -> str:
         """Store a blob and return its digest.
 
-        :param digest: what the client says it is
+        :param digest: the digest that the client expects
         :raises DigestInvalid: when the content has another digest
         """
         actual = sha256(content)
@@ -153,13 +98,13 @@ class RegistryStore:
         return actual
 
     def blob(self, repository: str, digest: str) -> bytes:
-        """:raises BlobUnknown: when the repository does not hold it"""
+        """:raises BlobUnknown: when the repository does not contain it"""
         if checked_digest(digest) not in self.repository(repository).blobs:
             raise BlobUnknown({"digest": digest})
         return self.pool[digest]
 
     def mount_blob(self, repository: str, digest: str, source: str) -> bool:
-        """Let `repository` share a blob of `source`; False when `source` does not hold it."""
+        """Share a blob of `source` with `repository`; False when `source` does not contain it."""
         found = self._repositories.get(source)
         if found is None or checked_digest(digest) not in found.blobs:
             return False
@@ -173,10 +118,10 @@ class RegistryStore:
     # Manifests and tags
 
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> StoredManifest:
-        """Store a manifest under its digest and, when `reference` is a tag, under that.
+        """Store a manifest under its digest and, if `reference` is a tag, under the tag.
 
-        :raises ManifestBlobUnknown: when the repository lacks a blob or child manifest that it lists
-        :raises DigestInvalid: when `reference` is another digest than the content's
+        :raises ManifestBlobUnknown: when the repository lacks a blob or child manifest of it
+        :raises DigestInvalid: when `reference` is a digest other than the content's
         :raises Locked: when the tag must not move
         """
         target, tag = self.writable(repository), None
@@ -185,14 +130,14 @@ class RegistryStore:
                 raise DigestInvalid({"expected": reference, "actual": manifest.digest})
         else:
             tag = _checked_tag(reference)
-            self._check_movable(target, tag, manifest.digest)
+            target.check_movable(tag, manifest.digest)
         missing = [blob.digest for blob in manifest.blobs if blob.digest not in target.blobs]
         missing += [child.digest for child in manifest.children if child.digest not in target.manifests]
         if missing:
             raise ManifestBlobUnknown({"digests": missing})
-        stored = self._keep(target, manifest)
+        stored = target.add(manifest, self.now())
         if tag is not None:
-            self._move_tag(target, tag, manifest.digest)
+            target.move_tag(tag, manifest.digest, self.now())
         return stored
 
     def manifest(self, repository: str, reference: str) -> StoredManifest:
@@ -202,18 +147,18 @@ class RegistryStore:
         :raises Locked: when it must not be read
         """
         found = self.repository(repository)
-        held: list[Lockable] = [found]
+        targets: list[Lockable] = [found]
         digest = reference
         if ":" not in reference:
             if reference not in found.tags:
                 raise ManifestUnknown({"name": repository, "tag": reference})
-            held.append(found.tags[reference])
+            targets.append(found.tags[reference])
             digest = found.tags[reference].digest
         if checked_digest(digest) not in found.manifests:
             raise ManifestUnknown({"name": repository, "digest": digest})
         stored = found.manifests[digest]
-        held.append(stored)
-        if not all(part.attributes.read_enabled for part in held):
+        targets.append(stored)
+        if not all(target.attributes.read_enabled for target in targets):
             raise Locked({"name": repository, "reference": reference})
         return stored
 
@@ -227,14 +172,10 @@ class RegistryStore:
             raise ManifestUnknown({"name": repository, "digest": digest})
         stored = found.manifests[digest]
         tags = [found.tags[name] for name in found.tags_of(digest)]
-        held: tuple[Lockable, ...] = (found, stored, *tags)
-        if not all(part.attributes.deletable for part in held):
+        targets: tuple[Lockable, ...] = (found, stored, *tags)
+        if not all(target.attributes.deletable for target in targets):
             raise Locked({"name": repository, "digest": digest})
-        for tag in tags:
-            del found.tags[tag.name]
-        del found.manifests[digest]
-        if (subject := stored.manifest.subject) is not None:
-            found.referrers[subject.digest].remove(digest)
+        found.remove(digest)
         if not found.manifests:
             del self._repositories[repository]
         return stored
@@ -249,11 +190,11 @@ class RegistryStore:
         return found.tags.pop(name)
 
     def tags(self, repository: str) -> list[str]:
-        """Listed tags in lexical order."""
+        """The tags that lists show, in lexical order."""
         return sorted(tag.name for tag in self.repository(repository).tags.values() if tag.attributes.list_enabled)
 
     def referrers(self, repository: str, digest: str, artifact_type: str | None = None) -> list[dict[str, Any]]:
-        """Descriptors of the manifests whose subject is `digest`, oldest first; empty when there are none.
+        """Descriptors of the manifests with the subject `digest`, oldest first; empty without any.
 
         :param artifact_type: only those of this type
         """
@@ -265,7 +206,7 @@ class RegistryStore:
         return [d for d in descriptors if artifact_type is None or d.get("artifactType") == artifact_type]
 
     def closure(self, repository: str, digest: str) -> list[Manifest]:
-        """A manifest with everything that it lists, children before parents, each once; referrers are not part."""
+        """The distinct manifests reachable from a manifest, children before parents; referrers are not included."""
         seen: dict[str, Manifest] = {}
         for manifest in self._walk(repository, digest):
             seen.setdefault(manifest.digest, manifest)
@@ -277,7 +218,7 @@ class RegistryStore:
         target.updated = self.now()
 
     def platform(self, repository: str, manifest: Manifest) -> tuple[str | None, str | None]:
-        """Operating system and architecture from an image's config; None where it says nothing."""
+        """Operating system and architecture from an image's config; None if they are missing."""
         if manifest.is_index or manifest.blobs[0].digest not in self.repository(repository).blobs:
             return None, None
         try:
@@ -291,30 +232,6 @@ class RegistryStore:
         for child in manifest.children:
             yield from self._walk(repository, child.digest)
         yield manifest
-
-    def _keep(self, repository: Repository, manifest: Manifest) -> StoredManifest:
-        now = self.now()
-        repository.updated = now
-        stored = repository.manifests.get(manifest.digest)
-        if stored is not None:
-            return stored
-        stored = repository.manifests[manifest.digest] = StoredManifest(manifest, now, now)
-        if manifest.subject is not None:
-            repository.referrers.setdefault(manifest.subject.digest, []).append(manifest.digest)
-        return stored
-
-    def _check_movable(self, repository: Repository, name: str, digest: str) -> None:
-        tag = repository.tags.get(name)
-        if tag is not None and tag.digest != digest and not tag.attributes.write_enabled:
-            raise Locked({"name": repository.name, "tag": name})
-
-    def _move_tag(self, repository: Repository, name: str, digest: str) -> None:
-        now = self.now()
-        tag = repository.tags.get(name)
-        if tag is None:
-            repository.tags[name] = Tag(name, digest, now, now)
-        else:
-            tag.digest, tag.updated = digest, now
 
 
 def _checked_tag(name: str) -> str:

@@ -17,7 +17,7 @@ from sandbox.core.routing import Call
 
 @dataclass(frozen=True)
 class TokenScope:
-    """What a token is asked for, or a request needs: ``repository:library/busybox:pull``."""
+    """The scope of a requested token, or the scope that a request needs: ``repository:library/busybox:pull``."""
 
     kind: str
     name: str
@@ -32,7 +32,7 @@ class TokenScope:
 
 
 def requested_scopes(query_or_form: str) -> list[TokenScope]:
-    """All ``scope`` parameters of a URL-encoded text; each may hold several, separated by spaces."""
+    """All ``scope`` parameters of URL-encoded text; each may contain several, separated by spaces."""
     values = parse_qs(query_or_form).get("scope", [])
     scopes = []
     for text in " ".join(values).split():
@@ -48,21 +48,21 @@ def access_claim(scopes: Iterable[TokenScope]) -> list[dict[str, Any]]:
     return [scope.document() for scope in scopes if scope.actions]
 
 
-def grants(claims: Mapping[str, Any], needed: TokenScope) -> bool:
-    """Whether a token's access list covers everything that is needed."""
-    held = {
+def grants(claims: Mapping[str, Any], required: TokenScope) -> bool:
+    """Whether a token's access list covers the required scope."""
+    actions = {
         action
         for entry in claims.get("access", ())
-        if (entry["type"], entry["name"]) == (needed.kind, needed.name)
+        if (entry["type"], entry["name"]) == (required.kind, required.name)
         for action in entry["actions"]
     }
-    return "*" in held or held.issuperset(needed.actions)
+    return "*" in actions or actions.issuperset(required.actions)
 
 
 def challenge(realm: str, service: str, scope: TokenScope | None = None, error: str | None = None) -> dict[str, str]:
-    """The header that tells a client where to get a token.
+    """The header that tells clients where to get a token.
 
-    :param error: ``invalid_token`` or ``insufficient_scope``, for a client that sent one already
+    :param error: ``invalid_token`` or ``insufficient_scope``, for a client that has sent a token
     """
     fields = {"realm": realm, "service": service}
     if scope is not None:
@@ -73,7 +73,7 @@ def challenge(realm: str, service: str, scope: TokenScope | None = None, error: 
 
 
 def basic_credentials(call: Call) -> tuple[str, str] | None:
-    """User name and password of HTTP basic authentication, if they were sent."""
+    """User name and password from HTTP basic authentication, if any."""
     scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -9,7 +9,7 @@ from sandbox.services.oci.store import RegistryStore
 
 
 class Uploads:
-    """The open sessions of one registry; each belongs to the repository that it was begun in."""
+    """The open sessions of one registry; each belongs to the repository in which it started."""
 
     def __init__(self, store: RegistryStore) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Uploads:
     def append(self, repository: str, upload: str, chunk: bytes, start: int | None = None) -> int:
         """Add a chunk and return the bytes received so far.
 
-        :param start: the offset that the client gives; None when it gives none
+        :param start: the offset from the client; None without one
         :raises BlobUploadInvalid: when the chunk does not continue where the last one ended
         """
         received = self._received(repository, upload)
@@ -35,7 +35,7 @@ class Uploads:
         return len(received)
 
     def finish(self, repository: str, upload: str, digest: str) -> str:
-        """Turn what was received into a blob; the session ends only when the digest fits."""
+        """Turn the received bytes into a blob; the session ends only when the digest matches."""
         stored = self._store.put_blob(repository, bytes(self._received(repository, upload)), digest)
         del self._sessions[upload]
         return stored

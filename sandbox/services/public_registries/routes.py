@@ -1,7 +1,7 @@
-"""Docker Hub, GitHub's container registry and the Kubernetes registry: the distribution API, and who asks for tokens.
+"""Docker Hub, GitHub's container registry and the Kubernetes registry: the distribution API and token services.
 
-Docker Hub and ghcr.io want a bearer token even for public images, and give one to anybody; registry.k8s.io wants none.
-All three are read-only here.
+Docker Hub and ghcr.io require a bearer token even for public images, and issue one to anybody; registry.k8s.io does
+not. All three are read-only here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TOKEN_SECONDS = 300
 
 
 def public_registries() -> list[Service]:
-    """The services of all three."""
+    """The services of all three registries."""
     hub = Service("dockerhub", ("registry-1.docker.io",), envelope=oci_envelope)
     add_pulling(hub, _DockerHub())
     tokens = Service("dockerhub-auth", ("auth.docker.io",), envelope=oci_envelope)
@@ -49,7 +49,7 @@ def public_registries() -> list[Service]:
 
 @dataclass(frozen=True)
 class _AnonymousRegistry(RegistryBackend):
-    """A registry that lets everybody read everything that is public."""
+    """A registry that lets anybody read all public content."""
 
     registry: str
 
@@ -69,9 +69,9 @@ class _AnonymousRegistry(RegistryBackend):
 
 @dataclass(frozen=True)
 class _TokenRegistry(_AnonymousRegistry):
-    """A registry that wants a token of its own for every request.
+    """A registry that requires its own token for every request.
 
-    :param realm: where to get one
+    :param realm: URL of the token service
     :param service: its audience
     """
 
@@ -79,23 +79,23 @@ class _TokenRegistry(_AnonymousRegistry):
     service: str
 
     async def authorize(self, call: Call, action: Action | None, repository: str = "") -> None:
-        needed = None
+        required = None
         if action == "catalog":
-            needed = TokenScope("registry", "catalog", ("*",))
+            required = TokenScope("registry", "catalog", ("*",))
         elif action is not None:
-            needed = TokenScope("repository", repository, (action,))
+            required = TokenScope("repository", repository, (action,))
         if (token := call.bearer()) is None:
-            raise self._unauthorized(needed)
+            raise self._unauthorized(required)
         try:
             claims = call.azure.state(PublicRegistries).signer.read(token, [self.service])
         except TokenRefused:
-            raise self._unauthorized(needed, "invalid_token") from None
-        if needed is not None and not grants(claims, needed):
-            raise self._unauthorized(needed, "insufficient_scope")
+            raise self._unauthorized(required, "invalid_token") from None
+        if required is not None and not grants(claims, required):
+            raise self._unauthorized(required, "insufficient_scope")
 
-    def _unauthorized(self, needed: TokenScope | None, error: str | None = None) -> Unauthorized:
-        detail = [{"Type": needed.kind, "Name": needed.name, "Action": needed.actions[0]}] if needed else None
-        return Unauthorized(detail, headers=challenge(self.realm, self.service, needed, error))
+    def _unauthorized(self, required: TokenScope | None, error: str | None = None) -> Unauthorized:
+        detail = [{"Type": required.kind, "Name": required.name, "Action": required.actions[0]}] if required else None
+        return Unauthorized(detail, headers=challenge(self.realm, self.service, required, error))
 
 
 class _DockerHub(_TokenRegistry):
@@ -108,13 +108,13 @@ class _DockerHub(_TokenRegistry):
 
 
 async def _docker_token(call: Call) -> Response:
-    """A token for what may be pulled of what was asked for; asking for something private is not an error yet."""
+    """Issue a token for the pullable part of the requested scopes; requesting a private one is not an error."""
     login = _login(call, DOCKER)
     return _token_answer(call, "registry.docker.io", _pullable(call, DOCKER, login))
 
 
 async def _github_token(call: Call) -> Response:
-    """A token for what was asked for, or a refusal when a part of it is private or does not exist."""
+    """Issue a token for the requested scopes, or refuse when one is private or does not exist."""
     login = _login(call, GITHUB)
     granted = _pullable(call, GITHUB, login)
     if len(granted) < len(requested_scopes(call.query_string)):
@@ -123,14 +123,14 @@ async def _github_token(call: Call) -> Response:
 
 
 async def _docker_site(call: Call) -> Response:
-    """docker.io is a name in image references, not a registry: its web server sends browsers to the company's site."""
+    """docker.io is a name in image references, not a registry: its web server redirects to the company's site."""
     return RedirectResponse("https://www.docker.com/", 301)
 
 
 def _login(call: Call, registry: str) -> Credentials | None:
-    """Who asks for the token; None for an anonymous client.
+    """The credentials of the client; None for an anonymous client.
 
-    :raises Unauthorized: for a user name or password that nobody has
+    :raises Unauthorized: for an unknown user name or password
     """
     sent = basic_credentials(call)
     if sent is None:

@@ -1,4 +1,4 @@
-"""What the public registries hold: the walkthrough's images, and what the scenario adds to or puts in place of them."""
+"""The contents of the public registries: the walkthrough's images, with the scenario's additions and replacements."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PULL_WINDOW = 6 * 3600
 
 
 class PublicRegistries:
-    """The registries outside Azure, by the host that image references name.
+    """The registries outside Azure, by the host in image references.
 
-    :ivar signer: of their tokens
+    :ivar signer: signs their tokens
     """
 
     def __init__(self, azure: Azure) -> None:
@@ -31,26 +31,26 @@ class PublicRegistries:
         self._private = dict(azure.scenario.private_repositories)
         self._pulls: dict[str, tuple[float, int]] = {}
         self.signer = TokenSigner("public registries", azure.home.rsa_key("public-registries"), "public-registries")
-        wanted = (image_spec(i.reference, i.base, i.packages, i.platforms) for i in azure.scenario.images)
-        for spec in merged(WALKTHROUGH, wanted):
+        declared = (image_spec(i.reference, i.base, i.packages, i.platforms) for i in azure.scenario.images)
+        for spec in merged(WALKTHROUGH, declared):
             self.publish(spec)
 
     def name(self, registry: str) -> str:
-        """The registry's name in image references, by that or one of Docker Hub's other hosts."""
+        """The registry's name in image references, from that name or one of Docker Hub's other hosts."""
         return DOCKER if registry in _DOCKER_ALIASES else registry
 
     def store(self, registry: str) -> RegistryStore | None:
-        """The content of a registry; None when it is not played."""
+        """The content of a registry; None when the sandbox does not support it."""
         return self._stores.get(self.name(registry))
 
     def publish(self, spec: ImageSpec) -> Manifest:
-        """Build an image and put it under its tag, which moves if it was elsewhere. Returns the index.
+        """Build an image and store it under its tag, which moves if it exists. Returns the index.
 
-        :raises ValueError: when the registry is not played
+        :raises ValueError: when the sandbox does not support the registry
         """
         store = self.store(spec.registry)
         if store is None:
-            raise ValueError(f"{spec.registry} is not played; there are {', '.join(REGISTRIES)}")
+            raise ValueError(f"{spec.registry} is not supported; known registries: {', '.join(REGISTRIES)}")
         image = build(spec)
         for digest, content in image.blobs.items():
             store.put_blob(spec.repository, content, digest)
@@ -60,25 +60,25 @@ class PublicRegistries:
         return image.index
 
     def knows(self, registry: str, login: Credentials) -> bool:
-        """Whether somebody has these credentials at the registry."""
+        """Whether these are valid credentials at the registry."""
         return any(name.startswith(f"{registry}/") and login == known for name, known in self._private.items())
 
     def may_pull(self, registry: str, repository: str, login: Credentials | None) -> bool:
-        """Whether the repository exists and is public, or opens to these credentials."""
+        """Whether the repository exists and is public, or allows these credentials."""
         store = self._stores[registry]
-        needed = self._private.get(f"{registry}/{repository}")
-        return repository in store.repositories() and (needed is None or needed == login)
+        required = self._private.get(f"{registry}/{repository}")
+        return repository in store.repositories() and (required is None or required == login)
 
     def count_pull(self, address: str, *, counts: bool) -> dict[str, str]:
-        """Docker Hub's limit for anonymous pulls: headers for the answer.
+        """Docker Hub's limit for anonymous pulls: headers for the response.
 
-        :param counts: whether this request is a pull (GET of a manifest) or only asks (HEAD)
+        :param counts: whether this request is a pull (GET of a manifest) or only a check (HEAD)
         :raises TooManyRequests: when the address has pulled too often in six hours
         """
-        limit, now = self._azure.scenario.docker_hub_pull_limit, self._azure.clock.elapsed()
-        started, pulls = self._pulls.get(address, (now, 0))
-        if now - started >= _PULL_WINDOW:
-            started, pulls = now, 0
+        limit, at = self._azure.scenario.docker_hub_pull_limit, self._azure.clock.elapsed()
+        started, pulls = self._pulls.get(address, (at, 0))
+        if at - started >= _PULL_WINDOW:
+            started, pulls = at, 0
         pulls += counts
         self._pulls[address] = (started, pulls)
         headers = {

@@ -1,4 +1,4 @@
-"""Resource Graph's way with a query: its tables, the types of its answer, and the errors that it words itself."""
+"""Resource Graph queries: tables, result types, and error messages in Resource Graph's own wording."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INVALID = {
 
 @dataclass(frozen=True)
 class Result:
-    """All rows of an answer.
+    """All rows of a result.
 
     :ivar columns: pairs of name and ARG's type
     """
@@ -34,7 +34,7 @@ class Result:
 
 
 class QueryRefused(Exception):
-    """The query is wrong.
+    """The query is invalid.
 
     :ivar details: objects for the error's ``details``
     """
@@ -45,13 +45,13 @@ class QueryRefused(Exception):
 
 
 class QueryNotSupported(Exception):
-    """Resource Graph would know what to do; the text says what is missing here."""
+    """The query uses a feature that the sandbox does not support; the message names it."""
 
 
 def run(query: str, tables: Tables) -> Result:
-    """Answer a query.
+    """Run a query.
 
-    :raises QueryRefused: when it is not KQL, or names what does not exist
+    :raises QueryRefused: when it is not valid KQL, or refers to something that does not exist
     :raises QueryNotSupported: when it uses KQL that is not translated
     """
     if query.lstrip().startswith("."):
@@ -70,10 +70,12 @@ def run(query: str, tables: Tables) -> Result:
 
 
 def _execute(query: str, tables: Tables) -> Result:
-    found = execute(query, (_table(name, rows) for name, rows in tables.items()))
-    readers = [_dynamic if kind == "JSON" else _plain for _, kind in found.columns]
-    columns = tuple((name, _TYPES.get(kind, "object")) for name, kind in found.columns)
-    return Result(columns, [tuple(read(value) for read, value in zip(readers, row, strict=True)) for row in found.rows])
+    result = execute(query, (_table(name, rows) for name, rows in tables.items()))
+    readers = [_dynamic if kind == "JSON" else _plain for _, kind in result.columns]
+    columns = tuple((name, _TYPES.get(kind, "object")) for name, kind in result.columns)
+    return Result(
+        columns, [tuple(read(value) for read, value in zip(readers, row, strict=True)) for row in result.rows]
+    )
 
 
 def _table(name: str, rows: list[Row]) -> Table:

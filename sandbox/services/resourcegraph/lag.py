@@ -1,4 +1,4 @@
-"""Resource Graph hears of changes late: what it shows is Azure as it was some time ago.
+"""Resource Graph's delay: it shows Azure as it was some time ago.
 
 Azure publishes no figure ("Resource Graph: data freshness"); the scenario's ``timings.graph`` is the sandbox's choice.
 """
@@ -15,32 +15,32 @@ Value = TypeVar("Value")
 
 
 class Late(Generic[Value]):
-    """Values by key, each change visible from a moment on.
+    """Values by key; each change becomes visible at a given time.
 
-    The moments are Azure seconds, and those of one key come in order.
+    The times are in Azure seconds and ascend for each key.
     """
 
     def __init__(self) -> None:
         self._changes: dict[str, list[tuple[float, Value | None]]] = {}
 
     def change(self, key: str, value: Value | None, visible: float) -> None:
-        """Note a new value, or with ``None`` the end of one."""
+        """Record a new value, or with ``None`` a deletion."""
         self._changes.setdefault(key, []).append((visible, value))
 
-    def values(self, now: float) -> Iterator[Value]:
-        """What is visible now."""
+    def values(self, at: float) -> Iterator[Value]:
+        """The visible values."""
         for key, changes in list(self._changes.items()):
-            while len(changes) > 1 and changes[1][0] <= now:
+            while len(changes) > 1 and changes[1][0] <= at:
                 changes.pop(0)
             visible, value = changes[0]
-            if visible <= now and value is not None:
+            if visible <= at and value is not None:
                 yield value
-            elif visible <= now and len(changes) == 1:
+            elif visible <= at and len(changes) == 1:
                 del self._changes[key]
 
 
 class LateResources:
-    """ARM's documents as Resource Graph knows them; what stood at the start it knows from the start."""
+    """ARM's documents as Resource Graph shows them; those that exist at the start are visible from the start."""
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure

@@ -1,4 +1,4 @@
-"""How many queries a user may send: 15 in any window of five seconds, by the wall's clock.
+"""Query limit for each user: 15 in any window of five seconds, in real time.
 
 Facts: Resource Graph, "Guidance for throttled requests". The window begins with its first query.
 """
@@ -16,7 +16,7 @@ WINDOW = 5.0
 class Quota:
     """The windows of all users.
 
-    :param monotonic: seconds that only grow
+    :param monotonic: returns seconds from a monotonic clock
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -24,16 +24,16 @@ class Quota:
         self._windows: dict[str, tuple[float, int]] = {}
 
     def take(self, user: str) -> bool:
-        """Count a query; False when it is one too many."""
-        now = self._monotonic()
-        began, used = self._windows.get(user, (now, 0))
-        if now - began >= WINDOW:
-            began, used = now, 0
+        """Count a query; False when the quota is exceeded."""
+        at = self._monotonic()
+        began, used = self._windows.get(user, (at, 0))
+        if at - began >= WINDOW:
+            began, used = at, 0
         self._windows[user] = (began, min(used + 1, QUERIES))
         return used < QUERIES
 
     def headers(self, user: str) -> dict[str, str]:
-        """What is left of the user's window, as every answer tells it."""
+        """The rest of the user's window, for the headers of every response."""
         began, used = self._windows.get(user, (self._monotonic(), 0))
         left = max(0, math.ceil(WINDOW - (self._monotonic() - began)))
         return {

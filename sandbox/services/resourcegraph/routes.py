@@ -1,6 +1,6 @@
 """Azure Resource Graph: KQL over everything that the caller may read.
 
-Wire shape: Microsoft.ResourceGraph/resources, 2021-03-01. Facets and management groups are not played.
+Wire shape: Microsoft.ResourceGraph/resources, 2021-03-01. Facets and management groups are not supported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sandbox.services.resourcegraph.engine import QueryNotSupported, QueryRefuse
 from sandbox.services.resourcegraph.quota import Quota
 from sandbox.services.resourcegraph.tables import readable_subscriptions, readable_tables
 
-#: A query that limits itself is not paged ("Working with large data sets").
+#: A query with a limit of its own is not paged ("Working with large data sets").
 _LIMITED = re.compile(r"\|\s*(limit|take|sample)\b", re.IGNORECASE)
 _LARGEST_PAGE = 1000
 
@@ -34,7 +34,7 @@ resource_graph = Service(
 
 
 class ResourceGraph:
-    """The users' quotas, and one query at a time."""
+    """The users' quotas, and a lock that runs one query at a time."""
 
     def __init__(self, _: Azure) -> None:
         self.quota = Quota()
@@ -43,7 +43,7 @@ class ResourceGraph:
 
 @dataclass(frozen=True)
 class Request:
-    """A query as it was asked.
+    """A query request.
 
     :ivar subscriptions: ``None`` for all
     :ivar skip: rows before the page
@@ -57,10 +57,10 @@ class Request:
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Request:
-        """:raises HttpFault: 400 when an option is out of bounds, 501 for what is not played"""
+        """:raises HttpFault: 400 when an option is out of range, 501 for an unsupported one"""
         options = body.get("options") or {}
         if body.get("facets") or body.get("managementGroups"):
-            raise arm_fault(501, "NotSupportedBySandbox", "The sandbox plays neither facets nor management groups.")
+            raise arm_fault(501, "NotSupportedBySandbox", "The sandbox supports neither facets nor management groups.")
         query, top = body.get("query"), options.get("$top", 100)
         if not isinstance(query, str) or not query.strip():
             raise _bad_request({"code": "InvalidQuery", "message": "The query is empty."})
@@ -71,9 +71,9 @@ class Request:
         return cls(query, body.get("subscriptions"), top, skip, options.get("resultFormat") == "table")
 
 
-@resource_graph.post("/providers/Microsoft.ResourceGraph/resources", unchecked="each row takes the right to read it")
+@resource_graph.post("/providers/Microsoft.ResourceGraph/resources", unchecked="each row requires the right to read it")
 async def query_resources(call: Call) -> Response:
-    """Answer a query, or one page of it."""
+    """Run a query, and return the whole result or one page."""
     graph, user = call.azure.state(ResourceGraph), call.principal.object_id
     allowed = graph.quota.take(user)
     headers = graph.quota.headers(user)
@@ -98,7 +98,7 @@ async def _answer(call: Call, request: Request, turn: asyncio.Lock) -> dict[str,
     except QueryRefused as refused:
         raise _bad_request(*refused.details) from None
     except QueryNotSupported as missing:
-        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not play this KQL: {missing}.") from None
+        raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not support this KQL: {missing}.") from None
     return _page(request, result)
 
 

@@ -1,6 +1,6 @@
-"""The tables of Resource Graph, holding what their reader may see and nothing that hints at the rest.
+"""The tables of Resource Graph, limited to the rows that the caller may read.
 
-Rows are ARM documents with ARG's own columns: types and resource groups are lower-case, absent strings are empty.
+Rows are ARM documents with ARG's columns: types and resource groups are lower-case, missing strings are empty.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ def readable_tables(azure: Azure, principal: Principal) -> Tables:
     return {name: [row for row in rows if may_read(row["type"], row["id"])] for name, rows in sources.items()}
 
 
-def readable_subscriptions(azure: Azure, principal: Principal, asked: Iterable[str] | None) -> list[str]:
-    """Those of the asked subscriptions in which the principal may read anything at all.
+def readable_subscriptions(azure: Azure, principal: Principal, requested: Iterable[str] | None) -> list[str]:
+    """The requested subscriptions in which the principal may read anything.
 
-    :param asked: ``None`` for every subscription of the tenant
+    :param requested: ``None`` for every subscription of the tenant
     """
-    known = azure.subscription_id
-    if asked is not None and known.lower() not in {subscription.lower() for subscription in asked}:
+    subscription_id = azure.subscription_id
+    if requested is not None and subscription_id.lower() not in {subscription.lower() for subscription in requested}:
         return []
-    scope = f"/subscriptions/{known}"
+    scope = f"/subscriptions/{subscription_id}"
     below = {document["id"] for document in azure.resources.list(_GROUP_TYPE)}
     reads = ("Microsoft.Resources/subscriptions/read", "Microsoft.Resources/subscriptions/resourceGroups/read")
     granted = any(azure.access.allowed(principal.object_id, read, at) for at in (scope, *below) for read in reads)
-    return [known] if granted else []
+    return [subscription_id] if granted else []
 
 
 def _reader(azure: Azure, principal: Principal) -> Callable[[str, str], bool]:
-    """Decides about a row; extension resources are readable where what they extend is."""
+    """A predicate for rows; extension resources are readable if the resource that they extend is."""
 
     @cache
     def allowed(action: str, scope: str) -> bool:

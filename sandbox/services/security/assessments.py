@@ -1,8 +1,8 @@
-"""Microsoft.Security's assessments and sub-assessments: what Resource Graph has as rows, as REST resources.
+"""Microsoft.Security's assessments and sub-assessments: Resource Graph's rows as REST resources.
 
-Wire shapes: assessments 2021-06-01, subAssessments 2019-01-01-preview; lists come in one page. A generation that the
-scenario does not select is retired. UNVERIFIED: how the API answers for a retired assessment (it was removed on
-2026-07-31); here its key is not found, while the list of all sub-assessments is simply without them.
+Wire shapes: assessments 2021-06-01, subAssessments 2019-01-01-preview; lists come in one page. Formats that the
+scenario does not select are retired. UNVERIFIED: how the API answers for a retired assessment (it was removed on
+2026-07-31); here its key is not found, and the list of all sub-assessments omits them.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ def add_assessments(service: Service) -> None:
 
 
 async def list_assessments(call: Call) -> Response:
-    """Every assessment at or below a scope."""
+    """All assessments at or below a scope."""
     return answer({"value": [_document(row) for row in _rows(call, recommendations.TYPE)]})
 
 
 async def get_assessment(call: Call) -> Response:
-    """One assessment, of the resource that the path names."""
+    """The assessment of the resource in the path."""
     return answer(_document(_at(call, recommendations.TYPE)))
 
 
 async def list_all(call: Call) -> Response:
-    """Every sub-assessment at or below a scope."""
+    """All sub-assessments at or below a scope."""
     return answer({"value": [_document(row) for row in _rows(call, subassessments.TYPE)]})
 
 
 async def list_sub_assessments(call: Call) -> Response:
-    """The sub-assessments of one assessment, of all resources at or below a scope."""
+    """The sub-assessments of one assessment, for all resources at or below a scope."""
     key = call.params["name"].lower()
     if not any(row["name"] == key for row in _rows(call, recommendations.TYPE)):
         raise _not_found(call.params["name"])
@@ -76,15 +76,15 @@ def _rows(call: Call, type_: str) -> Iterator[Row]:
 
 
 def _at(call: Call, type_: str) -> Row:
-    wanted = "/" + call.path.strip("/").lower()
+    resource_id = "/" + call.path.strip("/").lower()
     for row in _rows(call, type_):
-        if row["id"].lower() == wanted:
+        if row["id"].lower() == resource_id:
             return row
-    raise _not_found(wanted.rsplit("/", 1)[-1])
+    raise _not_found(resource_id.rsplit("/", 1)[-1])
 
 
 def _document(row: Row) -> dict[str, Any]:
-    """A row as its resource: the same content, in the spelling of the REST API."""
+    """A row as a REST resource: the same content in the spelling of the REST API."""
     properties = dict(row["properties"])
     details = {key.lower(): value for key, value in properties["resourceDetails"].items()}
     properties["resourceDetails"] = {"source": details["source"], "id": details["id"]}
@@ -96,7 +96,7 @@ def _document(row: Row) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """An assessment's additional data are strings only."""
+    """An assessment's additional data contain only strings."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,6 +1,6 @@
-"""Microsoft.Security: assessments, and which Defender plans the subscription pays for with which extensions.
+"""Microsoft.Security: assessments, and the subscription's Defender plans with their extensions.
 
-Wire shape of the plans: pricings, 2024-01-01. The Containers plan is the scenario's; the others are Free.
+Wire shape of the plans: pricings, 2024-01-01. The scenario sets the Containers plan; the others are Free.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ add_assessments(security)
 
 @security.get("/subscriptions/{sub}/providers/Microsoft.Security/pricings", action=READ)
 async def list_pricings(call: Call) -> Response:
-    """Every plan."""
+    """All plans."""
     plans = [_containers(call), *(_free(call, name) for name in _FREE_PLANS)]
     return answer({"value": plans})
 
@@ -40,11 +40,11 @@ async def list_pricings(call: Call) -> Response:
 @security.get("/subscriptions/{sub}/providers/Microsoft.Security/pricings/{name}", action=READ)
 async def get_pricing(call: Call) -> Response:
     """One plan."""
-    wanted = call.params["name"].lower()
-    if wanted == "containers":
+    plan_name = call.params["name"].lower()
+    if plan_name == "containers":
         return answer(_containers(call))
     for name in _FREE_PLANS:
-        if name.lower() == wanted:
+        if name.lower() == plan_name:
             return answer(_free(call, name))
     raise arm_fault(404, "ResourceNotFound", f"The pricing configuration '{call.params['name']}' was not found.")
 
