@@ -27,7 +27,7 @@ def main(
     leave: Annotated[bool, typer.Option("--exit", help="Exit when done, even in a terminal.")] = False,
     speed: Annotated[float, typer.Option(help="Divide Azure's durations by this factor.")] = 60.0,
     scenario: Annotated[
-        Path | None, typer.Option(help="Scenario of the local Azure. Examples: examples/scenarios/.")
+        Path | None, typer.Option(help="Scenario for the local Azure; see examples/scenarios/.")
     ] = None,
 ) -> None:
     """Prepare a cluster on a local Azure. Exit code: that of `pratique prepare`, or 1 if its result is wrong."""
