@@ -51,7 +51,7 @@ class ServerCost:
     peak_mib: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GraphCost:
     """The run's graph, as its page reads it.
 
@@ -77,7 +77,7 @@ class TaskRuns:
     unfinished: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunCost:
     """All figures of one run.
 

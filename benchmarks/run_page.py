@@ -68,7 +68,16 @@ def measure(options: argparse.Namespace, folder: Path, server: PrefectServer) ->
     page = view_page(server.run_url(run_id), options.screenshot) if options.screenshot else None
     runs = TaskRuns(len(task_runs), sum(run["state_type"] not in FINAL for run in task_runs))
     cost = ServerCost(run_cpu, late, run_peak, peak_mib(server.pid))
-    return RunCost(options.images, options.releases, runs, flow, cost, graph, inputs, page), run_id
+    return RunCost(
+        images=options.images,
+        releases=options.releases,
+        task_runs=runs,
+        flow=flow,
+        server=cost,
+        graph=graph,
+        inputs=inputs,
+        page=page,
+    ), run_id
 
 
 def write_config(folder: Path, images: Sequence[Mapping[str, Any]], releases: int) -> Path:
@@ -124,7 +133,13 @@ def read_graph(server: PrefectServer, run_id: str, names: Mapping[str, str]) -> 
         seconds.append(time.monotonic() - started)
     graph = json.loads(answer)
     kinds = count_edges_by_kind(graph, names)
-    return GraphCost(len(graph["nodes"]), count_edges(graph), kinds, median(seconds), len(answer))
+    return GraphCost(
+        nodes=len(graph["nodes"]),
+        edges=count_edges(graph),
+        edges_by_kind=kinds,
+        seconds=median(seconds),
+        size=len(answer),
+    )
 
 
 def keep(server: PrefectServer, run_id: str) -> None:

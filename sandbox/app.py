@@ -79,7 +79,18 @@ class App:
         azure = self._azure()
         entry = azure.requests.begin(scope["method"], host, unquote(path), query, user)
         body = await _read(receive)
-        return Call(azure, scope["method"], host, path, query, headers, body, client, entry, path)
+        return Call(
+            azure=azure,
+            method=scope["method"],
+            host=host,
+            path=path,
+            query_string=query,
+            headers=headers,
+            body=body,
+            client=client,
+            entry=entry,
+            raw_path=path,
+        )
 
 
 async def _handle(call: Call) -> Response:

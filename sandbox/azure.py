@@ -35,7 +35,9 @@ class Azure:
         self.faults = Faults()
         self.operations = Operations(self.clock, self.faults)
         self.requests = RequestLog(self.clock)
-        self.access = Access(self.clock, scenario.identity.subscription_id, scenario.timings.role_assignment)
+        self.access = Access(
+            clock=self.clock, subscription_id=scenario.identity.subscription_id, delay=scenario.timings.role_assignment
+        )
         #: Scan results by repository; the control API can change them.
         self.scans = dict(scenario.scans)
         self._states: dict[Any, Any] = {}

@@ -8,33 +8,41 @@ from __future__ import annotations
 from sandbox.core.rbac import RoleDefinition
 
 BUILT_IN = (
-    RoleDefinition("8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "Owner", ("*",)),
+    RoleDefinition(guid="8e3af657-a8ff-443c-a75c-2fe8c4bcb635", name="Owner", actions=("*",)),
     RoleDefinition(
-        "b24988ac-6180-42a0-ab88-20f7382dd24c",
-        "Contributor",
-        ("*",),
-        (
+        guid="b24988ac-6180-42a0-ab88-20f7382dd24c",
+        name="Contributor",
+        actions=("*",),
+        not_actions=(
             "Microsoft.Authorization/*/Delete",
             "Microsoft.Authorization/*/Write",
             "Microsoft.Authorization/elevateAccess/Action",
         ),
     ),
-    RoleDefinition("acdd72a7-3385-48ef-bd42-f606fba81ae7", "Reader", ("*/read",)),
+    RoleDefinition(guid="acdd72a7-3385-48ef-bd42-f606fba81ae7", name="Reader", actions=("*/read",)),
     RoleDefinition(
-        "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
-        "User Access Administrator",
-        ("*/read", "Microsoft.Authorization/*"),
+        guid="18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
+        name="User Access Administrator",
+        actions=("*/read", "Microsoft.Authorization/*"),
     ),
     RoleDefinition(
-        "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
-        "Role Based Access Control Administrator",
-        ("*/read", "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"),
+        guid="f58310d9-a9f6-439a-9e8d-f62e7b41a168",
+        name="Role Based Access Control Administrator",
+        actions=(
+            "*/read",
+            "Microsoft.Authorization/roleAssignments/write",
+            "Microsoft.Authorization/roleAssignments/delete",
+        ),
     ),
-    RoleDefinition("4d97b98b-1d4f-4787-a291-c67834d212e7", "Network Contributor", ("Microsoft.Network/*", "*/read")),
     RoleDefinition(
-        "39bc4728-0917-49c7-9d2c-d95423bc2eb4",
-        "Security Reader",
-        (
+        guid="4d97b98b-1d4f-4787-a291-c67834d212e7",
+        name="Network Contributor",
+        actions=("Microsoft.Network/*", "*/read"),
+    ),
+    RoleDefinition(
+        guid="39bc4728-0917-49c7-9d2c-d95423bc2eb4",
+        name="Security Reader",
+        actions=(
             "Microsoft.Security/*/read",
             "Microsoft.Resources/subscriptions/resourceGroups/read",
             "Microsoft.Resources/deployments/*/read",
@@ -43,14 +51,14 @@ BUILT_IN = (
         ),
     ),
     RoleDefinition(
-        "43d0d8ad-25c7-4714-9337-8ba259a9fe05",
-        "Monitoring Reader",
-        ("*/read", "Microsoft.OperationalInsights/workspaces/search/action"),
+        guid="43d0d8ad-25c7-4714-9337-8ba259a9fe05",
+        name="Monitoring Reader",
+        actions=("*/read", "Microsoft.OperationalInsights/workspaces/search/action"),
     ),
     RoleDefinition(
-        "749f88d5-cbae-40b8-bcfc-e573ddc772fa",
-        "Monitoring Contributor",
-        (
+        guid="749f88d5-cbae-40b8-bcfc-e573ddc772fa",
+        name="Monitoring Contributor",
+        actions=(
             "*/read",
             "Microsoft.AlertsManagement/alerts/*",
             "Microsoft.Insights/diagnosticSettings/*",
@@ -59,19 +67,19 @@ BUILT_IN = (
         ),
     ),
     RoleDefinition(
-        "73c42c96-874c-492b-b04d-ab87d138a893",
-        "Log Analytics Reader",
-        (
+        guid="73c42c96-874c-492b-b04d-ab87d138a893",
+        name="Log Analytics Reader",
+        actions=(
             "*/read",
             "Microsoft.OperationalInsights/workspaces/analytics/query/action",
             "Microsoft.OperationalInsights/workspaces/search/action",
         ),
-        ("Microsoft.OperationalInsights/workspaces/sharedKeys/read",),
+        not_actions=("Microsoft.OperationalInsights/workspaces/sharedKeys/read",),
     ),
     RoleDefinition(
-        "a4417e6f-fecd-4de8-b567-7b0420556985",
-        "Key Vault Certificates Officer",
-        ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
+        guid="a4417e6f-fecd-4de8-b567-7b0420556985",
+        name="Key Vault Certificates Officer",
+        actions=("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
         data_actions=(
             "Microsoft.KeyVault/vaults/certificatecas/*",
             "Microsoft.KeyVault/vaults/certificates/*",
@@ -79,25 +87,25 @@ BUILT_IN = (
         ),
     ),
     RoleDefinition(
-        "4633458b-17de-408a-b874-0445c86b69e6",
-        "Key Vault Secrets User",
+        guid="4633458b-17de-408a-b874-0445c86b69e6",
+        name="Key Vault Secrets User",
         data_actions=(
             "Microsoft.KeyVault/vaults/secrets/getSecret/action",
             "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
         ),
     ),
     RoleDefinition(
-        "21090545-7ca7-4776-b22c-e363652d74d2",
-        "Key Vault Reader",
-        ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
+        guid="21090545-7ca7-4776-b22c-e363652d74d2",
+        name="Key Vault Reader",
+        actions=("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
         data_actions=(
             "Microsoft.KeyVault/vaults/*/read",
             "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
         ),
     ),
     RoleDefinition(
-        "db79e9a7-68ee-4b58-9aeb-b90e7c24fcba",
-        "Key Vault Certificate User",
+        guid="db79e9a7-68ee-4b58-9aeb-b90e7c24fcba",
+        name="Key Vault Certificate User",
         data_actions=(
             "Microsoft.KeyVault/vaults/certificates/read",
             "Microsoft.KeyVault/vaults/secrets/getSecret/action",
@@ -105,30 +113,33 @@ BUILT_IN = (
         ),
     ),
     RoleDefinition(
-        "00482a5a-887f-4fb3-b363-3b7fe8e74483",
-        "Key Vault Administrator",
-        ("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
+        guid="00482a5a-887f-4fb3-b363-3b7fe8e74483",
+        name="Key Vault Administrator",
+        actions=("Microsoft.KeyVault/*/read", "Microsoft.Authorization/*/read"),
         data_actions=("Microsoft.KeyVault/vaults/*",),
     ),
     RoleDefinition(
-        "7f951dda-4ed3-4680-a7ca-43fe172d538d",
-        "AcrPull",
-        ("Microsoft.ContainerRegistry/registries/pull/read",),
+        guid="7f951dda-4ed3-4680-a7ca-43fe172d538d",
+        name="AcrPull",
+        actions=("Microsoft.ContainerRegistry/registries/pull/read",),
     ),
     RoleDefinition(
-        "8311e382-0749-4cb8-b61a-304f252e45ec",
-        "AcrPush",
-        ("Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"),
+        guid="8311e382-0749-4cb8-b61a-304f252e45ec",
+        name="AcrPush",
+        actions=(
+            "Microsoft.ContainerRegistry/registries/pull/read",
+            "Microsoft.ContainerRegistry/registries/push/write",
+        ),
     ),
     RoleDefinition(
-        "c2f4ef07-c644-48eb-af81-4b1b4947fb11",
-        "AcrDelete",
-        ("Microsoft.ContainerRegistry/registries/artifacts/delete",),
+        guid="c2f4ef07-c644-48eb-af81-4b1b4947fb11",
+        name="AcrDelete",
+        actions=("Microsoft.ContainerRegistry/registries/artifacts/delete",),
     ),
     RoleDefinition(
-        "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
-        "Storage Blob Data Contributor",
-        (
+        guid="ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+        name="Storage Blob Data Contributor",
+        actions=(
             "Microsoft.Storage/storageAccounts/blobServices/containers/delete",
             "Microsoft.Storage/storageAccounts/blobServices/containers/read",
             "Microsoft.Storage/storageAccounts/blobServices/containers/write",
@@ -142,15 +153,15 @@ BUILT_IN = (
         ),
     ),
     RoleDefinition(
-        "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
-        "Storage Blob Data Reader",
-        ("Microsoft.Storage/storageAccounts/blobServices/containers/read",),
+        guid="2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+        name="Storage Blob Data Reader",
+        actions=("Microsoft.Storage/storageAccounts/blobServices/containers/read",),
         data_actions=("Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",),
     ),
     RoleDefinition(
-        "577a9874-89fd-4f24-9dbd-b5034d0ad23a",
-        "Container Registry Data Importer and Data Reader",
-        (
+        guid="577a9874-89fd-4f24-9dbd-b5034d0ad23a",
+        name="Container Registry Data Importer and Data Reader",
+        actions=(
             "Microsoft.ContainerRegistry/registries/read",
             "Microsoft.ContainerRegistry/registries/importImage/action",
             "Microsoft.ContainerRegistry/registries/pull/read",

@@ -61,7 +61,7 @@ def kill(scene: Scene, situation: Situation, moment: str, number: int) -> Point:
         broken += difference(pristine, scene.snapshot())
     outcome = "ended before" if not killed else "left traces" if after_kill != before else "left nothing"
     name = f"--part kills --situation '{situation.name}' --kind {moment} --at {number}"
-    return Point(PART, situation.name, name, outcome, scene.hit, tuple(broken))
+    return Point(part=PART, group=situation.name, name=name, outcome=outcome, request=scene.hit, broken=tuple(broken))
 
 
 def _lost(swept: Snapshot, after_kill: Snapshot) -> list[str]:

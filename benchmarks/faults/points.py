@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from benchmarks.faults.scene import Snapshot
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One fault or kill in one run.
 

@@ -112,7 +112,7 @@ class Preparations:
         if not any(SUBJECT.encode() in text for text in texts.values()):
             found.append("Prefect's files contain nothing of the runs: the search finds nothing")
         outcome = f"{len(self._keys)} keys searched for in {len(texts)} files"
-        return Point(PART, "secrets", "secrets", outcome, "", tuple(found))
+        return Point(part=PART, group="secrets", name="secrets", outcome=outcome, request="", broken=tuple(found))
 
     def world(self, name: str, scenario: Scenario) -> World:
         """Another cluster, in a tenant without traces of the last one."""
@@ -155,7 +155,14 @@ class Preparations:
             broken.append(f"the second run: {second_error or 'succeeded'}")
         broken += [f"after the second run: {line}" for line in (*_wrong(world, case), *_unfinished(world, case))]
         request = (hit_requests or [case.kind])[0] if hit else ""
-        return Point(PART, case.kind, f"--part flows --seed {seed} --at {case.number}", outcome, request, tuple(broken))
+        return Point(
+            part=PART,
+            group=case.kind,
+            name=f"--part flows --seed {seed} --at {case.number}",
+            outcome=outcome,
+            request=request,
+            broken=tuple(broken),
+        )
 
 
 async def _run(world: World, broken: list[str]) -> PratiqueError | None:

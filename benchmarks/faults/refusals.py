@@ -57,7 +57,14 @@ def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
     scene.pass_time(LATER)
     broken += difference(pristine, scene.snapshot())
     name = f"--part faults --situation '{situation.name}' --kind '{kind}' --at {number}"
-    return Point(PART, f"{situation.name}: {kind}", name, outcome, scene.hit, tuple(broken))
+    return Point(
+        part=PART,
+        group=f"{situation.name}: {kind}",
+        name=name,
+        outcome=outcome,
+        request=scene.hit,
+        broken=tuple(broken),
+    )
 
 
 def _check_result(result: JobResult, versions: int, *, hit: bool) -> Iterator[str]:

@@ -38,7 +38,7 @@ _IDENTITY = Identity(roles=(*Identity().roles, "User Access Administrator"))
 _AT_ONCE = Timings(role_assignment=0, firewall_rule=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """The initial state for a run.
 
@@ -59,18 +59,18 @@ class Situation:
 
 
 SITUATIONS = (
-    Situation("nothing"),
-    Situation("nothing, access is late", timings=Timings(role_assignment=15, firewall_rule=8)),
-    Situation("nothing, PIM", _PIM),
-    Situation("the same rule", rules=(ADDRESS,), sweep="sweep everything"),
-    Situation("the same rule, asked for", _RULE, rules=(f"{ADDRESS}/32",)),
-    Situation("a wider rule, asked for", _RULE, rules=("203.0.113.0/24",)),
-    Situation("the role", role="vault"),
-    Situation("the role above, and the rule", rules=(f"{ADDRESS}/32",), role="group", sweep="sweep everything"),
-    Situation("a live lease", other="before"),
-    Situation("a live lease, PIM", _PIM, other="before"),
-    Situation("a live lease that joins", other="after"),
-    Situation("a sweep of a dead run", other="dead"),
+    Situation(name="nothing"),
+    Situation(name="nothing, access is late", timings=Timings(role_assignment=15, firewall_rule=8)),
+    Situation(name="nothing, PIM", access=_PIM),
+    Situation(name="the same rule", rules=(ADDRESS,), sweep="sweep everything"),
+    Situation(name="the same rule, asked for", access=_RULE, rules=(f"{ADDRESS}/32",)),
+    Situation(name="a wider rule, asked for", access=_RULE, rules=("203.0.113.0/24",)),
+    Situation(name="the role", role="vault"),
+    Situation(name="the role above, and the rule", rules=(f"{ADDRESS}/32",), role="group", sweep="sweep everything"),
+    Situation(name="a live lease", other="before"),
+    Situation(name="a live lease, PIM", access=_PIM, other="before"),
+    Situation(name="a live lease that joins", other="after"),
+    Situation(name="a sweep of a dead run", other="dead"),
 )
 
 Snapshot = dict[str, Any]
@@ -144,7 +144,17 @@ class Scene:
         proxy = self._sandbox.proxy.replace("//", f"//{owner}@")
         environment = self._sandbox.environment | {"HTTPS_PROXY": proxy, "https_proxy": proxy}
         access = self._situation.access.model_copy(update={"lease_minutes": 240 if owner == OTHER else 60})
-        return Worker(Job(verb, environment, self.vault, access, owner, self.pem, ahead))
+        return Worker(
+            Job(
+                verb=verb,
+                environment=environment,
+                vault=self.vault,
+                access=access,
+                owner=owner,
+                pem=self.pem,
+                ahead=ahead,
+            )
+        )
 
     def do(self, verb: Verb, owner: str, *, ahead: float = 0) -> JobResult:
         """Run a process to its end."""

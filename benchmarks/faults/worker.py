@@ -46,7 +46,7 @@ _SECONDS = 120
 Verb = Literal["run", "open", "enter", "close", "sweep", "sweep everything"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """The job of a process.
 

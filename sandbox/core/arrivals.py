@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageArrived:
     """A manifest was imported or pushed into a registry.
 

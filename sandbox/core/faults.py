@@ -55,7 +55,7 @@ class Fault(BaseModel):
         return self.kind.startswith("operation-")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ActiveFault:
     """A fault and its history.
 
@@ -102,7 +102,7 @@ class Faults:
 
         :raises ValueError: when the fields are not a valid fault
         """
-        active = ActiveFault(next(self._ids), fault or Fault.model_validate(fields))
+        active = ActiveFault(id=next(self._ids), fault=fault or Fault.model_validate(fields))
         self._active.append(active)
         return active
 

@@ -22,7 +22,7 @@ from sandbox.core.faults import Fault, Faults
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Operation:
     """A long-running operation.
 
@@ -58,7 +58,7 @@ class Operations:
 
     def start(self, kind: str, subject: str, work: Callable[[Operation], Coroutine[Any, Any, Any]]) -> Operation:
         """Start ``work``; its return value becomes the result, an :class:`HttpFault` the error."""
-        operation = Operation(str(uuid.uuid4()), kind, subject, self._clock.now())
+        operation = Operation(id=str(uuid.uuid4()), kind=kind, subject=subject, started=self._clock.now())
         self._operations[operation.id] = operation
         fault = self._faults.of_operation(kind, subject)
         chosen = work if fault is None else partial(self._inject, fault)

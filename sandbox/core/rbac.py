@@ -32,7 +32,7 @@ class Principal:
     client_id: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoleDefinition:
     """A role: lists of action patterns in which ``*`` matches any text.
 
@@ -61,7 +61,7 @@ class RoleDefinition:
         return _any_matches(granted, action) and not _any_matches(taken, action)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RoleAssignment:
     """A role for a principal at a scope.
 
@@ -89,7 +89,7 @@ class RoleAssignment:
         return f"{self.scope}/providers/Microsoft.Authorization/roleAssignments/{self.name}"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Access:
     """The directory and all role assignments."""
 
@@ -180,7 +180,7 @@ class Access:
             and role.allows(action, data=data)
             for assignment in (*self._assignments.values(), *self.fading())
         )
-        self.checks.note(Check(principal_id, action, scope, data, granted))
+        self.checks.note(Check(principal=principal_id, action=action, scope=scope, data=data, granted=granted))
         return granted
 
     def roles_at(self, principal_id: str, scope: str) -> list[RoleDefinition]:

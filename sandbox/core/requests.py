@@ -10,7 +10,7 @@ from typing import Any
 from sandbox.core.clock import Clock
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
     """One request as the control API shows it.
 
@@ -50,7 +50,15 @@ class RequestLog:
 
     def begin(self, method: str, host: str, path: str, query: str, client: str) -> Request:
         self._number += 1
-        entry = Request(self._number, self._clock.now().isoformat(), method, host, path, query, client)
+        entry = Request(
+            number=self._number,
+            at=self._clock.now().isoformat(),
+            method=method,
+            host=host,
+            path=path,
+            query=query,
+            client=client,
+        )
         self._requests.append(entry)
         return entry
 

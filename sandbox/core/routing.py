@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sandbox.azure import Azure
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Call:
     """One request on its way through a service.
 
@@ -106,7 +106,7 @@ Authenticator = Callable[[Call], Awaitable[None]]
 Renderer = Callable[[dict[str, Any], int, dict[str, str]], Response]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Route:
     """A method and a path on a service's hosts.
 
@@ -177,7 +177,17 @@ class Service:
 
         def register(handler: Handler) -> Handler:
             pattern = _compile(template)
-            self.routes.append(Route(method, template, handler, action, scope or _own_path, pattern, unchecked))
+            self.routes.append(
+                Route(
+                    method=method,
+                    template=template,
+                    handler=handler,
+                    action=action,
+                    scope=scope or _own_path,
+                    pattern=pattern,
+                    unchecked=unchecked,
+                )
+            )
             return handler
 
         return register

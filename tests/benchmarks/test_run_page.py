@@ -59,7 +59,16 @@ def cost(images: int, edges: int) -> RunCost:
     """A run that keeps every limit but perhaps that of edges."""
     graph = GraphCost(nodes=4, edges=EdgeCount(edges, edges), edges_by_kind={}, seconds=0.1, size=1000)
     inputs = TaskInputs(1024, 100, "gate all", {"scan gate": 1024, "verdict": 90})
-    return RunCost(images, 1, TaskRuns(4, 0), FlowCost(1, 1, 100), ServerCost(1, 0, 100, 100), graph, inputs, page=None)
+    return RunCost(
+        images=images,
+        releases=1,
+        task_runs=TaskRuns(4, 0),
+        flow=FlowCost(1, 1, 100),
+        server=ServerCost(1, 0, 100, 100),
+        graph=graph,
+        inputs=inputs,
+        page=None,
+    )
 
 
 def test_limits() -> None:

@@ -81,7 +81,12 @@ def test_the_campaign_would_notice() -> None:
 
 def test_what_is_told() -> None:
     """Points are counted by what was done to them, and by the request that was hit."""
-    tally = Tally([Point("p", "503", "n", "succeeded", "GET x"), Point("p", "503", "n", "died", "GET y", ("no",))])
+    tally = Tally(
+        [
+            Point(part="p", group="503", name="n", outcome="succeeded", request="GET x"),
+            Point(part="p", group="503", name="n", outcome="died", request="GET y", broken=("no",)),
+        ]
+    )
     assert [point.request for point in tally.broken] == ["GET y"]
     lines = [" ".join(line.split()) for line in tally.table().splitlines()]
     assert "503 2 1 succeeded 1, died 1" in lines

@@ -41,7 +41,7 @@ async def deployed(world: MakeWorld, held: Issued | None) -> World:
         await deploy(session, config.cluster, config.network, await read_network(session, config.network), PUBLIC)
     if held is not None:
         azure = cluster.sandbox.azure
-        version = Version("0" * 32, read_import(held.pem.decode(), None, None), azure.clock.now())
+        version = Version(id="0" * 32, imported=read_import(held.pem.decode(), None, None), created=azure.clock.now())
         azure.state(Vaults).contents(cluster.vault_name).add(config.certificate.name, version)
         cluster.pem.write_bytes(held.pem)
     return cluster

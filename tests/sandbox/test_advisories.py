@@ -103,7 +103,7 @@ def test_unrated(tmp_path: Path) -> None:
 
 def test_file_is_checked(tmp_path: Path) -> None:
     """A range whose version is none is refused, with the field's name."""
-    with pytest.raises(ValueError, match="not a version"):
+    with pytest.raises(ValueError, match="not a valid Alpine package version"):
         in_file(tmp_path, "fixed: newest")
 
 

@@ -192,7 +192,7 @@ async def test_outcome_as_the_scan_ends(start_sandbox: StartSandbox) -> None:
         Scenario(timings=Timings(artifact=0), scans={FALCO: Scan(outcome="late", delay=5000)}), speed=0
     )
     add_registry(sandbox, NAME)
-    image = build(ImageSpec("docker.io", FALCO, "0.10.1", BASES["alpine:3.20"]))
+    image = build(ImageSpec(registry="docker.io", repository=FALCO, tag="0.10.1", base=BASES["alpine:3.20"]))
     store, repository = content(sandbox, NAME), REPOSITORY
     for blob in image.blobs.values():
         store.put_blob(repository, blob)
@@ -201,7 +201,14 @@ async def test_outcome_as_the_scan_ends(start_sandbox: StartSandbox) -> None:
 
     async def arrive() -> None:
         now = sandbox.azure.clock.now()
-        arrived = ImageArrived(registry_id(sandbox, NAME), repository, None, image.index.digest, now, "push")
+        arrived = ImageArrived(
+            registry_id=registry_id(sandbox, NAME),
+            repository=repository,
+            tag=None,
+            digest=image.index.digest,
+            time=now,
+            kind="push",
+        )
         sandbox.azure.events.emit(arrived)
 
     await asyncio.to_thread(sandbox.run, arrive())

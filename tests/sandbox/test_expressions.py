@@ -15,7 +15,13 @@ from sandbox.services.deployments.hashing import guid, unique_string
 from sandbox.services.deployments.syntax import MAX_EXPRESSION, Access, Call, Literal, parse
 
 SUBSCRIPTION = "b2f1d3a4-6c5e-4d7f-8a9b-1c2d3e4f5a6b"
-PLACE = Place(SUBSCRIPTION, "5c6b0c0e-4a6b-4f3c-9d7e-0a1b2c3d4e5f", "rg", "centralus", "Sandbox")
+PLACE = Place(
+    subscription_id=SUBSCRIPTION,
+    tenant_id="5c6b0c0e-4a6b-4f3c-9d7e-0a1b2c3d4e5f",
+    resource_group="rg",
+    location="centralus",
+    subscription_name="Sandbox",
+)
 PARAMETERS: dict[str, Any] = {"names": ["a", "b"], "shape": {"Size": 3, "deep": {"x": [1, 2]}}, "flag": True}
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
 

@@ -74,7 +74,17 @@ def jump(sandbox: RunningSandbox, azure_seconds: float) -> None:
 
 def record(minutes_ago: float, **values: Any) -> Record:
     happened = event(NOW - timedelta(minutes=minutes_ago), REGISTRY, **values)
-    return Record(REPOSITORY_EVENTS, happened, REGISTRY["id"], "/w", "customer", "tenant", 0, 0, happened.time)
+    return Record(
+        table=REPOSITORY_EVENTS,
+        event=happened,
+        resource_id=REGISTRY["id"],
+        workspace_id="/w",
+        customer_id="customer",
+        tenant_id="tenant",
+        happened=0,
+        arrives=0,
+        ingested=happened.time,
+    )
 
 
 def found(query: str, *records: Record) -> list[dict[str, Any]]:

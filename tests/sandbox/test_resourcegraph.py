@@ -58,7 +58,9 @@ def security_row(subscription: str, number: int) -> Row:
     registry = f"{group}/providers/Microsoft.ContainerRegistry/registries/{REGISTRY}"
     image = ScannedImage(registry, f"{REGISTRY}.azurecr.io", "quarantine/acme/web", digest(number))
     now = datetime(2026, 11, 23, tzinfo=UTC)
-    (row,) = recommendations(Report(image, "Unhealthy", (FOUND,), pushed=now, scanned=now, tenant_id="t"))
+    (row,) = recommendations(
+        Report(image=image, status="Unhealthy", findings=(FOUND,), pushed=now, scanned=now, tenant_id="t")
+    )
     return row
 
 

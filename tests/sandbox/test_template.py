@@ -16,7 +16,12 @@ from sandbox.services.deployments.resources import ACTION_GROUP, CRITICAL_PATH, 
 from sandbox.services.deployments.template import LIMITS, Plan, make_plan, minified, template_hash
 
 SUBSCRIPTION = "b2f1d3a4-6c5e-4d7f-8a9b-1c2d3e4f5a6b"
-PLACE = Place(SUBSCRIPTION, "5c6b0c0e-4a6b-4f3c-9d7e-0a1b2c3d4e5f", "rg-bu0001a0005-centralus", "centralus")
+PLACE = Place(
+    subscription_id=SUBSCRIPTION,
+    tenant_id="5c6b0c0e-4a6b-4f3c-9d7e-0a1b2c3d4e5f",
+    resource_group="rg-bu0001a0005-centralus",
+    location="centralus",
+)
 NETWORK = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-enterprise-networking-spokes-centralus"
     "/providers/Microsoft.Network/virtualNetworks/vnet-spoke-BU0001A0005-01"

@@ -101,7 +101,7 @@ def test_apk_suffixes(version: str) -> None:
 @pytest.mark.parametrize("text", ["", "v1", "1.", "1.0-1", "1.0_nightly", "1.0-r"])
 def test_not_of_alpine(text: str) -> None:
     """What apk would not take is no version."""
-    with pytest.raises(ValueError, match="not a version"):
+    with pytest.raises(ValueError, match="not a valid Alpine package version"):
         apk_key(text)
 
 

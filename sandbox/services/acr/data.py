@@ -54,7 +54,16 @@ class LoginServer(RegistryBackend):
         self._report(call, "Push", repository, reference, manifest)
         registry, tag = registry_of(call), None if ":" in reference else reference
         now = call.azure.clock.now()
-        call.azure.events.emit(ImageArrived(registry["id"], repository, tag, manifest.digest, now, "push"))
+        call.azure.events.emit(
+            ImageArrived(
+                registry_id=registry["id"],
+                repository=repository,
+                tag=tag,
+                digest=manifest.digest,
+                time=now,
+                kind="push",
+            )
+        )
 
     def deleted(self, call: Call, repository: str, reference: str) -> None:
         self._report(call, "Delete" if ":" in reference else "Untag", repository, reference, None)

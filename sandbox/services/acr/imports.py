@@ -26,7 +26,7 @@ PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 MAX_MANIFESTS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportRequest:
     """The body of an importImage request.
 
@@ -55,7 +55,13 @@ class ImportRequest:
         if not targets and not untagged:
             targets = [(repository, tag, "")]
         tagged = tuple((name, target_tag or tag or "latest") for name, target_tag, _ in targets)
-        return cls(repository, digest or tag or "latest", tagged, untagged, body.get("mode") == "Force")
+        return cls(
+            repository=repository,
+            reference=digest or tag or "latest",
+            tagged=tagged,
+            untagged=untagged,
+            force=body.get("mode") == "Force",
+        )
 
     @property
     def image(self) -> str:

@@ -42,7 +42,7 @@ DEFAULTS: Document = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RepositoryEvent:
     """One operation on a repository, emitted on ``azure.events`` for the log.
 

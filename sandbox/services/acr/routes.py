@@ -148,7 +148,9 @@ def _arrived(call: Call, registry: Document, repository: str, tag: str | None, d
         size=size,
     )
     now = call.azure.clock.now()
-    call.azure.events.emit(ImageArrived(registry["id"], repository, tag, digest, now, "import"))
+    call.azure.events.emit(
+        ImageArrived(registry_id=registry["id"], repository=repository, tag=tag, digest=digest, time=now, kind="import")
+    )
 
 
 def _poll_headers(call: Call, location: str, operation_id: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ MONITOR_SERVICE = "Log Alerts V2"
 STATES = ("New", "Acknowledged", "Closed")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Alert:
     """An alert that a rule fired.
 
@@ -80,7 +80,7 @@ class Alert:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Notification:
     """A call of an action group for an alert.
 

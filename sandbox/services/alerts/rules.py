@@ -36,7 +36,7 @@ class RuleNotSupported(Exception):
     """The rule uses a feature of Azure Monitor that the sandbox does not support."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Condition:
     """One condition of a rule.
 
@@ -70,7 +70,7 @@ class Condition:
         return _OPERATORS[self.operator](value, self.threshold)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """What is evaluated, how often, and who is notified.
 

@@ -24,7 +24,7 @@ FAILING_WEEK = 7 * 86_400.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _RuleState:
     """The state of a rule's evaluations.
 
@@ -120,7 +120,15 @@ class Alerts:
 
     def _fire(self, rule: Rule, rule_state: _RuleState) -> None:
         now, moment = self._azure.clock.now(), self._azure.clock.elapsed()
-        alert = Alert(rule.id, rule.name, rule.description, f"Sev{rule.severity}", rule.scopes[0], now, now)
+        alert = Alert(
+            rule_id=rule.id,
+            rule_name=rule.name,
+            description=rule.description,
+            severity=f"Sev{rule.severity}",
+            target=rule.scopes[0],
+            started=now,
+            modified=now,
+        )
         self.alerts[alert.name] = alert
         if rule.stateful:
             rule_state.open = alert
@@ -136,7 +144,14 @@ class Alerts:
     def _notify(self, rule: Rule, alert: Alert) -> None:
         now = self._azure.clock.now()
         self.notifications += [
-            Notification(now, group, alert.id, rule.id, alert.condition, receivers(self._azure.resources.get(group)))
+            Notification(
+                at=now,
+                action_group=group,
+                alert_id=alert.id,
+                rule_id=rule.id,
+                condition=alert.condition,
+                told=receivers(self._azure.resources.get(group)),
+            )
             for group in rule.action_groups
         ]
 

@@ -113,14 +113,14 @@ def _requested(call: Call) -> RoleDefinition:
         for key in ("actions", "notActions", "dataActions", "notDataActions")
     )
     return RoleDefinition(
-        guid,
-        str(properties["roleName"]),
-        actions,
-        not_actions,
-        data_actions,
-        not_data_actions,
-        str(properties.get("description") or ""),
-        tuple(scopes),
+        guid=guid,
+        name=str(properties["roleName"]),
+        actions=actions,
+        not_actions=not_actions,
+        data_actions=data_actions,
+        not_data_actions=not_data_actions,
+        description=str(properties.get("description") or ""),
+        assignable_scopes=tuple(scopes),
     )
 
 

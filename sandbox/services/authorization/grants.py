@@ -12,7 +12,7 @@ from sandbox.core.errors import arm_fault
 from sandbox.core.rbac import Principal, RoleAssignment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RequestedAssignment:
     """The role assignment that a PUT requests."""
 

@@ -118,10 +118,10 @@ def _requested(call: Call) -> RequestedAssignment:
             400, "InvalidPrincipalType", f"The principal type '{properties['principalType']}' is not valid."
         )
     return RequestedAssignment(
-        role_id[1].lower(),
-        str(properties["principalId"]),
-        properties.get("principalType"),
-        properties.get("description"),
-        properties.get("condition"),
-        properties.get("conditionVersion"),
+        role_guid=role_id[1].lower(),
+        principal_id=str(properties["principalId"]),
+        principal_type=properties.get("principalType"),
+        description=properties.get("description"),
+        condition=properties.get("condition"),
+        condition_version=properties.get("conditionVersion"),
     )

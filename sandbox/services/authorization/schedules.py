@@ -118,7 +118,12 @@ async def request_assignment(call: Call) -> Response:
             _admit(call, kind, holding)
             if kind == "SelfActivate" and holding.role_guid in schedules.approved:
                 return _recorded(call, ACTIVE, holding, "PendingApproval")
-            wanted = RequestedAssignment(holding.role_guid, holding.principal_id, None, properties.get("justification"))
+            wanted = RequestedAssignment(
+                role_guid=holding.role_guid,
+                principal_id=holding.principal_id,
+                principal_type=None,
+                description=properties.get("justification"),
+            )
             assignment, _ = grant(call.azure, holding.scope, call.params["name"], wanted, call.principal)
             schedules.activate(holding, assignment.id, seconds)
         case "AdminRemove" | "SelfDeactivate":

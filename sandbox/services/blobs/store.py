@@ -22,7 +22,7 @@ ACCOUNT_TYPE = "Microsoft.Storage/storageAccounts"
 SUFFIX = ".blob.core.windows.net"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Blob:
     """A whole block blob.
 
@@ -76,7 +76,15 @@ class Account:
         """Create or replace a blob, including its headers and metadata."""
         now, before = self._now(), container.blobs.get(name)
         created = before.created if before else now
-        blob = Blob(content, self._etag(), created, now, content_type, headers, metadata)
+        blob = Blob(
+            content=content,
+            etag=self._etag(),
+            created=created,
+            modified=now,
+            content_type=content_type,
+            headers=headers,
+            metadata=metadata,
+        )
         container.blobs[name] = blob
         return blob
 

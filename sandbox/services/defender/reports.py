@@ -21,7 +21,7 @@ _SEVERITIES = ("Critical", "High", "Medium", "Low")
 _SCORES = {"Critical": 9.8, "High": 7.5, "Medium": 5.5, "Low": 3.1}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The result of one scan.
 

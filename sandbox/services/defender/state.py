@@ -170,9 +170,9 @@ class Defender:
     def _report(self, image: ScannedImage, stored: StoredManifest, found: Verdict, finished: datetime) -> Report:
         repository = self._store(image.registry_id).repository(image.repository)
         return Report(
-            image,
-            found.status,
-            found.findings,
+            image=image,
+            status=found.status,
+            findings=found.findings,
             pushed=stored.created,
             scanned=finished,
             tenant_id=self._azure.tenant_id,

@@ -68,7 +68,13 @@ class Engine:
 
     async def _attempt(self, planned: PlannedResource) -> None:
         clock = self._azure.clock
-        step = Step(planned.id, planned.type, planned.name, clock.now(), clock.elapsed())
+        step = Step(
+            resource_id=planned.id,
+            resource_type=planned.type,
+            resource_name=planned.name,
+            started=clock.now(),
+            began=clock.elapsed(),
+        )
         self._deployment.steps.append(step)
         try:
             kind = resources.kind_of(planned.type)
@@ -119,7 +125,13 @@ class Engine:
             return
         before = azure.resources.get(planned.id)
         order = Order(
-            planned.id, planned.name, planned.api_version, body, before, self._deployment.place, azure.clock.now()
+            id=planned.id,
+            name=planned.name,
+            api_version=planned.api_version,
+            body=body,
+            before=before,
+            place=self._deployment.place,
+            at=azure.clock.now(),
         )
         document = make(kind, order)
         if kind.type == resources.SECRET:
@@ -167,9 +179,9 @@ def assign_role(azure: Azure, planned: PlannedResource, properties: Mapping[str,
     reference = str(properties.get("roleDefinitionId"))
     role = azure.access.role(reference)
     requested = RequestedAssignment(
-        role.guid if role else reference,
-        str(properties.get("principalId")),
-        properties.get("principalType"),
-        properties.get("description"),
+        role_guid=role.guid if role else reference,
+        principal_id=str(properties.get("principalId")),
+        principal_type=properties.get("principalType"),
+        description=properties.get("description"),
     )
     grant(azure, planned.scope, planned.name, requested, deployer)

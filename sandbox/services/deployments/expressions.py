@@ -32,7 +32,7 @@ CONTEXTUAL = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """The target of a deployment."""
 

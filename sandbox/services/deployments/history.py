@@ -17,7 +17,7 @@ Document = dict[str, Any]
 TERMINAL = ("Succeeded", "Failed", "Canceled")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Step:
     """The deployment of one resource.
 
@@ -38,7 +38,7 @@ class Step:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:16].upper())
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Deployment:
     """One entry in a resource group's history.
 

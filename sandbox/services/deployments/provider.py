@@ -21,7 +21,7 @@ Document = dict[str, Any]
 APPROVED = {"status": "Approved", "description": "Auto-Approved", "actionsRequired": "None"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """A resource to create or update.
 
@@ -55,7 +55,7 @@ def _no_links(properties: Document) -> Iterator[tuple[str, str]]:
     return iter(())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """A resource type.
 

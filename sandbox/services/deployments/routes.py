@@ -99,7 +99,15 @@ async def validate_deployment(call: Call) -> Response:
     place, template, plan = _deployments(call).plan(call.params["rg"], parse_body(call.body))
     _require_rights(call, plan)
     clock = call.azure.clock
-    would_be = Deployment(call.params["name"], place, template, plan, call.principal, clock.now(), clock.elapsed())
+    would_be = Deployment(
+        name=call.params["name"],
+        place=place,
+        template=template,
+        plan=plan,
+        deployer=call.principal,
+        started=clock.now(),
+        began=clock.elapsed(),
+    )
     document = would_be.document(would_be.began)
     document["properties"]["validatedResources"] = [{"id": resource.id} for resource in plan.resources]
     del document["properties"]["outputs"], document["properties"]["outputResources"]

@@ -41,7 +41,13 @@ class Deployments:
         found = azure.resources.get(tenant.group_id(azure, group))
         if found is None:
             raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
-        return Place(azure.subscription_id, azure.tenant_id, found["name"], found["location"], "Local Azure")
+        return Place(
+            subscription_id=azure.subscription_id,
+            tenant_id=azure.tenant_id,
+            resource_group=found["name"],
+            location=found["location"],
+            subscription_name="Local Azure",
+        )
 
     def find(self, group: str, name: str) -> Deployment | None:
         """:raises HttpFault: 404 when there is no such resource group"""
@@ -111,7 +117,15 @@ class Deployments:
                 "active. Please see https://aka.ms/arm-deploy for usage details.",
             )
         place, template, plan = self.plan(group, body)
-        deployment = Deployment(name, place, template, plan, deployer, azure.clock.now(), azure.clock.elapsed())
+        deployment = Deployment(
+            name=name,
+            place=place,
+            template=template,
+            plan=plan,
+            deployer=deployer,
+            started=azure.clock.now(),
+            began=azure.clock.elapsed(),
+        )
 
         async def work(operation: Operation) -> None:
             try:
@@ -154,10 +168,15 @@ def _spoke(azure: Azure) -> Deployment:
         "clusterVnetResourceId": {"type": "String", "value": network},
         "nodepoolSubnetResourceIds": {"type": "Array", "value": [f"{network}/subnets/snet-clusternodes"]},
     }
-    place = Place(azure.subscription_id, azure.tenant_id, tenant.SPOKE_GROUP, tenant.LOCATION)
+    place = Place(
+        subscription_id=azure.subscription_id,
+        tenant_id=azure.tenant_id,
+        resource_group=tenant.SPOKE_GROUP,
+        location=tenant.LOCATION,
+    )
     return Deployment(
-        SPOKE_DEPLOYMENT,
-        place,
+        name=SPOKE_DEPLOYMENT,
+        place=place,
         template={},
         plan=Plan({}, (), lambda lookup: outputs),
         deployer=Principal(azure.scenario.identity.object_id, "ServicePrincipal", "network-team"),

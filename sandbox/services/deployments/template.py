@@ -43,7 +43,7 @@ Lookup = Callable[[str], Mapping[str, Any] | None]
 """Finds a resource, as ARM shows it, by its id."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedResource:
     """A resource to deploy.
 
@@ -75,7 +75,7 @@ class Plan:
     outputs: Callable[[Lookup], Document]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Declared:
     """A resource as declared in the template; ``active`` is the value of its condition."""
 
@@ -171,7 +171,8 @@ def _declare(source: Mapping[str, Any], environment: Environment, parent: _Decla
     if not isinstance(condition, bool):
         raise TemplateError(f"The condition of the template resource '{name}' must be a boolean.")
     expressions.check({key: value for key, value in source.items() if key != "resources"})
-    return _Declared(f"{scope}/providers/{qualified(kind, *name.split('/'))}", kind, name, scope, condition, source)
+    resource_id = f"{scope}/providers/{qualified(kind, *name.split('/'))}"
+    return _Declared(id=resource_id, type=kind, name=name, scope=scope, active=condition, source=source)
 
 
 def _ordered(declared: tuple[_Declared, ...], environment: Environment) -> tuple[PlannedResource, ...]:
@@ -204,13 +205,13 @@ def _planned(
     if not expressions.references(_body_source(resource)):
         body(lambda _: None)
     return PlannedResource(
-        resource.id,
-        resource.type,
-        resource.name,
-        str(expressions.evaluate(resource.source["apiVersion"], environment)),
-        resource.scope,
-        tuple(needs),
-        body,
+        id=resource.id,
+        type=resource.type,
+        name=resource.name,
+        api_version=str(expressions.evaluate(resource.source["apiVersion"], environment)),
+        scope=resource.scope,
+        depends_on=tuple(needs),
+        body=body,
     )
 
 

@@ -100,7 +100,15 @@ def _after(
         properties = {key: value for key, value in (body.get("properties") or {}).items() if value is not None}
         return {**before, "properties": {**before["properties"], **properties}}, set()
     kind = resources.kind_of(planned.type)
-    order = Order(planned.id, planned.name, planned.api_version, body, before, place, azure.clock.now())
+    order = Order(
+        id=planned.id,
+        name=planned.name,
+        api_version=planned.api_version,
+        body=body,
+        before=before,
+        place=place,
+        at=azure.clock.now(),
+    )
     after, again = (make(kind, each) for each in (order, replace(order, at=order.at + timedelta(days=1))))
     return after, {change["path"] for change in _delta(after, again)} | _ADDED
 

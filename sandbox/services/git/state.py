@@ -22,7 +22,7 @@ Right = Literal["write", "read", "expired"]
 _IDENTITY = ("-c", "user.name=Somebody", "-c", "user.email=somebody@contoso.example")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Pull:
     """A pull request.
 
@@ -108,7 +108,15 @@ class Repositories:
         return next((right for hosted in self._hosted.values() if (right := hosted.right(token))), None)
 
     def add_pull(self, hosted: Hosted, source: str, target: str, title: str, body: str, head: str) -> Pull:
-        pull = Pull(next(self._numbers), source, target, title, body, head, self.now())
+        pull = Pull(
+            number=next(self._numbers),
+            source=source,
+            target=target,
+            title=title,
+            body=body,
+            head=head,
+            created=self.now(),
+        )
         hosted.pulls.append(pull)
         return pull
 

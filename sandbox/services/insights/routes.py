@@ -43,7 +43,13 @@ async def put_resource(call: Call) -> Response:
     place = call.azure.state(Deployments).place(scope.split("/")[4])
     resource_id = f"{scope}/providers/{kind.type}/{found.name}"
     order = Order(
-        resource_id, found.name, call.query.get("api-version", ""), body, before, place, call.azure.clock.now()
+        id=resource_id,
+        name=found.name,
+        api_version=call.query.get("api-version", ""),
+        body=body,
+        before=before,
+        place=place,
+        at=call.azure.clock.now(),
     )
     return answer(call.azure.resources.put(make(kind, order)), 201 if before is None else 200)
 

@@ -19,7 +19,7 @@ from sandbox.services.keyvault.certificates import Imported
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Version:
     """One version of a certificate.
 
@@ -54,7 +54,7 @@ class Certificate:
         return self.versions[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Secret:
     """A secret that does not belong to a certificate."""
 
@@ -167,7 +167,7 @@ class Contents:
                 raise vault_fault(409, "Conflict", message, f"ObjectIsBeing{doing}")
 
     def set_secret(self, name: str, value: str, content_type: str | None, at: datetime) -> Secret:
-        secret = Secret(name, uuid.uuid4().hex, value, content_type, at)
+        secret = Secret(name=name, version=uuid.uuid4().hex, value=value, content_type=content_type, created=at)
         self._secrets[name.lower()] = secret
         return secret
 
@@ -185,7 +185,13 @@ class Contents:
             if not known.enabled:
                 message = "Operation get is not allowed on a disabled secret."
                 raise vault_fault(403, "Forbidden", message, "SecretDisabled")
-            return Secret(name, known.id, known.imported.secret, known.imported.content_type, known.created)
+            return Secret(
+                name=name,
+                version=known.id,
+                value=known.imported.secret,
+                content_type=known.imported.content_type,
+                created=known.created,
+            )
         found = self._secrets.get(name.lower())
         if found is None or version not in (None, found.version):
             raise not_found("secret", name)

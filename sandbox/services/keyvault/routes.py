@@ -47,7 +47,14 @@ async def import_certificate(call: Call) -> Response:
     )
     enabled = (body.get("attributes") or {}).get("enabled", True)
     tags = body.get("tags") or {}
-    version = Version(uuid.uuid4().hex, imported, call.azure.clock.now(), enabled, tags, policy)
+    version = Version(
+        id=uuid.uuid4().hex,
+        imported=imported,
+        created=call.azure.clock.now(),
+        enabled=enabled,
+        tags=tags,
+        policy=policy,
+    )
     certificate = _contents(call).add(name, version)
     return answer(models.bundle(vault_of(call), certificate.name, version))
 

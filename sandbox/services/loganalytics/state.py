@@ -71,7 +71,17 @@ class Logs:
                 continue
             customer, tenant = workspace["properties"]["customerId"], self._azure.tenant_id
             self._records.append(
-                Record(table, event, resource_id, workspace["id"], customer, tenant, happened, arrives, ingested)
+                Record(
+                    table=table,
+                    event=event,
+                    resource_id=resource_id,
+                    workspace_id=workspace["id"],
+                    customer_id=customer,
+                    tenant_id=tenant,
+                    happened=happened,
+                    arrives=arrives,
+                    ingested=ingested,
+                )
             )
 
 

@@ -59,7 +59,7 @@ class LogTable:
     row: Callable[[RepositoryEvent], Row]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
     """An event on its way into a workspace, and later in it.
 

@@ -17,7 +17,13 @@ def _packages(manager: Manager, listing: str) -> tuple[Package, ...]:
 
 def _base(identifier: str, version: str, pretty_name: str, layout: Layout, listing: str = "") -> Base:
     manager = manager_of(layout)
-    return Base(identifier, version, pretty_name, layout, _packages(manager, listing) if manager and listing else ())
+    return Base(
+        identifier=identifier,
+        version=version,
+        pretty_name=pretty_name,
+        layout=layout,
+        packages=_packages(manager, listing) if manager and listing else (),
+    )
 
 
 BASES: Mapping[str, Base] = {
@@ -88,39 +94,50 @@ BASES: Mapping[str, Base] = {
 
 WALKTHROUGH: tuple[ImageSpec, ...] = (
     ImageSpec(
-        "docker.io",
-        "falcosecurity/falco-no-driver",
-        "0.39.2",
-        BASES["debian:12"],
-        _packages("dpkg", "falco 0.39.2\nca-certificates 20230311\nlibssl3 3.0.15-1~deb12u1"),
+        registry="docker.io",
+        repository="falcosecurity/falco-no-driver",
+        tag="0.39.2",
+        base=BASES["debian:12"],
+        packages=_packages("dpkg", "falco 0.39.2\nca-certificates 20230311\nlibssl3 3.0.15-1~deb12u1"),
     ),
     ImageSpec(
-        "docker.io",
-        "falcosecurity/falco-driver-loader",
-        "0.39.2",
-        BASES["debian:12"],
-        _packages(
+        registry="docker.io",
+        repository="falcosecurity/falco-driver-loader",
+        tag="0.39.2",
+        base=BASES["debian:12"],
+        packages=_packages(
             "dpkg",
             "falco 0.39.2\nca-certificates 20230311\ncurl 7.88.1-10+deb12u8\nbinutils 2.40-2\n"
             "gcc-12 12.2.0-14\nclang-14 1:14.0.6-12\nlibelf1 0.188-2.1\nlibssl3 3.0.15-1~deb12u1\n"
             "linux-libc-dev 6.1.115-1\nmake 4.3-4.1",
         ),
     ),
-    ImageSpec("docker.io", "falcosecurity/falcoctl", "0.10.1", BASES["alpine:3.20"]),
-    ImageSpec("docker.io", "library/busybox", "1.37.0", BASES["scratch"]),
-    ImageSpec("ghcr.io", "kubereboot/kured", "1.14.0", BASES["alpine:3.19"], _packages("apk", "tzdata 2024a-r0")),
+    ImageSpec(registry="docker.io", repository="falcosecurity/falcoctl", tag="0.10.1", base=BASES["alpine:3.20"]),
+    ImageSpec(registry="docker.io", repository="library/busybox", tag="1.37.0", base=BASES["scratch"]),
     ImageSpec(
-        "registry.k8s.io",
-        "ingress-nginx/controller",
-        "v1.11.3",
-        BASES["alpine:3.20"],
-        _packages(
+        registry="ghcr.io",
+        repository="kubereboot/kured",
+        tag="1.14.0",
+        base=BASES["alpine:3.19"],
+        packages=_packages("apk", "tzdata 2024a-r0"),
+    ),
+    ImageSpec(
+        registry="registry.k8s.io",
+        repository="ingress-nginx/controller",
+        tag="v1.11.3",
+        base=BASES["alpine:3.20"],
+        packages=_packages(
             "apk",
             "curl 8.9.1-r2\ndumb-init 1.2.5-r3\ngeoip 1.6.12-r5\nlibcurl 8.9.1-r2\nlibxml2 2.12.7-r0\n"
             "nghttp2-libs 1.62.1-r0\nopenssl 3.3.2-r1\npcre 8.45-r3\nyajl 2.1.0-r9",
         ),
     ),
-    ImageSpec("registry.k8s.io", "ingress-nginx/kube-webhook-certgen", "v1.4.4", BASES["distroless:12"]),
+    ImageSpec(
+        registry="registry.k8s.io",
+        repository="ingress-nginx/kube-webhook-certgen",
+        tag="v1.4.4",
+        base=BASES["distroless:12"],
+    ),
 )
 
 
@@ -143,7 +160,14 @@ def image_spec(reference: str, base: str, packages: Mapping[str, str], platforms
     if packages and manager is None:
         raise ValueError(f"base {base!r} has no package manager, so {reference!r} cannot list packages")
     installed = tuple(Package(name, version, manager) for name, version in packages.items()) if manager else ()
-    return ImageSpec(registry, repository, tag, BASES[base], installed, tuple(platforms) or DEFAULT_PLATFORMS)
+    return ImageSpec(
+        registry=registry,
+        repository=repository,
+        tag=tag,
+        base=BASES[base],
+        packages=installed,
+        platforms=tuple(platforms) or DEFAULT_PLATFORMS,
+    )
 
 
 def merged(base: Iterable[ImageSpec], changes: Iterable[ImageSpec]) -> tuple[ImageSpec, ...]:

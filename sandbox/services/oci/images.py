@@ -45,7 +45,7 @@ _ELF_MACHINES = {"amd64": 62, "arm64": 183}
 _TAR_TYPES = frozenset({OCI_LAYER, OCI_LAYER_GZIP, DOCKER_LAYER_GZIP})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Base:
     """A base image: a distribution and its packages.
 
@@ -60,7 +60,7 @@ class Base:
     packages: tuple[Package, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """One image of the catalogue.
 

@@ -213,7 +213,7 @@ class RegistryStore:
         return list(seen.values())
 
     def set_attributes(self, target: Lockable, **changes: bool) -> None:
-        """Lock or unlock; `changes` are fields of :class:`Attributes`."""
+        """Lock or unlock; `changes` are fields of :class:`.Attributes`."""
         target.attributes = replace(target.attributes, **changes)
         target.updated = self.now()
 

@@ -41,7 +41,7 @@ class ResourceGraph:
         self.turn = asyncio.Lock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A query request.
 
@@ -68,7 +68,8 @@ class Request:
             raise _bad_request({"code": "InvalidTop", "message": f"$top must lie between 1 and {_LARGEST_PAGE}."})
         token = options.get("$skipToken")
         skip = _read_token(token, query) if token else int(options.get("$skip", 0))
-        return cls(query, body.get("subscriptions"), top, skip, options.get("resultFormat") == "table")
+        subscriptions, table = body.get("subscriptions"), options.get("resultFormat") == "table"
+        return cls(query=query, subscriptions=subscriptions, top=top, skip=skip, table=table)
 
 
 @resource_graph.post("/providers/Microsoft.ResourceGraph/resources", unchecked="each row requires the right to read it")

@@ -198,12 +198,21 @@ def _put(sandbox: RunningSandbox, reference: ImageReference, host: str) -> Candi
     target, tag, now = reference.quarantined(host).repository, reference.tag or "", sandbox.azure.clock.now()
     source, request = (
         Source(upstream, str(reference)),
-        ImportRequest(reference.repository, tag, ((target, tag),), (), True),
+        ImportRequest(repository=reference.repository, reference=tag, tagged=((target, tag),), untagged=(), force=True),
     )
     manifests = read_source(source, request)
     index = manifests[-1]
     copy(source, request, manifests, content(sandbox, NAME))
-    sandbox.azure.events.emit(ImageArrived(registry_id(sandbox, NAME), target, tag, index.digest, now, "import"))
+    sandbox.azure.events.emit(
+        ImageArrived(
+            registry_id=registry_id(sandbox, NAME),
+            repository=target,
+            tag=tag,
+            digest=index.digest,
+            time=now,
+            kind="import",
+        )
+    )
     runnable = tuple(
         PlatformManifest(platform, entry["digest"])
         for entry in index.body["manifests"]

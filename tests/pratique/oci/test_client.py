@@ -16,7 +16,7 @@ from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
 from sandbox.scenario import Client, Credentials, Identity, Scenario
 from sandbox.services.oci.catalogue import WALKTHROUGH
-from sandbox.services.oci.images import build
+from sandbox.services.oci.images import ImageSpec, build
 from sandbox.services.public_registries.state import PublicRegistries
 from tests.sandbox.defending import FALCO, NAME, bring
 from tests.sandbox.registries import add_registry
@@ -191,7 +191,7 @@ async def test_a_tag_moves_and_the_digest_stays(anonymous: OciClient, sandbox: R
     other = next(spec for spec in WALKTHROUGH if spec.repository == FALCO)
 
     async def move() -> None:
-        moved = type(spec)(spec.registry, spec.repository, spec.tag, other.base)
+        moved = ImageSpec(registry=spec.registry, repository=spec.repository, tag=spec.tag, base=other.base)
         sandbox.azure.state(PublicRegistries).publish(moved)
 
     await asyncio.to_thread(sandbox.run, move())
