@@ -69,7 +69,10 @@ class Worker:
             self._client, registry.login_server, Knowledge(await self._promotions(), (), ())
         )
         at = datetime.now(UTC)
-        images = [ImportedImage(live.image, live.reference, "imported", True) for live in inventory.images]
+        images = [
+            ImportedImage(image=live.image, reference=live.reference, outcome="imported", verified=True)
+            for live in inventory.images
+        ]
         records = [PromotionRecord.of(image, policy="", run="", at=at) for image in images]
         await self._records.record(records, run="")
 

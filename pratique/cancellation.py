@@ -1,4 +1,4 @@
-"""Work that a cancellation must not cut in half: grants that are being made, and above all their revocation."""
+"""Completes work that a cancellation must not interrupt: granting access and, above all, revoking it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from pratique.errors import AccessNotRevoked, DrillNotRemoved
+from pratique.errors import URGENT, PratiqueError
 
 T = TypeVar("T")
-_NEVER_MISSED = (AccessNotRevoked, DrillNotRemoved)
 
-
-#: How often work is begun that is cancelled itself.
+#: How often to start work that is itself cancelled.
 _ATTEMPTS = 3
 
 
 async def run_to_completion(work: Callable[[], Coroutine[Any, Any, T]], *, patience: float | None = None) -> T:
-    """Carry the work to its end even if whoever waits is cancelled, once or again; then let the cancellation go on.
+    """Complete the work even if the caller is cancelled, once or repeatedly; then continue the cancellation.
 
-    ``asyncio.shield`` alone is not enough: its caller would go on at once, and close the connections under the work.
+    ``asyncio.shield`` alone is not enough: the caller would continue at once, and close the connections that the work
+    uses.
 
-    :param work: begun again when it is cancelled itself: a loop that shuts down does that to every task, and Prefect's
-        signal to a run that is cancelled makes it shut down. Not with a ``patience``
-    :param patience: seconds that the work has left after a cancellation; ``None`` for as many as it takes
-    :raises asyncio.CancelledError: after a cancellation, whatever became of the work
-    :raises AccessNotRevoked, DrillNotRemoved: even then: nobody must miss it
+    :param work: started again when it is itself cancelled, unless ``patience`` is given. A loop that shuts down cancels
+        every task, and Prefect's signal to a cancelled run shuts down the loop
+    :param patience: seconds that the work may take after a cancellation; ``None`` for no limit
+    :raises asyncio.CancelledError: after a cancellation, unless the work failed with an urgent error
+    :raises PratiqueError: even after a cancellation, if its severity is urgent: a person has to act on it
     """
     interruption: asyncio.CancelledError | None = None
     for _ in range(_ATTEMPTS):
@@ -39,6 +38,10 @@ async def run_to_completion(work: Callable[[], Coroutine[Any, Any, T]], *, patie
                 interruption = cancelled
         if not task.cancelled() or patience is not None:
             break
-    if interruption is not None and (task.cancelled() or not isinstance(task.exception(), _NEVER_MISSED)):
+    if interruption is not None and (task.cancelled() or not _urgent(task.exception())):
         raise interruption
     return task.result()
+
+
+def _urgent(error: BaseException | None) -> bool:
+    return isinstance(error, PratiqueError) and error.severity >= URGENT

@@ -1,4 +1,4 @@
-"""A change that an edit made, for commit messages and plans."""
+"""A change made by an edit, for commit messages and plans."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Change:
-    """One changed value.
+    """A change of one value.
 
-    :ivar file: path below the root, with ``/``
-    :ivar field: where in the file
-    :ivar before: ``None`` when the field was added
-    :ivar after: ``None`` when it was removed
+    :ivar file: path relative to the root, with ``/`` as separator
+    :ivar field: location of the value in the file
+    :ivar before: ``None`` when the value was added
+    :ivar after: ``None`` when the value was removed
     """
 
     file: str

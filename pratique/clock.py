@@ -1,4 +1,4 @@
-"""The time, and how to wait: a value that tests replace by a clock of their own."""
+"""A clock as a value, which tests can replace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time, and how to let it pass."""
+    """Tells the time, and waits."""
 
     def now(self) -> datetime: ...
 
@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """This machine's."""
+    """The clock of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,8 +1,8 @@
-"""Where a run starts: in the checkout from which its own environment was installed, wherever that is.
+"""The pull step of all deployments: starts a run in the checkout from which its environment was installed.
 
-Prefect's own way is to note the folder from which somebody deploys, and to start every run there. That folder exists
-on one machine. ``deployments/prefect.yaml`` therefore names :func:`enter` as the pull step of all deployments: the
-machine that executes a run looks for the flows at its own place, and paths in configurations are relative to that.
+By default, Prefect stores the folder from which a flow is deployed and starts every run there, but that folder exists
+on one machine only. ``deployments/prefect.yaml`` therefore names :func:`enter` as the pull step of all deployments.
+The machine that executes a run finds the flows in its own checkout, and paths in configurations are relative to it.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def enter() -> dict[str, str]:
-    """Called by Prefect before it loads the flow; it changes into ``directory``."""
+    """Return the directory of this checkout. Prefect calls this before it loads the flow, and changes into it."""
     return {"directory": str(CHECKOUT)}

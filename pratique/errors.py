@@ -1,26 +1,26 @@
-"""Everything that Pratique raises on purpose, as one tree.
+"""All errors that Pratique raises, as one tree.
 
-Every error says the same four things: what was attempted, on what, what came back, and what to do next::
+Every error states the same four things: what was attempted, on what, what was observed, and what to do next::
 
     PratiqueError
-    ├── ConfigurationError      the user's input is wrong                      (exit code 2)
+    ├── ConfigurationError      the user's input is invalid                    (exit code 2)
     ├── GateBlocked             the scan gate refused a release                (exit code 3)
     ├── LiveImagesAtRisk        images in live/ no longer pass the policy      (exit code 3)
     ├── LiveImagesUnexplained   an image in live/ bypassed the quarantine      (exit code 3)
     ├── TransientError          the same attempt may succeed later
-    │   ├── Throttled           asked to slow down
-    │   ├── Unavailable         no answer, or a server's own failure
-    │   └── NotYetEffective     a grant or firewall rule that has not arrived yet
+    │   ├── Throttled           the service asked to slow down
+    │   ├── Unavailable         no response, or a server error
+    │   └── NotYetEffective     a grant or firewall rule has not taken effect yet
     └── PermanentError          the same attempt will fail again
         ├── AuthenticationFailed
         ├── PermissionDenied    the identity lacks an action
-        ├── NetworkDenied       the address, or the network, is not let in
+        ├── NetworkDenied       a firewall, a proxy or a private endpoint blocks this worker
         ├── NotFound
-        ├── Conflict            something else is already there
+        ├── Conflict            something else already exists under that name
         ├── OperationFailed     a long-running operation ended as Failed or Canceled
-        ├── UnreadableAnswer    an answer in a form that is not known
-        ├── DigestMismatch      bytes that do not match their digest
-        ├── SignatureRejected   no trusted identity signed it
+        ├── UnreadableAnswer    a response in an unknown format
+        ├── DigestMismatch      content that does not match its digest
+        ├── SignatureRejected   no trusted identity signed the artifact
         ├── CertificateRejected
         ├── ManifestRejected
         ├── GitRejected
@@ -28,29 +28,28 @@ Every error says the same four things: what was attempted, on what, what came ba
         ├── DrillNotRemoved     an image of the drill could not be removed from live/
         └── AccessNotRevoked    temporary access could not be revoked
 
-The class decides everything that depends on the kind of error: whether another attempt can help (tasks retry
-:class:`TransientError` and nothing else), the exit code, the name of the run's state, and which of several errors a run
-reports.
+The class decides whether another attempt can help (tasks retry only :class:`TransientError`), the exit code, the name
+of the run's state, and which of several errors a run reports.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-#: Severity of an error that a person has to act on now, whatever else happened.
+#: Severity of an error that a person must act on now, whatever else happened.
 URGENT = 100
 
 
 class PratiqueError(Exception):
     """Base of the tree.
 
-    :param attempted: what was being done, as a verb phrase ("import the image")
-    :param subject: what it was done to: an image, a resource id, a file
-    :param observed: what came back, in the other side's own words where there are any
+    :param attempted: the action, as a verb phrase ("import the image")
+    :param subject: the object of the action: an image, a resource ID, a file
+    :param observed: the result, in the service's own words where there are any
     :param remedy: the next step for the reader
     :cvar exit_code: of a command that ends with this error
-    :cvar state_name: of a run that ends with this error; ``None`` for Prefect's own name
-    :cvar severity: where several branches of a run fail, the run reports the error with the highest
+    :cvar state_name: of a run that ends with this error; ``None`` for Prefect's default name
+    :cvar severity: if several branches of a run fail, the run reports the error with the highest severity
     """
 
     exit_code: ClassVar[int] = 1
@@ -69,7 +68,7 @@ class PratiqueError(Exception):
 
 
 class ConfigurationError(PratiqueError):
-    """The configuration or the command line is wrong. Running again without changing it cannot help."""
+    """The configuration or the command line is invalid. Running again without changing it cannot help."""
 
     exit_code = 2
     state_name = "Configuration refused"
@@ -92,7 +91,7 @@ class LiveImagesAtRisk(PratiqueError):
 
 
 class LiveImagesUnexplained(PratiqueError):
-    """Images in ``live/`` bypassed the quarantine, or there is no log that would show whether they did."""
+    """Images in ``live/`` bypassed the quarantine, or no log shows whether they did."""
 
     exit_code = 3
     state_name = "Live images unexplained"
@@ -104,20 +103,20 @@ class TransientError(PratiqueError):
 
 
 class Throttled(TransientError):
-    """The other side asked for a slower pace.
+    """The service asked to slow down.
 
-    :ivar retry_after: seconds that it asked to wait, or ``None`` when it did not say
+    :ivar retry_after: seconds that it asked to wait, or ``None`` when it gave no time
     """
 
     retry_after: float | None = None
 
 
 class Unavailable(TransientError):
-    """No answer came, or the server failed by its own account (HTTP 408 and 5xx, connection errors)."""
+    """There was no response, or the server reported an error of its own (connection errors, HTTP 408 and 5xx)."""
 
 
 class NotYetEffective(TransientError):
-    """A role assignment or a firewall rule exists but the data plane does not know of it yet."""
+    """A role assignment or a firewall rule exists, but has not taken effect in the data plane yet."""
 
 
 class PermanentError(PratiqueError):
@@ -127,7 +126,7 @@ class PermanentError(PratiqueError):
 
 
 class AuthenticationFailed(PermanentError):
-    """No credential could get a token, or the token was refused."""
+    """No credential could get a token, or the token was rejected."""
 
 
 class PermissionDenied(PermanentError):
@@ -135,45 +134,45 @@ class PermissionDenied(PermanentError):
 
 
 class NetworkDenied(PermanentError):
-    """A firewall or a private endpoint keeps this worker out."""
+    """A firewall, a proxy or a private endpoint blocks this worker."""
 
 
 class NotFound(PermanentError):
-    """The named thing does not exist, or the identity may not see it."""
+    """The object does not exist, or the identity is not allowed to see it."""
 
 
 class Conflict(PermanentError):
-    """Something different is already there under the same name."""
+    """Something else already exists under the same name."""
 
 
 class OperationFailed(PermanentError):
-    """A long-running operation of Azure's ended as Failed or Canceled."""
+    """A long-running operation in Azure ended as Failed or Canceled."""
 
 
 class UnreadableAnswer(PermanentError):
-    """An answer that lacks what it must hold, or holds it in a form that nobody knows."""
+    """A response that lacks required content, or has it in an unknown format."""
 
 
 class DigestMismatch(PermanentError):
-    """Bytes whose SHA-256 is not the digest under which they were asked for, or a tag that moved."""
+    """Content whose SHA-256 is not the requested digest, or a tag that moved."""
 
 
 class SignatureRejected(PermanentError):
-    """A signature that does not prove that somebody trusted signed the artifact."""
+    """A signature that does not prove that a trusted identity signed the artifact."""
 
 
 class CertificateRejected(PermanentError):
-    """The certificate file cannot be used as it is."""
+    """The certificate file cannot be used."""
 
     state_name = "Certificate rejected"
 
 
 class ManifestRejected(PermanentError):
-    """A Kubernetes manifest of the GitOps repository lacks what is to be edited."""
+    """A Kubernetes manifest of the GitOps repository lacks the value to edit."""
 
 
 class GitRejected(PermanentError):
-    """git refused: credentials, a protected branch, a conflict."""
+    """A git operation failed because of credentials, a protected branch or a conflict."""
 
 
 class AlertNotFired(PermanentError):
@@ -183,14 +182,14 @@ class AlertNotFired(PermanentError):
 
 
 class DrillNotRemoved(PermanentError):
-    """An image of a drill may still be in ``live/``. A person has to act now."""
+    """An image of a drill may still be in ``live/``. A person must act now."""
 
     state_name = "Drill not removed"
     severity = URGENT
 
 
 class AccessNotRevoked(PermanentError):
-    """Temporary access is still open although its work is over. A person has to act now."""
+    """Temporary access is still open although its work is over. A person must act now."""
 
     state_name = "Access not revoked"
     severity = URGENT

@@ -1,4 +1,4 @@
-"""What HTTP itself can refuse, whoever is asked: no connection, a proxy's no, and how long an answer asks to wait."""
+"""HTTP errors that any service can cause: failed connections, a proxy that denies a host, and ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import httpx
 
 from pratique.errors import NetworkDenied, Unavailable
 
-_REFUSED_BY_PROXY = re.compile(r"40[37]\b")
+_DENIED_BY_PROXY = re.compile(r"40[37]\b")
 
 
 @contextmanager
 def connection_faults(attempted: str, subject: str) -> Iterator[None]:
-    """Let no error of httpx out of the block.
+    """Turn errors that httpx raises in the block into errors of :mod:`pratique.errors`.
 
-    :raises NetworkDenied: when the network's proxy refuses the host
-    :raises Unavailable: for every other request that got no answer
+    :raises NetworkDenied: when the network's proxy denies the host
+    :raises Unavailable: for every other request without a response
     """
     try:
         yield
     except httpx.ProxyError as error:
-        if _REFUSED_BY_PROXY.match(str(error)) is None:
+        if _DENIED_BY_PROXY.match(str(error)) is None:
             raise _unavailable(attempted, subject, error) from None
         raise NetworkDenied(
-            attempted, subject, f"The proxy refuses it: {error}.", "Let this worker reach the host."
+            attempted, subject, f"The proxy denies it: {error}.", "Allow this worker to reach the host."
         ) from None
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
         raise _unavailable(attempted, subject, error) from None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait (``Retry-After`` as seconds or date, ``retry-after-ms``), or ``None``."""
+    """Seconds that a response asks to wait (``Retry-After`` as number or date, ``retry-after-ms``), or ``None``."""
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         if (milliseconds := headers.get(name, "")).isdigit():
             return int(milliseconds) / 1000
@@ -51,5 +51,5 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _unavailable(attempted: str, subject: str, error: Exception) -> Unavailable:
-    told = f"{type(error).__name__} {error}".strip()
-    return Unavailable(attempted, subject, f"No answer: {told}.", "Run again; check the network if it persists.")
+    reason = f"{type(error).__name__} {error}".strip()
+    return Unavailable(attempted, subject, f"No response: {reason}.", "Run again; check the network if it persists.")

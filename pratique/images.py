@@ -1,4 +1,4 @@
-"""Image references and what they resolve to.
+"""Image references, and the images that they resolve to.
 
 >>> reference = ImageReference.parse("docker.io/library/busybox:1.37.0")
 >>> reference.registry, reference.repository, reference.tag
@@ -6,8 +6,8 @@
 >>> str(reference.quarantined("acraks123.azurecr.io"))
 'acraks123.azurecr.io/quarantine/library/busybox:1.37.0'
 
-Identity is the digest: a reference is parsed once, resolved once to a :class:`ResolvedImage`, and from then on every
-step names the image by that digest.
+The digest is an image's identity: a reference is parsed once and resolved once to a :class:`ResolvedImage`, and every
+later step names the image by that digest.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _REFERENCE = re.compile(
 
 QUARANTINE = "quarantine/"
 LIVE = "live/"
-#: What is below is a drill's, and the next drill removes it.
+#: Prefix of a drill's repositories. The next drill removes them.
 DRILL = f"{LIVE}quarantine-drill/"
 
 
 @dataclass(frozen=True, order=True)
 class ImageReference:
-    """``registry/repository[:tag][@digest]``, fully qualified: nothing is defaulted."""
+    """A fully qualified ``registry/repository[:tag][@digest]``, without default values."""
 
     registry: str
     repository: str
@@ -45,25 +45,25 @@ class ImageReference:
 
     @classmethod
     def parse(cls, text: str) -> ImageReference:
-        """Read a fully qualified reference.
+        """Parse a fully qualified reference.
 
-        :raises ConfigurationError: when the text is not one, or has neither tag nor digest
+        :raises ConfigurationError: when the text is not one, or has neither a tag nor a digest
         """
         match = _REFERENCE.fullmatch(text)
-        first = text.split("/", 1)[0]
-        if match is None or not (set(".:") & set(first) or first == "localhost"):
+        host = text.split("/", 1)[0]
+        if match is None or not (set(".:") & set(host) or host == "localhost"):
             raise ConfigurationError(
                 "read the image reference",
                 text,
                 "It is not of the form registry/repository:tag.",
-                "Write the registry out, for example docker.io/library/busybox:1.37.0.",
+                "Include the registry, for example docker.io/library/busybox:1.37.0.",
             )
         if not (match["tag"] or match["digest"]):
             raise ConfigurationError(
                 "read the image reference",
                 text,
                 "It has neither a tag nor a digest.",
-                "Name the version that you want: an implied 'latest' is never imported.",
+                "Add the version that you want: an implied 'latest' is never imported.",
             )
         return cls(match["registry"], match["repository"], match["tag"], match["digest"])
 
@@ -74,7 +74,7 @@ class ImageReference:
 
     @property
     def short(self) -> str:
-        """Repository and tag (or digest), as shown in task names."""
+        """Repository and tag (or digest), for task names."""
         return f"{self.repository}:{self.tag}" if self.tag else f"{self.repository}@{self.digest}"
 
     def at(self, digest: str) -> ImageReference:
@@ -82,17 +82,17 @@ class ImageReference:
         return replace(self, digest=digest)
 
     def quarantined(self, registry: str) -> ImageReference:
-        """Where the image stands while it is being assessed."""
+        """The reference in quarantine, where the image waits for the gate."""
         return replace(self, registry=registry, repository=QUARANTINE + self.repository)
 
     def released(self, registry: str) -> ImageReference:
-        """Where the cluster pulls it from once it has passed."""
+        """The reference in ``live/``, from which the cluster pulls the image after it passes the gate."""
         return replace(self, registry=registry, repository=LIVE + self.repository)
 
 
 @dataclass(frozen=True)
 class PlatformManifest:
-    """One runnable image of an index (or the only one of a single-platform image).
+    """One runnable image of an index, or the only one of a single-platform image.
 
     :ivar platform: ``os/architecture[/variant]``
     """
@@ -103,11 +103,11 @@ class PlatformManifest:
 
 @dataclass(frozen=True)
 class ResolvedImage:
-    """A reference and the digest that it had when it was resolved.
+    """A reference and the digest that it resolved to.
 
-    :ivar digest: of what the tag names: an index, or a manifest
-    :ivar platforms: the runnable manifests below it; for a single-platform image just the one, with the same digest
-    :ivar attestations: how many of an index's manifests nobody can run
+    :ivar digest: of the index or manifest that the tag names
+    :ivar platforms: the runnable manifests of an index; for a single-platform image only itself, with the same digest
+    :ivar attestations: number of manifests in an index that are not runnable
     """
 
     reference: ImageReference
@@ -122,31 +122,31 @@ class ResolvedImage:
 
 @dataclass(frozen=True)
 class UnresolvedReference:
-    """A reference whose registry this worker cannot reach: Azure will resolve the tag, and we read the digest back."""
+    """A reference whose registry this worker cannot reach. Azure resolves the tag; the digest is read back later."""
 
     reference: ImageReference
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportedImage:
-    """An image in its place.
+    """An image in one of the cluster's registries.
 
-    :ivar reference: where it stands, with its digest
-    :ivar seen: whether the digest was read back there; ``False`` when this worker cannot see the registry
-    :ivar imported_at: when the import began, if there was one
+    :ivar reference: in that registry, with its digest
+    :ivar verified: whether the digest was read back there; ``False`` when this worker cannot reach the registry
+    :ivar imported_at: start of the import, if there was one
     """
 
     image: ResolvedImage
     reference: ImageReference
     outcome: Literal["imported", "already there"]
-    seen: bool
+    verified: bool
     imported_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class LiveImage:
-    """What stands in ``live/`` under a repository: the tag that people read, and the digest that the node pulls."""
+    """An image of a repository in ``live/``: the tag that people read, and the digest that the node pulls."""
 
     tag: str
     digest: str
@@ -154,11 +154,11 @@ class LiveImage:
 
 @dataclass(frozen=True)
 class Descriptor:
-    """Names bytes by their digest (OCI image-spec v1.1, "OCI Content Descriptors").
+    """Identifies content by its digest (OCI image-spec v1.1, "OCI Content Descriptors").
 
-    :ivar media_type: of the bytes
+    :ivar media_type: of the content
     :ivar digest: ``sha256:`` and 64 hexadecimal digits
-    :ivar size: of the bytes
+    :ivar size: of the content, in bytes
     """
 
     media_type: str

@@ -1,11 +1,11 @@
-"""The record of temporary access, kept in Azure beside what it opens.
+"""The record of temporary access, stored in Azure beside the resources that it opens.
 
-The vault carries it as a tag, the role assignment in its description, so that anybody can end the access with no state
-but Azure's own::
+The vault has it as a tag and the role assignment as its description, so that anybody can revoke the access with no
+state other than Azure's own::
 
     pratique-lease-3f2a9c81d0b4 = {"owner": "flow-run/…", "address": "203.0.113.10", "assignment": "…", "expires": "…"}
 
-A rule and an assignment may serve several leases at once: they go with the last tag that names them.
+A rule and an assignment can serve several leases at once. They are removed with the last tag that names them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _DESCRIPTION = "Temporary access of Pratique, to be removed: "
 _NAMESPACE = uuid.UUID("4a1c1d1e-6d8b-5f0e-9a57-6f2f1e0b7c11")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Temporary access with an end.
+    """Temporary access with an expiry.
 
     :ivar id: 12 hexadecimal digits, the same for every attempt of one run at one vault
-    :ivar owner: the run that took it
-    :ivar expires: after this a sweep ends what the owner could not (UTC)
-    :ivar address: for which leases opened the firewall; ``None`` when the lease has no rule of theirs
-    :ivar assignment: what gives the role: the GUID of a role assignment, or the activation that :mod:`.azure.pim`
-        names so; empty when the role is not temporary
+    :ivar owner: the run that took the lease
+    :ivar expires: time after which a sweep revokes access that the owner could not revoke (UTC)
+    :ivar address: that the lease's firewall rule allows; ``None`` when the lease uses no rule made by leases
+    :ivar assignment: source of the role: the GUID of a role assignment, or an activation as named by
+        :mod:`.azure.pim`; empty when the role is not temporary
     """
 
     id: str
@@ -54,12 +54,12 @@ class Lease:
         """The record as the description of a role assignment."""
         return _DESCRIPTION + self._text({"lease": self.id})
 
-    def expired(self, now: datetime) -> bool:
-        return self.expires <= now
+    def expired(self, at: datetime) -> bool:
+        return self.expires <= at
 
     def __str__(self) -> str:
-        opened = f"rule for {self.address}" if self.address else "no rule"
-        return f"{self.id} of {self.owner}: {opened}, until {self.expires.isoformat(timespec='seconds')}"
+        rule = f"rule for {self.address}" if self.address else "no rule"
+        return f"{self.id} of {self.owner}: {rule}, until {self.expires.isoformat(timespec='seconds')}"
 
     def _text(self, more: Mapping[str, str]) -> str:
         record = {
@@ -73,17 +73,17 @@ class Lease:
 
 
 def lease_id(owner: str, vault_id: str) -> str:
-    """The same owner at the same vault always has the same lease: a repeated attempt finds its own traces."""
+    """The ID of an owner's lease at a vault. It is always the same, so that a repeated attempt finds its own lease."""
     return uuid.uuid5(_NAMESPACE, f"{owner}|{vault_id.lower()}").hex[:12]
 
 
 def from_tags(tags: Mapping[str, str]) -> list[Lease]:
-    """The leases among a vault's tags. A damaged record counts as expired, so that it does get swept."""
+    """The leases among a vault's tags. A damaged record counts as expired, so that a sweep revokes it."""
     return [_read(name.removeprefix(TAG_PREFIX), value) for name, value in tags.items() if name.startswith(TAG_PREFIX)]
 
 
 def from_description(text: str | None) -> Lease | None:
-    """The lease in an assignment's description, ``None`` when the assignment is not one of ours."""
+    """The lease in a role assignment's description; ``None`` when no lease made the assignment."""
     if not text or not text.startswith(_DESCRIPTION):
         return None
     record = text.removeprefix(_DESCRIPTION)
@@ -99,6 +99,12 @@ def _read(name: str, value: str) -> Lease:
         record = json.loads(value)
         address = IPv4Address(record["address"]) if record["address"] else None
         expires = datetime.fromisoformat(record["expires"]).astimezone(UTC)
-        return Lease(name, str(record["owner"]), expires, address, str(record["assignment"]))
+        return Lease(
+            id=name,
+            owner=str(record["owner"]),
+            expires=expires,
+            address=address,
+            assignment=str(record["assignment"]),
+        )
     except (ValueError, KeyError, TypeError):
-        return Lease(name, "unreadable", datetime.min.replace(tzinfo=UTC))
+        return Lease(id=name, owner="unreadable", expires=datetime.min.replace(tzinfo=UTC))

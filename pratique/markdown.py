@@ -1,4 +1,4 @@
-"""Tables in Markdown whose cells hold somebody else's words.
+"""Markdown tables with cells of untrusted text.
 
 >>> table(("image",), [("a|b",)])
 '| image |\\n|---|\\n| a\\\\|b |'
@@ -13,21 +13,21 @@ _FORMATTING = frozenset("\\`*_[]<>|~#")
 
 
 def one_line(text: str) -> str:
-    """On one line, and without characters that a report could not show."""
+    """The text on one line, with unprintable characters replaced."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 def plain(text: str) -> str:
-    """The same, and not too long."""
+    """The text on one printable line, shortened if it is too long."""
     return one_line(text[:_LONGEST]) + "…" * (len(text) > _LONGEST)
 
 
 def literal(text: str) -> str:
-    """The text as it is: it neither breaks a table nor formats anything."""
+    """The text with Markdown escaped, so that it neither breaks a table nor formats anything."""
     return "".join(f"\\{char}" if char in _FORMATTING else char for char in plain(text))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, its cells taken literally."""
+    """A table whose cells are escaped."""
     body = (f"| {' | '.join(map(literal, row))} |" for row in rows)
     return "\n".join((f"| {' | '.join(headings)} |", "|" + "---|" * len(headings), *body))

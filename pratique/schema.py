@@ -1,4 +1,4 @@
-"""What Prefect's forms need of a model's schema beyond what pydantic writes."""
+"""Additions to pydantic's JSON schema that Prefect's forms need."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Any
 
 
 def in_order(schema: dict[str, Any]) -> None:
-    """Number the fields, as ``json_schema_extra`` of a model: the form shows them in the model's order."""
+    """Number the fields, so that forms show them in the model's order. Use it as a model's ``json_schema_extra``."""
     for position, field in enumerate(schema.get("properties", {}).values()):
         field["position"] = position

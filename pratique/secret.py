@@ -1,6 +1,6 @@
-"""Where a secret lies: ``file:PATH``, ``env:NAME`` or ``prefect-secret:BLOCK``.
+"""Sources of secrets: ``file:PATH``, ``env:NAME`` or ``prefect-secret:BLOCK``.
 
-A configuration names its secrets in this form and holds none.
+A configuration refers to its secrets in this form and never contains them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pratique.errors import ConfigurationError, NotFound
 
 
 class SecretKind(StrEnum):
-    """Which place it is. ``PREFECT`` is the caller's to read: this library knows nothing of Prefect."""
+    """The kind of source. The caller must read ``PREFECT`` sources itself: this library does not use Prefect."""
 
     FILE = "file"
     ENV = "env"
@@ -23,16 +23,16 @@ class SecretKind(StrEnum):
 
 @dataclass(frozen=True)
 class SecretSource:
-    """The name of a secret."""
+    """A reference to a secret."""
 
     kind: SecretKind
     name: str
 
     @classmethod
     def parse(cls, text: str) -> SecretSource:
-        """Read the text form.
+        """Parse the text form.
 
-        :raises ConfigurationError: for any other form. The text is not repeated: it may be the secret itself
+        :raises ConfigurationError: for any other text. The message omits it, because it may be the secret itself
         """
         kind, _, name = text.partition(":")
         if kind not in {*SecretKind} or not name:
@@ -40,7 +40,7 @@ class SecretSource:
                 "find the secret",
                 "secret source",
                 "It is not of the form file:PATH, env:NAME or prefect-secret:BLOCK.",
-                "Name the place that holds the secret; never write the secret itself into the configuration.",
+                "Enter where the secret is stored; never write the secret itself into the configuration.",
             )
         return cls(SecretKind(kind), name)
 
@@ -48,17 +48,17 @@ class SecretSource:
         return f"{self.kind}:{self.name}"
 
     def read(self) -> bytes:
-        """The secret itself, from a file or a variable.
+        """Read the secret from a file or an environment variable.
 
         :raises NotFound: when there is no such file or variable
-        :raises ConfigurationError: when the file cannot be read, or the place is Prefect's
+        :raises ConfigurationError: when the file cannot be read, or the source is a Prefect secret
         """
         attempted = "read the secret"
         try:
             if self.kind is SecretKind.FILE:
                 return Path(self.name).read_bytes()
             if self.kind is SecretKind.ENV:
-                return os.fsencode(os.environ[self.name])  # whatever bytes it holds
+                return os.fsencode(os.environ[self.name])  # as bytes, which need not be text
         except FileNotFoundError:
             raise NotFound(attempted, str(self), "There is no such file.", "Correct the path.") from None
         except KeyError:
@@ -71,14 +71,17 @@ class SecretSource:
 
 
 def text_of(secret: bytes, source: str) -> str:
-    """A secret that is a text, such as a password, without the line break that editors and ``echo`` end it with.
+    """Decode a secret that is text, such as a password, without the final line break that editors and ``echo`` add.
 
-    :param source: what to call the secret in an error
-    :raises ConfigurationError: when it is no text. The bytes are not repeated
+    :param source: subject of an error
+    :raises ConfigurationError: when it is not text. The message omits the bytes
     """
     try:
         return secret.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ConfigurationError(
-            "read the secret", source, "It is no text in UTF-8.", "Check that it is the right secret, and store a text."
+            "read the secret",
+            source,
+            "It is not valid UTF-8.",
+            "Check that it is the right secret, and store it as text.",
         ) from None

@@ -69,7 +69,7 @@ async def open_access(
 
     :raises PratiqueError: when either fails. The other may have succeeded: :func:`close_access` revokes it
     """
-    lease = Lease(lease_id(owner, vault.id), owner, datetime.now(UTC))
+    lease = Lease(id=lease_id(owner, vault.id), owner=owner, expires=datetime.now(UTC))
     return await _open(session, http, vault, access, lease)
 
 

@@ -36,7 +36,7 @@ async def candidates(
                 return None
 
     async def candidate(imported: ImportedImage) -> Candidate:
-        required = required_manifests(imported.image, platforms)[0] if imported.seen else ()
+        required = required_manifests(imported.image, platforms)[0] if imported.verified else ()
         digests = [manifest.digest for manifest in required]
         times = await asyncio.gather(*(arrival_time(imported.reference.at(digest)) for digest in digests))
         known = tuple((digest, at) for digest, at in zip(digests, times, strict=True) if at is not None)

@@ -147,7 +147,12 @@ async def _judged(
     gate, ready = config.gate, await sight.gate()
     server = infrastructure.quarantine.login_server
     moved = [
-        ImportedImage(look.image, look.image.reference.quarantined(server).at(look.image.digest), "already there", True)
+        ImportedImage(
+            image=look.image,
+            reference=look.image.reference.quarantined(server).at(look.image.digest),
+            outcome="already there",
+            verified=True,
+        )
         for look in there
         if isinstance(look.image, ResolvedImage)
     ]
@@ -201,7 +206,12 @@ async def _commits(
     """Each edit of the run, applied to a clone of its own and shown by git, on top of what waits to be merged."""
     target, server = config.manifests, infrastructure.registry.login_server
     promoted = [
-        ImportedImage(look.image, look.image.reference.released(server).at(look.image.digest), "already there", True)
+        ImportedImage(
+            image=look.image,
+            reference=look.image.reference.released(server).at(look.image.digest),
+            outcome="already there",
+            verified=True,
+        )
         for look in looks
         if isinstance(look.image, ResolvedImage)
     ]

@@ -73,11 +73,11 @@ async def _quarantine(
         upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", account)
         await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
         resolved = await _read_back(client, source, target)
-        return ImportedImage(resolved, target.at(resolved.digest), "imported", True)
+        return ImportedImage(image=resolved, reference=target.at(resolved.digest), outcome="imported", verified=True)
     _check_size(image)
     current = await digest_at(client, target)
     if current == image.digest:
-        return ImportedImage(image, target.at(image.digest), "already there", True)
+        return ImportedImage(image=image, reference=target.at(image.digest), outcome="already there", verified=True)
     upstream = Upstream(source.registry, source.repository, image.digest, account)
     await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
     return await _verify_import(client, image, target)
@@ -102,7 +102,7 @@ async def promote(
     live = image.reference.released(target.login_server)
     current = await digest_at(client, live)
     if current == image.digest:
-        return ImportedImage(image, live.at(image.digest), "already there", True)
+        return ImportedImage(image=image, reference=live.at(image.digest), outcome="already there", verified=True)
     if isinstance(current, str):
         raise _tag_taken(live, image.digest, current)
     internal = Internal(source.id, image.reference.quarantined(source.login_server).repository, image.digest)
@@ -129,14 +129,14 @@ async def _promote_unreadable(
     unique = replace(live, tag=f"{live.tag}-{image.digest.removeprefix('sha256:')[:12]}")
     with suppress(Conflict):  # an earlier run created it
         await import_image(session, target, source=source, targets=[_path(unique)], force=False)
-    return ImportedImage(image, live.at(image.digest), "already there", False)
+    return ImportedImage(image=image, reference=live.at(image.digest), outcome="already there", verified=False)
 
 
 async def _verify_import(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
     """:raises DigestMismatch: when the target does not have the imported digest"""
     current = await digest_at(client, target)
     if isinstance(current, NotReadable):
-        return ImportedImage(image, target.at(image.digest), "imported", False)
+        return ImportedImage(image=image, reference=target.at(image.digest), outcome="imported", verified=False)
     if current != image.digest:
         raise DigestMismatch(
             "verify the import",
@@ -144,7 +144,7 @@ async def _verify_import(client: OciClient, image: ResolvedImage, target: ImageR
             f"It should be {image.digest} and is {current or 'absent'}.",
             "Somebody else writes to this repository. Find out who from the registry's log, then run it again.",
         )
-    return ImportedImage(image, target.at(image.digest), "imported", True)
+    return ImportedImage(image=image, reference=target.at(image.digest), outcome="imported", verified=True)
 
 
 async def digest_at(client: OciClient, reference: ImageReference) -> str | NotReadable | None:

@@ -197,7 +197,7 @@ async def _record(session: AzureSession, vault: Vault, owner: str, address: IPv4
     """What a run leaves behind that dies with its access open."""
     caller = await session.caller()
     name = assignment_name(vault.id, CERTIFICATES_OFFICER, caller.object_id)
-    lease = Lease(lease_id(owner, vault.id), owner, datetime.now(UTC) + life, None, name)
+    lease = Lease(id=lease_id(owner, vault.id), owner=owner, expires=datetime.now(UTC) + life, assignment=name)
     description = lease.description
     await grant_role(session, vault.id, CERTIFICATES_OFFICER, caller, name=name, description=description)
     await record_lease(session, vault.id, lease, address)

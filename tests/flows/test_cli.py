@@ -90,7 +90,8 @@ def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(app, ["sweep", config]).output == "0 found, 0 revoked, 0 kept\n"
     asyncio.run(cluster.prepare())
     now = datetime.now(UTC).replace(microsecond=0)
-    dead, alive = (Lease(name, "run", now + timedelta(minutes=life)) for name, life in (("dead", -1), ("alive", 30)))
+    dead = Lease(id="dead", owner="run", expires=now - timedelta(minutes=1))
+    alive = Lease(id="alive", owner="run", expires=now + timedelta(minutes=30))
     azure, tags = cluster.sandbox.azure, {lease.tag_name: lease.tag_value for lease in (dead, alive)}
     vault = azure.resources.named(VAULT_TYPE, cluster.vault_name)
     assert vault is not None

@@ -100,7 +100,7 @@ async def test_leaked_access(world: MakeWorld, told: Told) -> None:
     await cluster.prepare()
     await sweep_access(cluster.config)
     told()
-    lease = Lease("dead", "run", datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1))
+    lease = Lease(id="dead", owner="run", expires=datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1))
     azure = cluster.sandbox.azure
     vault = azure.resources.named(VAULT_TYPE, cluster.vault_name)
     assert vault is not None

@@ -1,4 +1,4 @@
-"""Work that a cancellation does not cut in half."""
+"""Work that a cancellation does not interrupt."""
 
 from __future__ import annotations
 
@@ -7,88 +7,90 @@ import asyncio
 import pytest
 
 from pratique.cancellation import run_to_completion
-from pratique.errors import AccessNotRevoked, Unavailable
+from pratique.errors import URGENT, PratiqueError, Unavailable
+from tests.pratique.test_errors import subclasses
 
 
-class Gate:
-    """Work that begins, waits to be let through, and ends."""
+class Work:
+    """Work that starts, waits for permission to continue, and ends."""
 
     def __init__(self, failure: Exception | None = None) -> None:
-        self.begun, self.open, self.done = asyncio.Event(), asyncio.Event(), False
+        self.started, self.resume, self.done = asyncio.Event(), asyncio.Event(), False
         self._failure = failure
 
-    async def work(self) -> str:
-        self.begun.set()
-        await self.open.wait()
+    async def run(self) -> str:
+        self.started.set()
+        await self.resume.wait()
         self.done = True
         if self._failure is not None:
             raise self._failure
         return "done"
 
 
-async def _cancelled(gate: Gate, *, patience: float | None = None) -> asyncio.Task[str]:
-    task = asyncio.create_task(run_to_completion(gate.work, patience=patience))
-    await gate.begun.wait()
+async def _cancelled(work: Work, *, patience: float | None = None) -> asyncio.Task[str]:
+    task = asyncio.create_task(run_to_completion(work.run, patience=patience))
+    await work.started.wait()
     for _ in range(3):
         task.cancel()
         await asyncio.sleep(0)
     return task
 
 
-async def test_left_alone() -> None:
-    """It is the work's own result, or its own failure."""
-    gate = Gate()
-    gate.open.set()
-    assert await run_to_completion(gate.work) == "done"
-    failing = Gate(Unavailable("do", "it", "No.", "Wait."))
-    failing.open.set()
+async def test_without_cancellation() -> None:
+    """Without a cancellation the work's result is returned, or its error raised."""
+    work = Work()
+    work.resume.set()
+    assert await run_to_completion(work.run) == "done"
+    failing = Work(Unavailable("do", "it", "No.", "Wait."))
+    failing.resume.set()
     with pytest.raises(Unavailable):
-        await run_to_completion(failing.work)
+        await run_to_completion(failing.run)
 
 
 @pytest.mark.parametrize("failure", [None, Unavailable("do", "it", "No.", "Wait.")])
 async def test_cancelled_three_times(failure: Exception | None) -> None:
-    """The work ends first, however; then the cancellation goes on."""
-    gate = Gate(failure)
-    task = await _cancelled(gate)
+    """The work ends first, with success or failure; then the cancellation continues."""
+    work = Work(failure)
+    task = await _cancelled(work)
     assert not task.done()
-    gate.open.set()
+    work.resume.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert gate.done
+    assert work.done
 
 
-async def test_access_that_stands_is_louder() -> None:
-    """A cancellation does not hide it."""
-    gate = Gate(AccessNotRevoked("do", "it", "No.", "ACT NOW"))
-    task = await _cancelled(gate)
-    gate.open.set()
-    with pytest.raises(AccessNotRevoked):
+@pytest.mark.parametrize("kind", [kind for kind in subclasses(PratiqueError) if kind.severity >= URGENT])
+async def test_urgent_errors(kind: type[PratiqueError]) -> None:
+    """A cancellation does not hide an urgent error."""
+    work = Work(kind("do", "it", "No.", "ACT NOW"))
+    task = await _cancelled(work)
+    work.resume.set()
+    with pytest.raises(kind):
         await task
 
 
 async def test_patience_ends() -> None:
-    """Work that may be given up is, some time after the cancellation."""
-    gate = Gate()
-    task = await _cancelled(gate, patience=0.01)
+    """Work with a limited patience is cancelled that long after the cancellation."""
+    work = Work()
+    task = await _cancelled(work, patience=0.01)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not gate.done
+    assert not work.done
 
 
 def test_a_loop_that_shuts_down() -> None:
-    """It cancels the work itself, which is then begun again and comes to its end."""
-    gate = Gate()
+    """A loop that shuts down cancels the work itself, which then starts again and completes."""
+    work = Work()
 
-    async def work() -> str:
-        if gate.begun.is_set():
-            gate.open.set()
-        return await gate.work()
+    async def run() -> str:
+        if work.started.is_set():
+            work.resume.set()
+        return await work.run()
 
     async def main() -> asyncio.Task[str]:
-        task = asyncio.create_task(run_to_completion(work))
-        await gate.begun.wait()
+        task = asyncio.create_task(run_to_completion(run))
+        await work.started.wait()
         return task
 
     assert asyncio.run(main()).cancelled()
-    assert gate.done
+    assert work.done

@@ -1,4 +1,4 @@
-"""The configuration file: what a user writes, and what a user is told."""
+"""The configuration file: valid input, and the messages for invalid input."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def document() -> dict[str, Any]:
     return loaded
 
 
-def test_the_example_is_valid_and_holds_the_walkthroughs_images() -> None:
-    """The file that a user copies works, and brings all seven images."""
+def test_the_example_is_valid_and_has_the_walkthroughs_images() -> None:
+    """The file that a user copies is valid and contains all seven images."""
     config = load(EXAMPLE)
     assert len(config.catalogue.images) == 7
     (exceptions,) = config.gate.exceptions
@@ -56,15 +56,27 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("unknown field", lambda d: d["gate"].update(patients=3), "gate.patients"),
     ("negative limit", edit_policy(limits={"critical": -1}), "gate.policy.limits.critical"),
     ("no limit at all", edit_policy(limits={"critical": None, "high": None}), "at least one severity"),
-    ("laxer for what is worse", edit_policy(limits={"critical": 5, "high": 0}), "worse severity has a higher limit"),
+    (
+        "higher limit for a worse severity",
+        edit_policy(limits={"critical": 5, "high": 0}),
+        "worse severity has a higher limit",
+    ),
     ("empty policy", edit_gate(policy={}), "the policy is empty"),
     ("no policy", edit_gate(policy=None), "the policy is empty"),
-    ("unverified wholesale", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
-    ("not applicable wholesale", edit_policy(not_applicable="allow"), "accept single images"),
-    ("nothing proves", edit_policy(sufficient_sources=[], required_sources=[]), "nothing could prove a scan"),
-    ("evidence of no age", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
-    ("source that is not there", edit_policy(required_sources=["trivy"]), "trivy is no source of this gate"),
-    ("table that is not asked", edit_policy(sufficient_sources=["sub-assessments"]), "sub-assessments is no source"),
+    ("all unverified images", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
+    ("all images that are not applicable", edit_policy(not_applicable="allow"), "accept single images"),
+    (
+        "no source that proves a scan",
+        edit_policy(sufficient_sources=[], required_sources=[]),
+        "nothing could prove a scan",
+    ),
+    ("no possible age of evidence", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
+    ("unknown source", edit_policy(required_sources=["trivy"]), "trivy is no source of this gate"),
+    (
+        "generation that is not queried",
+        edit_policy(sufficient_sources=["sub-assessments"]),
+        "sub-assessments is no source",
+    ),
     (
         "scanner in Defender's name",
         edit_gate(scanners=[{"name": "recommendations", "format": "trivy", "command": ["trivy", "{image}"]}]),
@@ -80,14 +92,14 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         edit_gate(attestations=[{"name": "contoso", "trust_store": ["a.pem"]}] * 2),
         "a name of its own: contoso",
     ),
-    ("nobody trusted", edit_gate(trust_store=[]), "trust_store"),
+    ("no trusted certificate", edit_gate(trust_store=[]), "trust_store"),
     ("pull request without a token", edit_manifests(deliver="pull-request", token=None), "needs a token"),
     ("SSH key for HTTPS", edit_manifests(ssh={"key": "env:KEY", "host_keys": ["h ssh-ed25519 A"]}), "no SSH remote"),
     ("no host pinned", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": []}), "ssh.host_keys"),
     ("no host key", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": ["h"]}), "ssh.host_keys.0"),
     ("no platform", edit_gate(platforms=[]), "gate.platforms"),
     ("bad platform", edit_gate(platforms=["linux"]), "gate.platforms.0"),
-    ("secret in place of its name", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),
+    ("secret in place of its source", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),
     (
         "credentials in the remote",
         lambda d: d["manifests"].update(remote="https://me:pw@git.test/x.git"),
@@ -107,7 +119,7 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
 
 @pytest.mark.parametrize(("change", "named"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
 def test_wrong_input_names_the_field(change: Callable[[dict[str, Any]], None], named: str, tmp_path: Path) -> None:
-    """The message names the field and what is allowed there, in one error of ours."""
+    """The message names the field and the allowed values, in a single ConfigurationError."""
     wrong = document()
     change(wrong)
     path = tmp_path / "wrong.yaml"
@@ -118,20 +130,20 @@ def test_wrong_input_names_the_field(change: Callable[[dict[str, Any]], None], n
 
 
 @pytest.mark.parametrize("text", ["", "- a", "gate: [", "\x00", "network: &a {b: *a}"])
-def test_what_is_no_configuration_is_refused(text: str) -> None:
-    """Any text ends as our error, never as a traceback."""
+def test_text_that_is_not_a_configuration(text: str) -> None:
+    """Text that is not a configuration raises ConfigurationError, never another exception."""
     with pytest.raises(ConfigurationError):
         parse(text)
 
 
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
-    """The message says where to start."""
+    """The message for a missing file names the example to start from."""
     with pytest.raises(ConfigurationError, match=r"examples/bootstrap\.yaml"):
         load(tmp_path / "none.yaml")
 
 
 def test_prefect_can_show_the_configuration_as_a_form() -> None:
-    """Every field has a JSON schema, and what the form sends is accepted again."""
+    """Every field has a JSON schema, and the form's output is a valid configuration."""
     assert Bootstrap.model_json_schema()["properties"].keys() >= {"network", "cluster", "catalogue", "gate"}
     config = load(EXAMPLE)
     assert Bootstrap.model_validate(config.model_dump(mode="json")) == config
@@ -146,7 +158,7 @@ def test_prefect_can_show_the_configuration_as_a_form() -> None:
     ],
 )
 def test_misplaced_secret_is_not_repeated(old: str, new: str) -> None:
-    """A secret written where its name belongs is refused, by the field's name alone."""
+    """A secret in place of its source is rejected; the message names the field and omits the secret."""
     text = EXAMPLE.read_text()
     assert old in text
     with pytest.raises(ConfigurationError) as refused:

@@ -16,8 +16,8 @@ def subclasses(kind: type[PratiqueError]) -> list[type[PratiqueError]]:
 
 
 @pytest.mark.parametrize("kind", subclasses(PratiqueError))
-def test_every_error_says_four_things_and_can_be_sent(kind: type[PratiqueError]) -> None:
-    """Prefect pickles errors: each comes back with its four parts, all of which are in its message."""
+def test_every_error_has_four_parts_and_can_be_pickled(kind: type[PratiqueError]) -> None:
+    """Prefect pickles errors: each keeps its four parts, and its message contains all of them."""
     error = pickle.loads(pickle.dumps(kind("import the image", "busybox", "It said no.", "Ask again.")))  # noqa: S301
     assert type(error) is kind
     assert (error.attempted, error.subject, error.observed, error.remedy) == error.args
@@ -26,6 +26,6 @@ def test_every_error_says_four_things_and_can_be_sent(kind: type[PratiqueError])
 
 
 def test_the_docstring_draws_the_whole_tree() -> None:
-    """A reader finds every error in the drawing."""
+    """The tree in the module's docstring contains every error."""
     drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
     assert drawn == {kind.__name__ for kind in subclasses(PratiqueError)} - {"PratiqueError"}

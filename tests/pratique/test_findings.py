@@ -1,4 +1,4 @@
-"""Severities are ordered, and several reports of one vulnerability make one finding: the worst of them."""
+"""Severities are ordered, and several reports of one vulnerability merge into one finding, the worst."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FINDINGS = st.lists(
 
 @given(st.lists(st.sampled_from(Severity), min_size=1))
 def test_unknown_is_worst(severities: list[Severity]) -> None:
-    """One finding of unknown severity outweighs any number of rated ones."""
+    """Unknown severity is worse than every rated severity."""
     assert max([*severities, Severity.UNKNOWN]) is Severity.UNKNOWN
     assert all(rated < Severity.UNKNOWN for rated in RATED)
     assert sorted(RATED) == RATED
@@ -46,7 +46,7 @@ def test_any_severity_parses(text: object) -> None:
 
 @given(st.sampled_from(RATED), st.sampled_from([str.upper, str.lower, str.title, "  {}\n".format]))
 def test_severity_round_trip(severity: Severity, spelling: Callable[[str], str]) -> None:
-    """A label is read back whatever its letter case."""
+    """A label parses to its severity in any letter case."""
     assert Severity.parse(spelling(severity.label)) is severity
 
 
@@ -67,19 +67,19 @@ def test_severity_round_trip(severity: Severity, spelling: Callable[[str], str])
     ],
 )
 def test_bands(score: float, severity: Severity) -> None:
-    """A CVSS base score has the band of the standard; a number outside the scale has none."""
+    """A CVSS base score gets its band from the standard; a number outside the scale is unknown."""
     assert Severity.of_score(score) is severity
 
 
 def test_finding_as_text() -> None:
-    """A finding reads as one line that says where it is and whether there is a fix."""
+    """The text of a finding is one line with the package and whether there is a fix."""
     fixed = Finding("CVE-1", Severity.HIGH, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE)
     assert str(fixed) == "CVE-1 (High) in openssl 3.0.1, fixed in 3.0.16"
     assert str(Finding("CVE-1", Severity.UNKNOWN, fix=Fix.NONE)) == "CVE-1 (Unknown) in an unnamed package, no fix"
 
 
 def test_merged_takes_the_worst() -> None:
-    """Two reports of one vulnerability in one package are one finding with the worst of both, and both sources."""
+    """Two reports of one vulnerability in one package merge: the worst of both counts, and both sources are kept."""
     mild = Finding("CVE-1", Severity.LOW, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE, ("a",))
     bad = Finding("cve-1", Severity.CRITICAL, "OpenSSL", "3.0.2", "", Fix.NONE, ("b",))
     both = Finding("cve-1", Severity.CRITICAL, "OpenSSL", "3.0.1, 3.0.2", "3.0.16", Fix.AVAILABLE, ("a", "b"))
@@ -97,10 +97,10 @@ def test_merged_takes_the_worst() -> None:
     ids=["none", "none and unknown", "none and available", "unknown and available"],
 )
 def test_merged_fixes(fixes: set[Fix], together: Fix) -> None:
-    """A finding is unfixed only when nobody says otherwise."""
-    for some in permutations(fixes):
-        (one,) = merged(Finding("CVE-1", Severity.HIGH, fix=fix) for fix in some)
-        assert one.fix is together
+    """A finding has no fix only when every source says so."""
+    for ordering in permutations(fixes):
+        (finding,) = merged(Finding("CVE-1", Severity.HIGH, fix=fix) for fix in ordering)
+        assert finding.fix is together
 
 
 def test_other_packages_are_other_findings() -> None:
@@ -110,23 +110,24 @@ def test_other_packages_are_other_findings() -> None:
 
 @given(FINDINGS)
 def test_merged_loses_nothing(findings: list[Finding]) -> None:
-    """Every vulnerability, its worst severity and every source stay, once and worst first."""
+    """Every vulnerability is kept once, with its worst severity and all sources, in order of severity."""
     together = merged(findings)
-    assert {one.key for one in together} == {one.key for one in findings}
-    assert len({one.key for one in together}) == len(together)
-    for one in together:
-        same = [finding for finding in findings if finding.key == one.key]
-        assert one.severity is max(finding.severity for finding in same)
-        assert set(one.sources) == {source for finding in same for source in finding.sources}
+    assert {finding.key for finding in together} == {finding.key for finding in findings}
+    assert len({finding.key for finding in together}) == len(together)
+    for result in together:
+        same = [finding for finding in findings if finding.key == result.key]
+        assert result.severity is max(finding.severity for finding in same)
+        assert set(result.sources) == {source for finding in same for source in finding.sources}
     assert together == worst_first(together) == merged(together)
 
 
 @given(FINDINGS, st.randoms(use_true_random=False))
 def test_order_never_matters(findings: list[Finding], random: Random) -> None:
-    """What is decided on does not depend on the order in which sources speak."""
+    """The fields that the verdict uses do not depend on the order of the findings."""
     shuffled = list(findings)
     random.shuffle(shuffled)
     decisive = [
-        {(one.key, one.severity, one.fix, one.sources) for one in merged(some)} for some in (findings, shuffled)
+        {(result.key, result.severity, result.fix, result.sources) for result in merged(ordering)}
+        for ordering in (findings, shuffled)
     ]
     assert decisive[0] == decisive[1]

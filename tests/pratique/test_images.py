@@ -1,4 +1,4 @@
-"""Image references: parsed once, never defaulted."""
+"""Image references: parsed once, without default values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ digests = st.from_regex(r"sha256:[a-f0-9]{64}", fullmatch=True)
 def test_a_reference_survives_printing_and_parsing(
     host: str, repository: str, tag: str | None, digest: str | None
 ) -> None:
-    """Whatever has a tag or a digest reads back as itself."""
+    """A printed reference with a tag or a digest parses to the same reference."""
     reference = ImageReference(host, repository, tag, digest)
     if tag or digest:
         assert ImageReference.parse(str(reference)) == reference
@@ -39,14 +39,14 @@ def test_a_reference_survives_printing_and_parsing(
         "",
     ],
 )
-def test_what_is_not_fully_qualified_is_refused(text: str) -> None:
-    """No registry, repository or tag is ever guessed."""
+def test_a_partial_reference_is_rejected(text: str) -> None:
+    """A missing registry, repository or tag is never guessed."""
     with pytest.raises(ConfigurationError):
         ImageReference.parse(text)
 
 
-def test_an_image_keeps_its_name_on_its_way() -> None:
-    """Quarantine and live are prefixes in our registry; tag and digest stay."""
+def test_an_image_keeps_its_name_in_quarantine_and_live() -> None:
+    """Quarantine and live are prefixes in the target registry; the tag and digest stay the same."""
     reference = ImageReference.parse("ghcr.io/kubereboot/kured:1.14.0").at("sha256:" + "a" * 64)
     assert str(reference.quarantined("r.azurecr.io")).startswith(
         "r.azurecr.io/quarantine/kubereboot/kured:1.14.0@sha256:"

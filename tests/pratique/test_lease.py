@@ -1,4 +1,4 @@
-"""Records of temporary access."""
+"""Leases: records of temporary access."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ASSIGNMENT = "0b3c8a52-6f0d-5c4b-8f0e-52a5f1b7d9c3"
 def test_a_lease_reads_back_from_both_places(
     owner: str, address: IPv4Address | None, assignment: str, expires: datetime
 ) -> None:
-    """The tag and the description hold the whole record, and the tag fits Azure's 256 characters."""
+    """The tag and the description contain the whole record, and the tag fits Azure's 256 characters."""
     until = expires.replace(microsecond=0, tzinfo=UTC)
-    lease = Lease(lease_id(owner, VAULT), owner, until, address, assignment)
+    lease = Lease(id=lease_id(owner, VAULT), owner=owner, expires=until, address=address, assignment=assignment)
     assert from_tags({"env": "prod", lease.tag_name: lease.tag_value}) == [lease]
     assert from_description(lease.description) == lease
     assert len(lease.tag_value) <= 256
@@ -46,31 +46,31 @@ def test_a_lease_reads_back_from_both_places(
     ],
 )
 def test_a_damaged_record_counts_as_expired(value: str) -> None:
-    """What nobody can read is swept, not kept for ever."""
+    """An unreadable record counts as expired, so that a sweep removes it."""
     (lease,) = from_tags({"pratique-lease-0123": value})
     assert lease.id == "0123"
     assert lease.expired(datetime.now(UTC))
 
 
 def test_foreign_assignments_are_not_leases() -> None:
-    """Descriptions that we did not write are not ours to end; a damaged one of ours is."""
+    """Only descriptions that a lease wrote are leases; a damaged one of these counts as expired."""
     assert from_description(None) is None
     assert from_description("Granted for the pipeline, see ticket 4711") is None
-    damaged = from_description(Lease("0123", "x", datetime.now(UTC)).description[:-10])
+    damaged = from_description(Lease(id="0123", owner="x", expires=datetime.now(UTC)).description[:-10])
     assert damaged is not None
     assert damaged.expired(datetime.now(UTC))
 
 
 def test_the_same_run_has_the_same_lease_at_a_vault() -> None:
-    """A repeated attempt finds its own traces; another run, or another vault, is another lease."""
+    """A repeated attempt gets the same lease; another run or another vault gets a different one."""
     assert lease_id("flow-run/1", VAULT) == lease_id("flow-run/1", VAULT.upper())
     assert len({lease_id("flow-run/1", VAULT), lease_id("flow-run/2", VAULT), lease_id("flow-run/1", VAULT + "2")}) == 3
 
 
 def test_a_renewed_lease_has_another_activation() -> None:
-    """Azure takes a request's GUID once: it follows from the lease and its expiry, and from nothing else."""
+    """Azure accepts a request's GUID only once; it depends only on the lease's ID and its expiry."""
     until = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    first, again = (pim.activation_name(Lease("0123", owner, until)) for owner in ("x", "y"))
+    first, again = (pim.activation_name(Lease(id="0123", owner=owner, expires=until)) for owner in ("x", "y"))
     assert first == again
     assert first.startswith(pim.ACTIVATION_PREFIX)
-    assert pim.activation_name(Lease("0123", "x", until.replace(hour=13))) != first
+    assert pim.activation_name(Lease(id="0123", owner="x", expires=until.replace(hour=13))) != first

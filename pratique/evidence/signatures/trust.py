@@ -67,8 +67,7 @@ def check_chain(chain: Sequence[x509.Certificate], trust: TrustStore, times: Seq
     """Check that a chain leads in order from the signing certificate to a self-signed root, and contains an anchor.
 
     :param times: at each of which every certificate must be valid
-    :raises MalformedEnvelope: when it does not
-    :raises InvalidSignature: when a certificate is not signed by its issuer
+    :raises MalformedEnvelope: when it does not, or ``InvalidSignature`` when a certificate is not signed by its issuer
     """
     for certificate, issuer in zip(chain, (*chain[1:], chain[-1]), strict=True):
         subject = _name(certificate)

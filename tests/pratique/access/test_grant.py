@@ -192,7 +192,7 @@ async def test_the_vault_sees_another_address(start_sandbox: StartSandbox) -> No
         assert "access.address" in told.value.remedy
         assert vault.requests("PATCH", "/vaults/") == 0
         elsewhere_address = IPv4Address("198.51.100.20")
-        mine = Lease("0123456789ab", "run", datetime.now(UTC) + timedelta(minutes=5))
+        mine = Lease(id="0123456789ab", owner="run", expires=datetime.now(UTC) + timedelta(minutes=5))
         mine = await record_lease(vault.session, vault.vault.id, mine, elsewhere_address)
         with pytest.raises(NetworkDenied, match="NAT"):
             await wait_until_open(vault.session, vault.http, vault.vault, Access(), mine)

@@ -56,7 +56,7 @@ async def expire(vault: Door, lease: Lease) -> Lease:
 async def test_a_sweep(vault: Door) -> None:
     """What is over its time is ended, whoever took it; what is not goes on, and both are told."""
     before = vault.traces
-    dead = Lease("0123456789ab", "dead", datetime.now(UTC) - timedelta(minutes=1))
+    dead = Lease(id="0123456789ab", owner="dead", expires=datetime.now(UTC) - timedelta(minutes=1))
     await record_lease(vault.session, vault.vault.id, dead, OTHER)
     assert vault.traces.rules == before.rules | {f"{OTHER}/32"}
     async with vault.access("alive") as alive:
@@ -107,7 +107,12 @@ async def test_everything(vault: Door) -> None:
 async def _made(vault: Door, expires: datetime) -> Lease:
     """An assignment whose maker died before its record was written."""
     caller = await vault.session.caller()
-    lease = Lease(lease_id("dead", vault.vault.id), "dead", expires, None, "5d3f7f0e-9a3c-4c44-8a0f-0d6c8f6f7a11")
+    lease = Lease(
+        id=lease_id("dead", vault.vault.id),
+        owner="dead",
+        expires=expires,
+        assignment="5d3f7f0e-9a3c-4c44-8a0f-0d6c8f6f7a11",
+    )
     await grant_role(
         vault.session, vault.vault.id, OFFICER, caller, name=lease.assignment, description=lease.description
     )
@@ -245,7 +250,7 @@ async def test_a_worker_that_may_not_revoke_and_had_nothing_to(start_sandbox: St
     """A right that is missing is no alarm where there is nothing to revoke."""
     reader = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor",)))
     async with door(start_sandbox, scenario=reader) as vault:
-        lease = Lease(lease_id("run", vault.vault.id), "run", datetime.now(UTC), None, SOMEBODY)
+        lease = Lease(id=lease_id("run", vault.vault.id), owner="run", expires=datetime.now(UTC), assignment=SOMEBODY)
         await record_lease(vault.session, vault.vault.id, lease, HOME)
         await close_access(vault.session, vault.vault, "run")
         assert vault.traces == Traces(frozenset(), frozenset({"team"}), frozenset())

@@ -29,7 +29,12 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 def lease(name: str, address: IPv4Address | None = None) -> Lease:
-    return Lease(name, f"run {name}", datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30), address)
+    return Lease(
+        id=name,
+        owner=f"run {name}",
+        expires=datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30),
+        address=address,
+    )
 
 
 async def test_recorded_and_erased(session: AzureSession) -> None:

@@ -40,7 +40,7 @@ async def eligible(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
 
 
 def lease(minutes: int = 30) -> Lease:
-    made = Lease("0123456789ab", "run", datetime.now(UTC) + timedelta(minutes=minutes))
+    made = Lease(id="0123456789ab", owner="run", expires=datetime.now(UTC) + timedelta(minutes=minutes))
     return replace(made, assignment=pim.activation_name(made))
 
 
@@ -121,7 +121,7 @@ async def test_an_answer_that_was_lost(assigning: Door) -> None:
 async def test_a_role_that_is_active_already(assigning: Door) -> None:
     """Azure has one activation a principal, role and scope; another run's is a conflict, and is not ended."""
     await activate(assigning, lease())
-    other = Lease("ba9876543210", "other", datetime.now(UTC) + timedelta(minutes=30))
+    other = Lease(id="ba9876543210", owner="other", expires=datetime.now(UTC) + timedelta(minutes=30))
     other = replace(other, assignment=pim.activation_name(other))
     with pytest.raises(Conflict):
         await activate(assigning, other)
