@@ -13,7 +13,7 @@ from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
 from pratique.config import Bootstrap
 from pratique.preflight.plan import Plan
 from pratique.release.summary import Delivery, Preparation
-from tasks.certificate import bring_certificate, check_certificate
+from tasks.certificate import check_certificate, store_certificate
 from tasks.cluster_lock import cluster_lock
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests
@@ -88,4 +88,4 @@ async def _import_certificate(
     config: Bootstrap, infrastructure: Branch[Infrastructure], public_certificate: Branch[str]
 ) -> CertificateImport:
     vault = (await infrastructure).vault
-    return await bring_certificate(vault, config.certificate, config.access, await public_certificate)
+    return await store_certificate(vault, config.certificate, config.access, await public_certificate)

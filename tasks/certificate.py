@@ -1,4 +1,4 @@
-"""The ingress certificate's way into the vault."""
+"""Importing and renewing the vault's ingress certificate."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _outcome(imported: Any) -> str | None:
 
 @step(name="check certificate", run_name="check certificate {certificate.name}", **UNCACHED)
 async def check_certificate(certificate: Certificate, *, dates: bool = True) -> str:
-    """The public half of the ingress certificate, after everything about the file has been checked.
+    """Check the certificate file, and return the ingress certificate without its key, as base64.
 
-    :param dates: whether a certificate that is not valid now is refused
+    :param dates: whether to reject a certificate that is not valid now
     """
     bundle = await _read(certificate)
     if dates:
@@ -43,15 +43,15 @@ async def check_certificate(certificate: Certificate, *, dates: bool = True) -> 
     return bundle.public_base64
 
 
-# A retry of the run, or its resumption, does not open the vault again for a certificate that was imported. The public
-# certificate is part of the key: another certificate is another import.
-@step(name="certificate", run_name="bring certificate {certificate.name}", outcome=_outcome, **CACHED_COMPOSITE)
-async def bring_certificate(
+# Cached, so that a retried or resumed run does not open the vault again for a certificate that was imported. The public
+# certificate is part of the cache key: another certificate is another import.
+@step(name="certificate", run_name="store certificate {certificate.name}", outcome=_outcome, **CACHED_COMPOSITE)
+async def store_certificate(
     vault: Vault, certificate: Certificate, access: Access, public_certificate: str
 ) -> CertificateImport:
-    """Import the certificate inside temporary access that is revoked in every case.
+    """Import the certificate under temporary access, which is revoked whatever happens.
 
-    :param public_certificate: its public half, base64
+    :param public_certificate: the certificate without its key, as base64
     """
     try:
         lease = await open_vault_access(vault, access)
@@ -62,7 +62,7 @@ async def bring_certificate(
 
 @step(name="import certificate", run_name="import certificate {certificate.name}", outcome=_outcome, **UNCACHED)
 async def import_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> CertificateImport:
-    """Import the certificate, unless it is the vault's current one."""
+    """Import the certificate, unless it is already the vault's current one."""
     bundle = await _read(certificate)
     bundle.require_valid(datetime.now(UTC))
     return await with_access(vault, access, lease, lambda: _import(vault, certificate, bundle))
@@ -75,13 +75,13 @@ async def import_certificate(vault: Vault, certificate: Certificate, access: Acc
     **UNCACHED,
 )
 async def renew_stored_certificate(vault: Vault, certificate: Certificate, access: Access, lease: Lease) -> Renewal:
-    """Import the certificate if the vault's is missing, due, or older."""
+    """Import the certificate if the vault's is missing, about to expire, or older."""
     bundle = await _read(certificate)
     return await with_access(vault, access, lease, lambda: _renew(vault, certificate, bundle))
 
 
 async def _read(certificate: Certificate) -> CertificateBundle:
-    """The certificate from the place that its configuration names; everything but its dates is checked."""
+    """Read the configured certificate, and check everything except its dates."""
     password = await read_text_secret(certificate.password)
     return certificates.read_certificate(await read_secret(certificate.pem), password, subject=certificate.subject)
 
@@ -90,12 +90,12 @@ async def _renew(vault: Vault, certificate: Certificate, bundle: CertificateBund
     stored = await vaults.current_certificate(current().session, vault.name, certificate.name, fresh_access=True)
     at = datetime.now(UTC)
     try:
-        decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, now=at)
+        decision = renewal.decide(bundle, stored, renew_days=certificate.renew_days, at=at)
     except CertificateRejected:
         if stored is not None and stored.expires_on <= at + timedelta(days=certificate.renew_days):
             _emit("certificate.expiring", vault, certificate, stored)
         raise
-    log = get_run_logger().warning if decision.odd else get_run_logger().info
+    log = get_run_logger().warning if decision.needs_attention else get_run_logger().info
     log("%s: %s", "Importing" if decision.imports else "Nothing to do", decision.reason)
     new = False
     if decision.imports or stored is None:
@@ -115,8 +115,8 @@ async def _renew(vault: Vault, certificate: Certificate, bundle: CertificateBund
 async def _import(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> CertificateImport:
     session = current().session
     stored, new = await vaults.import_certificate(session, vault.name, certificate.name, bundle, fresh_access=True)
-    done = "imported as version %s" if new else "is in the vault already, as version %s"
-    get_run_logger().info(f"Certificate %s {done}", stored.thumbprint, stored.version)
+    outcome = "imported as version %s" if new else "is already in the vault, as version %s"
+    get_run_logger().info(f"Certificate %s {outcome}", stored.thumbprint, stored.version)
     if new:
         _emit("certificate.imported", vault, certificate, stored)
     return CertificateImport(stored, new)

@@ -1,1 +1,1 @@
-"""The ingress certificate: read, checked, stored, renewed."""
+"""The ingress certificate: reading, checking, storing and renewing it."""

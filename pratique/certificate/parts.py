@@ -1,4 +1,4 @@
-"""What every form of a certificate file comes down to, and how one is refused."""
+"""The parts of a certificate file, whatever its form, and the error that rejects the file."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ REISSUE = "Have the certificate issued again."
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A private key and certificates, in the order of the file."""
+class CertificateParts:
+    """A private key, and certificates in the order of the file."""
 
     key: PrivateKeyTypes = field(repr=False)
     certificates: tuple[x509.Certificate, ...]
 
 
-def rejected(subject: str, observed: str, remedy: str) -> CertificateRejected:
-    """The error, for where it is to be raised ``from None``: a parser's own words may repeat bytes of the key."""
+def rejection(subject: str, observed: str, remedy: str) -> CertificateRejected:
+    """The error that rejects the certificate. Raise it ``from None`` where a parser failed: its message may repeat
+    bytes of the key.
+    """
     return CertificateRejected("use the certificate", subject, observed, remedy)
 
 
-def refuse(subject: str, observed: str, remedy: str) -> NoReturn:
-    """:raises CertificateRejected: always"""
-    raise rejected(subject, observed, remedy)
+def reject(subject: str, observed: str, remedy: str) -> NoReturn:
+    """Reject the certificate.
+
+    :raises CertificateRejected: always
+    """
+    raise rejection(subject, observed, remedy)
 
 
-def parse_now(certificate: x509.Certificate) -> x509.Certificate:
-    """The certificate, with what is parsed on first use only parsed here, where damage is expected.
+def parse_fully(certificate: x509.Certificate) -> x509.Certificate:
+    """Parse now what the library would parse on first use, so that a damaged certificate fails here.
 
-    :raises ValueError: for damage
+    :raises ValueError: when the certificate is damaged
     """
     _ = certificate.extensions, certificate.public_key()
     return certificate

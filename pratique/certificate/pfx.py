@@ -1,48 +1,48 @@
-"""PFX files (PKCS#12), with a password or without."""
+"""PFX files (PKCS#12), with or without a password."""
 
 from __future__ import annotations
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from pratique.certificate.parts import Parts, parse_now, refuse, rejected
+from pratique.certificate.parts import CertificateParts, parse_fully, reject, rejection
 
 
 def is_der(data: bytes) -> bool:
-    """Whether it begins as a DER sequence too long for a single length byte, as every PFX does."""
+    """Whether the data begins like a PFX: with a DER sequence that is too long for a single length byte."""
     return len(data) > 1 and data[0] == 0x30 and data[1] > 0x80
 
 
-def read_pfx(data: bytes, password: str | None, subject: str) -> Parts:
-    """The parts of a PFX: the certificate that the file ties to the key, then the others.
+def read_pfx(data: bytes, password: str | None, subject: str) -> CertificateParts:
+    """Read the parts of a PFX: the key's certificate as the file states it, then the others.
 
-    :param password: ``None`` and the empty one are the same
-    :param subject: what to call the certificate in an error
-    :raises CertificateRejected: no message repeats the content or the password
+    :param password: ``None`` and the empty password are the same
+    :param subject: name of the certificate in errors
+    :raises CertificateRejected: the message never repeats the content or the password
     """
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, password.encode() if password else None)
-        certificates = [parse_now(each) for each in (certificate, *others) if each is not None]
+        certificates = [parse_fully(found) for found in (certificate, *others) if found is not None]
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _locked(password, subject) from None
+        raise _unreadable(password, subject) from None
     if key is None or not certificates:
-        refuse(
+        reject(
             subject,
-            f"The PFX holds {len(certificates)} certificates and {'no' if key is None else 'a'} private key.",
+            f"The PFX contains {len(certificates)} certificates and {'no' if key is None else 'a'} private key.",
             "Export it with its private key: openssl pkcs12 -export -inkey private.key -in certificate.crt -out x.pfx",
         )
-    return Parts(key, tuple(certificates))
+    return CertificateParts(key, tuple(certificates))
 
 
-def _locked(password: str | None, subject: str) -> Exception:
+def _unreadable(password: str | None, subject: str) -> Exception:
     if password:
-        return rejected(
+        return rejection(
             subject,
             "The password does not open the PFX, or the file is damaged.",
             "Correct the secret that certificate.password names, or export the PFX again.",
         )
-    return rejected(
+    return rejection(
         subject,
-        "The PFX does not open without a password, or the file is damaged.",
-        "Name in certificate.password where its password lies, or export the PFX again.",
+        "The PFX needs a password, or the file is damaged.",
+        "Set certificate.password to the place of its password, or export the PFX again.",
     )

@@ -1,4 +1,4 @@
-"""The certificate that a vault holds."""
+"""A certificate as a vault stores it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import datetime
 from pratique.certificate.bundle import CertificateBundle
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredCertificate:
-    """The current version of a certificate.
+    """The current version of a certificate in a vault.
 
-    :ivar thumbprint: SHA-1 of the certificate, upper-case hexadecimal
-    :ivar issued_on: from when on it is valid
+    :ivar thumbprint: SHA-1 of the certificate as upper-case hex
+    :ivar issued_on: start of its validity
     :ivar names: DNS names, then common names
-    :ivar enabled: whether those who need it get it
+    :ivar enabled: whether the version is enabled, so that clients can read it
     """
 
     thumbprint: str
@@ -26,7 +26,7 @@ class StoredCertificate:
     version: str
 
     def holds(self, bundle: CertificateBundle) -> bool:
-        """Whether it is this very certificate, for everybody to use."""
+        """Whether it is this certificate, and enabled."""
         return self.enabled and self.thumbprint == bundle.thumbprint
 
 
@@ -34,7 +34,7 @@ class StoredCertificate:
 class CertificateImport:
     """The vault's current certificate after an import.
 
-    :ivar new: whether the import made that version
+    :ivar new: whether the import created that version
     """
 
     certificate: StoredCertificate

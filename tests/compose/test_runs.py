@@ -18,7 +18,7 @@ from pratique.cli.automations import read_files
 from tests.compose.stack import TERMINAL, Stack, output
 
 #: How the task runs begin whose results are kept for a retry.
-REMEMBERED = ("resolve ", "deploy ", "quarantine ", "promote ", "bring certificate ")
+REMEMBERED = ("resolve ", "deploy ", "quarantine ", "promote ", "store certificate ")
 #: Somebody's webhook: prints each message on a line of its own.
 _LISTENER = """
 import http.server

@@ -1,4 +1,4 @@
-"""The renewal of the ingress certificate, under access that ends."""
+"""The renewal of the ingress certificate, under temporary access."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.flows.world import World
 from tests.pratique.certificate.issuing import Issued
 from tests.pratique.certificate.issuing import issue as issue_at
 
-#: The template wants a certificate for the gateway, and asks nothing of it but its length.
+#: The template needs a certificate for the gateway, and checks only its length.
 PUBLIC = base64.b64encode(bytes(36)).decode()
 
 
@@ -48,7 +48,7 @@ async def deployed(world: MakeWorld, held: Issued | None) -> World:
 
 
 async def renewed(cluster: World) -> Renewal:
-    """Run the flow: whatever it does, no access is left."""
+    """Run the flow, and check that no access is left."""
     try:
         return await renew_certificate(cluster.config)
     finally:
@@ -62,7 +62,7 @@ def stored(cluster: World) -> tuple[str, int]:
 
 
 async def test_a_new_certificate(world: MakeWorld, caplog: pytest.LogCaptureFixture) -> None:
-    """A newer one becomes a new version, once; the old file, back in its place, does not undo it, and is warned of."""
+    """A newer certificate becomes one new version. Configuring the old one again only logs a warning."""
     old, new = issue(age=300), issue()
     cluster = await deployed(world, old)
     cluster.pem.write_bytes(new.pem)
@@ -76,11 +76,11 @@ async def test_a_new_certificate(world: MakeWorld, caplog: pytest.LogCaptureFixt
     assert (undone.imported, undone.thumbprint) == (False, new.thumbprint)
     assert stored(cluster) == (new.thumbprint, 2)
     (warning,) = _warnings(caplog)
-    assert "issued after the one at hand" in warning
+    assert "was issued after the configured one" in warning
 
 
 async def test_a_missing_certificate(world: MakeWorld) -> None:
-    """It is imported as the first one."""
+    """The configured certificate becomes the first version."""
     cluster = await deployed(world, None)
     given = issue()
     cluster.pem.write_bytes(given.pem)
@@ -88,15 +88,15 @@ async def test_a_missing_certificate(world: MakeWorld) -> None:
     assert stored(cluster) == (given.thumbprint, 1)
 
 
-async def test_nothing_better_at_hand(world: MakeWorld) -> None:
-    """A certificate that is about to expire is a failure while nobody provides another."""
+async def test_a_certificate_that_is_due_without_a_replacement(world: MakeWorld) -> None:
+    """The run fails if the certificate is about to expire and no other is configured."""
     cluster = await deployed(world, issue(days=20))
-    with pytest.raises(CertificateRejected, match="that very certificate"):
+    with pytest.raises(CertificateRejected, match="the configured certificate is the same one"):
         await renewed(cluster)
 
 
 async def test_nothing_deployed(world: MakeWorld) -> None:
-    """Without a vault there is nothing to renew."""
+    """Without a vault the run fails."""
     with pytest.raises(NotFound, match="pratique prepare"):
         await renew_certificate(world().config)
 
@@ -104,7 +104,7 @@ async def test_nothing_deployed(world: MakeWorld) -> None:
 async def test_a_pfx_in_a_variable_with_its_password_in_a_block(
     world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The renewal may come in another form, from another place; Key Vault is told both form and password."""
+    """The new certificate may have another form and another source; Key Vault gets its form and its password."""
     cluster = await deployed(world, issue(age=300))
     new = issue()
     monkeypatch.setenv("INGRESS_PFX", base64.b64encode(new.pfx(password="open sesame")).decode())
@@ -121,7 +121,7 @@ async def test_a_pfx_in_a_variable_with_its_password_in_a_block(
 
 
 async def test_the_command(world: MakeWorld, prefect: Path) -> None:
-    """``pratique renew`` says what it did and what the vault holds now, or in one line why it could not."""
+    """``pratique renew`` prints what it did and the vault's current certificate, or one line with the error."""
     cluster = await deployed(world, issue(age=300))
 
     async def run() -> tuple[int, str, list[str]]:
@@ -133,7 +133,7 @@ async def test_the_command(world: MakeWorld, prefect: Path) -> None:
     cluster.pem.write_bytes(new.pem)
     code, output, errors = await run()
     assert (code, errors) == (0, [])
-    assert "imported: It was issued after the vault's." in output
+    assert "imported: The configured certificate was issued after the vault's." in output
     assert f"thumbprint {new.thumbprint}, expires {new.certificate.not_valid_after_utc:%Y-%m-%d}" in output
     cluster.pem.write_bytes(issue_at("other.contoso.com").pem)
     code, output, (error,) = await run()

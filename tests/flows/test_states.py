@@ -52,7 +52,7 @@ async def test_nothing_to_do(world: MakeWorld) -> None:
         "deploy",
         "quarantine",
         "promote",
-        "bring",
+        "store",
         "import",
         "record",
         "publish",

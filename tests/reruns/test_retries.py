@@ -33,7 +33,7 @@ ONLY_WHAT_FAILED: dict[str, dict[str, int]] = {
     "resolve": {"Cached": 3},
     "quarantine": {"Cached": 3},
     "promote": {"Cached": 2, "Completed": 1},
-    "bring": {"Cached": 1},
+    "store": {"Cached": 1},
 }
 FOUND_DONE: dict[str, dict[str, int]] = {
     **_AGAIN,
@@ -45,7 +45,7 @@ FOUND_DONE: dict[str, dict[str, int]] = {
     "open": {"Completed": 1},
     "import": {"Nothing to do": 1},
     "revoke": {"Access revoked": 1},
-    "bring": {"Nothing to do": 1},
+    "store": {"Nothing to do": 1},
 }
 #: Access to the vault is opened and taken back to see that the certificate is there.
 LOOKED = {"deployment": 0, "image": 1, "certificate": 0, "access": 2}
@@ -153,7 +153,7 @@ def test_results_that_cannot_be_kept(
         again = preparing.retry(run)
     assert (again.state, again.changes) == ("Completed", LOOKED)
     forgotten = {name for name, ended in again.states.items() if "RolledBack" in ended}
-    assert forgotten == {"read", "deploy", "resolve", "quarantine", "promote", "bring"}
+    assert forgotten == {"read", "deploy", "resolve", "quarantine", "promote", "store"}
     preparing.is_prepared()
     note("results that nobody may store", again)
 
@@ -172,7 +172,7 @@ def test_without_results(
     found_all_done(again)
     assert sum(": already there" in line for line in again.log) == len(IMAGES) + 2
     assert any("Infrastructure unchanged" in line for line in again.log)
-    assert any("is in the vault already" in line for line in again.log)
+    assert any("is already in the vault" in line for line in again.log)
     preparing.is_prepared()
     note(f"another machine, {user_of(other)}, no results", again)
 

@@ -25,15 +25,15 @@ def rsa_leaf() -> Issued:
     return issue(key=rsa.generate_private_key(65537, 2048))
 
 
-def read(data: bytes, *, subject: str = NAME, now: datetime = NOW) -> CertificateBundle:
+def read(data: bytes, *, subject: str = NAME, at: datetime = NOW) -> CertificateBundle:
     bundle = read_certificate(data, subject=subject)
-    bundle.require_valid(now)
+    bundle.require_valid(at)
     return bundle
 
 
-def rejected(data: bytes, *, subject: str = NAME, now: datetime = NOW) -> str:
+def rejected(data: bytes, *, subject: str = NAME, at: datetime = NOW) -> str:
     with pytest.raises(CertificateRejected) as caught:
-        read(data, subject=subject, now=now)
+        read(data, subject=subject, at=at)
     for line in data.splitlines():
         assert b"-----" in line or len(line) < 16 or line.decode() not in str(caught.value), "content is not repeated"
     return str(caught.value)
@@ -49,8 +49,8 @@ def test_the_walkthroughs_file_is_accepted(rsa_leaf: Issued) -> None:
     assert bundle.days_left(NOW) == 364
 
 
-def test_openssl_makes_what_is_accepted_and_prints_the_same_thumbprint(tmp_path: Path) -> None:
-    """The command of the walkthrough makes an acceptable file; openssl's SHA-1 fingerprint is the thumbprint."""
+def test_a_certificate_of_openssl_is_accepted_and_has_the_same_thumbprint(tmp_path: Path) -> None:
+    """The walkthrough's command creates a file that is accepted; openssl's SHA-1 fingerprint is the thumbprint."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("needs openssl")
     key, crt = tmp_path / "a.key", tmp_path / "a.crt"
@@ -59,13 +59,13 @@ def test_openssl_makes_what_is_accepted_and_prints_the_same_thumbprint(tmp_path:
     shown = subprocess.run(
         [openssl, "x509", "-in", crt, "-noout", "-sha1", "-fingerprint"], check=True, capture_output=True, text=True
     )
-    bundle = read(crt.read_bytes() + key.read_bytes(), now=datetime.now(UTC) + timedelta(minutes=1))
+    bundle = read(crt.read_bytes() + key.read_bytes(), at=datetime.now(UTC) + timedelta(minutes=1))
     assert bundle.thumbprint == shown.stdout.strip().partition("=")[2].replace(":", "")
 
 
 @pytest.mark.parametrize("form", ["traditional", "encrypted"])
-def test_the_named_command_converts_a_refused_key(form: str, tmp_path: Path) -> None:
-    """What the message tells to do about a key that is not plain PKCS#8 makes the file acceptable."""
+def test_the_command_in_the_message_converts_a_rejected_key(form: str, tmp_path: Path) -> None:
+    """The command in the message converts a key that is not plain PKCS#8 into one that is accepted."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("needs openssl")
     leaf = issue()
@@ -81,14 +81,14 @@ def test_the_named_command_converts_a_refused_key(form: str, tmp_path: Path) -> 
     assert read(leaf.crt + (tmp_path / "NEW.key").read_bytes()).names == (NAME,)
 
 
-def test_key_material_is_not_shown(rsa_leaf: Issued) -> None:
-    """Neither repr nor str of a bundle holds bytes of the file."""
+def test_key_material_is_not_printed(rsa_leaf: Issued) -> None:
+    """Neither repr nor str of a bundle contains bytes of the file."""
     bundle = read(rsa_leaf.pem)
     assert "BEGIN" not in repr(bundle) + str(bundle)
     assert "content=" not in repr(bundle)
 
 
-def test_public_base64_holds_the_certificates_only() -> None:
+def test_public_base64_contains_only_certificates() -> None:
     """The template's parameter is the PEM of the whole chain, without the key."""
     root = issue("root")
     leaf = issue(issuer=root)
@@ -97,8 +97,8 @@ def test_public_base64_holds_the_certificates_only() -> None:
     assert len(bundle.chain) == 2
 
 
-def test_the_name_may_stand_in_either_place() -> None:
-    """The subject is looked for among the DNS names and the common names, whatever its case."""
+def test_the_name_may_be_a_dns_name_or_a_common_name() -> None:
+    """The subject is searched among the DNS names and the common names; letter case is ignored."""
     assert read(issue("other", names=("a.example", NAME)).pem).names == (
         "a.example",
         NAME,
@@ -107,22 +107,22 @@ def test_the_name_may_stand_in_either_place() -> None:
     assert read(issue(names=()).pem, subject=NAME.upper()).names == (NAME,)
 
 
-def test_another_name_is_refused() -> None:
-    """A certificate for other names is refused, and the message lists them."""
+def test_another_name_is_rejected() -> None:
+    """A certificate for other names is rejected, and the message lists them."""
     message = rejected(issue("www.fabrikam.com", names=("fabrikam.com",)).pem)
     assert "for fabrikam.com, www.fabrikam.com." in message
 
 
 def test_a_single_private_key_is_required() -> None:
-    """None or two are refused, as is a key without a certificate."""
+    """No key, two keys, and a key without a certificate are rejected."""
     leaf = issue()
     assert "1 certificates and 0 private keys" in rejected(leaf.crt)
     assert "1 certificates and 2 private keys" in rejected(leaf.pem + issue().pem_key())
     assert "0 certificates and 1 private keys" in rejected(leaf.pem_key())
 
 
-def test_a_key_of_another_certificate_is_refused() -> None:
-    """The key has to be that of one of the certificates."""
+def test_a_key_of_another_certificate_is_rejected() -> None:
+    """The key must belong to one of the certificates."""
     assert "belongs to none" in rejected(issue().crt + issue().pem_key())
 
 
@@ -139,55 +139,56 @@ def test_a_chain_is_put_in_order(order: tuple[int, ...]) -> None:
     assert read(bundle.content) == bundle
 
 
-def test_a_certificate_that_comes_twice_is_sent_once() -> None:
-    """As files do that were put together by hand."""
+def test_duplicate_certificates_are_removed() -> None:
+    """Files that were assembled by hand may contain a certificate twice."""
     leaf, intermediate, root = three()
     bundle = read(leaf.crt + intermediate.crt + root.crt + intermediate.crt + leaf.crt + leaf.pem_key())
     assert bundle.content == leaf.crt + intermediate.crt + root.crt + leaf.pem_key()
 
 
-def test_a_broken_chain_is_refused() -> None:
-    """A gap, an issuer of the same name with another key, and what has nothing to do with it."""
+def test_a_broken_chain_is_rejected() -> None:
+    """A gap, an issuer with the right name and another key, and an unrelated certificate are rejected."""
     leaf, intermediate, root = three()
     gap = rejected(leaf.crt + root.crt + leaf.pem_key())
-    assert f"'CN=root' did not issue 'CN={NAME}'" in gap
+    assert f"ends with 'CN={NAME}', which 'CN=root' did not issue" in gap
     assert "missing in between" in gap
     wrong = rejected(leaf.crt + intermediate.crt + issue("root").crt + leaf.pem_key())
-    assert "'CN=root' did not issue 'CN=intermediate'" in wrong
-    assert "no place in it" in rejected(leaf.crt + issue("stranger").crt + leaf.pem_key())
+    assert "ends with 'CN=intermediate', which 'CN=root' did not issue" in wrong
+    stranger = rejected(leaf.crt + issue("stranger").crt + leaf.pem_key())
+    assert f"ends with 'CN={NAME}', which 'CN=stranger' did not issue" in stranger
 
 
-def test_dates_are_checked_through_the_chain() -> None:
-    """Expired, not valid yet, and an expired issuer are refused; the last second counts as expired."""
+def test_the_dates_of_the_whole_chain_are_checked() -> None:
+    """Expired, not yet valid, and with an expired issuer: all are rejected. The last second counts as expired."""
     leaf = issue(days=10)
-    assert "Certificate 1 expired at 2026-12-02 12:00 UTC" in rejected(leaf.pem, now=NOW + timedelta(days=9))
+    assert "Certificate 1 expired at 2026-12-02 12:00 UTC" in rejected(leaf.pem, at=NOW + timedelta(days=9))
     assert read(leaf.pem).days_left(NOW + timedelta(days=8, hours=23)) == 0
-    assert "not valid before 2026-11-22 12:00 UTC" in rejected(leaf.pem, now=NOW - timedelta(days=2))
+    assert "not valid before 2026-11-22 12:00 UTC" in rejected(leaf.pem, at=NOW - timedelta(days=2))
     root = issue("root", days=0.5)
     child = issue(issuer=root)
     assert "Certificate 2 expired" in rejected(child.crt + root.crt + child.pem_key())
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         (ec.generate_private_key(ec.SECP224R1()), "secp224r1"),
         (ed25519.Ed25519PrivateKey.generate(), "neither RSA nor elliptic-curve"),
-        (rsa.generate_private_key(65537, 1024), "1024 bits"),  # noqa: S505  # to be refused
+        (rsa.generate_private_key(65537, 1024), "1024 bits"),  # noqa: S505  # to be rejected
         (rsa.generate_private_key(65537, 2056), "2056 bits"),
     ],
     ids=["small curve", "Ed25519", "small RSA", "odd RSA"],
 )
-def test_weak_and_unsupported_keys_are_refused(key: Key, said: str) -> None:
-    """Only RSA of 2048, 3072 and 4096 bits and the NIST curves from P-256 pass, in a PEM and in a PFX."""
+def test_weak_and_unsupported_keys_are_rejected(key: Key, message: str) -> None:
+    """Only RSA with 2048, 3072 or 4096 bits and the NIST curves from P-256 on are accepted, in a PEM and in a PFX."""
     weak = issue(key=key)
-    assert said in rejected(weak.pem)
-    with pytest.raises(CertificateRejected, match=said):
+    assert message in rejected(weak.pem)
+    with pytest.raises(CertificateRejected, match=message):
         read(weak.pfx())
 
 
-def test_other_text_is_refused() -> None:
-    """Text outside the blocks, which Key Vault refuses, is named by its line; blank lines and CRLF are not text."""
+def test_other_text_is_rejected() -> None:
+    """Text outside the blocks, which Key Vault rejects, is reported by line; blank lines and CRLF are accepted."""
     leaf = issue()
     pfx_style = b"Bag Attributes\n    friendlyName: x\n" + leaf.pem
     assert "Line 1 is outside the PEM blocks" in rejected(pfx_style)
@@ -196,14 +197,14 @@ def test_other_text_is_refused() -> None:
     assert read(b"\n" + leaf.pem.replace(b"\n", b"\r\n")).names == (NAME,)
 
 
-def test_other_blocks_are_refused() -> None:
-    """Anything besides certificates and a key is named."""
+def test_other_blocks_are_rejected() -> None:
+    """The message names a block that is neither a certificate nor a key."""
     parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     assert "'EC PARAMETERS'" in rejected(parameters + issue().pem)
 
 
-def test_what_is_no_certificate_is_refused() -> None:
-    """An empty file, another text and damaged blocks; what they hold is not repeated."""
+def test_a_file_without_a_certificate_is_rejected() -> None:
+    """An empty file, other text and damaged blocks are rejected, and their content is not repeated."""
     assert "neither PEM nor PFX" in rejected(b"")
     assert "hunter2" not in rejected(b"hunter2!")
     leaf = issue()
@@ -212,7 +213,7 @@ def test_what_is_no_certificate_is_refused() -> None:
 
 
 def test_a_secret_may_be_base64() -> None:
-    """Of a PEM or a PFX, wrapped or not."""
+    """The base64 of a PEM or a PFX is accepted, wrapped or not."""
     leaf = issue()
     for file in (leaf.pem, leaf.pfx()):
         for secret in (file, base64.b64encode(file), base64.encodebytes(file), base64.b64encode(file) + b"\n"):

@@ -1,4 +1,4 @@
-"""PFX files: passwords, chains, and what openssl makes."""
+"""PFX files: passwords, chains, and the files that openssl creates."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def rejected(data: bytes, password: str | None = None) -> str:
     return str(caught.value)
 
 
-def test_a_password_opens_it() -> None:
-    """The file goes on byte for byte, with its password, which nothing shows."""
+def test_with_a_password() -> None:
+    """The file is kept byte for byte, with its password, which is never printed."""
     leaf = issue()
     pfx = leaf.pfx(password=WORD)
     bundle = read_certificate(pfx, WORD, subject=NAME)
@@ -35,25 +35,25 @@ def test_a_password_opens_it() -> None:
     bundle.require_valid(NOW)
 
 
-def test_a_wrong_or_missing_password_is_refused_without_being_repeated() -> None:
-    """The error says which of the two it is, and what to do."""
+def test_a_wrong_or_missing_password_is_rejected_and_not_repeated() -> None:
+    """The error says whether the password is wrong or missing, and what to do."""
     pfx = issue().pfx(password=WORD)
     assert "certificate.password names" in rejected(pfx, "shut sesame")
-    for none in (None, ""):
-        assert "Name in certificate.password where" in rejected(pfx, none)
+    for password in (None, ""):
+        assert "Set certificate.password to" in rejected(pfx, password)
     assert "damaged" in rejected(pfx[:-20], WORD)
 
 
 def test_without_a_password() -> None:
-    """None is needed, and an empty one is none."""
+    """A password is optional, and an empty one counts as none."""
     leaf = issue()
-    for none in (None, ""):
-        bundle = read_certificate(leaf.pfx(), none, subject=NAME)
+    for password in (None, ""):
+        bundle = read_certificate(leaf.pfx(), password, subject=NAME)
         assert (bundle.thumbprint, bundle.password) == (leaf.thumbprint, None)
 
 
 def test_its_chain_is_read_in_order() -> None:
-    """Whatever the order of the bags; a certificate that does not belong is refused."""
+    """The order of the bags does not matter; a certificate outside the chain is rejected."""
     root = issue("root")
     intermediate = issue("intermediate", issuer=root)
     leaf = issue(issuer=intermediate)
@@ -61,11 +61,11 @@ def test_its_chain_is_read_in_order() -> None:
         bundle = read_certificate(leaf.pfx(*others), subject=NAME)
         read = [x509.load_der_x509_certificate(der) for der in bundle.chain]
         assert read == [leaf.certificate, intermediate.certificate, root.certificate]
-    assert "no place in it" in rejected(leaf.pfx(intermediate, issue("stranger")))
+    assert "which 'CN=stranger' did not issue" in rejected(leaf.pfx(intermediate, issue("stranger")))
 
 
 def test_name_and_dates_are_checked_as_in_a_pem() -> None:
-    """A PFX gets no further than a PEM would."""
+    """A PFX is checked like a PEM."""
     assert "for other.example." in rejected(issue("other.example").pfx())
     old = read_certificate(issue(days=0.5).pfx(), subject=NAME)
     with pytest.raises(CertificateRejected, match="Certificate 1 expired"):
@@ -73,8 +73,8 @@ def test_name_and_dates_are_checked_as_in_a_pem() -> None:
 
 
 @pytest.mark.parametrize("password", ["", WORD])
-def test_openssl_makes_what_is_accepted(password: str, tmp_path: Path) -> None:
-    """With its defaults, with an empty password, and without the key."""
+def test_a_pfx_of_openssl_is_accepted(password: str, tmp_path: Path) -> None:
+    """One with openssl's defaults or an empty password is accepted, and one without the key is rejected."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("needs openssl")
     leaf = issue()

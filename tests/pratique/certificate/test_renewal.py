@@ -1,4 +1,4 @@
-"""Which of two certificates the vault is to hold."""
+"""Whether the configured certificate replaces the vault's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pratique.errors import CertificateRejected
 from tests.pratique.certificate.issuing import NAME, NOW, issue
 
 
-def lasting(start: int, end: int) -> CertificateBundle:
+def valid(start: int, end: int) -> CertificateBundle:
     """A certificate by its first and last day, counted from today."""
     certificate = issue(start=NOW + timedelta(days=start), days=end - start)
     return read_certificate(certificate.pem, subject=NAME)
@@ -30,77 +30,77 @@ def stored(bundle: CertificateBundle, *, names: tuple[str, ...] = (NAME,), enabl
     )
 
 
-def decided(given: CertificateBundle, held: StoredCertificate | None) -> RenewalDecision:
-    return decide(given, held, renew_days=30, now=NOW)
+def compare(given: CertificateBundle, held: StoredCertificate | None) -> RenewalDecision:
+    return decide(given, held, renew_days=30, at=NOW)
 
 
 def test_a_missing_certificate_is_imported() -> None:
-    """If its dates hold."""
-    assert decided(lasting(-1, 90), None) == RenewalDecision(True, "The vault has none.")
+    """It is imported if it is valid, and rejected if not."""
+    assert compare(valid(-1, 90), None) == RenewalDecision(True, "The vault has no certificate.")
     with pytest.raises(CertificateRejected, match="expired"):
-        decided(lasting(-90, -1), None)
+        compare(valid(-90, -1), None)
 
 
-def test_the_same_certificate_is_left_alone() -> None:
-    """Until it is due: then somebody has to have a new one issued, and the run fails to say so."""
-    held = lasting(-300, 65)
-    assert not decided(held, stored(held)).imports
-    assert not decided(held, stored(held)).odd
-    due = lasting(-335, 30)
-    with pytest.raises(CertificateRejected, match="in 30 days, and the one at hand is that very certificate"):
-        decided(due, stored(due))
-    expired = lasting(-365, -1)
+def test_the_same_certificate_is_not_imported() -> None:
+    """Nothing happens until it is due. Then the run fails, because somebody has to have a new one issued."""
+    held = valid(-300, 65)
+    assert not compare(held, stored(held)).imports
+    assert not compare(held, stored(held)).needs_attention
+    due = valid(-335, 30)
+    with pytest.raises(CertificateRejected, match="in 30 days, and the configured certificate is the same one"):
+        compare(due, stored(due))
+    expired = valid(-365, -1)
     with pytest.raises(CertificateRejected, match="has expired"):
-        decided(expired, stored(expired))
+        compare(expired, stored(expired))
 
 
-def test_a_disabled_certificate_is_not_enabled_behind_somebodys_back() -> None:
-    """Whoever disabled it may have had a reason; that is worth a look."""
-    held = lasting(-1, 365)
-    assert decided(held, stored(held, enabled=False)).odd
-    assert not decided(held, stored(held, enabled=False)).imports
+def test_a_disabled_certificate_stays_disabled() -> None:
+    """Somebody may have disabled it for a reason, so a person should look at it."""
+    held = valid(-1, 365)
+    assert compare(held, stored(held, enabled=False)).needs_attention
+    assert not compare(held, stored(held, enabled=False)).imports
 
 
 @pytest.mark.parametrize("held", [(-300, 65), (-355, 10), (-400, -35)], ids=["good", "due", "expired"])
 def test_a_newer_certificate_is_imported(held: tuple[int, int]) -> None:
-    """Whether the vault's is due or not."""
-    decision = decided(lasting(-1, 365), stored(lasting(*held)))
+    """It does not matter whether the vault's certificate is due."""
+    decision = compare(valid(-1, 365), stored(valid(*held)))
     assert decision.imports
-    assert not decision.odd
+    assert not decision.needs_attention
 
 
-def test_newer_is_what_was_issued_later() -> None:
-    """Lifetimes shrink: a certificate that was issued today replaces one that would have lasted longer."""
-    decision = decided(lasting(-1, 100), stored(lasting(-100, 265)))
-    assert (decision.imports, decision.odd) == (True, True)
-    assert "although it ends earlier" in decision.reason
+def test_the_certificate_that_was_issued_later_is_newer() -> None:
+    """A certificate that was issued later replaces one that expires later, because lifetimes keep shrinking."""
+    decision = compare(valid(-1, 100), stored(valid(-100, 265)))
+    assert (decision.imports, decision.needs_attention) == (True, True)
+    assert "although it expires earlier" in decision.reason
 
 
 @pytest.mark.parametrize("old", [(-300, 65), (-400, -35), (-200, 500)], ids=["valid", "expired", "long"])
 def test_an_old_file_does_not_undo_a_newer_import(old: tuple[int, int]) -> None:
-    """Somebody has brought the vault up to date and left the file: nothing is done, and that is worth a look."""
-    decision = decided(lasting(*old), stored(lasting(-10, 200)))
-    assert (decision.imports, decision.odd) == (False, True)
+    """If somebody has updated the vault and left the old file, nothing is imported, and a person should look at it."""
+    decision = compare(valid(*old), stored(valid(-10, 200)))
+    assert (decision.imports, decision.needs_attention) == (False, True)
 
 
-def test_an_older_certificate_helps_when_it_lasts_longer() -> None:
-    """Better than one that is about to expire; and what does not last longer does not help."""
-    assert decided(lasting(-100, 265), stored(lasting(-80, 10))).imports
-    with pytest.raises(CertificateRejected, match="in 10 days, and the one at hand by"):
-        decided(lasting(-100, 5), stored(lasting(-80, 10)))
+def test_an_older_certificate_is_imported_if_it_expires_later() -> None:
+    """It replaces one that is about to expire; one that expires earlier is rejected."""
+    assert compare(valid(-100, 265), stored(valid(-80, 10))).imports
+    with pytest.raises(CertificateRejected, match="in 10 days, and the configured one on"):
+        compare(valid(-100, 5), stored(valid(-80, 10)))
 
 
-def test_another_name_outweighs_age() -> None:
-    """A certificate for the configured name replaces one for another, whenever it was issued."""
-    held = stored(lasting(-10, 200), names=("old.contoso.com",))
-    assert decided(lasting(-300, 65), held).imports
+def test_a_certificate_for_the_right_name_is_imported() -> None:
+    """A certificate for the configured name replaces one for another name, whenever it was issued."""
+    held = stored(valid(-10, 200), names=("old.contoso.com",))
+    assert compare(valid(-300, 65), held).imports
     with pytest.raises(CertificateRejected, match="expired"):
-        decided(lasting(-300, -1), held)
+        compare(valid(-300, -1), held)
 
 
-def test_a_certificate_whose_time_has_not_come_waits() -> None:
-    """As long as the vault's does; when that is due, the dates are the failure."""
-    early = lasting(5, 365)
-    assert not decided(early, stored(lasting(-300, 65))).imports
+def test_a_certificate_that_is_not_valid_yet_is_not_imported() -> None:
+    """The vault's certificate stays; if that is due, the run fails because of the dates."""
+    early = valid(5, 365)
+    assert not compare(early, stored(valid(-300, 65))).imports
     with pytest.raises(CertificateRejected, match="not valid before"):
-        decided(early, stored(lasting(-355, 10)))
+        compare(early, stored(valid(-355, 10)))
