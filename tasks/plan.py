@@ -16,7 +16,13 @@ from tasks.step import step
 async def plan_preparation(config: Bootstrap, public_certificate: str, network_id: str) -> Plan:
     """Look up what a run would change, change nothing, and leave the plan as an artifact."""
     runtime = current()
-    context = PlanContext(runtime.session, runtime.http, runtime.oci, runtime.gate, await runtime.repository())
+    context = PlanContext(
+        session=runtime.session,
+        http=runtime.http,
+        oci=runtime.oci,
+        gate=runtime.gate,
+        repository=await runtime.repository(),
+    )
     plan = await make_plan(config, context, public_certificate, network_id)
     await acreate_markdown_artifact(plan.markdown(), key="plan", description="What a run would change")
     return plan

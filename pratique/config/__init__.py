@@ -1,6 +1,6 @@
 """The configuration: one validated model, written as YAML and shown by Prefect as a form.
 
-Secrets are named here, never held here: a field that needs one says where it lies (``file:PATH``, ``env:NAME`` or
+It never contains a secret: a field that needs one names its location (``file:PATH``, ``env:NAME`` or
 ``prefect-secret:BLOCK``). Paths are relative to the folder in which the flow runs.
 """
 

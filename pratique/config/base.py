@@ -1,4 +1,4 @@
-"""What all sections of the configuration are made of."""
+"""Base model and field types of all sections of the configuration."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ ResourceGroup = Annotated[
     str,
     Field(
         pattern=r"^[-\w._()]{1,89}[-\w_()]$",
-        description="Name of a resource group: letters, digits, . _ - ( ), no dot at the end.",
+        description="Name of the resource group: up to 90 letters, digits and . _ - ( ), without a dot at the end.",
     ),
 ]
 DeploymentName = Annotated[
     str,
     Field(
         pattern=r"^[-\w._()]{1,64}$",
-        description="Name of a deployment in that group: at most 64 letters, digits, . _ - ( ).",
+        description="Name of the deployment in the resource group: up to 64 letters, digits and . _ - ( ).",
     ),
 ]
 SecretName = Annotated[
     str,
     Field(
         pattern=r"^(file|env|prefect-secret):.+$",
-        description="Where the secret lies: file:PATH, env:NAME or prefect-secret:BLOCK. Never the secret itself.",
+        description="Location of the secret: file:PATH, env:NAME or prefect-secret:BLOCK. Never the secret itself.",
     ),
 ]
 

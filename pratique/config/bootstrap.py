@@ -17,12 +17,14 @@ from pratique.config.scanning import Scanning
 
 
 class Bootstrap(Model):
-    """Everything that the cluster needs before it is bootstrapped."""
+    """Everything that has to be prepared before the cluster bootstraps itself."""
 
     subscription_id: str | None = Field(
-        None, description="Azure subscription; empty takes AZURE_SUBSCRIPTION_ID.", pattern=r"^[0-9a-fA-F-]{36}$"
+        None,
+        description="Id of the Azure subscription. Leave empty to use the variable AZURE_SUBSCRIPTION_ID.",
+        pattern=r"^[0-9a-fA-F-]{36}$",
     )
-    cloud: Literal["public", "usgov", "china"] = Field("public", description="Which of the Azure clouds.")
+    cloud: Literal["public", "usgov", "china"] = Field("public", description="Azure cloud of the subscription.")
     network: Network
     cluster: Cluster
     catalogue: Catalogue

@@ -16,7 +16,9 @@ class Image(Model):
     """One image of the catalogue."""
 
     source: str = Field(
-        description="Fully qualified reference, for example docker.io/library/busybox:1.37.0.", min_length=3
+        description="Fully qualified reference with a tag, for example docker.io/library/busybox:1.37.0. Add a digest "
+        "to pin the image: …:tag@sha256:….",
+        min_length=3,
     )
 
     @field_validator("source")
@@ -27,7 +29,7 @@ class Image(Model):
         except ConfigurationError as error:
             raise ValueError(f"{error.observed} {error.remedy}") from None
         if reference.tag is None:
-            raise ValueError("An image of the catalogue needs a tag, with a digest or without.")
+            raise ValueError("An image of the catalogue needs a tag. A digest is optional.")
         return source
 
     @property
@@ -40,25 +42,29 @@ class Release(Model):
 
     name: str = Field(
         pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
-        description="Lower-case letters, digits and -, at most 40; artifacts and events carry it.",
+        description="Name of the release in artifacts and events: up to 40 lower-case letters, digits and -.",
     )
-    images: tuple[Image, ...] = Field(min_length=1, description="One or more; none is promoted without the others.")
-    deadline: float | None = Field(None, gt=0, description="Minutes to wait at the gate; empty takes the gate's own.")
+    images: tuple[Image, ...] = Field(
+        min_length=1, description="Images of the release. None is promoted unless all of them pass the gate."
+    )
+    deadline: float | None = Field(
+        None, gt=0, description="Minutes to wait at the gate. Leave empty to use the gate's deadline."
+    )
 
 
 class SourceCredential(Model):
-    """An account at a source registry: Docker Hub, for one, limits anonymous pulls."""
+    """An account at a source registry. Docker Hub, for example, limits anonymous pulls."""
 
-    registry: str = Field(description="Host as references name it, for example docker.io.")
-    username: str = Field(description="Name of the account.")
+    registry: str = Field(description="Host of the registry as in image references, for example docker.io.")
+    username: str = Field(description="User name of the account.")
     password: SecretName
 
 
 class Catalogue(Model):
-    """Everything that the cluster will run."""
+    """All images that the cluster will run."""
 
-    releases: tuple[Release, ...] = Field(min_length=1, description="What is promoted together.")
-    credentials: tuple[SourceCredential, ...] = Field((), description="Accounts at source registries that need one.")
+    releases: tuple[Release, ...] = Field(min_length=1, description="Groups of images that are promoted together.")
+    credentials: tuple[SourceCredential, ...] = Field((), description="Accounts for source registries that need one.")
 
     @model_validator(mode="after")
     def _one_place_each(self) -> Self:
@@ -66,7 +72,7 @@ class Catalogue(Model):
         for image in self.images:
             repository = image.reference.repository
             if other := seen.get(repository):
-                raise ValueError(f"{other} and {image.source} would share live/{repository}: name one of them")
+                raise ValueError(f"{other} and {image.source} would share live/{repository}: remove one of them")
             seen[repository] = image.source
         return self
 
@@ -75,9 +81,9 @@ class Catalogue(Model):
         return tuple(image for release in self.releases for image in release.images)
 
     def releases_with(self, sources: Collection[str]) -> tuple[Release, ...]:
-        """The releases to which these images belong; all of them when none is named.
+        """The releases that contain these images; all releases if ``sources`` is empty.
 
-        :param sources: as the catalogue writes them
+        :param sources: sources of images, exactly as in the catalogue
         :raises ConfigurationError: when the catalogue has no such image
         """
         known = [image.source for image in self.images]
@@ -86,7 +92,7 @@ class Catalogue(Model):
                 "choose what to release",
                 ", ".join(unknown),
                 "The catalogue has no such image.",
-                f"Name it as the catalogue does: {', '.join(known)}.",
+                f"Use a source from the catalogue: {', '.join(known)}.",
             )
         wanted = {*(sources or known)}
-        return tuple(one for one in self.releases if any(image.source in wanted for image in one.images))
+        return tuple(release for release in self.releases if any(image.source in wanted for image in release.images))

@@ -1,4 +1,4 @@
-"""The drill that goes past the quarantine."""
+"""The drill that bypasses the quarantine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from pratique.images import ImageReference
 
 
 class Drill(Model):
-    """The drill that goes past the quarantine on purpose, to hear whether the alarm rings."""
+    """The drill that bypasses the quarantine on purpose, to check that the alert fires."""
 
     source: str = Field(
-        "docker.io/library/busybox:1.37.0", description="Harmless image that is imported; nothing of it stays."
+        "docker.io/library/busybox:1.37.0", description="Harmless image to import. The drill removes it again."
     )
-    push: bool = Field(True, description="Push an image as well; takes the right to push.")
+    push: bool = Field(True, description="Also push an image. The identity needs the permission to push.")
     rule: str = Field(
         "Image Imported into ACR from source other than approved Quarantine",
-        description="Name of the alert rule, in the cluster's resource group.",
+        description="Name of the alert rule in the cluster's resource group.",
     )
     deadline: float = Field(
-        20, gt=0, le=1440, description="Minutes in which it must fire: logs take 3 to 10, the evaluation up to 10 more."
+        20,
+        gt=0,
+        le=1440,
+        description="Minutes to wait for the alert. Logs take 3 to 10, the rule's evaluation up to 10 more.",
     )
-    interval: float = Field(15, gt=0, description="Seconds between two looks.")
+    interval: float = Field(15, gt=0, description="Seconds between two checks for the alert.")
 
     @field_validator("source")
     @classmethod

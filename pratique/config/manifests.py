@@ -1,4 +1,4 @@
-"""The GitOps repository, and how commits get there."""
+"""The GitOps repository, and how runs deliver commits to it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from pratique.config.base import Model, SecretName
 
 
 class Author(Model):
-    """Whom the commits name."""
+    """Author and committer of the commits."""
 
-    name: str = Field("Pratique", description="Author's and committer's name.")
-    email: str = Field("pratique@localhost", pattern=r"^[^@\s<>]+@[^@\s<>]+$", description="Their e-mail address.")
+    name: str = Field("Pratique", description="Name of the author and committer.")
+    email: str = Field(
+        "pratique@localhost",
+        pattern=r"^[^@\s<>]+@[^@\s<>]+$",
+        description="E-mail address of the author and committer.",
+    )
 
 
 class SshAccess(Model):
-    """How to log in to an SSH remote. Without this the worker's own SSH configuration and agent are asked."""
+    """Login to an SSH remote. Leave it out to use the SSH configuration and agent of the worker."""
 
-    key: SecretName = Field(description="Where the private key lies. It has no passphrase.")
+    key: SecretName = Field(
+        description="Location of the private key, without a passphrase: file:PATH, env:NAME or prefect-secret:BLOCK."
+    )
     host_keys: tuple[
         Annotated[str, Field(pattern=r"^(@cert-authority )?[^\s#]\S* [a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$")], ...
     ] = Field(
         min_length=1,
-        description="The server's public keys, as known_hosts has them: 'github.com ssh-ed25519 AAAA…'.",
+        description="Public keys of the server, in the format of known_hosts: 'github.com ssh-ed25519 AAAA…'.",
     )
 
 
@@ -32,35 +38,45 @@ class Manifests(Model):
     """The GitOps repository from which the cluster bootstraps itself."""
 
     remote: str = Field(description="URL or path of the repository, without credentials.")
-    branch: str = Field("main", description="Branch that gets the commits.")
+    branch: str = Field("main", description="Branch to which the commits are pushed or proposed.")
     records_branch: str = Field(
-        "pratique-records", description="Branch that keeps the records of promotions and findings; made when missing."
+        "pratique-records",
+        description="Branch for the records of promotions and findings. A run creates it if it does not exist.",
     )
-    folder: str = Field("cluster-manifests", description="Folder below which the kustomizations lie; '.' for all.")
+    folder: str = Field(
+        "cluster-manifests", description="Folder with the kustomizations, or '.' for the whole repository."
+    )
     provider_file: str = Field(
-        "ingress-nginx/akv-tls-provider.yaml", description="The SecretProviderClass, relative to the folder."
+        "ingress-nginx/akv-tls-provider.yaml",
+        description="Path of the file with the SecretProviderClass, relative to the folder.",
     )
     pin: Literal["tag", "digest", "both"] = Field(
-        "both", description="What names an image: its tag (for people), its digest (what the cluster pulls), or both."
+        "both",
+        description="How manifests identify an image: tag (readable), digest (exact) or both. With both the cluster "
+        "pulls the digest.",
     )
     author: Author = Author()
     token: SecretName | None = Field(
-        None, description="Where the token lies, for an HTTPS remote and for the pull request."
+        None,
+        description="Location of the token for an HTTPS remote and for pull requests: file:PATH, env:NAME or "
+        "prefect-secret:BLOCK.",
     )
-    ssh: SshAccess | None = Field(None, title="SSH", description="Key for an SSH remote, and the server's own.")
+    ssh: SshAccess | None = Field(None, title="SSH", description="Private key and host keys for an SSH remote.")
     signing_key: SecretName | None = Field(
-        None, description="Where the private SSH key lies that signs the commits; empty leaves them unsigned."
+        None,
+        description="Location of the private SSH key that signs the commits: file:PATH, env:NAME or "
+        "prefect-secret:BLOCK. Leave empty for unsigned commits.",
     )
     deliver: Literal["push", "branch", "pull-request"] = Field(
         "push",
-        description="Push to the branch; or to one of our own, pratique/<cluster's resource group>; or open a pull "
-        "request from that.",
+        description="How to deliver commits: push (to the branch), branch (to the working branch pratique/<cluster's "
+        "resource group>, for you to merge) or pull-request (from that branch).",
     )
 
     @model_validator(mode="after")
     def _deliverable(self) -> Self:
         if self.ssh and "://" in self.remote and not self.remote.startswith("ssh://"):
-            raise ValueError("ssh: the remote is no SSH remote")
+            raise ValueError("ssh: the remote is not an SSH remote")
         if self.deliver == "pull-request" and not self.token:
             raise ValueError("deliver: a pull request needs a token for the forge's API")
         return self
@@ -68,12 +84,12 @@ class Manifests(Model):
     @model_validator(mode="after")
     def _branches_differ(self) -> Self:
         if self.branch == self.records_branch:
-            raise ValueError("records_branch: records need a branch of their own, which no cluster reads")
+            raise ValueError("records_branch: records need a separate branch, which no cluster reads")
         return self
 
     @field_validator("remote")
     @classmethod
     def _no_credentials(cls, remote: str) -> str:
         if "://" in remote and "@" in remote.split("://", 1)[1].split("/")[0] and not remote.startswith("ssh://"):
-            raise ValueError("the URL holds credentials: remove them and name the token's place in 'token'")
+            raise ValueError("the URL contains credentials: remove them, and set the token's location in 'token'")
         return remote

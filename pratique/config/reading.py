@@ -1,4 +1,4 @@
-"""Reads the configuration from YAML, and says what is wrong with it."""
+"""Reads the configuration from YAML, and reports invalid fields."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ruamel.yaml.error import YAMLError
 from pratique.config.bootstrap import Bootstrap
 from pratique.errors import ConfigurationError
 
-#: Fields whose wrong value may be the secret itself, written where only its name belongs: errors do not repeat it.
-_SECRETIVE = frozenset({"pem", "password", "token", "remote", "key", "signing_key"})
+#: Fields whose invalid value may be a misplaced secret. Errors do not repeat it.
+_SENSITIVE = frozenset({"pem", "password", "token", "remote", "key", "signing_key"})
 
 
 def load(path: Path) -> Bootstrap:
     """Read a configuration file.
 
-    :raises ConfigurationError: names each wrong field, its value, and what is allowed
+    :raises ConfigurationError: names each invalid field, its value, and what is allowed
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -31,16 +31,22 @@ def load(path: Path) -> Bootstrap:
 
 
 def parse(text: str, name: str = "configuration") -> Bootstrap:
-    """The same from text; ``name`` is what errors call it."""
+    """Read a configuration from text.
+
+    :param name: of the configuration, for errors
+    :raises ConfigurationError: as :func:`load`
+    """
     try:
         document = YAML(typ="safe", pure=True).load(StringIO(text))
     except YAMLError as error:
-        raise ConfigurationError("read the configuration", name, f"It is not YAML: {error}", "Mend the file.") from None
+        raise ConfigurationError(
+            "read the configuration", name, f"It is not valid YAML: {error}", "Fix the file."
+        ) from None
     try:
         return Bootstrap.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(
-            "use the configuration", name, _explain(error), "Correct these fields; examples/bootstrap.yaml shows all."
+            "use the configuration", name, _explain(error), "Correct these fields. See examples/bootstrap.yaml."
         ) from None
 
 
@@ -50,7 +56,7 @@ def _explain(error: ValidationError) -> str:
         field = ".".join(str(step) for step in problem["loc"]) or "the file"
         value = problem["input"]
         hidden = (
-            isinstance(value, dict | list | tuple) or problem["type"] == "missing" or _SECRETIVE & {*problem["loc"]}
+            isinstance(value, dict | list | tuple) or problem["type"] == "missing" or _SENSITIVE & {*problem["loc"]}
         )
         shown = "" if hidden else f" is {value!r}"
         lines.append(f"{field}{shown}: {problem['msg']}")

@@ -1,4 +1,4 @@
-"""``pratique check``: whether a run could work, found out without changing anything."""
+"""``pratique check``: checks whether a run can work, without changing anything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pratique.oci.client import OciClient
 from pratique.release import delivery
 from pratique.secret import SecretKind, SecretSource, text_of
 
-#: What a run does on the cluster's resource group; infra/pipeline-role.json has more. Facts: Microsoft Learn, "Azure
+#: Actions of a run on the cluster's resource group; infra/pipeline-role.json has more. Facts: Microsoft Learn, "Azure
 #: Resource Manager resource provider operations".
 CLUSTER_ACTIONS = (
     "Microsoft.Resources/deployments/validate/action",
@@ -41,15 +41,15 @@ CLUSTER_ACTIONS = (
     "Microsoft.Authorization/roleAssignments/write",
     READ_FINDINGS,
 )
-#: What takes the import's role back; the template's own assignments stay.
+#: Revokes the role for the certificate's import; the template's role assignments stay.
 REVOKE_ACTIONS = ("Microsoft.Authorization/roleAssignments/delete",)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One check's outcome.
+    """The result of one check.
 
-    :ivar remedy: the next step when it failed
+    :ivar remedy: the next step when the check failed
     """
 
     name: str
@@ -59,7 +59,7 @@ class Line:
 
 
 async def run_checks(config: Bootstrap) -> list[Line]:
-    """All checks in the order in which a reader would mend what they find."""
+    """Run all checks, in the order in which you would fix their failures."""
     lines = [await _line("certificate", lambda: _certificate(config)), await _line("gate", lambda: _gate(config))]
     try:
         async with (
@@ -109,23 +109,23 @@ def _failed(name: str, error: PratiqueError) -> Line:
 async def _certificate(config: Bootstrap) -> str:
     names = (config.certificate.pem, config.certificate.password)
     sources = [SecretSource.parse(name) for name in names if name is not None]
-    if of_prefect := [str(source) for source in sources if source.kind is SecretKind.PREFECT]:
-        return f"{' and '.join(of_prefect)}: read by flow runs only; not checked here"
+    if blocks := [str(source) for source in sources if source.kind is SecretKind.PREFECT]:
+        return f"{' and '.join(blocks)}: only flow runs can read it, so it is not checked here"
     secret, password = sources[0].read(), text_of(sources[1].read(), str(sources[1])) if sources[1:] else None
-    now = datetime.now(UTC)
+    at = datetime.now(UTC)
     bundle = read_certificate(secret, password, subject=config.certificate.subject)
-    bundle.require_valid(now)
-    return f"{bundle.thumbprint}, {bundle.days_left(now)} days left"
+    bundle.require_valid(at)
+    return f"{bundle.thumbprint}, {bundle.days_left(at)} days left"
 
 
 async def _gate(config: Bootstrap) -> str:
-    now, gate = datetime.now(UTC), config.gate
-    exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
-    for roots in (gate.trust_store, *(one.trust_store for one in gate.attestations)):
+    at, gate = datetime.now(UTC), config.gate
+    exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=at)
+    for roots in (gate.trust_store, *(attestation.trust_store for attestation in gate.attestations)):
         if roots:
             TrustStore.load(list(roots))
-    said = [f"policy {gate.policy.digest}", f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(now)]
-    return "; ".join(said)
+    details = [f"policy {gate.policy.digest}", f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(at)]
+    return "; ".join(details)
 
 
 async def _caller(session: AzureSession) -> str:
@@ -137,15 +137,15 @@ async def _permissions(config: Bootstrap, session: AzureSession) -> str:
     revokes = config.access.role == "auto" and config.access.method == "assignment"
     actions = CLUSTER_ACTIONS + (REVOKE_ACTIONS if revokes else ())
     await require_actions(session, config.cluster.resource_group, actions)
-    return f"{len(actions)} actions on {config.cluster.resource_group}, all there"
+    return f"all {len(actions)} actions allowed on {config.cluster.resource_group}"
 
 
 async def _vault(config: Bootstrap, session: AzureSession, http: httpx.AsyncClient) -> str:
     vault = await find_vault(session, config.cluster)
     if vault is None:
-        return "not deployed yet: nothing to enter"
+        return "not deployed yet"
     address = await required_address(session, http, vault, config.access)
-    return f"{vault.name} {f'is to be opened for {address}' if address else 'is reachable from here'}"
+    return f"{vault.name} {f'has to be opened for {address}' if address else 'is reachable from here'}"
 
 
 async def _defender(session: AzureSession) -> AsyncIterator[Line]:
@@ -170,7 +170,7 @@ async def _resolves(client: OciClient, reference: ImageReference) -> str:
 async def _registry(config: Bootstrap, session: AzureSession, client: OciClient) -> str:
     registry = await find_registry(session, config.cluster)
     if registry is None:
-        return "not deployed yet: nothing to reach"
+        return "not deployed yet"
     await client.ping(registry.login_server)
     return f"{registry.login_server} is reachable from here"
 
@@ -178,8 +178,8 @@ async def _registry(config: Bootstrap, session: AzureSession, client: OciClient)
 async def _repository(config: Bootstrap) -> str:
     target = config.manifests
     secrets = [target.token, target.ssh.key if target.ssh else None, target.signing_key]
-    if hidden := [name for name in secrets if name and SecretSource.parse(name).kind is SecretKind.PREFECT]:
-        return f"{hidden[0]} is read by flow runs only; not checked here"
+    if blocks := [name for name in secrets if name and SecretSource.parse(name).kind is SecretKind.PREFECT]:
+        return f"{blocks[0]}: only flow runs can read it, so the repository is not checked here"
     async with checkout(await delivery.repository(target, _bytes)) as tree:
         return f"{target.branch} at {(await tree.head())[:12]}"
 

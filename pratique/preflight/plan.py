@@ -1,4 +1,4 @@
-"""What a run would do: one value, shown as a page of text, as Markdown and as JSON."""
+"""The plan of a run: a value that is shown as text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pratique.markdown import literal, table
 NOTHING_CHANGED = "This was a plan: nothing was changed, in Azure or in the repository."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedImage:
-    """The way of one image.
+    """The planned import and promotion of one image.
 
-    :ivar digest: that upstream names now; empty when this worker has no way there
-    :ivar quarantine: what would be done about ``quarantine/``
-    :ivar gate: what the gate would say now
-    :ivar live: what would be done about ``live/`` once the gate lets it pass
+    :ivar digest: the current digest upstream; empty when this worker cannot reach the upstream registry
+    :ivar quarantine: the action for ``quarantine/``
+    :ivar gate: the gate's current verdict
+    :ivar live: the action for ``live/`` once the image passes the gate
     """
 
     release: str
@@ -30,14 +30,14 @@ class PlannedImage:
     live: Literal["promote", "already there", "conflict", "cannot be seen from here"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedAccess:
-    """What would be opened, for whom and how long.
+    """The temporary access that a run would open.
 
     :ivar principal: object id of the identity that gets the role
-    :ivar role: GUID of the role, ``None`` when it is held already
-    :ivar address: that the firewall lets in, ``None`` when it need not be opened
-    :ivar minutes: after which a sweep, or PIM, ends what the run could not
+    :ivar role: GUID of the role; ``None`` when the identity has it already
+    :ivar address: address that the firewall would admit; ``None`` when it need not be opened
+    :ivar minutes: after which a sweep, or PIM, revokes access that the run failed to revoke
     """
 
     vault: str
@@ -49,21 +49,21 @@ class PlannedAccess:
 
 @dataclass(frozen=True)
 class PlannedCommit:
-    """A commit that would be made.
+    """A commit that a run would make.
 
-    :ivar diff: unified, as git shows it
+    :ivar diff: in unified format, from git
     """
 
     message: str
     diff: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run would do as things stand.
+    """What a run would change at present.
 
-    :ivar resources: that the deployment would touch or leave; ``None`` when it would not deploy
-    :ivar notes: what the plan cannot say, and what would stop the run
+    :ivar resources: resources of the deployment, changed or not; ``None`` when the run would not deploy
+    :ivar notes: limits of the plan, and conditions that would stop the run
     """
 
     resources: tuple[ResourceChange, ...] | None
@@ -75,15 +75,15 @@ class Plan:
     def markdown(self) -> str:
         """The plan as Prefect shows it."""
         parts = ["# Plan", "## Infrastructure", *self._bullets(self._infrastructure())]
-        rows = [(i.source, i.digest[:19], i.quarantine, i.gate, i.live) for i in self.images]
-        parts += ["", "## Images", "", table(("image", "digest", "quarantine", "gate, as of now", "live"), rows), ""]
+        rows = [(image.source, image.digest[:19], image.quarantine, image.gate, image.live) for image in self.images]
+        parts += ["", "## Images", "", table(("image", "digest", "quarantine", "gate at present", "live"), rows), ""]
         parts += ["## Access", *self._bullets(self._access()), "", "## Manifests", ""]
         for commit in self.commits:
             fence = "`" * max(3, commit.diff.count("`") and 8)
             parts += [f"**{literal(commit.message)}**", "", f"{fence}diff", commit.diff, fence, ""]
         parts += [] if self.commits else ["Nothing has to change.", ""]
         if self.notes:
-            parts += ["## To be known", *self._bullets(self.notes), ""]
+            parts += ["## Notes", *self._bullets(self.notes), ""]
         return "\n".join([*parts, f"**{NOTHING_CHANGED}**", ""])
 
     def text(self) -> str:
@@ -93,7 +93,7 @@ class Plan:
             lines += [
                 f"  {image.source} {image.digest}",
                 f"    quarantine: {image.quarantine}",
-                f"    gate, as of now: {image.gate}",
+                f"    gate at present: {image.gate}",
                 f"    live: {image.live}",
             ]
         lines += ["", "Access", *(f"  {line}" for line in self._access()), "", "Manifests"]
@@ -101,7 +101,7 @@ class Plan:
             lines += [f"  commit: {commit.message}", *(f"    {line}" for line in commit.diff.splitlines())]
         lines += [] if self.commits else ["  Nothing has to change."]
         if self.notes:
-            lines += ["", "To be known", *(f"  {note}" for note in self.notes)]
+            lines += ["", "Notes", *(f"  {note}" for note in self.notes)]
         return "\n".join([*lines, "", NOTHING_CHANGED])
 
     @staticmethod
@@ -113,22 +113,22 @@ class Plan:
 
     def _infrastructure(self) -> Iterator[str]:
         if self.resources is None:
-            yield "The same template was deployed with the same parameters: nothing is deployed."
+            yield "Nothing to deploy: the same template was already deployed with the same parameters."
             return
         for change in self.resources:
             if not change.idle:
                 yield f"{change.kind} {change.name}"
                 yield from (f"  {line}" for line in change.properties)
         idle = sum(change.idle for change in self.resources)
-        yield f"{idle} other resources stay as they are."
+        yield f"{idle} other resources stay unchanged."
 
     def _access(self) -> Iterator[str]:
         access = self.access
         if access.role:
-            yield f"Role {access.role} on vault {access.vault} for {access.principal}, until the certificate is there."
+            yield f"Role {access.role} on vault {access.vault} for {access.principal}, during the certificate's import."
         if access.address:
-            yield f"A firewall rule for {access.address} on vault {access.vault}, for as long."
+            yield f"A firewall rule for {access.address} on vault {access.vault}, during the certificate's import."
         if access.role or access.address:
-            yield f"If the run cannot end it, it is ended after {access.minutes} minutes."
+            yield f"If the run fails to revoke it, it is revoked after {access.minutes} minutes."
         else:
-            yield f"None: this worker may and can reach vault {access.vault} as things stand."
+            yield f"None: this worker already has access to vault {access.vault}."

@@ -1,9 +1,8 @@
-"""Looks what a run would do, and does nothing: Azure, registries and the gate's sources are only read, and manifests
-are edited in a clone that is thrown away.
+"""Finds out what a run would change, and changes nothing.
 
-::
+It only reads from Azure, registries and the gate's sources, and edits manifests in a temporary clone::
 
-    plan = await make_plan(config, sight, public_certificate, network_id)
+    plan = await make_plan(config, context, public_certificate, network_id)
     print(plan.text())
 """
 
@@ -39,13 +38,13 @@ from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.promotion import NotReadable, digest_at, resolve
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
-_NEW = "Not in quarantine yet, so nobody can have assessed it."
-_AT_ONCE = 16
+_NOT_ASSESSED = "Not in quarantine yet, so it cannot have been assessed."
+_CONCURRENT_LOOKUPS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanContext:
-    """What a plan looks through.
+    """Connections for a plan.
 
     :ivar gate: sets up the gate's sources
     """
@@ -58,44 +57,58 @@ class PlanContext:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """One image as it stands."""
+class _Target:
+    """The infrastructure of a plan.
 
-    release: str
+    :ivar deployed: whether it exists; otherwise its names are predicted
+    """
+
+    infrastructure: Infrastructure
+    deployed: bool
+
+
+@dataclass(frozen=True)
+class _Preview:
+    """An image with its plan."""
+
     image: ResolvedImage | UnresolvedReference
     planned: PlannedImage
 
 
-async def make_plan(config: Bootstrap, sight: PlanContext, public_certificate: str, network_id: str) -> Plan:
-    """What ``prepare_cluster`` would do now.
+async def make_plan(config: Bootstrap, context: PlanContext, public_certificate: str, network_id: str) -> Plan:
+    """What ``prepare_cluster`` would change at present.
 
     :param public_certificate: base64 of the ingress certificate's PEM
     :param network_id: resource id of the spoke network
-    :raises PratiqueError: what would stop the run before it did anything
+    :raises PratiqueError: when the run would fail before it changes anything
     """
-    session = sight.session
+    session = context.session
     changes = await forecast(session, config.cluster, config.network, network_id, public_certificate)
     try:
-        stands, infrastructure = True, await find_infrastructure(session, config.cluster)
+        target = _Target(await find_infrastructure(session, config.cluster), deployed=True)
     except NotFound:
-        stands, infrastructure = False, await _predicted(session, changes or ())
-    looks: list[_Look] = []
+        target = _Target(await _predicted(session, changes or ()), deployed=False)
+    previews: list[_Preview] = []
     for release in config.catalogue.releases:
-        looks += await _images(config, sight, release, infrastructure, stands)
-    access = await _access(config, sight, infrastructure.vault, stands)
-    commits = await _commits(config, sight, infrastructure, looks, network_id, stands)
-    return Plan(changes, tuple(look.planned for look in looks), access, commits, tuple(_notes(config, looks, stands)))
+        previews += await _images(config, context, release, target)
+    return Plan(
+        resources=changes,
+        images=tuple(preview.planned for preview in previews),
+        access=await _access(config, context, target),
+        commits=await _commits(config, context, target, previews, network_id),
+        notes=tuple(_notes(config, previews, target)),
+    )
 
 
 async def _predicted(session: AzureSession, changes: Sequence[ResourceChange]) -> Infrastructure:
-    """Names of what does not stand yet. The identity's client id is nothing that Azure could foretell."""
+    """The names of infrastructure that is not deployed yet. The identity's client id cannot be predicted."""
     found = {kind: change.id for change in changes for kind in (_REGISTRY, _VAULT) if _is(change, kind)}
     if found.keys() != {_REGISTRY, _VAULT}:
         raise NotFound(
-            "foretell the infrastructure",
+            "predict the infrastructure",
             "the template",
-            "It makes no registry or no vault.",
-            "Deploy it first, or name a template that makes both.",
+            "It does not create a registry and a vault.",
+            "Deploy it first, or use a template that creates both.",
         )
     name = found[_REGISTRY].rpartition("/")[2]
     login_server = f"{name.lower()}{session.cloud.acr_suffix}"
@@ -117,113 +130,124 @@ def _is(change: ResourceChange, kind: str) -> bool:
     return change.kind != "Ignore" and len(parts) == 3 and "/".join(parts[:2]).lower() == kind.lower()
 
 
-async def _images(
-    config: Bootstrap, sight: PlanContext, release: Release, infrastructure: Infrastructure, stands: bool
-) -> list[_Look]:
-    limit = asyncio.Semaphore(_AT_ONCE)
+async def _images(config: Bootstrap, context: PlanContext, release: Release, target: _Target) -> list[_Preview]:
+    limit = asyncio.Semaphore(_CONCURRENT_LOOKUPS)
 
-    async def look(reference: ImageReference, source: str) -> _Look:
+    async def preview(reference: ImageReference, source: str) -> _Preview:
         async with limit:
-            image = await resolve(sight.oci, reference)
+            image = await resolve(context.oci, reference)
             digest = "" if isinstance(image, UnresolvedReference) else image.digest
-            if not stands:
-                return _Look(release.name, image, PlannedImage(release.name, source, digest, "import", _NEW, "promote"))
-            there = await digest_at(sight.oci, reference.quarantined(infrastructure.quarantine.login_server))
-            live = await digest_at(sight.oci, reference.released(infrastructure.registry.login_server))
-            planned = PlannedImage(release.name, source, digest, _quarantine(there, digest), _NEW, _live(live, digest))
-            return _Look(release.name, image, planned)
+            quarantine, live = await _digests(context.oci, reference, target)
+            planned = PlannedImage(
+                release=release.name,
+                source=source,
+                digest=digest,
+                quarantine=_quarantine_action(quarantine, digest),
+                gate=_NOT_ASSESSED,
+                live=_live_action(live, digest),
+            )
+            return _Preview(image, planned)
 
-    looks = await asyncio.gather(*(look(image.reference, image.source) for image in release.images))
-    return await _judged(config, sight, release, infrastructure, list(looks))
+    previews = await asyncio.gather(*(preview(image.reference, image.source) for image in release.images))
+    return await _with_verdicts(config, context, release, target, list(previews))
 
 
-async def _judged(
-    config: Bootstrap, sight: PlanContext, release: Release, infrastructure: Infrastructure, looks: list[_Look]
-) -> list[_Look]:
-    """The same with what the gate would say of those that are in quarantine already."""
-    there = [look for look in looks if look.planned.quarantine == "already there"]
-    if not there:
-        return looks
-    gate, ready = config.gate, await sight.gate()
-    server = infrastructure.quarantine.login_server
-    moved = [
-        ImportedImage(
-            image=look.image,
-            reference=look.image.reference.quarantined(server).at(look.image.digest),
-            outcome="already there",
-            verified=True,
-        )
-        for look in there
-        if isinstance(look.image, ResolvedImage)
+async def _digests(
+    client: OciClient, reference: ImageReference, target: _Target
+) -> tuple[str | NotReadable | None, str | NotReadable | None]:
+    """The current digests in ``quarantine/`` and ``live/``."""
+    if not target.deployed:
+        return None, None
+    infrastructure = target.infrastructure
+    return (
+        await digest_at(client, reference.quarantined(infrastructure.quarantine.login_server)),
+        await digest_at(client, reference.released(infrastructure.registry.login_server)),
+    )
+
+
+async def _with_verdicts(
+    config: Bootstrap, context: PlanContext, release: Release, target: _Target, previews: list[_Preview]
+) -> list[_Preview]:
+    """The previews, with the gate's current verdicts on the images that are already in quarantine."""
+    quarantined = [preview for preview in previews if preview.planned.quarantine == "already there"]
+    if not quarantined:
+        return previews
+    gate, ready = config.gate, await context.gate()
+    server = target.infrastructure.quarantine.login_server
+    images = [
+        _already_there(preview.image, preview.image.reference.quarantined(server))
+        for preview in quarantined
+        if isinstance(preview.image, ResolvedImage)
     ]
-    waiting = await candidates(sight.oci, server, moved, gate.platforms)
+    waiting = await candidates(context.oci, server, images, gate.platforms)
     wait_policy = WaitPolicy(gate.interval, gate.patience, release.deadline or gate.deadline, fail_fast=False)
     report = await assess_once(release.name, waiting, ready.rules, wait_policy, poller=ready.poller)
-    said = {one.image.reference: f"{one.state}: {one.reason}" for one in report.verdicts}
+    verdicts = {verdict.image.reference: f"{verdict.state}: {verdict.reason}" for verdict in report.verdicts}
     return [
-        replace(look, planned=replace(look.planned, gate=said[look.image.reference])) if look in there else look
-        for look in looks
+        replace(preview, planned=replace(preview.planned, gate=verdicts[preview.image.reference]))
+        if preview in quarantined
+        else preview
+        for preview in previews
     ]
 
 
-def _quarantine(
-    there: str | NotReadable | None, digest: str
+def _already_there(image: ResolvedImage, reference: ImageReference) -> ImportedImage:
+    return ImportedImage(image=image, reference=reference.at(image.digest), outcome="already there", verified=True)
+
+
+def _quarantine_action(
+    current: str | NotReadable | None, digest: str
 ) -> Literal["import", "already there", "cannot be seen from here"]:
-    if isinstance(there, NotReadable):
+    if isinstance(current, NotReadable):
         return "cannot be seen from here"
-    return "already there" if digest and there == digest else "import"
+    return "already there" if digest and current == digest else "import"
 
 
-def _live(
-    there: str | NotReadable | None, digest: str
+def _live_action(
+    current: str | NotReadable | None, digest: str
 ) -> Literal["promote", "already there", "conflict", "cannot be seen from here"]:
-    if isinstance(there, NotReadable):
+    if isinstance(current, NotReadable):
         return "cannot be seen from here"
-    if there is None or not digest:
+    if current is None or not digest:
         return "promote"
-    return "already there" if there == digest else "conflict"
+    return "already there" if current == digest else "conflict"
 
 
-async def _access(config: Bootstrap, sight: PlanContext, vault: Vault, stands: bool) -> PlannedAccess:
-    access = config.access
-    if not stands:
-        principal = (await sight.session.caller()).object_id
+async def _access(config: Bootstrap, context: PlanContext, target: _Target) -> PlannedAccess:
+    access, vault = config.access, target.infrastructure.vault
+    if target.deployed:
+        required = await required_access(context.session, context.http, vault, access)
+        principal, role = required.principal, required.role
+        address = str(required.address) if required.address else None
+    else:
+        principal, address = (await context.session.caller()).object_id, None
         role = None if access.role == "none" else access.role_definition
-        return PlannedAccess(vault.name, principal, role, None, access.lease_minutes)
-    found = await required_access(sight.session, sight.http, vault, access)
-    address = str(found.address) if found.address else None
-    return PlannedAccess(vault.name, found.principal, found.role, address, access.lease_minutes)
+    return PlannedAccess(
+        vault=vault.name, principal=principal, role=role, address=address, minutes=access.lease_minutes
+    )
 
 
 async def _commits(
-    config: Bootstrap,
-    sight: PlanContext,
-    infrastructure: Infrastructure,
-    looks: Sequence[_Look],
-    network_id: str,
-    stands: bool,
+    config: Bootstrap, context: PlanContext, target: _Target, previews: Sequence[_Preview], network_id: str
 ) -> tuple[PlannedCommit, ...]:
-    """Each edit of the run, applied to a clone of its own and shown by git, on top of what waits to be merged."""
-    target, server = config.manifests, infrastructure.registry.login_server
+    """The run's edits, applied to a clone on top of the commits that wait to be merged, with git's diffs."""
+    manifests, infrastructure = config.manifests, target.infrastructure
+    server = infrastructure.registry.login_server
     promoted = [
-        ImportedImage(
-            image=look.image,
-            reference=look.image.reference.released(server).at(look.image.digest),
-            outcome="already there",
-            verified=True,
-        )
-        for look in looks
-        if isinstance(look.image, ResolvedImage)
+        _already_there(preview.image, preview.image.reference.released(server))
+        for preview in previews
+        if isinstance(preview.image, ResolvedImage)
     ]
-    images = images_edit(target, infrastructure, promoted)
-    # Where the identity does not stand yet, nobody knows the client id that the last two edits write.
-    certificate = config.certificate.name if stands else None
-    stamp = StampEdit.from_config(config, stamp_parameters(config, infrastructure, network_id)) if stands else None
-    author, commits = CommitAuthor(target.author.name, target.author.email), []
-    async with checkout(sight.repository) as tree:
-        if target.deliver != "push":
+    images = images_edit(manifests, infrastructure, promoted)
+    # Before the first deployment the client id that the last two edits write does not exist.
+    certificate = config.certificate.name if target.deployed else None
+    parameters = stamp_parameters(config, infrastructure, network_id) if target.deployed else None
+    stamp = StampEdit.from_config(config, parameters) if parameters is not None else None
+    author, commits = CommitAuthor(manifests.author.name, manifests.author.email), []
+    async with checkout(context.repository) as tree:
+        if manifests.deliver != "push":
             await reapply_pending(tree, working_branch(config.cluster.resource_group), author)
-        for message, edit in edits(target, infrastructure, images, certificate, stamp):
+        for message, edit in edits(manifests, infrastructure, images, certificate, stamp):
             await apply_edit(edit, tree.root)
             if await tree.commit(message, author):
                 command = ("show", "--format=", "--no-color", "--no-ext-diff", "HEAD")
@@ -232,17 +256,18 @@ async def _commits(
     return tuple(commits)
 
 
-def _notes(config: Bootstrap, looks: Sequence[_Look], stands: bool) -> Iterator[str]:
-    yield "Nothing is promoted, and nothing committed, unless the gate lets each image of a release pass."
-    yield f"Promotions are put on record, on the repository's branch {config.manifests.records_branch}."
-    yield f"The certificate {config.certificate.name} is imported unless the vault has it; to see that takes access."
-    if not stands:
-        yield "Whether the vault, which does not stand yet, will keep this worker's address out can only be seen then."
-        yield "The commit of the SecretProviderClass cannot be shown: the identity that it names has no client id yet."
-    for look in looks:
-        if isinstance(look.image, UnresolvedReference):
-            yield f"{look.planned.source}: its digest cannot be learned from here, so it is not in the diff."
-        if look.planned.live == "conflict":
-            yield f"{look.planned.source}: its tag in live/ stands for another digest, so the run would stop there."
+def _notes(config: Bootstrap, previews: Sequence[_Preview], target: _Target) -> Iterator[str]:
+    yield "Images are promoted, and manifests committed, only if every image of a release passes the gate."
+    yield f"Promotions are recorded on the repository's branch {config.manifests.records_branch}."
+    yield f"The certificate {config.certificate.name} is imported unless the vault has it; only the run can check that."
+    if not target.deployed:
+        yield "The vault is not deployed yet, so the plan cannot show whether its firewall will block this worker."
+        yield "The commit of the SecretProviderClass is not shown, as the identity in it has no client id yet."
+    for preview in previews:
+        source = preview.planned.source
+        if isinstance(preview.image, UnresolvedReference):
+            yield f"{source}: this worker cannot read its digest, so it is not in the diff."
+        if preview.planned.live == "conflict":
+            yield f"{source}: its tag in live/ refers to another digest, so the run would stop there."
     if config.manifests.deliver != "push":
-        yield "The commits go to a branch of our own, on top of what waits there; the diff is what would be added."
+        yield "The commits go to the working branch, on top of those that wait there; the diffs show what they add."

@@ -1,4 +1,4 @@
-"""A plan tells what the following run does, and does none of it."""
+"""A plan shows what the next run changes, and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.flows.test_cluster_stamp import configured
 from tests.flows.world import FALCO, KURED, World, git
 from tests.sandbox.registries import publish
 
-#: POST requests that only ask.
-_ASKING = ("/token", "/whatIf", "/calculateTemplateHash", "/Microsoft.ResourceGraph/resources", "/oauth2/exchange")
+#: POST requests that change nothing.
+_READ_ONLY = ("/token", "/whatIf", "/calculateTemplateHash", "/Microsoft.ResourceGraph/resources", "/oauth2/exchange")
 
 
 def written(cluster: World, since: int) -> list[str]:
@@ -29,18 +29,18 @@ def written(cluster: World, since: int) -> list[str]:
     return [
         f"{entry['method']} {entry['path']}"
         for entry in cluster.requests(since)
-        if entry["method"] not in ("GET", "HEAD") and not entry["path"].endswith(_ASKING)
+        if entry["method"] not in ("GET", "HEAD") and not entry["path"].endswith(_READ_ONLY)
     ]
 
 
 def diffs(cluster: World, count: int) -> list[str]:
-    """Of the newest commits, oldest first."""
+    """The diffs of the newest commits, oldest first."""
     commits = git("rev-list", f"--max-count={count}", "--reverse", "main", folder=cluster.gitops).split()
     return [git("show", "--format=", commit, folder=cluster.gitops).strip() for commit in commits] if count else []
 
 
-async def test_a_plan_for_nothing_yet(world: MakeWorld) -> None:
-    """Before anything stands: everything would be created, imported and promoted; then the run does just that."""
+async def test_a_plan_before_the_first_run(world: MakeWorld) -> None:
+    """Everything would be created, imported and promoted; then the run does exactly that."""
     cluster = world(((KURED,), (FALCO,)))
     before, head, since = cluster.state(), cluster.head, cluster.last_request()
     plan = await cluster.plan()
@@ -55,19 +55,19 @@ async def test_a_plan_for_nothing_yet(world: MakeWorld) -> None:
     assert [(image.quarantine, image.live) for image in plan.images] == [("import", "promote")] * 2
     assert (plan.access.role, plan.access.minutes) == (cluster.config.access.role_definition, 30)
 
-    told = await cluster.prepare()
-    made = {one["id"].lower() for one in cluster.state()["resources"]} - {
-        one["id"].lower() for one in before["resources"]
+    prepared = await cluster.prepare()
+    made = {resource["id"].lower() for resource in cluster.state()["resources"]} - {
+        resource["id"].lower() for resource in before["resources"]
     }
     assert made <= created
-    assert [image.digest for image in plan.images] == [image.digest for image in told.images]
-    assert plan.access.vault == told.vault
-    assert [commit.message for commit in plan.commits] == [told.commits[0][1]]
+    assert [image.digest for image in plan.images] == [image.digest for image in prepared.images]
+    assert plan.access.vault == prepared.vault
+    assert [commit.message for commit in plan.commits] == [prepared.commits[0][1]]
     assert plan.commits[0].diff == diffs(cluster, 2)[0]
 
 
-async def test_a_plan_where_all_is_done(world: MakeWorld) -> None:
-    """After a run nothing is left but the access under which the vault is asked; the gate's word is as of now."""
+async def test_a_plan_after_a_complete_run(world: MakeWorld) -> None:
+    """Only the access for reading the vault is planned, and each image has the gate's current verdict."""
     cluster = world()
     await cluster.prepare()
     since = cluster.last_request()
@@ -88,8 +88,8 @@ async def test_a_plan_where_all_is_done(world: MakeWorld) -> None:
 
 
 async def test_a_plan_for_a_change(world: MakeWorld) -> None:
-    """Another pin, the next step's parameters, another certificate's name, a changed resource: just what the run then
-    commits and deploys, the access that it opens, and an image that it imports again."""
+    """With another pin, the next step's parameters, another certificate's name and a changed resource, the plan has
+    exactly the commits, resources, access and image import of the next run."""
     cluster = world(((KURED,), (FALCO,)))
     await cluster.prepare()
     registry = cluster.registry
@@ -114,27 +114,27 @@ async def test_a_plan_for_a_change(world: MakeWorld) -> None:
     assert [image.live for image in plan.images] == ["promote", "already there"]
 
     since = cluster.last_request()
-    told = await cluster.prepare()
+    prepared = await cluster.prepare()
     requests = cluster.requests(since)
-    assert [commit.message for commit in plan.commits] == [message for _, message in told.commits]
+    assert [commit.message for commit in plan.commits] == [message for _, message in prepared.commits]
     assert [commit.diff for commit in plan.commits] == diffs(cluster, 3)
-    assert len([one for one in requests if one["path"].endswith("/importImage")]) == 1
-    opened = [one for one in requests if one["method"] == "PUT" and "/roleAssignments/" in one["path"]]
-    assert bool(opened) is (plan.access.role is not None)
-    rules = [one for one in requests if one["method"] == "PATCH" and f"{VAULT_TYPE}/" in one["path"]]
+    assert len([request for request in requests if request["path"].endswith("/importImage")]) == 1
+    assigned = [entry for entry in requests if entry["method"] == "PUT" and "/roleAssignments/" in entry["path"]]
+    assert bool(assigned) is (plan.access.role is not None)
+    rules = [entry for entry in requests if entry["method"] == "PATCH" and f"{VAULT_TYPE}/" in entry["path"]]
     assert bool(rules)
     assert plan.access.address is not None
 
 
-async def test_what_would_stop_a_run_later_is_told(world: MakeWorld) -> None:
-    """A released tag that upstream has moved is a conflict; a resource that cannot be changed so ends the plan."""
+async def test_conditions_that_stop_a_run_later(world: MakeWorld) -> None:
+    """The plan shows a conflict for a released tag that upstream moved, and fails for an invalid resource change."""
     cluster = world()
     await cluster.prepare()
     moved = publish(cluster.sandbox, image_spec(KURED, "alpine:3.20", {"curl": "8.9.1-r2"}))
     plan = await cluster.plan()
     (image,) = plan.images
     assert (image.digest, image.quarantine, image.live) == (moved, "import", "conflict")
-    assert "so nobody can have assessed it" in image.gate
+    assert "so it cannot have been assessed" in image.gate
     assert any(KURED in note and "would stop" in note for note in plan.notes)
     assert isinstance(await cluster.fail(), Conflict)
     elsewhere = configured(cluster, cluster={"parameters": {"location": "eastus2"}})
@@ -143,7 +143,7 @@ async def test_what_would_stop_a_run_later_is_told(world: MakeWorld) -> None:
 
 
 async def test_a_plan_is_shown_three_ways(world: MakeWorld, prefect: Path) -> None:
-    """The command prints a page and writes JSON; each way ends by saying that nothing was changed."""
+    """The command prints text and writes JSON; the text ends by saying that nothing was changed."""
     cluster = world()
     target = cluster.folder / "plan.json"
     process = cluster.start(prefect, "--output", str(target), command="plan")
@@ -157,8 +157,8 @@ async def test_a_plan_is_shown_three_ways(world: MakeWorld, prefect: Path) -> No
     assert cluster.state()["vaults"] == {}
 
 
-async def test_the_state_says_that_it_was_a_plan(world: MakeWorld) -> None:
-    """In the UI a planned run cannot be taken for one that did something."""
+async def test_a_plan_ends_in_the_state_planned(world: MakeWorld) -> None:
+    """The state's name distinguishes a plan from a run that made changes."""
     state: State[Any] = await prepare_cluster(world().config, plan_only=True, return_state=True)
     assert (state.name, state.is_completed()) == ("Planned", True)
     plan = await state.aresult()
@@ -166,17 +166,18 @@ async def test_the_state_says_that_it_was_a_plan(world: MakeWorld) -> None:
     assert plan.markdown().rstrip("*\n").endswith(NOTHING_CHANGED)
 
 
-async def test_what_would_stop_the_run_stops_the_plan(world: MakeWorld) -> None:
-    """A template that Azure would refuse is no plan."""
+async def test_a_refused_template_fails_the_plan(world: MakeWorld) -> None:
+    """If Azure would refuse the template, the plan fails with the same error."""
     cluster = configured(world(), cluster={"parameters": {"noSuchParameter": 1}})
     with pytest.raises(ConfigurationError, match="noSuchParameter"):
         await cluster.plan()
 
 
-def test_a_page_tells_properties_and_notes() -> None:
+def test_pages_show_properties_and_notes() -> None:
     """Changed properties and notes are on both pages, and table cells do not break."""
     change = ResourceChange("/subscriptions/s/resourceGroups/g/providers/A/b/c", "Modify", ("x.y: 1 → 2",))
-    image_plan = Plan((change,), (), PlannedAccess("kv", "me", None, None, 30), (), ("a|b",))
+    access = PlannedAccess(vault="kv", principal="me", role=None, address=None, minutes=30)
+    image_plan = Plan(resources=(change,), images=(), access=access, commits=(), notes=("a|b",))
     for page in (image_plan.text(), image_plan.markdown()):
         assert "Modify A/b/c" in page.replace("\\", "")
         assert "x.y: 1 → 2" in page

@@ -1,4 +1,4 @@
-"""The configuration file: valid input, and the messages for invalid input."""
+"""The configuration file: what users write, and the errors they get."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def document() -> dict[str, Any]:
 
 
 def test_the_example_is_valid_and_has_the_walkthroughs_images() -> None:
-    """The file that a user copies is valid and contains all seven images."""
+    """The example is valid and has all seven images."""
     config = load(EXAMPLE)
     assert len(config.catalogue.images) == 7
     (exceptions,) = config.gate.exceptions
@@ -63,24 +63,20 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ),
     ("empty policy", edit_gate(policy={}), "the policy is empty"),
     ("no policy", edit_gate(policy=None), "the policy is empty"),
-    ("all unverified images", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
-    ("all images that are not applicable", edit_policy(not_applicable="allow"), "accept single images"),
+    ("allow all unverified", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
+    ("allow all not applicable", edit_policy(not_applicable="allow"), "accept single images"),
+    ("no source of proof", edit_policy(sufficient_sources=[], required_sources=[]), "nothing could prove a scan"),
+    ("impossible age of evidence", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
+    ("unknown source", edit_policy(required_sources=["trivy"]), "trivy is not a source of this gate"),
     (
-        "no source that proves a scan",
-        edit_policy(sufficient_sources=[], required_sources=[]),
-        "nothing could prove a scan",
-    ),
-    ("no possible age of evidence", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
-    ("unknown source", edit_policy(required_sources=["trivy"]), "trivy is no source of this gate"),
-    (
-        "generation that is not queried",
+        "table that is not queried",
         edit_policy(sufficient_sources=["sub-assessments"]),
-        "sub-assessments is no source",
+        "sub-assessments is not a source",
     ),
     (
-        "scanner in Defender's name",
+        "scanner named like a Defender source",
         edit_gate(scanners=[{"name": "recommendations", "format": "trivy", "command": ["trivy", "{image}"]}]),
-        "a name of its own",
+        "a unique name",
     ),
     (
         "scanner without an image",
@@ -88,18 +84,22 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         "{image}",
     ),
     (
-        "two of a name",
+        "duplicate name",
         edit_gate(attestations=[{"name": "contoso", "trust_store": ["a.pem"]}] * 2),
-        "a name of its own: contoso",
+        "a unique name: contoso",
     ),
-    ("no trusted certificate", edit_gate(trust_store=[]), "trust_store"),
+    ("no trusted root", edit_gate(trust_store=[]), "trust_store"),
     ("pull request without a token", edit_manifests(deliver="pull-request", token=None), "needs a token"),
-    ("SSH key for HTTPS", edit_manifests(ssh={"key": "env:KEY", "host_keys": ["h ssh-ed25519 A"]}), "no SSH remote"),
-    ("no host pinned", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": []}), "ssh.host_keys"),
+    (
+        "SSH key for HTTPS",
+        edit_manifests(ssh={"key": "env:KEY", "host_keys": ["h ssh-ed25519 A"]}),
+        "not an SSH remote",
+    ),
+    ("no pinned host", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": []}), "ssh.host_keys"),
     ("no host key", edit_manifests(remote="git@h:x", ssh={"key": "env:KEY", "host_keys": ["h"]}), "ssh.host_keys.0"),
     ("no platform", edit_gate(platforms=[]), "gate.platforms"),
     ("bad platform", edit_gate(platforms=["linux"]), "gate.platforms.0"),
-    ("secret in place of its source", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),
+    ("secret in place of its location", lambda d: d["manifests"].update(token="ghp_abcdef"), "manifests.token"),
     (
         "credentials in the remote",
         lambda d: d["manifests"].update(remote="https://me:pw@git.test/x.git"),
@@ -112,14 +112,14 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         "live/library/busybox",
     ),
     ("an unknown reaction", lambda d: d["scanning"].update(reactions=["panic"]), "scanning.reactions.0"),
-    ("no time at all", lambda d: d["scanning"].update(sla={"high": 0}), "scanning.sla.high"),
-    ("records among manifests", lambda d: d["manifests"].update(records_branch="main"), "records_branch"),
+    ("no time to fix", lambda d: d["scanning"].update(sla={"high": 0}), "scanning.sla.high"),
+    ("records on the manifests' branch", lambda d: d["manifests"].update(records_branch="main"), "records_branch"),
 ]
 
 
 @pytest.mark.parametrize(("change", "named"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
 def test_wrong_input_names_the_field(change: Callable[[dict[str, Any]], None], named: str, tmp_path: Path) -> None:
-    """The message names the field and the allowed values, in a single ConfigurationError."""
+    """One error names the field and what is allowed there."""
     wrong = document()
     change(wrong)
     path = tmp_path / "wrong.yaml"
@@ -130,20 +130,20 @@ def test_wrong_input_names_the_field(change: Callable[[dict[str, Any]], None], n
 
 
 @pytest.mark.parametrize("text", ["", "- a", "gate: [", "\x00", "network: &a {b: *a}"])
-def test_text_that_is_not_a_configuration(text: str) -> None:
-    """Text that is not a configuration raises ConfigurationError, never another exception."""
+def test_invalid_text_is_refused(text: str) -> None:
+    """Any invalid text raises a ConfigurationError, never another exception."""
     with pytest.raises(ConfigurationError):
         parse(text)
 
 
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
-    """The message for a missing file names the example to start from."""
+    """The error names the example to start from."""
     with pytest.raises(ConfigurationError, match=r"examples/bootstrap\.yaml"):
         load(tmp_path / "none.yaml")
 
 
 def test_prefect_can_show_the_configuration_as_a_form() -> None:
-    """Every field has a JSON schema, and the form's output is a valid configuration."""
+    """Every field has a JSON schema, and what the form sends is accepted again."""
     assert Bootstrap.model_json_schema()["properties"].keys() >= {"network", "cluster", "catalogue", "gate"}
     config = load(EXAMPLE)
     assert Bootstrap.model_validate(config.model_dump(mode="json")) == config
@@ -158,7 +158,7 @@ def test_prefect_can_show_the_configuration_as_a_form() -> None:
     ],
 )
 def test_misplaced_secret_is_not_repeated(old: str, new: str) -> None:
-    """A secret in place of its source is rejected; the message names the field and omits the secret."""
+    """A secret in place of its location is refused; the error names the field and does not repeat the value."""
     text = EXAMPLE.read_text()
     assert old in text
     with pytest.raises(ConfigurationError) as refused:
