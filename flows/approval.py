@@ -1,8 +1,8 @@
-"""Asking a person in Prefect's UI.
+"""Asks a person for approval in Prefect's UI.
 
-Only a flow can do this, never a task, and only while nothing else of the run is under way: a deployed run's process
-ends with the question. Whatever worker is free begins the flow again when somebody has answered, remembered tasks are
-not repeated, and the same call returns the answer. Prefect lets other runs of the deployment start in between.
+Only a flow can ask, not a task, and only while no other step of the run is in progress, as the process of a deployed
+run ends with the question. After the answer any free worker restarts the flow: cached tasks are not repeated, and the
+same call returns the answer. Prefect lets other runs of the deployment start in between.
 """
 
 from __future__ import annotations
@@ -27,60 +27,62 @@ from pratique.gate.approval_request import NAME, REASON, Choice, Question
 from tasks.cluster_lock import lock_released
 from tasks.events import emit
 
-#: How often somebody may fill the form in a way that decides nothing.
-_MOST_TRIES = 3
-#: Seconds between two looks of a waiting process.
+#: How many answers may be invalid before the release is blocked.
+_ATTEMPTS = 3
+#: Seconds between two polls of a waiting process.
 _POLL = 5
-#: Seconds that the server leaves us to end a pause with words of our own; its own would not say what happened.
+#: Seconds by which the server's timeout exceeds this process's, as the server's error would not name the cause.
 _GRACE = 600
 
 
 class AnswerForm(RunInput):
-    """What Prefect's UI asks for. The server checks the fields' bounds: a value beyond them does not resume the run."""
+    """The form in Prefect's UI. The server checks the fields' bounds: an invalid value does not resume the run."""
 
-    decision: Choice = Field(description="Whether all these images may go to live/.", json_schema_extra={"position": 0})
+    decision: Choice = Field(
+        description="Approve or reject the promotion of all these images to live/.", json_schema_extra={"position": 0}
+    )
     reason: str = Field(
         min_length=REASON[0],
         max_length=REASON[1],
-        description=f"What you have seen, and where: at least {REASON[0]} characters.",
+        description=f"What you have checked, and where: at least {REASON[0]} characters.",
         json_schema_extra={"position": 1},
     )
     name: str = Field(
         min_length=NAME[0],
         max_length=NAME[1],
-        description="Who you are. Nobody checks it.",
+        description="Your name. It is recorded, but not verified.",
         json_schema_extra={"position": 2},
     )
     expires: str
 
 
 async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
-    """Show a person the question, and wait for the answer.
+    """Show the question to a person, and wait for the answer.
 
-    :param hours: time to answer
+    :param hours: time to answer, in hours
     :param cluster: its resource group, for the event
-    :raises GateBlocked: when nobody can be asked, nobody answers, or no answer decides anything
-    :raises prefect.exceptions.Pause: Prefect's signal that this process is over; it is no error
+    :raises GateBlocked: when the run cannot ask anybody, nobody answers, or no answer is valid
+    :raises prefect.exceptions.Pause: Prefect's signal that this process ends; not an error
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.client.server_type is ServerType.EPHEMERAL:
         raise _blocked(
             question,
-            "Only a person can let it in, and nobody can be asked: this run has no lasting Prefect server.",
+            "It needs a person's approval, and this run cannot ask anybody, as its Prefect server ends with the run.",
             "Run the deployment, or set PREFECT_API_URL to your server's, or accept the images in the exceptions file.",
         )
     run, problem = context.flow_run, ""
     until = f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%d %H:%M} UTC"
-    for attempt in range(1, _MOST_TRIES + 1):
+    for attempt in range(1, _ATTEMPTS + 1):
         key = f"{question.key}-{run.run_count}-{attempt}"
-        if key not in (run.empirical_policy.pause_keys or ()):  # else this run resumes, with the answer
-            where = url_for(run) or f"flow run {run.name} in Prefect's UI"
+        if key not in (run.empirical_policy.pause_keys or ()):  # otherwise this run resumes with the answer
+            page = url_for(run) or f"flow run {run.name} in Prefect's UI"
             get_run_logger().info(
-                "Release %s needs a person's answer until %s: press Resume at %s", question.release, until, where
+                "Release %s needs a person's answer until %s: press Resume at %s", question.release, until, page
             )
             emit("gate.asked", f"release.{question.release}", cluster=cluster, release=question.release, until=until)
         try:
-            form = await _filled(question, run, key, hours, _form(question, until, problem))
+            form = await _wait_for_form(question, run, key, hours, _form(question, until, problem))
             answer = question.answered(form.decision, form.reason, form.name, form.expires, _today())
         except UnreadableAnswer as error:
             problem = error.observed
@@ -88,14 +90,16 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
         else:
             get_run_logger().info("Release %s: %s", question.release, answer.words)
             return replace(answer, read_at=datetime.now(UTC))
-    raise _blocked(question, f"{_MOST_TRIES} answers decided nothing; the last one: {problem}", "Run it again.")
+    raise _blocked(question, f"{_ATTEMPTS} answers were invalid; the last one: {problem}", "Run it again.")
 
 
-async def _filled(question: Question, run: FlowRun, key: str, hours: float, form: type[AnswerForm]) -> AnswerForm:
-    """The form as somebody filled it.
+async def _wait_for_form(
+    question: Question, run: FlowRun, key: str, hours: float, form: type[AnswerForm]
+) -> AnswerForm:
+    """Wait for a person to fill in the form.
 
-    :param key: Prefect's for a question has to be the same when the run resumes, which is no new attempt of the run,
-        and a new one when the run is retried: it keeps the old answer, and refuses a second one with HTTP 409
+    :param key: Prefect's key of the question. It has to be the same when the run resumes, which is not a new attempt,
+        and a new one when the run is retried: Prefect keeps the old answer, and refuses a second one with HTTP 409
     """
     seconds = max(1, round(hours * 3600))
     try:
@@ -106,8 +110,8 @@ async def _filled(question: Question, run: FlowRun, key: str, hours: float, form
     except TimeoutError:
         raise _blocked(question, f"Nobody answered within {hours:g} hours.", "Run it again and answer.") from None
     except ValidationError:
-        # Somebody set the run's state by hand instead of answering.
-        raise question.unreadable("The run was resumed without a filled form.") from None
+        # Somebody set the run's state by hand.
+        raise question.unreadable("The run was resumed without a filled-in form.") from None
 
 
 def _form(question: Question, until: str, problem: str) -> type[AnswerForm]:
@@ -116,8 +120,8 @@ def _form(question: Question, until: str, problem: str) -> type[AnswerForm]:
             Annotated[
                 str,
                 Field(
-                    description=f"Last day of an approval, at most {question.policy_days} days from now; "
-                    "of no account for a rejection.",
+                    description=f"Last day on which the approval is valid, at most {question.policy_days} days from "
+                    "now. Ignored for a rejection.",
                     pattern=r"^\d{4}-\d{2}-\d{2}$",
                     json_schema_extra={"position": 3, "format": "date"},
                 ),

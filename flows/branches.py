@@ -1,4 +1,4 @@
-"""Branches of a flow that run side by side: all of them end, then the flow reports the most severe failure.
+"""Runs branches of a flow concurrently; when all of them have ended, the most severe failure is raised.
 
 ::
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 #: The result of a branch, now or later.
 Branch: TypeAlias = asyncio.Future[T]
 
-#: Outweighs the severity of every error.
+#: Higher than the severity of any error.
 _INTERRUPTED = 1000
 
 
@@ -32,13 +32,13 @@ class Start(Protocol):
 
 @asynccontextmanager
 async def run_branches() -> AsyncIterator[Start]:
-    """Start branches in the block, and leave it once all of them have ended.
+    """Start branches in the block, and leave it when all of them have ended.
 
-    Unlike ``asyncio.gather``, no failure leaves siblings unawaited. Unlike a ``TaskGroup``, no failure cancels them: an
-    image that fails does not stop the certificate's import half way. An interruption does: Prefect's signal to stop
-    surfaces in whichever branch happens to run, and the others have seconds to clean up.
+    Unlike with ``asyncio.gather``, a failure does not leave other branches unawaited. Unlike with a ``TaskGroup``, it
+    does not cancel them: a failed image does not stop the certificate's import halfway. An interruption cancels them:
+    Prefect's signal to stop surfaces in an arbitrary branch, and the others have seconds to clean up.
 
-    :raises Exception: the failure of the highest severity; the others are in the failed task runs
+    :raises Exception: the most severe failure; the others are in the failed task runs
     """
     branches: list[asyncio.Task[Any]] = []
 
@@ -50,9 +50,9 @@ async def run_branches() -> AsyncIterator[Start]:
     try:
         try:
             yield start
-        except Exception as error:  # the block has awaited a branch that failed, for example
+        except Exception as error:  # for example of a failed branch that the block has awaited
             failures.append(error)
-        await _all_ended(branches)
+        await _wait(branches)
     finally:
         for branch in branches:
             branch.cancel()
@@ -63,17 +63,17 @@ async def run_branches() -> AsyncIterator[Start]:
 
 
 def results(branches: Iterable[Branch[T]]) -> list[T]:
-    """What branches that have ended well have returned."""
+    """The results of branches that have all succeeded."""
     return [branch.result() for branch in branches]
 
 
 def succeeded(branches: Iterable[Branch[T]]) -> list[T]:
-    """What those of the branches have returned that ended well; the others are left out."""
+    """The results of the branches that have succeeded."""
     return [branch.result() for branch in branches if branch.done() and not _failed(branch)]
 
 
-async def _all_ended(branches: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait for all, also for those that are started meanwhile; not when one was interrupted."""
+async def _wait(branches: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait for all branches, including those started meanwhile, or until one is interrupted."""
     while pending := [branch for branch in branches if not branch.done()]:
         done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
         if any(_interrupted(branch) for branch in done):
@@ -90,7 +90,7 @@ def _interrupted(branch: Branch[Any]) -> bool:
 
 def _severity(failure: BaseException) -> int:
     if isinstance(failure, asyncio.CancelledError):
-        return _INTERRUPTED  # what an interruption did to the other branches
+        return _INTERRUPTED  # a branch that was cancelled because of the interruption
     if not isinstance(failure, Exception):
         return _INTERRUPTED + 1
     return int(getattr(failure, "severity", 0))

@@ -44,32 +44,32 @@ async def drill_quarantine_bypass(
 ) -> DrillReport:
     """Import and push a harmless image straight into live/, wait for the alert, and remove the image.
 
-    Fails when the alert does not fire in time, or would reach nobody, and says why. Safe beside any other run: its
-    images have repositories of their own, below live/quarantine-drill/.
+    Fails, with the reason, when the alert does not fire in time or would notify nobody. It is safe to run at the same
+    time as any other run, as its images are in separate repositories below live/quarantine-drill/.
 
     Args:
-        config: The same configuration that prepare_cluster runs with.
-        confirm: Type "bypass the quarantine": for some minutes live/ holds an image that the gate has not judged, and
-            people may be called.
+        config: The configuration of prepare_cluster.
+        confirm: Type "bypass the quarantine". For some minutes live/ contains an image without a verdict of the gate,
+            and the alert may call people.
     """
     check_names([image.reference.repository for image in config.catalogue.images])
     async with azure_runtime(config):
         registry = (await find_infrastructure(config.cluster)).registry
         leftovers = await clear_leftovers(registry)
         setup = await read_alert_setup(registry, config.drill)
-        begun = await begin_drill(registry, config.drill, leftovers)
+        started = await begin_drill(registry, config.drill, leftovers)
         staged: list[Staged] = []
         result: AlertResult | None = None
         removed: list[str] = []
         try:
             if not defects(setup):
                 async with run_branches() as start:
-                    ways = [start(import_past_quarantine(registry, config.drill))]
-                    ways += [start(push_past_quarantine(registry))] if config.drill.push else []
-                staged = results(ways)
+                    bypasses = [start(import_past_quarantine(registry, config.drill))]
+                    bypasses += [start(push_past_quarantine(registry))] if config.drill.push else []
+                staged = results(bypasses)
                 result = await wait_for_alert(registry, setup, staged, config.drill)
         finally:
             removed = await remove_drill(registry)
-        report = await conclude_drill(registry, config.drill, begun, setup, staged, result, removed)
+        report = await conclude_drill(registry, config.drill, started, setup, staged, result, removed)
         report.require()
         return report

@@ -1,4 +1,4 @@
-"""The whole preparation: from "the spoke network exists" to "the cluster can be bootstrapped"."""
+"""Prepares a cluster, from an existing spoke network to the point at which it can be bootstrapped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.branches import Branch, results, run_branches
 from flows.hooks import end_leases_of_run
-from flows.release import approve_pending, release
+from flows.release import approve_pending, run_release
 from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
@@ -41,8 +41,8 @@ async def prepare_cluster(config: Bootstrap, plan_only: bool = False) -> Prepara
     """Deploy the infrastructure, release the images, import the certificate, publish the manifests.
 
     Args:
-        config: Everything that the cluster needs; see examples/bootstrap.yaml.
-        plan_only: Change nothing; show what a run would change, in the artifact "plan".
+        config: What to deploy, release, import and publish. See examples/bootstrap.yaml.
+        plan_only: Change nothing. Show what a run would change, in the artifact "plan".
     """
     return await _plan(config) if plan_only else await _prepare(config)
 
@@ -54,20 +54,21 @@ async def _prepare(config: Bootstrap) -> Preparation:
             network_id = start(read_spoke_network(config.network))
             deployed = start(_deploy(config, network_id, public_certificate))
             imported = start(_import_certificate(config, deployed, public_certificate))
-            releases = [start(release(each, config, deployed)) for each in config.catalogue.releases]
+            releases = [start(run_release(release, config, deployed)) for release in config.catalogue.releases]
         infrastructure, certificate = deployed.result(), imported.result()
-        # A person may take hours: only now is no other step of this run under way.
+        # A person may take hours to answer, so the run asks only when no other step is in progress.
         released = await approve_pending(results(releases), config, infrastructure)
         stamp = stamp_parameters(config, infrastructure, network_id.result())
         published = await publish_manifests(
             config.manifests,
             infrastructure,
-            [image for each in released for image in each.images or ()],
+            [image for release in released for image in release.images or ()],
             certificate=config.certificate.name,
             stamp=StampEdit.from_config(config, stamp),
         )
         await show_stamp_parameters(stamp, published.usage)
-        delivery = Delivery.of(infrastructure, [(each.report, each.images or []) for each in released], published)
+        gates = [(release.report, release.images or []) for release in released]
+        delivery = Delivery.of(infrastructure, gates, published)
         prepared = Preparation.after(delivery, infrastructure, config.certificate.name, certificate, stamp)
         return await show_summary(prepared, infrastructure, published.publication)
 

@@ -1,4 +1,4 @@
-"""The part of the graph that brings one release into ``live/``, with the question to a person where the policy asks."""
+"""Brings one release into ``live/``, and asks a person if the policy requires it. Part of several flows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tasks.records import record_promotions
 
 
 @dataclass(frozen=True)
-class Released:
-    """A release, as far as it came.
+class GatedRelease:
+    """A release that has reached the end of the gate.
 
     :ivar report: of its gate
-    :ivar images: in ``live/``; ``None`` while a person has to decide
+    :ivar images: those in ``live/``; ``None`` while it waits for a person's approval
     """
 
     release: Release
@@ -35,31 +35,31 @@ class Released:
     images: list[ImportedImage] | None = None
 
 
-async def release(release: Release, config: Bootstrap, infrastructure: Branch[Infrastructure]) -> Released:
-    """Quarantine, gate and promote a release, unless the policy asks a person first.
+async def run_release(release: Release, config: Bootstrap, infrastructure: Branch[Infrastructure]) -> GatedRelease:
+    """Quarantine, gate and promote a release. If the policy asks a person, stop before the promotion.
 
-    Images of one release pass together or not at all; releases do not wait for one another.
+    Images of one release pass together or not at all. Releases do not wait for one another.
 
-    :raises GateBlocked: when the gate refuses it
+    :raises GateBlocked: when the gate blocks it
     """
     bar = await Progress.begin(f"imports-{release.name}", f"Imports of release {release.name}", len(release.images))
     async with run_branches() as start:
-        quarantined = [start(bar.of(_quarantine(image, infrastructure))) for image in release.images]
+        quarantined = [start(bar.track(_quarantine(image, infrastructure))) for image in release.images]
     report = await scan_gate(release, results(quarantined), await infrastructure, config.gate)
     if report.asking and not report.blocked:
-        return Released(release, report)
+        return GatedRelease(release, report)
     return await _promote(release, report, None, config, await infrastructure)
 
 
 async def approve_pending(
-    releases: Sequence[Released], config: Bootstrap, infrastructure: Infrastructure
-) -> list[Released]:
-    """Ask a person about the releases that need one, and promote what is approved.
+    releases: Sequence[GatedRelease], config: Bootstrap, infrastructure: Infrastructure
+) -> list[GatedRelease]:
+    """Ask a person about each release that needs approval, and promote the approved ones.
 
-    Called when no other step of the run is under way: the process of a deployed run ends with the question, and the run
-    begins again with the answer.
+    Call it when no other step of the run is in progress: the process of a deployed run ends with the question, and the
+    run starts again with the answer.
 
-    :raises GateBlocked: when the answer is no, or does not come in time
+    :raises GateBlocked: when the person rejects a release, or does not answer in time
     """
     approvals = {
         pending.release.name: await _approval(pending, config) for pending in releases if pending.images is None
@@ -72,7 +72,7 @@ async def approve_pending(
             for pending in releases
             if pending.images is None
         }
-    return [approved[done.release.name].result() if done.release.name in approved else done for done in releases]
+    return [approved[gated.release.name].result() if gated.release.name in approved else gated for gated in releases]
 
 
 async def _quarantine(image: Image, infrastructure: Branch[Infrastructure]) -> ImportedImage:
@@ -80,7 +80,7 @@ async def _quarantine(image: Image, infrastructure: Branch[Infrastructure]) -> I
     return await quarantine_image(image, resolved, await infrastructure)
 
 
-async def _approval(pending: Released, config: Bootstrap) -> Approval:
+async def _approval(pending: GatedRelease, config: Bootstrap) -> Approval:
     with emit_on_block(pending.release.name):
         question, cluster = Question.about(pending.report), config.cluster.resource_group
         return await ask(question, hours=config.gate.answer_hours, cluster=cluster)
@@ -88,21 +88,21 @@ async def _approval(pending: Released, config: Bootstrap) -> Approval:
 
 async def _promote(
     release: Release, report: GateReport, approval: Approval | None, config: Bootstrap, infrastructure: Infrastructure
-) -> Released:
-    """Promote a release that the gate lets pass, and record every promotion, also when another one fails."""
+) -> GatedRelease:
+    """Promote a release that has passed the gate, and record every promotion, even if another one fails."""
     clearances = await give_verdict(report, approval)
     bar = await Progress.begin(f"promotions-{release.name}", f"Promotions of release {release.name}", len(clearances))
     promotions: list[Branch[ImportedImage]] = []
     try:
         async with run_branches() as start:
             promotions += [
-                start(bar.of(promote_image(verdict.image, clearance, infrastructure)))
+                start(bar.track(promote_image(verdict.image, clearance, infrastructure)))
                 for verdict, clearance in zip(report.verdicts, clearances, strict=True)
             ]
     except Exception:
-        with suppress(PratiqueError):  # it has a task run of its own; the failed promotion is what the run reports
+        with suppress(PratiqueError):  # its task run shows the error; the run reports the failed promotion
             await record_promotions(config.manifests, release.name, succeeded(promotions))
         raise
     images = results(promotions)
     await record_promotions(config.manifests, release.name, images)
-    return Released(release, report.answered(approval) if approval else report, images)
+    return GatedRelease(release, report.answered(approval) if approval else report, images)

@@ -1,4 +1,4 @@
-"""Brings a changed catalogue into a cluster that was prepared before: new versions, new images."""
+"""Releases a changed catalogue, with new versions and new images, to a cluster that has been prepared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect import flow
 
 from flows.branches import results, run_branches
-from flows.release import approve_pending, release
+from flows.release import approve_pending, run_release
 from pratique.config import Bootstrap
 from pratique.release.summary import Delivery
 from tasks.cluster_lock import cluster_lock
@@ -23,25 +23,26 @@ from tasks.summary import show_summary
 async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Delivery:
     """Quarantine, gate and promote the catalogue's images, and publish the manifests that use them.
 
-    Deploys nothing, needs no certificate and opens no access: prepare_cluster has done all of that.
+    Deploys nothing, needs no certificate and opens no access, as prepare_cluster has done that.
 
     Args:
-        config: The same configuration that prepare_cluster runs with.
-        only: Sources of images as the catalogue writes them; empty for all. Images of one release pass together or
-            not at all, so each image runs its whole release; most of the others are found done.
+        config: The configuration of prepare_cluster.
+        only: Sources of the images to release, exactly as in the catalogue. Leave empty for all images. As images of
+            one release pass together or not at all, the run includes all images of their releases.
     """
     chosen = config.catalogue.releases_with(only)
     async with azure_runtime(config), cluster_lock():
         async with run_branches() as start:
             found = start(find_infrastructure(config.cluster))
-            releases = [start(release(each, config, found)) for each in chosen]
+            releases = [start(run_release(release, config, found)) for release in chosen]
         infrastructure = found.result()
         released = await approve_pending(results(releases), config, infrastructure)
         published = await publish_manifests(
             config.manifests,
             infrastructure,
-            [image for each in released for image in each.images or ()],
+            [image for release in released for image in release.images or ()],
             partial=len(chosen) < len(config.catalogue.releases),
         )
-        delivery = Delivery.of(infrastructure, [(each.report, each.images or []) for each in released], published)
+        gates = [(release.report, release.images or []) for release in released]
+        delivery = Delivery.of(infrastructure, gates, published)
         return await show_summary(delivery, infrastructure, published.publication)

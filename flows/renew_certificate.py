@@ -1,4 +1,4 @@
-"""Brings the vault's ingress certificate up to date before it expires."""
+"""Renews the vault's ingress certificate before it expires."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tasks.step import NOTHING_TO_DO, named_states
 async def renew_certificate(config: Bootstrap) -> Renewal:
     """Import the certificate when the vault's is missing, about to expire, or older than the configured one.
 
-    Fails when the vault's is about to expire and the configured one is no better: a new one has to be issued.
+    Fails when the vault's certificate is about to expire and the configured one is no better. You then need a new one.
 
     Args:
-        config: The same configuration that prepare_cluster runs with.
+        config: The configuration of prepare_cluster.
     """
     async with azure_runtime(config):
         await check_certificate(config.certificate, dates=False)

@@ -1,4 +1,4 @@
-"""Judges every image in ``live/`` again, under today's policy and findings, and explains how each came there."""
+"""Checks every image in ``live/`` again under the current policy and findings, and audits how each got there."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def _outcome(record: dict[str, Any]) -> str | None:
 @flow(name="rescan_live", flow_run_name="rescan live of {config.cluster.resource_group}")
 @named_states(_outcome)
 async def rescan_live(config: Bootstrap) -> dict[str, Any]:
-    """Judge what is in live/, follow up on it as the configuration says, and explain how it came there.
+    """Check the images in live/, react as configured, and audit how they got there.
 
     Args:
-        config: The same configuration that prepare_cluster runs with.
+        config: The configuration of prepare_cluster.
 
     Returns:
-        The record of the rescan, as JSON has it.
+        The record of the rescan, as a JSON object.
     """
     async with azure_runtime(config):
         infrastructure = await find_infrastructure(config.cluster)
         inventory = await list_live(config, infrastructure)
         async with run_branches() as start:
-            judged = start(_judge(config, inventory))
+            rescan = start(_rescan(config, inventory))
             start(_audit(infrastructure.registry, inventory))
-        return report.record(judged.result())
+        return report.record(rescan.result())
 
 
-async def _judge(config: Bootstrap, inventory: Inventory) -> Rescan:
+async def _rescan(config: Bootstrap, inventory: Inventory) -> Rescan:
     assessments = await assess_live(config, inventory)
     rescan = await follow_up(config, inventory, assessments)
     try:
         rescan = await react(config, rescan)
     except PratiqueError as error:
-        # The findings are reported all the same, and images at risk outweigh a reaction that failed.
+        # The findings are reported anyway, and images at risk are more severe than a failed reaction.
         await conclude_rescan(rescan.warning(f"A reaction failed. {error}"))
         raise
     return await conclude_rescan(rescan)

@@ -1,6 +1,6 @@
-"""One run at a time works on a cluster, whatever flow, deployment, worker or person started it.
+"""Lets one run at a time work on a cluster, whatever flow, deployment, worker or person started it.
 
-The lock is a Prefect variable: there can be only one of a name. It belongs to a flow run, so a run that died need not
+The lock is a Prefect variable, as variable names are unique. It belongs to a flow run, so a crashed run need not
 release it: a run that has ended, that waits for a person, or whose process has stopped responding has lost the lock.
 Prefect's concurrency limits would count slots for processes that are gone, and would end healthy runs when the server
 restarts.
@@ -33,7 +33,7 @@ from tasks.step import step
 
 #: Seconds between two heartbeats of the run that holds the lock.
 HEARTBEAT = 20.0
-#: Seconds without a heartbeat, after which a waiting run takes over. The waiting run measures: clocks need not agree.
+#: Seconds without a heartbeat after which a waiting run takes over. The waiting run measures, so clocks may differ.
 EXPIRY = 120.0
 #: Seconds between two attempts of a waiting run.
 POLL = 5.0
@@ -48,7 +48,7 @@ class _Lock:
 
     async def release(self) -> None:
         self.heartbeat.cancel()
-        with suppress(httpx.HTTPError):  # then the next run finds that this one has ended
+        with suppress(httpx.HTTPError):  # the next run will find that this one has ended
             async with get_client() as client:
                 await _remove(client, self.variable)
 
@@ -77,9 +77,9 @@ _held_lock: ContextVar[_Lock | None] = ContextVar("pratique_lock", default=None)
 
 @asynccontextmanager
 async def cluster_lock() -> AsyncIterator[None]:
-    """Wait until no other run works on this cluster, and keep others waiting meanwhile.
+    """Wait until no other run works on this cluster, and make others wait meanwhile.
 
-    A run without a lasting Prefect server knows of no other, and waits for none.
+    A run whose Prefect server ends with it does not know of other runs, and does not wait.
     """
     await _acquire()
     try:
@@ -90,7 +90,7 @@ async def cluster_lock() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def lock_released() -> AsyncIterator[None]:
-    """Let others work on the cluster while this run waits for a person; then wait for them."""
+    """Let other runs work on the cluster while this run waits for a person; then acquire the lock again."""
     held = _held_lock.get()
     await _release()
     yield
@@ -117,7 +117,7 @@ async def _release() -> None:
 
 @step(name="acquire lock", run_name="acquire the lock on {cluster}", **UNCACHED)
 async def acquire_lock(cluster: str, name: str) -> UUID:
-    """Acquire the lock on the cluster, as soon as no active run holds it.
+    """Acquire the lock on the cluster as soon as no active run holds it.
 
     :param name: of the variable
     :return: the variable's id: unique to this acquisition
@@ -136,16 +136,16 @@ async def acquire_lock(cluster: str, name: str) -> UUID:
             elif holder.seen.value != seen.value:
                 holder = _Holder(seen)
             if monotonic() - holder.since > EXPIRY or not await _is_active(client, holder.run):
-                # By its id: the variable that another waiting run has just created must stay.
+                # By id, so that a variable that another waiting run has just created stays.
                 await _remove(client, seen.id)
             else:
                 await asyncio.sleep(POLL)
 
 
 async def _is_active(client: PrefectClient, run: UUID | None) -> bool:
-    """Whether that run can be working: neither ended nor waiting for a person, nor an earlier process of this run."""
+    """Whether that run can be working: not ended, not waiting for a person, and not an earlier process of this run."""
     if run is None:
-        return True  # this project did not create it: wait for the heartbeat to expire
+        return True  # something else created the variable: wait for the heartbeat to expire
     if str(run) == run_id():
         return False
     try:
@@ -182,7 +182,7 @@ async def _send_heartbeats(variable: UUID, cluster: str) -> None:
                     )
                     return
             except httpx.HTTPError:
-                continue  # the server is down, for waiting runs as well
+                continue  # the server is down, also for waiting runs
 
 
 async def _remove(client: PrefectClient, variable: UUID) -> None:

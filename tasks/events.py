@@ -1,7 +1,7 @@
-"""What happened, told to Prefect as events, for automations and for whoever keeps a record; docs/events.md lists them.
+"""Emits Prefect events for automations and for records; docs/events.md lists them.
 
-An event's name is ``pratique.<what>.<happened>``. Its resource is an image, a release, or the cluster, which is named
-by its resource group and related to every event. Payloads are small and hold no secret. Prefect adds the run.
+An event's name is ``pratique.<what>.<happened>``. Its resource is an image, a release or the cluster. The cluster is
+named by its resource group and related to every event. Payloads are small and contain no secret. Prefect adds the run.
 """
 
 from __future__ import annotations
@@ -47,43 +47,43 @@ Event = Literal[
 ]
 Value: TypeAlias = str | list[str]
 
-#: Characters of a reason in a payload: an event has room for a megabyte, its reader for a paragraph.
+#: Characters of a reason in a payload: an event could hold a megabyte, but people read a paragraph.
 _REASON = 1000
 
 
-def emit(what: Event, about: str | None = None, *, cluster: str | None = None, **payload: Value) -> None:
-    """Emit one event.
+def emit(event: Event, about: str | None = None, *, cluster: str | None = None, **payload: Value) -> None:
+    """Emit an event.
 
-    :param about: the resource below ``pratique``, for example ``image.library/busybox:1.37.0``; the cluster if left out
-    :param cluster: its resource group; that of this run if left out
+    :param about: the resource below ``pratique``, for example ``image.library/busybox:1.37.0``; by default the cluster
+    :param cluster: its resource group; by default that of this run
     """
     group = cluster or current().cluster
-    place = {"prefect.resource.id": f"pratique.cluster.{group}", "prefect.resource.name": group}
+    cluster_resource = {"prefect.resource.id": f"pratique.cluster.{group}", "prefect.resource.name": group}
     if about is None:
-        emit_event(f"pratique.{what}", place, payload=payload)
+        emit_event(f"pratique.{event}", cluster_resource, payload=payload)
         return
     resource = {"prefect.resource.id": f"pratique.{about}", "prefect.resource.name": about.partition(".")[2]}
-    related = [place | {"prefect.resource.role": "cluster"}]
-    emit_event(f"pratique.{what}", resource, related=related, payload=payload)
+    related = [cluster_resource | {"prefect.resource.role": "cluster"}]
+    emit_event(f"pratique.{event}", resource, related=related, payload=payload)
 
 
-def emit_imported(what: Literal["image.quarantined", "image.promoted"], moved: ImportedImage) -> None:
-    """An image has come to another place; nothing is told of one that was there already."""
-    if moved.outcome == "imported":
-        image = moved.image
+def emit_imported(event: Literal["image.quarantined", "image.promoted"], imported: ImportedImage) -> None:
+    """Emit that an image was imported; nothing if it was already there."""
+    if imported.outcome == "imported":
+        image = imported.image
         about = f"image.{image.reference.short}"
-        emit(what, about, source=str(image.reference), digest=image.digest, reference=str(moved.reference))
+        emit(event, about, source=str(image.reference), digest=image.digest, reference=str(imported.reference))
 
 
 def emit_revoked(vault: str, leases: Iterable[Lease], *, cluster: str | None = None) -> None:
-    """Access was taken back; nothing is told when none was held."""
-    if ended := [lease.id for lease in leases]:
-        emit("access.revoked", cluster=cluster, vault=vault, leases=ended)
+    """Emit that leases were revoked; nothing if there were none."""
+    if revoked := [lease.id for lease in leases]:
+        emit("access.revoked", cluster=cluster, vault=vault, leases=revoked)
 
 
 @contextmanager
 def emit_on_block(release: str) -> Iterator[None]:
-    """Tell of a gate that says no in here, wherever it does."""
+    """Emit an event if the gate blocks the release in this block."""
     try:
         yield
     except GateBlocked as error:
@@ -94,9 +94,9 @@ def emit_on_block(release: str) -> Iterator[None]:
 
 @contextmanager
 def emit_on_leak(vault: str, lease: str | None = None, *, cluster: str | None = None) -> Iterator[None]:
-    """Tell of access that cannot be taken back in here.
+    """Emit an event if access cannot be revoked in this block.
 
-    :param lease: the one that was to end; without it, whatever stands
+    :param lease: id of the lease to revoke; without it, any leases
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The way of an image: resolved upstream, quarantined, promoted."""
+"""Resolves, quarantines and promotes an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _outcome(image: ImportedImage) -> str | None:
 
 @step(name="resolve image", run_name="resolve {image.reference.short}", **CACHED)
 async def resolve_image(image: Image) -> ResolvedImage | UnresolvedReference:
-    """The digest that upstream names now: the one digest of this run."""
+    """Resolve the current digest upstream. The whole run uses this digest."""
     resolved = await promotion.resolve(current().oci, image.reference)
     if isinstance(resolved, UnresolvedReference):
         registry = image.reference.registry
@@ -41,7 +41,7 @@ async def resolve_image(image: Image) -> ResolvedImage | UnresolvedReference:
 async def quarantine_image(
     image: Image, resolved: ResolvedImage | UnresolvedReference, infrastructure: Infrastructure
 ) -> ImportedImage:
-    """Import the digest into quarantine/, unless it is there."""
+    """Import the digest into quarantine/, unless it is already there."""
     runtime = current()
     async with runtime.imports:
         quarantined = await promotion.quarantine(
@@ -52,7 +52,7 @@ async def quarantine_image(
     return quarantined
 
 
-# The clearance is no part of the key: that a digest is in live/ does not depend on how its verdict came about.
+# The cache key leaves the clearance out: that a digest is in live/ does not depend on how the gate reached its verdict.
 @step(
     name="promote image",
     run_name="promote {image.reference.short}",
@@ -63,7 +63,7 @@ async def quarantine_image(
 async def promote_image(
     image: ResolvedImage, clearance: PromotionClearance, infrastructure: Infrastructure
 ) -> ImportedImage:
-    """Import the cleared digest into live/, unless it is there."""
+    """Import the cleared digest into live/, unless it is already there."""
     runtime = current()
     async with runtime.imports:
         promoted = await promotion.promote(

@@ -1,4 +1,4 @@
-"""The spoke network that exists, and the cluster's infrastructure that is deployed into it."""
+"""Reads the spoke network, and deploys or finds the cluster's infrastructure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.step import NOTHING_TO_DO, step
 
 @step(name="read spoke network", run_name="read spoke network {network.deployment}", **CACHED)
 async def read_spoke_network(network: Network) -> str:
-    """The resource id of the spoke network."""
+    """Read the resource id of the spoke network."""
     network_id = await infrastructure.read_network(current().session, network)
     get_run_logger().info("The spoke network is %s", network_id)
     return network_id
@@ -30,7 +30,7 @@ async def read_spoke_network(network: Network) -> str:
 async def deploy_infrastructure(
     cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> Infrastructure:
-    """Deploy the template, unless what it would deploy is there already."""
+    """Deploy the template, unless the same template and parameters were deployed before."""
     deployed = await infrastructure.deploy(current().session, cluster, network, network_id, public_certificate)
     get_run_logger().info(
         "Infrastructure %s: registry %s, vault %s",
@@ -43,7 +43,7 @@ async def deploy_infrastructure(
 
 @step(name="find infrastructure", run_name="find infrastructure {cluster.deployment}", **UNCACHED)
 async def find_infrastructure(cluster: Cluster) -> Infrastructure:
-    """What an earlier deployment has made."""
+    """Find the infrastructure of an earlier deployment."""
     found = await infrastructure.find_infrastructure(current().session, cluster)
     get_run_logger().info("Infrastructure: registry %s, vault %s", found.registry.login_server, found.vault.name)
     return found
@@ -51,5 +51,5 @@ async def find_infrastructure(cluster: Cluster) -> Infrastructure:
 
 @step(name="find vault", run_name="find the vault of {cluster.deployment}", **UNCACHED)
 async def find_cluster_vault(cluster: Cluster) -> Vault:
-    """The vault of an earlier deployment."""
+    """Find the vault of an earlier deployment."""
     return await infrastructure.get_vault(current().session, cluster)

@@ -1,4 +1,4 @@
-"""The last step: publish the released images and the vault to the GitOps repository."""
+"""Publishes the released images and the vault's values to the GitOps repository."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ async def publish_manifests(
 ) -> PublishedManifests:
     """Commit the released digests and the vault's values, and push the commits together.
 
-    :param certificate: its name in the vault; without it the vault's values stay as they are
-    :param partial: whether the catalogue has more images than were promoted now
-    :param stamp: the next step's parameters, to be committed as well
+    :param certificate: its name in the vault; without it the vault's values stay unchanged
+    :param partial: whether the catalogue has images that are not among the promoted ones
+    :param stamp: commits the next step's parameters as well
     """
     runtime = current()
     images = images_edit(target, infrastructure, promoted, partial=partial)
@@ -73,4 +73,4 @@ def _report(publication: Publication) -> None:
     else:
         log.info("Manifests are already up to date: nothing to commit")
     if publication.url:
-        log.info("Merge %s to bring it to the cluster", publication.url)
+        log.info("Merge %s to apply the commits to the cluster", publication.url)

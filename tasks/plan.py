@@ -1,4 +1,4 @@
-"""What a run would change, looked up and shown."""
+"""Shows what a run would change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.step import step
 
 @step(name="plan", run_name="plan {config.cluster.resource_group}", **UNCACHED)
 async def plan_preparation(config: Bootstrap, public_certificate: str, network_id: str) -> Plan:
-    """Look up what a run would change, change nothing, and leave the plan as an artifact."""
+    """Find out what a run would change, change nothing, and show the plan as an artifact."""
     runtime = current()
     context = PlanContext(
         session=runtime.session,

@@ -1,4 +1,4 @@
-"""A bar in Prefect's UI that moves on as each of several things ends."""
+"""A progress bar in Prefect's UI for several pieces of work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """One bar, as an artifact of the run in which it is begun."""
+    """A progress bar, as an artifact of the run that creates it."""
 
     def __init__(self, artifact: UUID, total: int) -> None:
         self._artifact = artifact
@@ -26,12 +26,12 @@ class Progress:
     async def begin(cls, key: str, about: str, total: int) -> Progress:
         """Show an empty bar.
 
-        :param total: how many things there are
+        :param total: number of pieces of work
         """
         return cls(await acreate_progress_artifact(0, key=key, description=about), total)
 
-    async def of(self, work: Awaitable[T]) -> T:
-        """One of the things: the bar moves on once it has ended well, by whole percents."""
+    async def track(self, work: Awaitable[T]) -> T:
+        """Await a piece of work, and advance the bar when it succeeds, in whole percents."""
         result = await work
         self._done += 1
         async with self._updating:

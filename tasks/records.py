@@ -1,4 +1,4 @@
-"""What is kept between runs, on the records branch of the GitOps repository."""
+"""Records promotions on the records branch of the GitOps repository."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tasks.step import NOTHING_TO_DO, step
 @step(
     name="record promotions",
     run_name="record promotions of {release}",
-    outcome=lambda done: NOTHING_TO_DO if done is None or done.unchanged else None,
+    outcome=lambda publication: NOTHING_TO_DO if publication is None or publication.unchanged else None,
     unlinked=("release", "promoted"),
     **UNCACHED,
 )
 async def record_promotions(target: Manifests, release: str, promoted: list[ImportedImage]) -> Publication | None:
-    """Record what stands in live/ with a passing verdict of this run."""
+    """Record the images that this run promoted, or found in live/ and let pass."""
     if not promoted:
         return None
     runtime, run = current(), run_id()

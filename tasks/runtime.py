@@ -1,7 +1,7 @@
-"""What the tasks of one flow run share: one session with Azure, one pool of connections to registries.
+"""The runtime that the tasks of one flow run share: a session with Azure, and a connection pool for registries.
 
-Tasks are awaited in the flow's own event loop, so a context variable carries it to them; nothing of it is ever a
-parameter or a result.
+The flow awaits its tasks in its event loop, so they get the runtime from a context variable. It is never a parameter or
+a result.
 """
 
 from __future__ import annotations
@@ -35,28 +35,30 @@ _TIMEOUT = httpx.Timeout(60, connect=10)
 
 
 class Shared(Generic[T]):
-    """A value that the first who needs it makes for everybody."""
+    """A value that is created on first use, and then shared."""
 
-    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
-        self._make = make
-        self._made: asyncio.Future[T] | None = None
+    def __init__(self, create: Callable[[], Awaitable[T]]) -> None:
+        self._create = create
+        self._value: asyncio.Future[T] | None = None
 
     async def __call__(self) -> T:
-        if self._made is None or (self._made.done() and (self._made.cancelled() or self._made.exception())):
-            self._made = asyncio.ensure_future(self._make())
-        return await asyncio.shield(self._made)
+        if self._value is None or (self._value.done() and (self._value.cancelled() or self._value.exception())):
+            self._value = asyncio.ensure_future(self._create())
+        return await asyncio.shield(self._value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Open connections, and the accounts for source registries.
+    """Open connections, and what else the tasks of a run share.
 
     :ivar cluster: its resource group
     :ivar policy: digest of the gate's policy
-    :ivar gate: set up when the first release comes to it, and shared by all
-    :ivar repository: with the manifests
-    :ivar records: what is kept between runs
-    :ivar clock: by which days are counted
+    :ivar credentials: accounts, by source registry
+    :ivar imports: limits concurrent imports
+    :ivar gate: set up by the first release that needs it, and shared by all
+    :ivar repository: the manifests' repository
+    :ivar records: the branch with records of all runs
+    :ivar clock: for deadlines and expiry dates
     """
 
     cluster: str
@@ -72,20 +74,20 @@ class Runtime:
     clock: Clock
 
 
-#: Imports under way at once: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
+#: Concurrent imports: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
 #: "Understand how Azure Resource Manager throttles requests").
 _IMPORTS_AT_ONCE = 50
 
 _current: ContextVar[Runtime] = ContextVar("pratique_runtime")
-#: The clock of runs that begin in this context; another than the machine's is for trying out what days bring.
+#: The clock of runs that start in this context. Tests and trials set another one, to simulate days.
 run_clock: ContextVar[Clock] = ContextVar("pratique_clock", default=SystemClock())  # noqa: B039  # it has no state
 
 
 @asynccontextmanager
 async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
-    """Open the connections that the configuration's tasks need.
+    """Open the connections that the tasks need.
 
-    :raises ConfigurationError: when a credential that it names does not exist
+    :raises NotFound: when a secret that the configuration names does not exist
     """
     credentials = {
         entry.registry: RegistryCredentials(
@@ -105,25 +107,33 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
 
         async def gate() -> GateSetup:
             holds = (await (await records()).cases()).holds
-            made = await set_up(config.gate, session, client, group=cluster, clock=clock, holds=holds)
-            await closing.enter_async_context(made.poller)
-            return made
+            setup = await set_up(config.gate, session, client, group=cluster, clock=clock, holds=holds)
+            await closing.enter_async_context(setup.poller)
+            return setup
 
-        imports = asyncio.Semaphore(_IMPORTS_AT_ONCE)
-        policy = config.gate.policy.digest
-        made = Runtime(
-            cluster, policy, session, http, client, credentials, imports, Shared(gate), repository, records, clock
+        runtime = Runtime(
+            cluster=cluster,
+            policy=config.gate.policy.digest,
+            session=session,
+            http=http,
+            oci=client,
+            credentials=credentials,
+            imports=asyncio.Semaphore(_IMPORTS_AT_ONCE),
+            gate=Shared(gate),
+            repository=repository,
+            records=records,
+            clock=clock,
         )
-        token = _current.set(made)
+        token = _current.set(runtime)
         try:
-            yield _current.get()
+            yield runtime
         finally:
             _current.reset(token)
 
 
 async def _records(target: Manifests, manifests: Shared[Repository]) -> RecordsBranch:
-    there = replace(await manifests(), branch=target.records_branch, folder=".", orphan=True)
-    return RecordsBranch(there, CommitAuthor(target.author.name, target.author.email))
+    repository = replace(await manifests(), branch=target.records_branch, folder=".", orphan=True)
+    return RecordsBranch(repository, CommitAuthor(target.author.name, target.author.email))
 
 
 def current() -> Runtime:
@@ -132,10 +142,10 @@ def current() -> Runtime:
 
 
 def run_id() -> str:
-    """Of the flow run that this task belongs to."""
+    """Id of the flow run that this task belongs to."""
     return str(prefect_runtime.flow_run.id)
 
 
 def lease_owner(flow_run_id: object | None = None) -> str:
-    """How a flow run signs its leases: the same in the run, in its hooks, and in every retry."""
+    """The owner in a flow run's leases: the same in the run, in its hooks, and in every retry."""
     return f"flow-run/{flow_run_id or run_id()}"

@@ -1,4 +1,4 @@
-"""Secrets are loaded here, late, and never leave as a parameter or a result."""
+"""Loads secrets when they are used. They are never a task's parameter or result."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pratique.secret import SecretKind, SecretSource, text_of
 
 
 async def read_secret(text: str) -> bytes:
-    """The secret that a name stands for: ``file:PATH``, ``env:NAME`` or ``prefect-secret:BLOCK``.
+    """Read the secret at a location: ``file:PATH``, ``env:NAME`` or ``prefect-secret:BLOCK``.
 
-    :raises NotFound: when there is none
+    :raises NotFound: when it does not exist
     """
     source = SecretSource.parse(text)
     if source.kind is not SecretKind.PREFECT:
@@ -25,8 +25,8 @@ async def read_secret(text: str) -> bytes:
 
 
 async def read_text_secret(text: str | None) -> str | None:
-    """The same for a password or a token; ``None`` when there is no such secret to read.
+    """Read a password or a token; ``None`` when the configuration names none.
 
-    :raises ConfigurationError: when it is no text
+    :raises ConfigurationError: when the secret is invalid UTF-8
     """
     return None if text is None else text_of(await read_secret(text), text)

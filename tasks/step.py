@@ -1,4 +1,4 @@
-"""What turns a coroutine into a step of a flow: a Prefect task whose states say what happened.
+"""Turns a coroutine function into a step of a flow: a Prefect task that ends in named states.
 
 ::
 
@@ -7,17 +7,17 @@
 
     stored = await import_certificate(vault, certificate)  # the result, or the error
 
-Three things that a bare ``@task`` does not do:
+It does three things that ``@task`` alone does not do:
 
-- A result can end in a state with a name of its own ("Nothing to do"), and an error in the state that its class names.
-  The caller gets the result or the error all the same, not the state.
-- An argument is one input of the step. Prefect would walk through everything that an argument is made of, and record an
-  edge for each part that an earlier task returned. With a report about all images, handed to each image's promotion,
-  that grows with the square of their number.
-- The step has one parameter for Prefect, which holds all arguments. Prefect's server lists each edge once for every
-  parameter of the task that it leaves, whether or not the parameter has anything to do with it.
+- A result can end in a named state ("Nothing to do"), and an error in the state that its class names. The caller still
+  gets the result or the error, not the state.
+- Each argument is one input of the step. Prefect would search the argument's parts, and record an edge for each part
+  that an earlier task returned. If each image's promotion gets a report about all images, the number of edges grows
+  with the square of the number of images.
+- Prefect sees a single parameter, which contains all arguments. Prefect's server lists each edge once for every
+  parameter of the task at which the edge starts, whether or not the edge belongs to that parameter.
 
-A parameter that draws no edge can be named, where another edge says the same.
+``unlinked`` names parameters without an edge, for edges that another one already implies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tasks.policies import ARGUMENTS, TaskOptions
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: The name of the state that a result ends in; ``None`` for Prefect's own.
+#: Returns the name of the state for a result; ``None`` for Prefect's default.
 Outcome = Callable[[Any], str | None]
 
 NOTHING_TO_DO = "Nothing to do"
@@ -62,12 +62,12 @@ def step(
     unlinked: Collection[str] = (),
     **options: Unpack[TaskOptions],
 ) -> Decorator:
-    """Make a coroutine function a task, which is called like the function itself.
+    """Turn a coroutine function into a task that is called like the function.
 
     :param name: of the task
-    :param run_name: of its runs; a template over the parameters
+    :param run_name: of its runs; a format string over the parameters
     :param outcome: names the state of a result
-    :param unlinked: parameters that draw no edge in the run's graph
+    :param unlinked: parameters without an edge in the run's graph
     :param options: see :mod:`tasks.policies`
     """
 
@@ -85,10 +85,10 @@ def step(
 
         @wraps(work)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            given = parameters.bind(*args, **kwargs)
-            given.apply_defaults()
-            # The annotations are Prefect's, which removes them before the work sees an argument.
-            result = await execute(_inputs(given.arguments, unlinked))
+            bound = parameters.bind(*args, **kwargs)
+            bound.apply_defaults()
+            # Prefect removes its annotations before it passes the arguments on.
+            result = await execute(_inputs(bound.arguments, unlinked))
             return cast(T, await result.aresult() if isinstance(result, State) else result)
 
         return call
@@ -97,9 +97,9 @@ def step(
 
 
 def named_states(outcome: Outcome | None = None) -> Decorator:
-    """Let a coroutine function return the state that its result or error is named for. For tasks and flows.
+    """Let a coroutine function return the named state of its result or error. For tasks and flows.
 
-    Prefect raises the error of a failed state to whoever called a flow, and hands over the result of a completed one.
+    Prefect raises the error of a failed state to the caller of a flow, and returns the result of a completed one.
 
     :param outcome: names the state of a result
     """
@@ -116,7 +116,7 @@ def named_states(outcome: Outcome | None = None) -> Decorator:
             name = outcome(result) if outcome is not None else None
             return result if name is None else cast(T, Completed(name=name, data=result))
 
-        # Prefect would look up the names in the annotations of the work among this module's.
+        # Otherwise Prefect would resolve the work's annotations in this module.
         setattr(named, "__signature__", signature(work, eval_str=True))  # noqa: B010  # functions do not declare it
         return named
 
@@ -128,5 +128,5 @@ def _inputs(arguments: Mapping[str, Any], unlinked: Collection[str]) -> dict[str
 
 
 def _shallow(value: Any) -> Any:
-    """Each item of a list is an input; nothing that an item is made of is one."""
+    """Make each item of a list an input, but not the parts of an item."""
     return [opaque(item) for item in value] if isinstance(value, list) else opaque(value)

@@ -1,4 +1,4 @@
-"""The run's summary, and links to what it left behind, as artifacts."""
+"""Shows the run's summary, and links to its results, as artifacts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ D = TypeVar("D", bound=Delivery)
 
 @step(name="show summary", run_name="show summary", unlinked=("published",), **UNCACHED)
 async def show_summary(delivery: D, infrastructure: Infrastructure, published: Publication) -> D:
-    """Leave the summary where the run's readers look for it."""
+    """Show the summary and the links as artifacts of the run."""
     for key, text, address in links(current().session.cloud.portal, infrastructure, published):
-        await acreate_link_artifact(address, text, key=key, description=f"The {key} that this run worked on")
-    await acreate_markdown_artifact(delivery.markdown(), key="preparation", description="What the run left behind")
+        await acreate_link_artifact(address, text, key=key, description=f"The {key} of this run")
+    await acreate_markdown_artifact(delivery.markdown(), key="preparation", description="Summary of the run")
     return delivery
 
 
 @step(name="show stamp parameters", run_name="show stamp parameters", unlinked=("usage",), **UNCACHED)
 async def show_stamp_parameters(stamp: StampParameters, usage: Usage) -> None:
-    """Leave the next step's parameters where the run's readers look for them."""
+    """Show the next step's parameters as an artifact of the run."""
     for used in stamp.denied(usage.images):
         get_run_logger().warning("The cluster's policy would refuse %s, which %s uses", used.image, used.file)
     await acreate_markdown_artifact(

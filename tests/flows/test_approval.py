@@ -1,4 +1,4 @@
-"""A person's answer reaches the run that asked, in whatever process it goes on."""
+"""A person's answer reaches the run that asked, in whichever process the run continues."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def note(flow: Any, flow_run: Any, state: Any) -> None:
 
 @flow(on_failure=[note], on_cancellation=[note], on_crashed=[note])
 async def asks(releases: list[str], hours: float = 1) -> list[Approval]:
-    """A flow that works, asks about each release, and may then break."""
+    """A flow that works, asks about each release, and may then fail."""
     await work("before")
     answers = [
         await ask(Question(release, QUESTION.items, QUESTION.policy_days), hours=hours, cluster="rg")
@@ -65,7 +65,7 @@ def _nothing_so_far(prefect: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the deployed flow, executed here as a worker's process would."""
+    """A run of the deployed flow, executed like in a worker's process."""
 
     id: UUID
 
@@ -87,7 +87,7 @@ class Run:
         return answers
 
     async def until_it_asks(self) -> str:
-        """Execute until the process would end, and give the form's description."""
+        """Execute until the process would end, and return the form's description."""
         with pytest.raises(Pause):
             await self.execute()
         return await described(await self.read())
@@ -103,8 +103,8 @@ async def described(run: FlowRun) -> str:
     return str(await aread_flow_run_input(keys["description"], run.id))
 
 
-async def test_a_suspended_run_goes_on_with_the_answer_in_another_process() -> None:
-    """One question after the other; finished work is not repeated, and nothing cleans up as if the run had failed."""
+async def test_a_suspended_run_continues_with_the_answer_in_another_process() -> None:
+    """It asks one question after the other, does not repeat finished work, and calls no hook for failed runs."""
     run = await Run.of("web", "api")
     assert "May release web" in await run.until_it_asks()
     await run.answer()
@@ -116,7 +116,7 @@ async def test_a_suspended_run_goes_on_with_the_answer_in_another_process() -> N
 
 
 @pytest.mark.parametrize("field", ["decision", "reason", "name", "expires"])
-async def test_the_server_refuses_a_form_that_cannot_count(field: str) -> None:
+async def test_the_server_refuses_an_invalid_form(field: str) -> None:
     """The run stays suspended, so that the form can be corrected."""
     run = await Run.of("web")
     await run.until_it_asks()
@@ -125,29 +125,29 @@ async def test_the_server_refuses_a_form_that_cannot_count(field: str) -> None:
     assert (await run.read()).state_name == "Suspended"
 
 
-async def test_an_answer_that_decides_nothing_is_asked_for_again_and_then_blocks() -> None:
-    """Only we know which day it is: the form comes again with what was wrong, but not for ever."""
+async def test_an_invalid_answer_is_asked_for_again_and_then_blocks() -> None:
+    """The server does not check the date: the form is shown again with the problem, and the third time blocks."""
     run = await Run.of("web")
     assert "did not count" not in await run.until_it_asks()
     for _ in range(2):
         await run.answer(expires="2020-01-01")
         assert "The expiry 2020-01-01 has passed" in await run.until_it_asks()
     await run.answer(expires="2020-01-01")
-    with pytest.raises(GateBlocked, match="3 answers decided nothing"):
+    with pytest.raises(GateBlocked, match="3 answers were invalid"):
         await run.execute()
 
 
 async def test_a_run_that_is_resumed_without_an_answer_asks_again() -> None:
-    """Setting the run's state by hand lets nothing in."""
+    """Setting the run's state by hand does not approve anything."""
     run = await Run.of("web")
     await run.until_it_asks()
     async with get_client() as client:
         await client.set_flow_run_state(run.id, Scheduled(name="Resuming"))
-    assert "resumed without a filled form" in await run.until_it_asks()
+    assert "resumed without a filled-in form" in await run.until_it_asks()
 
 
 async def test_a_retried_run_asks_again() -> None:
-    """An answer is for one attempt of the run: the retry judges anew, and asks anew."""
+    """An answer is valid for one attempt of the run: the retry asks again."""
     run = await Run.of("web")
     await run.until_it_asks()
     await run.answer()
@@ -163,7 +163,7 @@ async def test_a_retried_run_asks_again() -> None:
 
 
 async def test_a_run_without_a_deployment_waits_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no worker that could take it up again."""
+    """No worker could restart it, so its process waits for the answers."""
     monkeypatch.setattr("flows.approval._POLL", 0)
     started: asyncio.Queue[UUID] = asyncio.Queue()
 
@@ -184,7 +184,7 @@ async def test_a_run_without_a_deployment_waits_in_its_process(monkeypatch: pyte
 
 
 async def test_nobody_answers_a_run_without_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run fails, and says what happened."""
+    """The run fails, and its message says that nobody answered."""
     monkeypatch.setattr("flows.approval._POLL", 0)
     state = await asks(["web"], hours=0.0001, return_state=True)
     assert state.is_failed()
@@ -192,8 +192,8 @@ async def test_nobody_answers_a_run_without_a_deployment(monkeypatch: pytest.Mon
     assert hooked == ["Failed"]
 
 
-async def test_nobody_can_be_asked_on_a_temporary_server() -> None:
-    """It ends with the run, and has no page that anybody could open: that blocks at once, and says what to do."""
+async def test_a_run_on_a_temporary_server_cannot_ask() -> None:
+    """The server ends with the run and has no page to open: the release is blocked at once, with the next step."""
 
     @flow
     async def on_a_temporary_server() -> None:
@@ -202,13 +202,13 @@ async def test_nobody_can_be_asked_on_a_temporary_server() -> None:
         context.client.server_type = ServerType.EPHEMERAL
         await ask(QUESTION, hours=1, cluster="rg")
 
-    with pytest.raises(GateBlocked, match=r"no lasting Prefect server.*Run the deployment"):
+    with pytest.raises(GateBlocked, match=r"its Prefect server ends with the run.*Run the deployment"):
         await on_a_temporary_server()
 
 
 async def _paused(run: Run, release: str) -> None:
     async with asyncio.timeout(20):
         while True:
-            now = await run.read()
-            if now.state_name == "Paused" and release in await described(now):
+            current = await run.read()
+            if current.state_name == "Paused" and release in await described(current):
                 return
