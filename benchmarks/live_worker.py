@@ -30,8 +30,8 @@ from pratique.records import cases
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Cases
 from pratique.records.promotions import PromotionRecord
-from pratique.rescan.assessment import judge_live
-from pratique.rescan.cases import follow
+from pratique.rescan.assessment import assess_images
+from pratique.rescan.cases import update_cases
 from pratique.rescan.inventory import Knowledge, take_inventory
 from pratique.rescan.report import Rescan, markdown, record
 
@@ -82,18 +82,24 @@ class Worker:
         knowledge = Knowledge(await self._promotions(), (), ())
         inventory = await take_inventory(self._client, registry.login_server, knowledge)
         listed = time.perf_counter()
-        assessments = await judge_live(inventory.images, ready.rules, ready.poller, scanning)
+        assessments = await assess_images(inventory.images, ready.rules, ready.poller, scanning)
         assessed = time.perf_counter()
         outcomes = []
 
         def rewrite(text: str | None) -> str:
-            outcomes.append(
-                follow(Cases.parse(text), inventory, assessments, scanning, window=168, now=datetime.now(UTC))
-            )
+            at = datetime.now(UTC)
+            outcomes.append(update_cases(Cases.parse(text), inventory, assessments, scanning, window=168, at=at))
             return outcomes[-1].cases.text()
 
         await self._records.write({cases.FILE: rewrite}, "Follow up.", run="")
-        rescan = Rescan(datetime.now(UTC), inventory, tuple(assessments), outcomes[-1], ready.rules, scanning)
+        rescan = Rescan(
+            at=datetime.now(UTC),
+            inventory=inventory,
+            assessments=tuple(assessments),
+            outcome=outcomes[-1],
+            rules=ready.rules,
+            scanning=scanning,
+        )
         json.dumps(record(rescan))
         markdown(rescan)
         ended = time.perf_counter()

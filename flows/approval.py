@@ -83,12 +83,12 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
             emit("gate.asked", f"release.{question.release}", cluster=cluster, release=question.release, until=until)
         try:
             form = await _wait_for_form(question, run, key, hours, _form(question, until, problem))
-            answer = question.answered(form.decision, form.reason, form.name, form.expires, _today())
+            answer = question.read_answer(form.decision, form.reason, form.name, form.expires, _today())
         except UnreadableAnswer as error:
             problem = error.observed
             get_run_logger().warning("Release %s: %s", question.release, problem)
         else:
-            get_run_logger().info("Release %s: %s", question.release, answer.words)
+            get_run_logger().info("Release %s: %s", question.release, answer.description)
             return replace(answer, read_at=datetime.now(UTC))
     raise _blocked(question, f"{_ATTEMPTS} answers were invalid; the last one: {problem}", "Run it again.")
 
@@ -111,7 +111,7 @@ async def _wait_for_form(
         raise _blocked(question, f"Nobody answered within {hours:g} hours.", "Run it again and answer.") from None
     except ValidationError:
         # Somebody set the run's state by hand.
-        raise question.unreadable("The run was resumed without a filled-in form.") from None
+        raise question.invalid("The run was resumed without a filled-in form.") from None
 
 
 def _form(question: Question, until: str, problem: str) -> type[AnswerForm]:
@@ -126,7 +126,7 @@ def _form(question: Question, until: str, problem: str) -> type[AnswerForm]:
                     json_schema_extra={"position": 3, "format": "date"},
                 ),
             ],
-            question.usual_expiry(_today()).isoformat(),
+            question.default_expiry(_today()).isoformat(),
         )
     }
     described = create_model("Answer", __base__=AnswerForm, **fields)

@@ -105,4 +105,4 @@ async def _promote(
         raise
     images = results(promotions)
     await record_promotions(config.manifests, release.name, images)
-    return GatedRelease(release, report.answered(approval) if approval else report, images)
+    return GatedRelease(release, report.with_approval(approval) if approval else report, images)

@@ -53,7 +53,7 @@ async def _rescan(config: Bootstrap, inventory: Inventory) -> Rescan:
         rescan = await react(config, rescan)
     except PratiqueError as error:
         # The findings are reported anyway, and images at risk are more severe than a failed reaction.
-        await conclude_rescan(rescan.warning(f"A reaction failed. {error}"))
+        await conclude_rescan(rescan.with_warning(f"A reaction failed. {error}"))
         raise
     return await conclude_rescan(rescan)
 

@@ -49,7 +49,7 @@ class Fix(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One vulnerability in one package.
 

@@ -44,7 +44,7 @@ async def give_verdict(report: GateReport, approval: Approval | None = None) -> 
     :param approval: what a person said, where one was asked
     :raises GateBlocked: unless the release may pass
     """
-    final = report.answered(approval) if approval else report
+    final = report.with_approval(approval) if approval else report
     await leave_record(final)
     with emit_on_block(final.release):
         clearances = clear(final)

@@ -14,10 +14,10 @@ from pratique.config import Bootstrap
 from pratique.git.checkout import checkout
 from pratique.manifests.usage import references
 from pratique.rescan import report
-from pratique.rescan.assessment import ImageAssessment, judge_live
+from pratique.rescan.assessment import ImageAssessment, assess_images
 from pratique.rescan.cases import CaseChange, ChangeKind
 from pratique.rescan.inventory import Inventory, Knowledge, take_inventory
-from pratique.rescan.reactions import Reactions, file_cases
+from pratique.rescan.reactions import Reactions, record_cases
 from pratique.rescan.report import Rescan
 from tasks.events import Event, emit
 from tasks.policies import UNCACHED
@@ -67,7 +67,7 @@ async def assess_live(config: Bootstrap, inventory: Inventory) -> tuple[ImageAss
     def progress(done: int) -> None:
         log.info("%d of %d images judged", done, len(images))
 
-    return tuple(await judge_live(images, setup.rules, setup.poller, config.scanning, progress=progress))
+    return tuple(await assess_images(images, setup.rules, setup.poller, config.scanning, progress=progress))
 
 
 @step(name="follow up", run_name="follow up on live/ of {inventory.registry}", **UNCACHED)
@@ -75,7 +75,7 @@ async def follow_up(config: Bootstrap, inventory: Inventory, assessments: tuple[
     """Bring the cases on record up to date, and emit an event for each change."""
     runtime = current()
     rules, at = (await runtime.gate()).rules, runtime.clock.now()
-    outcome = await file_cases(await runtime.records(), config, inventory, assessments, at=at, run=run_id())
+    outcome = await record_cases(await runtime.records(), config, inventory, assessments, at=at, run=run_id())
     for warning in outcome.warnings:
         get_run_logger().warning(warning)
     _emit(outcome.changes)
@@ -83,7 +83,9 @@ async def follow_up(config: Bootstrap, inventory: Inventory, assessments: tuple[
         lines = [f"{change.kind}: {change.case.name}" for change in outcome.changes]
         more = [f"and {len(lines) - _MOST_EVENTS} more"] * (len(lines) > _MOST_EVENTS)
         emit("live.notified", changes=[*lines[:_MOST_EVENTS], *more])
-    return Rescan(at, inventory, assessments, outcome, rules, config.scanning)
+    return Rescan(
+        at=at, inventory=inventory, assessments=assessments, outcome=outcome, rules=rules, scanning=config.scanning
+    )
 
 
 @step(name="react", run_name="react to live/ of {rescan.inventory.registry}", **UNCACHED)
@@ -117,7 +119,7 @@ async def conclude_rescan(rescan: Rescan) -> Rescan:
     await acreate_table_artifact(report.rows(rescan), key="live", description="Images in live/ that need attention")
     recorded = f"```json\n{json.dumps(report.record(rescan), indent=1)}\n```"
     await acreate_markdown_artifact(recorded, key="live-record", description="The same as JSON, with nothing left out")
-    report.require_well(rescan)
+    report.require_none_at_risk(rescan)
     return rescan
 
 

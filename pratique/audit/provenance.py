@@ -176,7 +176,7 @@ class Audit:
     ) -> None:
         self._registry, self._images, self._at = registry, images, at
         self._standing = {_key(one): one for one in images}
-        self._open = {key for key in self._standing if promotions.explaining(*key, registry) is None}
+        self._open = {key for key in self._standing if promotions.find(*key, registry) is None}
         self._ours = {name.lower() for name in promoters}
         self._logged: set[tuple[str, str]] = set()
         self._strange: dict[tuple[str, str], Irregularity] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pratique.errors import PermissionDenied, UnreadableAnswer
-from pratique.gate.verdict import required_manifests
+from pratique.gate.evaluate import required_manifests
 from pratique.gate.wait import Candidate
 from pratique.images import ImageReference, ImportedImage
 from pratique.oci.acr import arrival
@@ -41,6 +41,12 @@ async def candidates(
         times = await asyncio.gather(*(arrival_time(imported.reference.at(digest)) for digest in digests))
         known = tuple((digest, at) for digest, at in zip(digests, times, strict=True) if at is not None)
         since = max((at for _, at in known), default=imported.imported_at)
-        return Candidate(imported.image, registry, imported.reference.repository, since, known)
+        return Candidate(
+            image=imported.image,
+            registry=registry,
+            repository=imported.reference.repository,
+            since=since,
+            arrivals=known,
+        )
 
     return list(await asyncio.gather(*map(candidate, quarantined)))

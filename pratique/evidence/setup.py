@@ -21,7 +21,7 @@ from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
 from pratique.gate.polling import EvidencePoller
-from pratique.gate.verdict import Rules
+from pratique.gate.rules import Rules
 from pratique.git.command import git_status
 from pratique.oci.client import OciClient
 
@@ -62,12 +62,19 @@ async def set_up(
     now = clock.now() if clock else datetime.now(UTC)
     exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
     plan = await _plan(session)
-    rules = Rules(gate.policy, gate.platforms, gate.sources, exceptions, await _provenance(gate), holds)
+    rules = Rules(
+        policy=gate.policy,
+        platforms=gate.platforms,
+        sources=gate.sources,
+        exceptions=exceptions,
+        provenance=await _provenance(gate),
+        holds=holds,
+    )
     if plan is not None and not plan.registry_assessment:
         rules = _without_defender(rules, session)
-    if rules.asked & {*gate.resource_graph}:
+    if rules.sources & {*gate.resource_graph}:
         await require_actions(session, group, [READ_FINDINGS])
-    broad, narrow = _sources(gate, rules.asked, session, client)
+    broad, narrow = _sources(gate, rules.sources, session, client)
     return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(_warnings(gate, rules, plan, now)))
 
 
@@ -95,7 +102,7 @@ def _without_defender(rules: Rules, session: AzureSession) -> Rules:
             "Its plan, or the extension that scans registries, is off: no image would ever be assessed.",
             f"Enable it ({_ENABLE}), or set 'defender_off: skip' in the policy to use other sources, or none.",
         )
-    return rules.by_others(rules.asked - DEFENDER)
+    return rules.limited_to(rules.sources - DEFENDER)
 
 
 async def _plan(session: AzureSession) -> DefenderPlan | None:
@@ -114,7 +121,7 @@ def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime
     if plan is None:
         yield "Cannot read whether Defender for Containers is on; if it is off, the gate waits in vain"
     elif not plan.registry_assessment:
-        how = f"the gate uses {', '.join(sorted(rules.asked))}" if rules.asked else "IMAGES PASS UNSCANNED"
+        how = f"the gate uses {', '.join(sorted(rules.sources))}" if rules.sources else "IMAGES PASS UNSCANNED"
         yield f"Defender is OFF and the policy says to skip it: {how}"
     elif not plan.findings_artifact:
         yield f"Defender's extension 'security findings' is off: nothing will prove a clean scan. Enable it: {_ENABLE}"

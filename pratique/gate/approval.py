@@ -1,4 +1,4 @@
-"""What a person said about a release that only a person can let in."""
+"""A person's approval or rejection of a release that only a person can let in."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import date, datetime
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Approval:
-    """What a person said about a release.
+    """A person's answer about a release.
 
-    :ivar name: who says to have answered; nothing proves it
-    :ivar expires: the last day (UTC) on which an approval counts; of a rejection its own day
-    :ivar read_at: when the run read it
+    :ivar name: who claims to have answered; nothing proves it
+    :ivar expires: the last day (UTC) on which an approval counts; for a rejection, the day it was given
+    :ivar read_at: when the run read the answer
     """
 
     approved: bool
@@ -23,12 +23,12 @@ class Approval:
     read_at: datetime | None = field(default=None, compare=False)
 
     @property
-    def words(self) -> str:
-        """For logs and reports."""
-        said = f"approved until {self.expires}" if self.approved else "rejected"
-        return f"{said} by {self.name} (self-asserted): {self.reason}"
+    def description(self) -> str:
+        """A sentence for logs and reports."""
+        answer = f"approved until {self.expires}" if self.approved else "rejected"
+        return f"{answer} by {self.name} (self-asserted): {self.reason}"
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
-        read = {"read_at": self.read_at.isoformat() if self.read_at else None}
-        return asdict(self) | {"expires": self.expires.isoformat()} | read
+        """The approval as JSON data."""
+        read_at = {"read_at": self.read_at.isoformat() if self.read_at else None}
+        return asdict(self) | {"expires": self.expires.isoformat()} | read_at

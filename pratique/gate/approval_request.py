@@ -1,4 +1,4 @@
-"""What a person is asked about images that nothing proves to be scanned, and what may be answered.
+"""Asks a person about images without proof of a scan, and checks the answer.
 
 >>> Question("web", (Item("nginx:1.27", "linux/amd64", "sha256:…", "no proof of a scan"),), 30).key
 '3eb872aa9bbea132'
@@ -23,62 +23,64 @@ from pratique.markdown import literal, plain
 
 Choice = Literal["approve", "reject"]
 
-#: Characters that a reason and a name need, and what a record has room for.
+#: Least and most characters of a reason and of a name.
 REASON = (10, 1000)
 NAME = (2, 100)
 
-#: How long an approval lasts if nobody says otherwise, in days.
-USUAL_DAYS = 30
+#: Days that an approval lasts unless the person changes its expiry.
+DEFAULT_DAYS = 30
 
-#: Images in the form: what a person would still read.
+#: Images in the form: as many as a person would still read.
 _MOST_ITEMS = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One platform of an image that only a person can let in.
 
-    :ivar said: what each source says of it
-    :ivar findings: severity and name of what was found so far, within the limits
+    :ivar statuses: the status of each source
+    :ivar findings: severity and identifier of each finding so far, within the limits
     """
 
     image: str
     platform: str
     digest: str
     reason: str
-    said: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
 
     @classmethod
     def about(cls, image: str, platform_verdict: PlatformVerdict) -> Item:
-        said = sorted(f"{one.source}: {one.status}" for one in platform_verdict.observations)
+        statuses = sorted(
+            f"{observation.source}: {observation.status}" for observation in platform_verdict.observations
+        )
         findings = sorted(f"{finding.severity.label} {finding.vulnerability}" for finding in platform_verdict.counted)
         return cls(
-            image,
-            platform_verdict.platform,
-            platform_verdict.digest,
-            platform_verdict.reason,
-            tuple(said),
-            tuple(findings),
+            image=image,
+            platform=platform_verdict.platform,
+            digest=platform_verdict.digest,
+            reason=platform_verdict.reason,
+            statuses=tuple(statuses),
+            findings=tuple(findings),
         )
 
-    def line(self, *, alone: bool) -> str:
-        """An entry of the form's list.
+    def line(self, *, with_reason: bool) -> str:
+        """The item as an entry of the form's list.
 
-        :param alone: whether it has a reason of its own
+        :param with_reason: whether to include its reason and statuses
         """
         severities = Counter(Severity.parse(finding.partition(" ")[0]) for finding in self.findings)
         found = [f"{severities[severity]} {severity.label}" for severity in sorted(severities, reverse=True)]
         about = f"findings so far: {', '.join(found) or 'none known'}"
-        why = f" {_why(self.reason, self.said)}" if alone else ""
+        why = f" {_why(self.reason, self.statuses)}" if with_reason else ""
         return f"- **{literal(self.image)}** {literal(self.platform)}, {about}, `{plain(self.digest)}`{why}"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a person decides about one release.
+    """The question that a person answers about one release.
 
-    :ivar policy_days: the longest that an approval may reach into the future
+    :ivar policy_days: days ahead that an approval may expire at most
     """
 
     release: str
@@ -87,7 +89,7 @@ class Question:
 
     @classmethod
     def about(cls, report: GateReport) -> Question:
-        """The question that a gate's report leaves open."""
+        """The question about the images in a gate's report that only a person can let in."""
         items = (
             Item.about(verdict.image.reference.short, platform_verdict)
             for verdict in report.verdicts
@@ -98,58 +100,58 @@ class Question:
 
     @property
     def key(self) -> str:
-        """The same for the same digests and evidence, however the reason is worded: what changed is asked anew."""
-        facts = sorted([item.image, item.platform, item.digest, item.said, item.findings] for item in self.items)
+        """Identifies digests and evidence, whatever the reasons' wording. When it changes, the person answers again."""
+        facts = sorted([item.image, item.platform, item.digest, item.statuses, item.findings] for item in self.items)
         return hashlib.sha256(json.dumps([self.release, facts]).encode()).hexdigest()[:16]
 
-    def usual_expiry(self, today: date) -> date:
-        """What the form proposes."""
-        return today + timedelta(days=min(USUAL_DAYS, self.policy_days))
+    def default_expiry(self, today: date) -> date:
+        """The expiry that the form proposes."""
+        return today + timedelta(days=min(DEFAULT_DAYS, self.policy_days))
 
-    def answered(self, choice: str, reason: str, name: str, expires: str, today: date) -> Approval:
-        """A filled form as an answer.
+    def read_answer(self, choice: str, reason: str, name: str, expires: str, today: date) -> Approval:
+        """Read a filled form.
 
         :param expires: a date, ``YYYY-MM-DD``
-        :param today: the present day in UTC
+        :param today: today's date in UTC
         :raises UnreadableAnswer: naming every field that is wrong
         """
         if choice not in ("approve", "reject"):
-            raise self.unreadable("The decision is neither 'approve' nor 'reject'.")
+            raise self.invalid("The answer is neither 'approve' nor 'reject'.")
         reason, name = plain(reason), plain(name)
         problems = [_length("reason", reason, *REASON), _length("name", name, *NAME)]
         until = _date(expires) if choice == "approve" else today
         problems.append(self._expiry_problem(until, today))
         if until is None or any(problems):
-            raise self.unreadable(" ".join(filter(None, problems)))
-        return Approval(choice == "approve", reason, name, until)
+            raise self.invalid(" ".join(filter(None, problems)))
+        return Approval(approved=choice == "approve", reason=reason, name=name, expires=until)
 
-    def unreadable(self, observed: str) -> UnreadableAnswer:
-        """The error for an answer that decides nothing."""
-        return UnreadableAnswer("take the answer", f"release {self.release}", observed, "Answer again.")
+    def invalid(self, observed: str) -> UnreadableAnswer:
+        """The error for an invalid answer."""
+        return UnreadableAnswer("read the answer", f"release {self.release}", observed, "Answer again.")
 
     def markdown(self, until: str, problem: str = "") -> str:
-        """The form's description: narrow, because Prefect shows it in a small window, and what to look up first.
+        """The form's description: short, because Prefect shows it in a small window, and with the advice first.
 
-        :param until: when the time to answer is over
+        :param until: when the time to answer ends
         :param problem: what was wrong with the last answer
         """
         more = len(self.items) - _MOST_ITEMS
-        shared = {(item.reason, item.said) for item in self.items}
+        shared = {(item.reason, item.statuses) for item in self.items}
         parts = [
-            f"**The last answer did not count.** {literal(problem)}" if problem else "",
+            f"**The last answer was not accepted.** {literal(problem)}" if problem else "",
             f"### May release {literal(self.release)} go to `live/` without proof of a scan?",
             _ADVICE,
-            f"An approval lasts at most {self.policy_days} days. Without an answer until {until} the run fails, and "
+            f"An approval lasts at most {self.policy_days} days. Without an answer by {until}, the run fails and "
             "nothing of this release is promoted.",
             *([_why(*shared.pop())] if len(shared) == 1 else []),
-            "\n".join(item.line(alone=bool(shared)) for item in self.items[:_MOST_ITEMS]),
+            "\n".join(item.line(with_reason=bool(shared)) for item in self.items[:_MOST_ITEMS]),
             f"… and {more} more, in the table artifact `gate-{self.release}`." if more > 0 else "",
         ]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def _expiry_problem(self, until: date | None, today: date) -> str:
         if until is None:
-            return "The expiry is no date: write it as 2027-01-31."
+            return "The expiry is not a date: write it as 2027-01-31."
         if until < today:
             return f"The expiry {until} has passed: today is {today} (UTC)."
         if (until - today).days > self.policy_days:
@@ -160,16 +162,16 @@ class Question:
 #: A line break inside a paragraph would show as a gap.
 _ADVICE = (
     "**Approve** only what you have looked up in the Azure portal: Microsoft Defender for Cloud has to show "
-    "*this digest* as assessed and healthy. An image that is merely absent from the list of vulnerable ones may never "
-    "have been scanned, and one that is listed as unverified or not applicable was not. **Reject** keeps the release "
+    "*this digest* as assessed and healthy. An image that is only absent from the list of vulnerable images may never "
+    "have been scanned, and an image listed as unverified or not applicable was not. **Reject** keeps the release "
     "out, and the run fails.\n\n"
-    "Your name and reason become part of the run's record. The name is self-asserted: Prefect does not tell who "
+    "Your name and reason become part of the run's record. The name is self-asserted: Prefect does not show who "
     "answers."
 )
 
 
-def _why(reason: str, said: Sequence[str]) -> str:
-    return f"Why: {literal(reason)}. What the sources say: {literal(', '.join(said) or 'nothing')}."
+def _why(reason: str, statuses: Sequence[str]) -> str:
+    return f"Why: {literal(reason)}. Sources: {literal(', '.join(statuses) or 'nothing')}."
 
 
 def _date(text: str) -> date | None:

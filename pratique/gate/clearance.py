@@ -1,4 +1,4 @@
-"""What a promotion is handed in place of the gate's report: one digest, and the verdict that lets it pass."""
+"""The gate's clearances: a promotion gets one of these, for one digest, instead of the whole report."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pratique.images import ResolvedImage
 class PromotionClearance:
     """Lets one digest of a release into ``live/``.
 
-    :ivar digest: of the image: an index, or a manifest
-    :ivar verdict: id of the verdict, as in the gate's record
+    :ivar digest: of the image's index or manifest
+    :ivar verdict: id of the verdict in the gate's record
     :ivar state: of the verdict
     :ivar policy: digest of the policy
     :ivar at: when the gate last asked its sources
@@ -30,18 +30,18 @@ class PromotionClearance:
     at: datetime
 
     def require(self, image: ResolvedImage) -> None:
-        """:raises GateBlocked: unless this clearance is for the very digest of the image"""
+        """:raises GateBlocked: unless this clearance is for the image's digest"""
         if image.digest != self.digest:
             raise GateBlocked(
                 "promote the image",
                 str(image.pinned),
                 f"Release {self.release} has no passing verdict for this digest.",
-                "Run the flow again, so that the gate judges it.",
+                "Run the flow again, so that the gate checks it.",
             )
 
 
 def clear(report: GateReport) -> list[PromotionClearance]:
-    """The clearances of a release that passes, in the catalogue's order.
+    """The clearances of the images of a release that passes, in the catalogue's order.
 
     :raises GateBlocked: as :func:`~pratique.gate.report.require_passed`
     """

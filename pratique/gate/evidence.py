@@ -1,7 +1,7 @@
-"""What sources say of a digest, and what their words amount to together.
+"""What sources report about a digest, and whether it proves a scan.
 
-A source gives one :class:`Observation` a digest. Together they make a :class:`Proof`, or the reason why there is none:
-absence is not health, and a source that could not be asked is not a source that found nothing.
+A source gives one :class:`Observation` per digest. Together, the observations give a :class:`Proof`, or the reason why
+there is none. Absence is not health, and a source that could not be asked is not a source that found nothing.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from typing import Protocol
 from pratique.findings import Finding
 from pratique.gate.policy import Policy
 
-#: How far the clocks of a source and of this worker may differ.
+#: How much the clocks of a source and of this worker may differ.
 CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 class SourceStatus(StrEnum):
-    """What kind of answer a source gave about one digest."""
+    """The kind of answer that a source gave about one digest."""
 
     ASSESSED = "assessed"
     NOT_APPLICABLE = "not applicable"
     NOTHING = "nothing"
-    #: It says something that cannot be understood, so it may be bad.
+    #: The answer cannot be understood, so it may report findings.
     UNREADABLE = "unreadable"
-    #: It could not be asked this time.
+    #: The source could not be asked this time.
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What one source says of one digest now.
+    """What one source reports about one digest.
 
     :ivar source: its name in the policy
-    :ivar findings: whatever it reports, whether or not it proves a complete assessment
-    :ivar at: when it was assessed, by the source's own account; ``None`` when it does not say
+    :ivar findings: all findings that it reports, whether or not it proves a complete assessment
+    :ivar at: when the source says that it assessed the digest; ``None`` when it does not say
     :ivar detail: the scanner and signer, or why the digest was not assessed or not understood
-    :ivar notes: what was seen and did not count: a forged artifact, rows about an earlier push
+    :ivar notes: evidence that does not count, such as a forged artifact or rows about an earlier push
     """
 
     source: str
@@ -52,10 +52,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class Subject:
-    """One digest that needs a verdict, and the quarantine repository in which it stands.
+    """One digest that needs a verdict, and its repository in quarantine.
 
-    :ivar arrived: when it came there, where that is known: what was said of it earlier is about an image that was
-        deleted since
+    :ivar arrived: when it was pushed there, where that is known. Earlier evidence is about an image that was deleted
+        since.
     """
 
     registry: str
@@ -65,15 +65,15 @@ class Subject:
 
 
 class EvidenceSource(Protocol):
-    """Something that knows of scans; it may speak under several names."""
+    """Something that reports scans, under one name or several."""
 
     @property
     def names(self) -> frozenset[str]:
-        """The sources whose observations it gives."""
+        """The names of the sources whose observations it gives."""
         ...
 
     async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
-        """One observation a subject and name; a name without one is taken for :attr:`SourceStatus.NOTHING`.
+        """One observation per subject and name; a name without one counts as :attr:`SourceStatus.NOTHING`.
 
         :raises TransientError: when the source could not be asked this time
         """
@@ -82,12 +82,12 @@ class EvidenceSource(Protocol):
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether a digest was assessed as the policy asks.
+    """Whether a digest was assessed as the policy requires.
 
-    :ivar given: whether it was
-    :ivar missing: why not, in words
-    :ivar not_applicable: why Defender was told not to assess it; empty when it was not
-    :ivar in_doubt: a source could not be asked, or not be understood: not even an acceptance helps
+    :ivar given: whether there is proof
+    :ivar missing: why there is none, in words
+    :ivar not_applicable: why Defender is configured not to assess it; empty when it is not
+    :ivar in_doubt: whether a source could not be asked, or not be understood; then not even an acceptance helps
     """
 
     given: bool
@@ -96,17 +96,17 @@ class Proof:
     in_doubt: bool = False
 
 
-def prove(observations: Sequence[Observation], policy: Policy, asked: Collection[str], now: datetime) -> Proof:
-    """Weigh the observations of one digest.
+def prove(observations: Sequence[Observation], policy: Policy, sources: Collection[str], at: datetime) -> Proof:
+    """Whether the observations of one digest prove a scan.
 
-    :param asked: every source that is configured: one without an observation could not be asked
+    :param sources: every source that is asked: one without an observation could not be asked
     """
-    by_source = {one.source: one for one in observations}
-    doubts = [_doubt(name, by_source.get(name)) for name in sorted(asked)]
+    by_source = {observation.source: observation for observation in observations}
+    doubts = [_doubt(name, by_source.get(name)) for name in sorted(sources)]
     if any(doubts):
         return Proof(False, "; ".join(filter(None, doubts)), in_doubt=True)
     gaps = {
-        name: _gap(name, by_source.get(name), policy, now)
+        name: _gap(name, by_source.get(name), policy, at)
         for name in {*policy.required_sources, *policy.sufficient_sources}
     }
     missing = [gaps[name] for name in sorted(policy.required_sources) if gaps[name]]
@@ -114,33 +114,38 @@ def prove(observations: Sequence[Observation], policy: Policy, asked: Collection
         missing += [gaps[name] for name in sorted(policy.sufficient_sources)]
     if not gaps:
         missing = ["the policy names no source that could prove a scan"]
-    exempt = [one for one in observations if one.status is SourceStatus.NOT_APPLICABLE]
-    reasons = "; ".join(sorted(f"{one.source}: {one.detail}" for one in exempt))
+    exempt = [observation for observation in observations if observation.status is SourceStatus.NOT_APPLICABLE]
+    reasons = "; ".join(sorted(f"{observation.source}: {observation.detail}" for observation in exempt))
     return Proof(not missing, "; ".join(dict.fromkeys(missing)), reasons if missing else "")
 
 
 def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:
-    """Where sources disagree, in words: the worse answer counts, and the report says so."""
-    words: list[str] = []
-    ordered = sorted(observations, key=lambda one: one.source)
-    complete = [one for one in ordered if one.status is SourceStatus.ASSESSED]
-    known = {one.source: {finding.key for finding in one.findings} for one in complete}
-    for one in ordered:
+    """The contradictions between sources, in words. The worse answer counts."""
+    found: list[str] = []
+    ordered = sorted(observations, key=lambda observation: observation.source)
+    complete = [observation for observation in ordered if observation.status is SourceStatus.ASSESSED]
+    known = {observation.source: {finding.key for finding in observation.findings} for observation in complete}
+    for observation in ordered:
+        name = observation.source
         for other in complete:
-            extra = sorted({f.vulnerability for f in one.findings if f.key not in known[other.source]})
-            if one.status is SourceStatus.NOT_APPLICABLE:
-                words.append(f"{one.source} has it as not to be assessed ({one.detail}), {other.source} assessed it")
-            if other.source != one.source and extra:
-                words.append(f"{one.source} reports {_some(extra)}, {other.source} does not: the worse answer counts")
+            extra = sorted({f.vulnerability for f in observation.findings if f.key not in known[other.source]})
+            if observation.status is SourceStatus.NOT_APPLICABLE:
+                found.append(
+                    f"{name} excludes it from assessment ({observation.detail}), but {other.source} assessed it"
+                )
+            if other.source != name and extra:
+                found.append(
+                    f"{name} reports {_first_few(extra)}, but {other.source} does not: the worse answer counts"
+                )
     severities: dict[tuple[str, str], dict[str, str]] = {}
-    for one in observations:
-        for finding in one.findings:
-            severities.setdefault(finding.key, {})[one.source] = finding.severity.label
+    for observation in observations:
+        for finding in observation.findings:
+            severities.setdefault(finding.key, {})[observation.source] = finding.severity.label
     for (vulnerability, _), rated in sorted(severities.items()):
         if len(set(rated.values())) > 1:
             ratings = ", ".join(f"{label} by {source}" for source, label in sorted(rated.items()))
-            words.append(f"{vulnerability} is {ratings}: the worse counts")
-    return tuple(words)
+            found.append(f"{vulnerability} is {ratings}: the worse severity counts")
+    return tuple(found)
 
 
 def _doubt(name: str, observation: Observation | None) -> str:
@@ -151,25 +156,25 @@ def _doubt(name: str, observation: Observation | None) -> str:
     return ""
 
 
-def _gap(name: str, observation: Observation | None, policy: Policy, now: datetime) -> str:
-    """Why a source's word proves nothing; empty when it does."""
+def _gap(name: str, observation: Observation | None, policy: Policy, at: datetime) -> str:
+    """Why a source proves nothing; empty when it does."""
     if observation is None or observation.status is not SourceStatus.ASSESSED:
         return f"{name} has no proof of a scan" + (
             f" ({observation.detail})" if observation and observation.detail else ""
         )
     if observation.at is None:
         return f"{name} does not say when it assessed the image"
-    age = now - observation.at
+    age = at - observation.at
     if age < -CLOCKS_DIFFER:
         return f"{name}'s assessment is dated in the future, {observation.at:%Y-%m-%d %H:%M} UTC"
     age = max(age, timedelta(0))
     if age < timedelta(minutes=policy.minimum_age):
-        return f"{name}'s assessment has to stand for {policy.minimum_age:g} minutes"
+        return f"{name}'s assessment is younger than {policy.minimum_age:g} minutes"
     if age > timedelta(hours=policy.maximum_age):
         return f"{name}'s assessment of {observation.at:%Y-%m-%d %H:%M} UTC is older than {policy.maximum_age:g} hours"
     return ""
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def _first_few(names: Sequence[str], most: int = 5) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

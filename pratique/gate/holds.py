@@ -1,4 +1,4 @@
-"""Digests that a rescan of ``live/`` has found bad: no release brings them in again until the hold lifts."""
+"""Holds: digests that a rescan of ``live/`` found bad, and that releases refuse until the hold is lifted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pratique.findings import Finding
 
 @dataclass(frozen=True)
 class Hold:
-    """Why a digest is refused.
+    """Why releases refuse a digest.
 
-    :ivar place: where in ``live/`` it was found bad
-    :ivar since: when the rescan began to refuse it
-    :ivar findings: what has to be cured, or excepted, before it lifts
+    :ivar place: the image in ``live/`` that was found bad
+    :ivar since: when a rescan placed the hold
+    :ivar findings: findings that must be cured, or covered by exceptions, before the hold is lifted
     """
 
     place: str
@@ -24,16 +24,16 @@ class Hold:
     findings: tuple[Finding, ...]
 
     @property
-    def words(self) -> str:
-        """For reasons and reports."""
+    def description(self) -> str:
+        """A sentence for reasons and reports."""
         named = ", ".join(finding.vulnerability for finding in self.findings[:5]) or "findings"
         more = f" and {len(self.findings) - 5} more" if len(self.findings) > 5 else ""
         return (
             f"held since {self.since:%Y-%m-%d} because {self.place} has {named}{more}; "
-            "it lifts when a rescan finds them cured, or an exception covers them"
+            "the hold is lifted when a rescan finds them cured, or when exceptions cover them"
         )
 
 
-#: By the digest of a manifest.
+#: By the digest of an image or of a platform's manifest.
 Holds = Mapping[str, Hold]
 NO_HOLDS: Holds = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""The policy: what an image has to show, as validated data with a digest of its own.
+"""The policy: what the gate requires of an image, as validated data with its own digest.
 
 >>> Policy().digest == Policy(limits=Limits()).digest != Policy(ignore_unfixed=True).digest
 True
@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from pratique.schema import in_order
 
-#: Names of the sources that Defender feeds; others are named in the configuration.
+#: Names of the sources that Defender feeds; the configuration names the others.
 RECOMMENDATIONS: Final = "recommendations"
 SUB_ASSESSMENTS: Final = "sub-assessments"
 FINDINGS_ARTIFACT: Final = "findings-artifact"
@@ -23,7 +23,7 @@ DEFENDER = frozenset({RECOMMENDATIONS, SUB_ASSESSMENTS, FINDINGS_ARTIFACT})
 Count = Annotated[int, Field(ge=0)]
 
 
-def _not_wholesale(value: Any) -> Any:
+def _not_allow(value: Any) -> Any:
     if value == "allow":
         raise ValueError(
             "'allow' would let every unassessed image pass: accept single images in the exceptions file, "
@@ -32,65 +32,70 @@ def _not_wholesale(value: Any) -> Any:
     return value
 
 
-Unproven = Annotated[Literal["block", "ask"], BeforeValidator(_not_wholesale)]
+Unproven = Annotated[Literal["block", "ask"], BeforeValidator(_not_allow)]
 
 
 class Limits(BaseModel):
-    """How many findings of each severity, or of a worse one, an image may have; empty means any number."""
+    """How many findings of each severity or worse an image may have; empty means any number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
 
-    critical: Count | None = Field(0, description="Critical, and whatever has no known severity.")
+    critical: Count | None = Field(0, description="Critical, and findings without a known severity.")
     high: Count | None = Field(0, description="High and critical together.")
     medium: Count | None = Field(None, description="Medium or worse together.")
     low: Count | None = Field(None, description="All findings together.")
 
     @model_validator(mode="after")
-    def _sane(self) -> Self:
+    def _consistent(self) -> Self:
         limits = (self.critical, self.high, self.medium, self.low)
         if limits == (None,) * 4:
             raise ValueError("at least one severity needs a limit, or the gate would let everything pass")
         counts = [limit for limit in limits if limit is not None]
         if counts != sorted(counts):
-            raise ValueError("a worse severity has a higher limit than a milder one, which counts it too")
+            raise ValueError("a severity has a higher limit than a milder severity, whose limit counts both")
         return self
 
 
 class Policy(BaseModel):
-    """What turns evidence into a decision."""
+    """How the gate turns evidence into a verdict."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
 
     limits: Limits = Limits()
-    ignore_unfixed: bool = Field(False, description="Findings without any fix, by the scanner's word, do not count.")
+    ignore_unfixed: bool = Field(
+        False, description="Ignore findings for which the scanner reports that there is no fix."
+    )
     required_sources: tuple[str, ...] = Field(
-        (), description="Sources each of which has to prove that it assessed the image."
+        (), description="Sources that must all prove that they assessed the image."
     )
     sufficient_sources: tuple[str, ...] = Field(
         (FINDINGS_ARTIFACT,),
-        description="Sources one of which has to prove it; empty when 'required_sources' is enough.",
+        description="Sources of which one must prove it; empty when 'required_sources' is enough.",
     )
-    minimum_age: float = Field(0, ge=0, description="Minutes that a proof has to stand before it counts.")
-    maximum_age: float = Field(168, gt=0, description="Hours after which a proof no longer counts.")
-    unverified: Unproven = Field("block", description="What an image without proof means: block, or ask a person.")
-    not_applicable: Unproven = Field("block", description="What an image means that Defender was told not to assess.")
+    minimum_age: float = Field(0, ge=0, description="Minutes that must pass after an assessment before it counts.")
+    maximum_age: float = Field(168, gt=0, description="Hours after which an assessment no longer counts.")
+    unverified: Unproven = Field("block", description="For an image without proof: block, or ask a person.")
+    not_applicable: Unproven = Field(
+        "block", description="For an image that Defender is configured not to assess: block, or ask a person."
+    )
     defender_off: Literal["fail", "skip"] = Field(
-        "fail", description="Without Defender: fail, or go by the other sources (with none, let pass and record it)."
+        "fail",
+        description="Without Defender: fail, or use the other sources (with none, let images pass and record it).",
     )
-    exception_days: int = Field(365, gt=0, description="The longest that an exception may reach into the future.")
+    exception_days: int = Field(365, gt=0, description="Days ahead that an exception may expire at most.")
 
     @model_validator(mode="after")
-    def _sane(self) -> Self:
+    def _consistent(self) -> Self:
         if not (self.required_sources or self.sufficient_sources):
             raise ValueError(
                 "neither 'required_sources' nor 'sufficient_sources' names a source: nothing could prove a scan"
             )
         if self.minimum_age >= self.maximum_age * 60:
-            raise ValueError("minimum_age reaches maximum_age: no evidence could ever be of the right age")
+            raise ValueError("minimum_age reaches maximum_age: no evidence could ever have the right age")
         return self
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the policy as canonical JSON: equal policies have equal digests, however they were written."""
+        """SHA-256 of the policy as canonical JSON: equal policies have equal digests, however they are written."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -1,7 +1,7 @@
-"""Rounds of questions to the sources, shared by all releases that wait.
+"""Polls the sources, in rounds that all waiting releases share.
 
-Resource Graph counts queries, not images: whoever waits joins the round that is due first, so that all releases of a
-run together ask no more often than one of them would.
+Resource Graph limits queries, not images. Every release joins the next round that is due, so all releases of a run
+together ask no more often than one release alone.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class _Request:
 
 
 class EvidencePoller:
-    """Asks the sources for everybody who waits.
+    """Polls the sources for all releases that wait.
 
-    :param broad: asked about everything, every round: one question serves many images
-    :param narrow: asked one image at a time, so only about what the broad ones leave undecided
+    :param broad: sources asked about everything, every round: one query covers many images
+    :param narrow: sources asked one image at a time, so only about what the broad ones leave undecided
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class EvidencePoller:
         self._narrow = narrow
         self.clock: Clock = clock or SystemClock()
         self._requests: list[_Request] = []
-        self._came = asyncio.Event()
+        self._new_request = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,33 +58,33 @@ class EvidencePoller:
         for request in self._requests:
             request.answer.cancel()
 
-    async def look(
+    async def poll(
         self, subjects: Collection[Subject], undecided: Callable[[Evidence], Collection[Subject]], due: datetime
     ) -> Evidence:
-        """What the sources say in the next round.
+        """Wait for the next round, and return what the sources report.
 
-        :param undecided: given what the broad sources say, the subjects that the narrow ones are to be asked about
-        :param due: when to look at the latest; sooner if anybody else is due sooner
-        :raises PratiqueError: what a source cannot be asked for, now or later
+        :param undecided: from what the broad sources report, the subjects to ask the narrow ones about
+        :param due: when the round starts at the latest; it is sooner if another request is due sooner
+        :raises PratiqueError: when a source cannot be asked, and trying again would not help
         """
         request = _Request(subjects, undecided, due)
         self._requests.append(request)
-        self._came.set()
+        self._new_request.set()
         if self._rounds is None or self._rounds.done():
-            self._rounds = asyncio.create_task(self._make_rounds())
+            self._rounds = asyncio.create_task(self._run_rounds())
         try:
             return await request.answer
         finally:
             if request in self._requests:
                 self._requests.remove(request)
 
-    async def _make_rounds(self) -> None:
+    async def _run_rounds(self) -> None:
         while self._requests:
             await self._until_due()
             waiting = list(self._requests)
             try:
                 answers = await self._round(waiting)
-            except Exception as error:  # whatever it is belongs to those who wait
+            except Exception as error:  # of any kind: it is raised to those who wait
                 answers = [error] * len(waiting)
             for request, answer in zip(waiting, answers, strict=True):
                 if request.answer.done():
@@ -97,30 +97,30 @@ class EvidencePoller:
 
     async def _until_due(self) -> None:
         while self._requests:
-            self._came.clear()
-            remaining = (min(one.due for one in self._requests) - self.clock.now()).total_seconds()
+            self._new_request.clear()
+            remaining = (min(request.due for request in self._requests) - self.clock.now()).total_seconds()
             if remaining <= 0:
                 return
-            sleeping, coming = (
+            sleep, wakeup = (
                 asyncio.ensure_future(self.clock.sleep(remaining)),
-                asyncio.ensure_future(self._came.wait()),
+                asyncio.ensure_future(self._new_request.wait()),
             )
             try:
-                await asyncio.wait({sleeping, coming}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({sleep, wakeup}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                sleeping.cancel()
-                coming.cancel()
+                sleep.cancel()
+                wakeup.cancel()
 
     async def _round(self, waiting: Sequence[_Request]) -> list[Evidence | Exception]:
-        everything = {subject for request in waiting for subject in request.subjects}
-        found = await _ask_all(self._broad, everything)
+        subjects = {subject for request in waiting for subject in request.subjects}
+        found = await _ask_all(self._broad, subjects)
         answers: list[Evidence] = [
             {subject: dict(found.get(subject, {})) for subject in request.subjects} for request in waiting
         ]
-        open_subjects = {
+        undecided = {
             subject for request, answer in zip(waiting, answers, strict=True) for subject in request.undecided(answer)
         }
-        for subject, observations in (await _ask_all(self._narrow, open_subjects)).items():
+        for subject, observations in (await _ask_all(self._narrow, undecided)).items():
             for answer in answers:
                 if subject in answer:
                     answer[subject] |= observations
@@ -141,16 +141,17 @@ async def _ask_all(sources: Sequence[EvidenceSource], subjects: Collection[Subje
 
 
 async def _ask(source: EvidenceSource, subjects: Collection[Subject]) -> Evidence:
-    """One source; a failure that another attempt may mend is an observation like any other."""
+    """Ask one source. A failure that another attempt may fix becomes an observation."""
     try:
         answer: Mapping[Subject, Sequence[Observation]] = await source(subjects)
     except (TransientError, UnreadableAnswer) as error:
         detail = f"could not be asked: {error.observed}"
         return {
-            s: {name: Observation(name, SourceStatus.FAILED, detail=detail) for name in source.names} for s in subjects
+            s: {name: Observation(source=name, status=SourceStatus.FAILED, detail=detail) for name in source.names}
+            for s in subjects
         }
     return {
-        subject: {name: Observation(name, SourceStatus.NOTHING) for name in source.names}
-        | {one.source: one for one in answer.get(subject, ())}
+        subject: {name: Observation(source=name, status=SourceStatus.NOTHING) for name in source.names}
+        | {observation.source: observation for observation in answer.get(subject, ())}
         for subject in subjects
     }

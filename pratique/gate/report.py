@@ -1,4 +1,4 @@
-"""What people and auditors read of a gate: a table while it waits, a summary, a record, and why it said no."""
+"""Reports on a gate for people and auditors: a table while it waits, a summary, a record, and the error that blocks."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain, table
 
-#: Images that an error's message names, and findings of each; the summary has them all.
+#: Images that an error names, and findings of each; the summary has all.
 _NAMED = 10
-#: Sentences about an image that is not assessed, in an error's message.
+#: Sentences in an error about an image that is not assessed.
 _NOTES = 4
-#: Notes on one platform in the summary; the record has them all.
+#: Notes on one platform in the summary; the record has all.
 _MOST_NOTES = 100
-#: Rows of findings in one summary: what Prefect's page still shows.
+#: Rows of findings in one summary: as many as Prefect's page still shows.
 _MOST_ROWS = 2000
 
 
 def require_passed(report: GateReport) -> None:
-    """:raises GateBlocked: naming each image that is in the way and, for findings, what to upgrade"""
+    """:raises GateBlocked: unless the release passes, naming each image that does not and what to upgrade in it"""
     if report.passed:
         return
     if report.approval is not None and not report.approval.approved:
         raise GateBlocked(
             "let the release through the scan gate",
             report.release,
-            f"It was {report.approval.words}",
-            "Nothing of this release was promoted. When the objection is settled, retry the run: it asks again.",
+            f"It was {report.approval.description}",
+            "Nothing of this release was promoted. When the objection is resolved, retry the run: it asks again.",
         )
     worst_first = sorted(report.verdicts, key=lambda verdict: -verdict.state.rank)
     raise GateBlocked(
         "let the release through the scan gate",
         report.release,
-        _some([_explain(verdict) for verdict in worst_first if not verdict.state.passes], " ", _NAMED),
+        _joined([_explain(verdict) for verdict in worst_first if not verdict.state.passes], " ", _NAMED),
         "Nothing of this release was promoted. For findings: use images with the fixed packages, or add an exception. "
-        "For what is not assessed: see docs/gate.md on what gives proof, or accept the image in the exceptions file. "
-        "Then run again.",
+        "For images without proof of a scan: see docs/gate.md on what proves one, or accept them in an exceptions file."
+        " Then run again.",
     )
 
 
 def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[dict[str, str]]:
-    """The gate's table, a row a platform; what matters comes first, as Prefect shows three or four columns at once.
+    """The gate's table, one row per platform, important columns first: Prefect shows only three or four at once.
 
     :param since: when a row's state was first seen, by image and platform
     """
@@ -70,7 +70,7 @@ def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[
 
 
 def counts(findings: tuple[Finding, ...]) -> str:
-    """Findings by severity, the worst first: ``1 Critical, 3 Low``."""
+    """Findings by severity, worst first: ``1 Critical, 3 Low``."""
     by_severity = Counter(finding.severity for finding in findings)
     return ", ".join(
         f"{by_severity[severity]} {severity.label}"
@@ -80,11 +80,11 @@ def counts(findings: tuple[Finding, ...]) -> str:
 
 
 def markdown(report: GateReport) -> str:
-    """The summary of a finished gate, with every finding, exception and source."""
+    """The summary of a finished gate, as Markdown, with every finding, exception and source."""
     parts = [f"# Scan gate: release {report.release}", f"**{_outcome(report)}** at {report.at:%Y-%m-%d %H:%M:%S} UTC."]
     parts.append(table(("image", "platform", "state", "findings", "why"), _overview(report)))
     if report.approval is not None:
-        parts.append(f"A person answered: {literal(report.approval.words)}")
+        parts.append(f"A person answered: {literal(report.approval.description)}")
     left = _MOST_ROWS
     for verdict in report.verdicts:
         details = list(_details(verdict, left))
@@ -93,12 +93,12 @@ def markdown(report: GateReport) -> str:
         )
         if details:
             parts += [f"## {verdict.image.reference}", *details]
-    parts += ["## By what it was judged", _basis(report)]
+    parts += ["## Policy, sources and exceptions", _basis(report)]
     return "\n\n".join(parts) + "\n"
 
 
 def record(report: GateReport) -> dict[str, Any]:
-    """The same for machines: JSON, with nothing left out."""
+    """The record, as JSON data, with nothing left out."""
     rules = report.rules
     return {
         "release": report.release,
@@ -111,14 +111,14 @@ def record(report: GateReport) -> dict[str, Any]:
             {"path": path, "sha256": digest, "git": dict(rules.provenance).get(path, "")}
             for path, digest in rules.exceptions.files
         ],
-        "sources": sorted(rules.asked),
+        "sources": sorted(rules.sources),
         "answer": report.approval.record() if report.approval else None,
         "images": [_recorded(verdict) for verdict in report.verdicts],
     }
 
 
 def verdict_id(verdict: ImageVerdict) -> str:
-    """The SHA-256 of what the record says of an image's verdict: by this id a clearance names it."""
+    """The id by which a clearance names a verdict: the SHA-256 of the verdict's entry in the record."""
     return hashlib.sha256(json.dumps(_content(verdict), sort_keys=True).encode()).hexdigest()
 
 
@@ -135,29 +135,30 @@ def _content(verdict: ImageVerdict) -> dict[str, Any]:
         "attestationManifests": verdict.image.attestations,
         "platforms": [
             {
-                "platform": one.platform,
-                "digest": one.digest,
-                "state": str(one.state),
-                "reason": one.reason,
-                "findings": [_finding(finding) for finding in one.counted],
+                "platform": platform.platform,
+                "digest": platform.digest,
+                "state": str(platform.state),
+                "reason": platform.reason,
+                "findings": [_finding(finding) for finding in platform.counted],
                 "waived": [
-                    {"finding": _finding(waived.finding), "waiver": _waiver(waived.waiver)} for waived in one.waived
+                    {"finding": _finding(waived.finding), "waiver": _waiver(waived.waiver)}
+                    for waived in platform.waived
                 ],
-                "expired": [_waiver(waiver) for waiver in one.expired],
-                "acceptance": _waiver(one.acceptance),
-                "notes": list(one.notes),
+                "expired": [_waiver(waiver) for waiver in platform.expired],
+                "acceptance": _waiver(platform.acceptance),
+                "notes": list(platform.notes),
                 "evidence": [
                     {
-                        "source": said.source,
-                        "answer": str(said.status),
-                        "at": said.at.isoformat() if said.at else None,
-                        "detail": said.detail,
-                        "findings": len(said.findings),
+                        "source": observation.source,
+                        "answer": str(observation.status),
+                        "at": observation.at.isoformat() if observation.at else None,
+                        "detail": observation.detail,
+                        "findings": len(observation.findings),
                     }
-                    for said in one.observations
+                    for observation in platform.observations
                 ],
             }
-            for one in verdict.platforms
+            for platform in verdict.platforms
         ],
     }
 
@@ -190,42 +191,51 @@ def _outcome(report: GateReport) -> str:
 
 def _overview(report: GateReport) -> list[tuple[str, ...]]:
     return [
-        (verdict.image.reference.short, one.platform, str(one.state), counts(one.counted), one.reason)
-        for verdict, one in _platform_verdicts(report)
+        (
+            verdict.image.reference.short,
+            platform.platform,
+            str(platform.state),
+            counts(platform.counted),
+            platform.reason,
+        )
+        for verdict, platform in _platform_verdicts(report)
     ]
 
 
 def _details(verdict: ImageVerdict, left: int) -> Iterator[str]:
-    for one in verdict.platforms:
-        if one.digest:
-            yield f"`{one.digest}` ({literal(one.platform)})"
-        found = [(str(f), ", ".join(f.sources)) for f in one.counted]
-        found += [(str(waived), ", ".join(waived.finding.sources)) for waived in one.waived]
+    for platform in verdict.platforms:
+        if platform.digest:
+            yield f"`{platform.digest}` ({literal(platform.platform)})"
+        found = [(str(f), ", ".join(f.sources)) for f in platform.counted]
+        found += [(str(waived), ", ".join(waived.finding.sources)) for waived in platform.waived]
         if found:
             shown = found[: max(left, 0)]
             left -= len(shown)
             yield table(("finding", "reported by"), shown)
             if len(found) > len(shown):
                 yield f"… and {len(found) - len(shown)} more, in the record."
-        said = [(o.source, str(o.status), f"{o.at:%Y-%m-%d %H:%M}" if o.at else "", o.detail) for o in one.observations]
-        if said:
-            yield table(("source", "answer", "assessed at", "detail"), said)
-        lines = [*one.notes, *(f"exception expired: {_expired(waiver)}" for waiver in one.expired)]
+        answers = [
+            (seen.source, str(seen.status), f"{seen.at:%Y-%m-%d %H:%M}" if seen.at else "", seen.detail)
+            for seen in platform.observations
+        ]
+        if answers:
+            yield table(("source", "answer", "assessed at", "detail"), answers)
+        lines = [*platform.notes, *(f"exception expired: {_expired(waiver)}" for waiver in platform.expired)]
         if lines:
-            yield _some([f"- {literal(line)}" for line in lines], "\n", _MOST_NOTES)
+            yield _joined([f"- {literal(line)}" for line in lines], "\n", _MOST_NOTES)
     if verdict.others or verdict.image.attestations:
         also = [
             *verdict.others,
             *([f"{verdict.image.attestations} attestation manifests"] * bool(verdict.image.attestations)),
         ]
-        yield f"Not asked for: {literal(', '.join(also))}."
+        yield f"No verdict needed: {literal(', '.join(also))}."
 
 
 def _basis(report: GateReport) -> str:
     rules = report.rules
-    standing = dict(rules.provenance)
-    files = [f"`{path}` ({standing.get(path)}), sha256:{digest}" for path, digest in rules.exceptions.files]
-    sources = ", ".join(sorted(rules.asked)) or "none"
+    provenance = dict(rules.provenance)
+    files = [f"`{path}` ({provenance.get(path)}), sha256:{digest}" for path, digest in rules.exceptions.files]
+    sources = ", ".join(sorted(rules.sources)) or "none"
     notices = [f"**{literal(notice)}**" for notice in rules.exceptions.notices(report.at)]
     return "\n".join(
         f"- {line}" for line in (f"policy `{rules.policy.digest}`", f"sources: {sources}", *files, *notices)
@@ -236,18 +246,18 @@ def _explain(verdict: ImageVerdict) -> str:
     image = verdict.image.reference
     if verdict.state is not VerdictState.UNHEALTHY:
         notes = dict.fromkeys(note for platform_verdict in verdict.platforms for note in platform_verdict.notes)
-        said = _some([plain(text).rstrip(".") for text in (verdict.reason, *notes)], "; ", _NOTES)
-        return f"{image} is {verdict.state}: {said}."
-    named = _some([plain(str(finding)) for finding in verdict.findings], "; ", _NAMED)
+        reasons = _joined([plain(text).rstrip(".") for text in (verdict.reason, *notes)], "; ", _NOTES)
+        return f"{image} is {verdict.state}: {reasons}."
+    named = _joined([plain(str(finding)) for finding in verdict.findings], "; ", _NAMED)
     expired = {waiver for platform_verdict in verdict.platforms for waiver in platform_verdict.expired}
     words = "".join(f" Expired: {_expired(waiver)}." for waiver in sorted(expired, key=lambda e: e.subject))
     return f"{image} is {verdict.state}: {named}.{words}"
 
 
-def _some(parts: Sequence[str], between: str, most: int) -> str:
+def _joined(parts: Sequence[str], between: str, most: int) -> str:
     rest = len(parts) - most
     return between.join([*parts[:most], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def _expired(waiver: Waiver) -> str:
-    return f"{waiver.subject} in {waiver.origin} (owner {waiver.owner}), which counted until {waiver.until}"
+    return f"{waiver.subject} in {waiver.origin} (owner {waiver.owner}), valid until {waiver.until}"

@@ -1,7 +1,7 @@
-"""The wait for a release's verdict.
+"""Waits for a release's verdict.
 
-It has no memory of its own: whatever it needs it asks for again, and it counts the time from each image's arrival in
-quarantine, so a run that is repeated takes up where the evidence stands.
+The wait keeps no state between runs. It asks the sources again, and counts the time from each image's arrival in
+quarantine, so a repeated run continues from the current evidence.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from functools import partial
 
 from pratique.clock import Clock
 from pratique.gate.approval import Approval
+from pratique.gate.evaluate import evaluate_image, required_manifests
 from pratique.gate.evidence import SourceStatus, Subject
 from pratique.gate.polling import Evidence, EvidencePoller
-from pratique.gate.verdict import ImageVerdict, PlatformVerdict, Rules, VerdictState, Wait, decide, required_manifests
+from pratique.gate.rules import Rules, Wait
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.images import ResolvedImage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """An image in quarantine.
 
-    :ivar repository: where it stands there
-    :ivar since: from when its wait counts; ``None`` for the gate's beginning
-    :ivar arrivals: digests, and when they came to the repository, where that is known
+    :ivar repository: its repository in quarantine
+    :ivar since: when its wait begins; ``None`` for the gate's start
+    :ivar arrivals: digests, and when they were pushed to the repository, where that is known
     """
 
     image: ResolvedImage
@@ -46,9 +48,9 @@ class Candidate:
 class WaitPolicy:
     """How the gate waits.
 
-    :ivar interval: seconds between two looks at first; a tenth of the time without news, up to ten times as long
-    :ivar patience: minutes for an image that is accepted unassessed
-    :ivar deadline: minutes for all others
+    :ivar interval: seconds between polls at first; later a tenth of the time without changes, up to ten intervals
+    :ivar patience: minutes to wait for an image that is accepted unassessed
+    :ivar deadline: minutes to wait for all others
     :ivar fail_fast: whether one blocked image ends the wait
     """
 
@@ -57,17 +59,17 @@ class WaitPolicy:
     deadline: float
     fail_fast: bool = True
 
-    def next_look(self, now: datetime, quiet_since: datetime) -> datetime:
-        quiet = (now - quiet_since).total_seconds()
-        return now + timedelta(seconds=min(max(self.interval, quiet / 10), 10 * self.interval))
+    def next_poll(self, at: datetime, quiet_since: datetime) -> datetime:
+        quiet = (at - quiet_since).total_seconds()
+        return at + timedelta(seconds=min(max(self.interval, quiet / 10), 10 * self.interval))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The decisions about one release, in the catalogue's order.
+    """The verdicts on one release's images, in the catalogue's order.
 
-    :ivar at: when the gate last looked
-    :ivar approval: what a person said, where one was asked
+    :ivar at: when the gate last asked its sources
+    :ivar approval: a person's answer, where one was asked
     """
 
     release: str
@@ -90,11 +92,11 @@ class GateReport:
         """The images that only a person can let in."""
         return tuple(verdict for verdict in self.verdicts if verdict.state is VerdictState.ASKING)
 
-    def answered(self, approval: Approval) -> GateReport:
-        """The report after a person's word on all that was asked."""
+    def with_approval(self, approval: Approval) -> GateReport:
+        """The report with a person's answer on all images that needed one."""
         verdicts = tuple(
-            replace(one, platforms=tuple(_answered(platform_verdict, approval) for platform_verdict in one.platforms))
-            for one in self.verdicts
+            replace(verdict, platforms=tuple(_with_approval(platform, approval) for platform in verdict.platforms))
+            for verdict in self.verdicts
         )
         return replace(self, verdicts=verdicts, approval=approval)
 
@@ -111,42 +113,44 @@ async def assess(
     poller: EvidencePoller,
     progress: Progress,
 ) -> GateReport:
-    """Wait until the release is decided.
+    """Wait until every image of the release has a final verdict.
 
-    :param progress: told whenever a decision changes
+    :param progress: called whenever a verdict changes
     :raises PratiqueError: when a source cannot be asked at all
     """
-    file = _Assessment(release, candidates, rules, wait_policy, poller.clock.now())
-    due = quiet_since = file.started
+    assessment = _Assessment(release, candidates, rules, wait_policy, poller.clock.now())
+    due = quiet_since = assessment.started
     before: GateReport | None = None
     while True:
-        if rules.asked:
-            file.add(await poller.look(file.subjects, partial(file.undecided, poller.clock), due))
-        report = file.report(poller.clock.now())
+        if rules.sources:
+            assessment.add(await poller.poll(assessment.subjects, partial(assessment.undecided, poller.clock), due))
+        report = assessment.report(poller.clock.now())
         if before is None or report.verdicts != before.verdicts:
             quiet_since = report.at
             await progress(report)
         before = report
-        if all(one.state.final for one in report.verdicts) or (wait_policy.fail_fast and report.blocked):
+        if all(verdict.state.final for verdict in report.verdicts) or (wait_policy.fail_fast and report.blocked):
             return report
-        due = min([wait_policy.next_look(report.at, quiet_since), *file.ends(report)])
+        due = min([wait_policy.next_poll(report.at, quiet_since), *assessment.deadlines(report)])
 
 
 async def assess_once(
     release: str, candidates: Sequence[Candidate], rules: Rules, wait_policy: WaitPolicy, *, poller: EvidencePoller
 ) -> GateReport:
-    """What the gate would say now, without waiting for anything: much of it is not final.
+    """The gate's verdicts without waiting for anything; they may not be final.
 
     :raises PratiqueError: when a source cannot be asked at all
     """
-    file = _Assessment(release, candidates, rules, wait_policy, poller.clock.now())
-    if rules.asked and file.subjects:
-        file.add(await poller.look(file.subjects, partial(file.undecided, poller.clock), file.started))
-    return file.report(poller.clock.now())
+    assessment = _Assessment(release, candidates, rules, wait_policy, poller.clock.now())
+    if rules.sources and assessment.subjects:
+        assessment.add(
+            await poller.poll(assessment.subjects, partial(assessment.undecided, poller.clock), assessment.started)
+        )
+    return assessment.report(poller.clock.now())
 
 
 class _Assessment:
-    """What is known of a release's images, and what it means."""
+    """The evidence on a release's images so far, and the verdicts that follow from it."""
 
     def __init__(
         self, release: str, candidates: Sequence[Candidate], rules: Rules, wait_policy: WaitPolicy, started: datetime
@@ -154,44 +158,54 @@ class _Assessment:
         self._release = release
         self._subjects = [(candidate, candidate.subjects(rules.platforms)) for candidate in candidates]
         self._rules = rules
-        self._pace = wait_policy
+        self._wait_policy = wait_policy
         self.started = started
-        self.subjects = list(dict.fromkeys(subject for _, some in self._subjects for subject in some))
+        self.subjects = list(dict.fromkeys(subject for _, subjects in self._subjects for subject in subjects))
         self._known: Evidence = {subject: {} for subject in self.subjects}
 
-    def add(self, looked: Evidence) -> None:
-        """A source that cannot be asked now proves nothing, but what it found before still counts."""
-        for subject, observations in looked.items():
+    def add(self, evidence: Evidence) -> None:
+        """Add evidence. A source that cannot be asked now proves nothing, but its earlier findings still count."""
+        for subject, observations in evidence.items():
             before = self._known[subject]
-            for name, one in observations.items():
-                lasting = one.status is SourceStatus.FAILED and name in before
-                before[name] = replace(one, findings=before[name].findings) if lasting else one
+            for name, observation in observations.items():
+                if observation.status is SourceStatus.FAILED and name in before:
+                    observation = replace(observation, findings=before[name].findings)
+                before[name] = observation
 
-    def report(self, now: datetime, found: Evidence | None = None) -> GateReport:
-        """The decisions on what is known, and on what was found besides."""
+    def report(self, at: datetime, latest: Evidence | None = None) -> GateReport:
+        """The verdicts on the evidence so far, and on the latest evidence if it is given."""
         verdicts = []
-        for candidate, some in self._subjects:
-            evidence = {one.digest: tuple((self._known[one] | (found[one] if found else {})).values()) for one in some}
-            wait = Wait(now, self._since(candidate), self.started, self._pace.patience, self._pace.deadline)
-            verdicts.append(decide(candidate.image, evidence, self._rules, wait))
-        return GateReport(self._release, tuple(verdicts), self._rules, now)
+        for candidate, subjects in self._subjects:
+            evidence = {
+                subject.digest: tuple((self._known[subject] | (latest[subject] if latest else {})).values())
+                for subject in subjects
+            }
+            wait = Wait(
+                at=at,
+                since=self._since(candidate),
+                started=self.started,
+                patience=self._wait_policy.patience,
+                deadline=self._wait_policy.deadline,
+            )
+            verdicts.append(evaluate_image(candidate.image, evidence, self._rules, wait))
+        return GateReport(release=self._release, verdicts=tuple(verdicts), rules=self._rules, at=at)
 
-    def undecided(self, clock: Clock, found: Evidence) -> Collection[Subject]:
-        """Where a narrow source may still make a difference: not for what blocks, nor for what it has proven."""
-        so_far = self.report(clock.now(), found)
+    def undecided(self, clock: Clock, latest: Evidence) -> Collection[Subject]:
+        """The subjects for which a narrow source can change the verdict: neither those that block nor those proven."""
+        so_far = self.report(clock.now(), latest)
         return [
             subject
-            for (_, some), verdict in zip(self._subjects, so_far.verdicts, strict=True)
+            for (_, subjects), verdict in zip(self._subjects, so_far.verdicts, strict=True)
             if verdict.state
             not in (VerdictState.UNHEALTHY, VerdictState.HELD, VerdictState.HEALTHY, VerdictState.TOLERATED)
-            for subject in some
+            for subject in subjects
         ]
 
-    def ends(self, report: GateReport) -> Iterator[datetime]:
-        """When somebody's time to wait is over."""
+    def deadlines(self, report: GateReport) -> Iterator[datetime]:
+        """The times at which the wait for an image ends."""
         for (candidate, _), verdict in zip(self._subjects, report.verdicts, strict=True):
             for since in (self._since(candidate), self.started) if not verdict.state.final else ():
-                for minutes in (self._pace.patience, self._pace.deadline):
+                for minutes in (self._wait_policy.patience, self._wait_policy.deadline):
                     if (end := since + timedelta(minutes=minutes)) > report.at:
                         yield end
 
@@ -199,8 +213,8 @@ class _Assessment:
         return candidate.since or self.started
 
 
-def _answered(platform_verdict: PlatformVerdict, approval: Approval) -> PlatformVerdict:
+def _with_approval(platform_verdict: PlatformVerdict, approval: Approval) -> PlatformVerdict:
     if platform_verdict.state is not VerdictState.ASKING:
         return platform_verdict
     state = VerdictState.APPROVED if approval.approved else VerdictState.UNVERIFIED
-    return replace(platform_verdict, state=state, reason=f"{platform_verdict.reason}; {approval.words}")
+    return replace(platform_verdict, state=state, reason=f"{platform_verdict.reason}; {approval.description}")

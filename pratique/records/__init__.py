@@ -1,1 +1,1 @@
-"""What is kept between runs, on a branch of its own in the GitOps repository."""
+"""Records that outlive a run, on their own branch of the GitOps repository."""

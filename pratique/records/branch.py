@@ -1,7 +1,7 @@
-"""Where records live: on a branch of their own in the GitOps repository.
+"""Keeps records on their own branch of the GitOps repository.
 
-It shares no history with the manifests, so the cluster never sees it; it is durable, says who wrote what, and needs no
-way into the registry. It comes into being with the first record::
+The branch shares no history with the manifests, so the cluster never sees it. It is durable, shows who wrote what, and
+needs no access to the registry. The first record creates it::
 
     branch = RecordsBranch(Repository(remote=remote, branch="pratique-records", orphan=True), author)
     promotions = await branch.promotions()
@@ -19,8 +19,8 @@ from pratique.errors import UnreadableAnswer
 from pratique.git.checkout import CommitAuthor, Repository, checkout
 from pratique.git.pending import RUN
 from pratique.git.publish import Publication, publish
-from pratique.records import cases as of_findings
-from pratique.records import promotions as of_promotions
+from pratique.records import cases as case_file
+from pratique.records import promotions as promotion_file
 from pratique.records.cases import Cases
 from pratique.records.promotions import PromotionRecord, Promotions
 
@@ -29,52 +29,52 @@ from pratique.records.promotions import PromotionRecord, Promotions
 class RecordsBranch:
     """The branch, and who writes to it.
 
-    :ivar at: the branch; one that is missing begins empty
+    :ivar repository: the repository and the branch; a branch that does not exist counts as empty
     """
 
-    at: Repository
+    repository: Repository
     author: CommitAuthor
 
     async def texts(self, *files: str) -> dict[str, str]:
-        """What files hold now; those that are not there are left out. Nothing is there before the first record.
+        """The texts of files, by path. Files that do not exist are left out: before the first record, all of them.
 
         :raises PratiqueError: as :func:`.checkout.checkout`
         """
-        async with checkout(self.at) as tree:
+        async with checkout(self.repository) as tree:
             return {file: text for file in files if (text := _text(tree.root, file)) is not None}
 
     async def promotions(self) -> Promotions:
-        """All promotions that are on record.
+        """All promotions on record.
 
-        :raises UnreadableAnswer: when they are of a version that is not known, or malformed
+        :raises UnreadableAnswer: when the file has another version, or is malformed
         :raises PratiqueError: as :func:`.checkout.checkout`
         """
-        found = await self.texts(of_promotions.FILE)
-        return _promotions(found.get(of_promotions.FILE))
+        found = await self.texts(promotion_file.FILE)
+        return _promotions(found.get(promotion_file.FILE))
 
     async def cases(self) -> Cases:
-        """All cases that rescans have on file; else as :meth:`promotions`."""
-        return Cases.parse((await self.texts(of_findings.FILE)).get(of_findings.FILE))
+        """All cases on record; raises as :meth:`promotions`."""
+        return Cases.parse((await self.texts(case_file.FILE)).get(case_file.FILE))
 
     async def record(self, records: Sequence[PromotionRecord], *, run: str) -> Publication:
-        """Put promotions on record; what is there already makes no commit.
+        """Record promotions. Those that are on record already make no commit.
 
         :param run: id of the flow run
         :raises PratiqueError: as :func:`pratique.git.publish.publish`
         """
-        text = f"Record what was promoted: {_images(records)}."
+        message = f"Record promoted images: {_images(records)}."
         return await self.write(
-            {of_promotions.FILE: lambda before: _promotions(before).including(records).text()}, text, run=run
+            {promotion_file.FILE: lambda before: _promotions(before).with_records(records).text()}, message, run=run
         )
 
     async def write(
         self, files: Mapping[str, Callable[[str | None], str | None]], message: str, *, run: str
     ) -> Publication:
-        """Rewrite files, in one commit; done again on what others have pushed meanwhile.
+        """Rewrite files in one commit. When another commit is pushed first, the files are rewritten on top of it.
 
-        :param files: by path, what makes the new text of the present one; no file is ``None``, and stays so
+        :param files: by path, a function from the file's text to its new text; ``None`` means that there is no file
         :param message: subject of the commit
-        :param run: id of the flow run, which the commit names
+        :param run: id of the flow run, for the commit's trailer
         """
 
         def edit(root: Path) -> Sequence[Change]:
@@ -87,7 +87,9 @@ class RecordsBranch:
                     changes.append(Change(file, "text", None, "rewritten"))
             return changes
 
-        return await publish(self.at, [(message, edit)], author=self.author, trailers={RUN: run} if run else None)
+        return await publish(
+            self.repository, [(message, edit)], author=self.author, trailers={RUN: run} if run else None
+        )
 
 
 def _promotions(text: str | None) -> Promotions:
@@ -95,7 +97,7 @@ def _promotions(text: str | None) -> Promotions:
 
 
 def _images(records: Sequence[PromotionRecord], most: int = 3) -> str:
-    names = sorted({one.reference.short for one in records})
+    names = sorted({record.reference.short for record in records})
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -107,4 +109,4 @@ def _text(root: Path, file: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableAnswer("read the records", file, f"{error}.", "Restore it from its history.") from None
+        raise UnreadableAnswer("read the records", file, f"{error}.", "Restore it from the branch's history.") from None

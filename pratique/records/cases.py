@@ -1,10 +1,10 @@
 """What rescans know of images in ``live/``: their cases, each with the clock of every finding.
 
-Only images are on file that are, or lately were, bad, held, blocked, stale or unverified. A finding keeps its clock
-while it is excused, and for :data:`MEMORY` after it was cured: one that comes back does not get its time anew::
+Only images that are, or recently were, bad, held, blocked, stale or unverified are on record. A finding keeps its clock
+while it is waived, and for :data:`MEMORY` after it was cured: if it comes back, its due date is still the old one::
 
     cases = Cases.parse(text)
-    cases.holds["sha256:…"].words
+    cases.holds["sha256:…"].description
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from pratique.findings import Finding, Fix, Severity
 from pratique.gate.holds import Hold
 from pratique.images import ImageReference
-from pratique.records.document import dump, instant, load, written
+from pratique.records.document import dump, format_time, load, parse_time
 
 FILE = "findings.json"
 VERSION = 1
@@ -30,14 +30,14 @@ MEMORY = timedelta(days=30)
 
 
 class Condition(StrEnum):
-    """How an image in ``live/`` stands."""
+    """The condition of an image in ``live/``."""
 
     BAD = "bad"
     #: Bad, but the manifests use another image of its repository, which passes.
     REPLACED = "replaced"
     #: Within the policy, with findings whose clocks run.
     WATCHED = "within policy"
-    #: Outside Defender's window: that there are no findings means nothing.
+    #: Outside Defender's window: the absence of findings means nothing.
     STALE = "stale"
     UNVERIFIED = "unverified"
     CURED = "cured"
@@ -47,19 +47,20 @@ class FindingState(StrEnum):
     """Whether a finding counts."""
 
     OPEN = "open"
-    EXCUSED = "excused"
+    #: The value is what the records file stores; files that hold it are in use, so it does not follow the name.
+    WAIVED = "excused"
     CURED = "cured"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tracked:
     """One finding of one image, and its clock.
 
-    :ivar fixed_version: empty when nobody names one
-    :ivar first_seen: by a rescan
-    :ivar due: when its time is over; ``None`` without a clock
-    :ivar at: since when it is in its state
-    :ivar notified: whether a rescan has reported that its time is over
+    :ivar fixed_version: empty when no source names one
+    :ivar first_seen: when a rescan first saw it
+    :ivar due: when it becomes overdue; ``None`` without a clock
+    :ivar at: when it came into its state
+    :ivar notified: whether a rescan has reported it as overdue; the records file calls this ``told``
     """
 
     vulnerability: str
@@ -80,25 +81,32 @@ class Tracked:
     @property
     def finding(self) -> Finding:
         fix = Fix.AVAILABLE if self.fixed_version else Fix.UNKNOWN
-        return Finding(self.vulnerability, self.severity, self.package, "", self.fixed_version, fix)
+        return Finding(
+            vulnerability=self.vulnerability,
+            severity=self.severity,
+            package=self.package,
+            version="",
+            fixed_version=self.fixed_version,
+            fix=fix,
+        )
 
-    def overdue(self, now: datetime) -> bool:
-        """Whether it counts and its time is over."""
-        return self.state is FindingState.OPEN and self.due is not None and self.due <= now
+    def overdue(self, at: datetime) -> bool:
+        """Whether it counts and is past its due date."""
+        return self.state is FindingState.OPEN and self.due is not None and self.due <= at
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Tracked:
         """From its JSON form."""
         return cls(
-            str(entry["vulnerability"]),
-            str(entry["package"]),
-            str(entry["fixedVersion"]),
-            Severity.parse(entry["severity"]),
-            instant(entry["firstSeen"]),
-            None if entry["due"] is None else instant(entry["due"]),
-            FindingState(entry["state"]),
-            instant(entry["at"]),
-            bool(entry["told"]),
+            vulnerability=str(entry["vulnerability"]),
+            package=str(entry["package"]),
+            fixed_version=str(entry["fixedVersion"]),
+            severity=Severity.parse(entry["severity"]),
+            first_seen=parse_time(entry["firstSeen"]),
+            due=None if entry["due"] is None else parse_time(entry["due"]),
+            state=FindingState(entry["state"]),
+            at=parse_time(entry["at"]),
+            notified=bool(entry["told"]),
         )
 
     def entry(self) -> dict[str, Any]:
@@ -108,25 +116,25 @@ class Tracked:
             "package": self.package,
             "fixedVersion": self.fixed_version,
             "severity": self.severity.label,
-            "firstSeen": written(self.first_seen),
-            "due": None if self.due is None else written(self.due),
+            "firstSeen": format_time(self.first_seen),
+            "due": None if self.due is None else format_time(self.due),
             "state": str(self.state),
-            "at": written(self.at),
+            "at": format_time(self.at),
             "told": self.notified,
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
-    """One image in ``live/`` that rescans keep an eye on.
+    """One image in ``live/`` that rescans follow.
 
     :ivar repository: as in the registry, with ``live/``
-    :ivar digest: of what its tags name
+    :ivar digest: of the index or manifest that its tags name
     :ivar since: when it came into its condition
     :ivar manifests: digests of the platforms' manifests that are bad
-    :ivar held: since when releases refuse it
-    :ivar blocked: since when pulls of it are blocked by us
-    :ivar proposal: branch of the GitOps repository on which we propose another
+    :ivar held_since: when releases began to refuse it; ``None`` when they do not
+    :ivar blocked_since: when Pratique blocked pulls of it; ``None`` when it did not
+    :ivar proposal: branch of the GitOps repository that proposes another image, as ``name@sha``; empty without one
     """
 
     registry: str
@@ -137,8 +145,8 @@ class Case:
     since: datetime
     findings: tuple[Tracked, ...] = ()
     manifests: tuple[str, ...] = ()
-    held: datetime | None = None
-    blocked: datetime | None = None
+    held_since: datetime | None = None
+    blocked_since: datetime | None = None
     proposal: str = ""
 
     @property
@@ -152,35 +160,35 @@ class Case:
 
     @property
     def reference(self) -> ImageReference:
-        """Where it stands, by its digest alone."""
+        """Its place in the registry, by digest alone."""
         return ImageReference(self.registry, self.repository, digest=self.digest)
 
     @property
     def open(self) -> tuple[Tracked, ...]:
-        """The findings that count, the worst first."""
-        counted = (one for one in self.findings if one.state is FindingState.OPEN)
-        return tuple(sorted(counted, key=lambda one: (-one.severity, one.key)))
+        """The findings that count, worst first."""
+        counted = (finding for finding in self.findings if finding.state is FindingState.OPEN)
+        return tuple(sorted(counted, key=lambda finding: (-finding.severity, finding.key)))
 
     @property
     def due(self) -> datetime | None:
-        """When the first of its findings' times is over."""
-        return min((one.due for one in self.open if one.due is not None), default=None)
+        """The earliest due date among its open findings."""
+        return min((finding.due for finding in self.open if finding.due is not None), default=None)
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Case:
         """From its JSON form."""
         return cls(
-            str(entry["registry"]),
-            str(entry["repository"]),
-            tuple(map(str, entry["tags"])),
-            str(entry["digest"]),
-            Condition(entry["condition"]),
-            instant(entry["since"]),
-            tuple(Tracked.read(one) for one in entry["findings"]),
-            tuple(map(str, entry["manifests"])),
-            _optional(entry["held"]),
-            _optional(entry["blocked"]),
-            str(entry["proposal"]),
+            registry=str(entry["registry"]),
+            repository=str(entry["repository"]),
+            tags=tuple(map(str, entry["tags"])),
+            digest=str(entry["digest"]),
+            condition=Condition(entry["condition"]),
+            since=parse_time(entry["since"]),
+            findings=tuple(Tracked.read(finding) for finding in entry["findings"]),
+            manifests=tuple(map(str, entry["manifests"])),
+            held_since=_optional(entry["held"]),
+            blocked_since=_optional(entry["blocked"]),
+            proposal=str(entry["proposal"]),
         )
 
     def entry(self) -> dict[str, Any]:
@@ -191,47 +199,49 @@ class Case:
             "tags": list(self.tags),
             "digest": self.digest,
             "condition": str(self.condition),
-            "since": written(self.since),
-            "findings": [one.entry() for one in sorted(self.findings, key=lambda one: one.key)],
+            "since": format_time(self.since),
+            "findings": [finding.entry() for finding in sorted(self.findings, key=lambda finding: finding.key)],
             "manifests": list(self.manifests),
-            "held": written(self.held) if self.held else None,
-            "blocked": written(self.blocked) if self.blocked else None,
+            "held": format_time(self.held_since) if self.held_since else None,
+            "blocked": format_time(self.blocked_since) if self.blocked_since else None,
             "proposal": self.proposal,
         }
 
 
 @dataclass(frozen=True)
 class Cases:
-    """All cases, in the order of their places."""
+    """All cases, sorted by registry, repository and digest."""
 
     cases: tuple[Case, ...] = ()
 
     @classmethod
     def parse(cls, text: str | None, name: str = FILE) -> Cases:
-        """From the file's text; there are none where there is no file.
+        """Read the file's text; without a file there are no cases.
 
-        :raises UnreadableAnswer: when it is of another version, or malformed
+        :raises UnreadableAnswer: when it has another version, or is malformed
         """
         return cls() if text is None else cls(tuple(load(text, name, _KEY, VERSION, Case.read)))
 
     def text(self) -> str:
-        """The file's text: the same cases always make the same."""
-        return dump(_KEY, VERSION, (one.entry() for one in sorted(self.cases, key=lambda one: one.key)))
+        """The file's text; equal cases always give equal text."""
+        return dump(_KEY, VERSION, (case.entry() for case in sorted(self.cases, key=lambda case: case.key)))
 
     @cached_property
     def by_key(self) -> Mapping[tuple[str, str, str], Case]:
-        return {one.key: one for one in self.cases}
+        return {case.key: case for case in self.cases}
 
     @cached_property
     def holds(self) -> Mapping[str, Hold]:
-        """What releases have to refuse, by the digests of images and of their bad manifests."""
+        """What releases must refuse, by the digests of images and of their bad manifests."""
         found: dict[str, Hold] = {}
         for case in self.cases:
-            if case.held is not None:
-                hold = Hold(f"{case.registry}/{case.name}", case.held, tuple(one.finding for one in case.open))
+            if case.held_since is not None:
+                hold = Hold(
+                    f"{case.registry}/{case.name}", case.held_since, tuple(finding.finding for finding in case.open)
+                )
                 found |= dict.fromkeys((case.digest, *case.manifests), hold)
         return found
 
 
 def _optional(value: object) -> datetime | None:
-    return None if value is None else instant(value)
+    return None if value is None else parse_time(value)

@@ -1,6 +1,6 @@
-"""The form of a file of records: JSON with a version, one entry a line, always in the same order.
+"""The format of a records file: JSON with a version, one entry per line, always in the same order.
 
-One line an entry, in ASCII, keeps commits readable, and lets Git store what did not change only once.
+One ASCII line per entry keeps diffs readable, and lets Git store unchanged entries only once.
 
 >>> dump("promotions", 1, [{"b": 1, "a": 2}])
 '{"version": 1, "promotions": [\\n{"a": 2, "b": 1}\\n]}\\n'
@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 from pratique.errors import UnreadableAnswer
 
 T = TypeVar("T")
-_MEND = "Restore the file from its branch's history; nothing is written before it can be read."
+_REMEDY = "Restore the file from its branch's history; nothing is written until it can be read."
 
 
 def dump(key: str, version: int, entries: Iterable[Mapping[str, Any]]) -> str:
-    """The file's text.
+    """The text of a records file.
 
-    :param key: what the entries are called
-    :param entries: in their order
+    :param key: name of the list of entries
+    :param entries: in the order in which to write them
     """
     lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
     body = f"\n{lines}\n" if lines else ""
@@ -33,34 +33,34 @@ def dump(key: str, version: int, entries: Iterable[Mapping[str, Any]]) -> str:
 def load(text: str, name: str, key: str, version: int, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
     """The entries of a file.
 
-    :param name: what errors call the file
-    :param version: the only one that is understood
-    :param read: makes one entry; its KeyError, TypeError and ValueError say that it is malformed
-    :raises UnreadableAnswer: when it is of another version, or malformed
+    :param name: the file's name in errors
+    :param version: the only supported version
+    :param read: reads one entry; KeyError, TypeError, ValueError and AttributeError mean that it is malformed
+    :raises UnreadableAnswer: when it has another version, or is malformed
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _unreadable(name, f"It is not JSON: {error}.", _MEND) from None
+        raise _unreadable(name, f"It is not JSON: {error}.", _REMEDY) from None
     if not isinstance(document, dict) or not isinstance(document.get(key), list):
-        raise _unreadable(name, f"It is no document with a list {key!r}.", _MEND)
+        raise _unreadable(name, f"It is not a document with a list {key!r}.", _REMEDY)
     if document.get("version") != version:
-        observed = f"It is of version {document.get('version')!r:.40}; this program knows version {version}."
-        raise _unreadable(name, observed, "Run the program's version that wrote it, or a newer one.")
+        observed = f"It has version {document.get('version')!r:.40}; this program reads version {version}."
+        raise _unreadable(name, observed, "Run the version of the program that wrote it, or a newer one.")
     found: list[T] = []
     for number, entry in enumerate(document[key]):
         try:
             found.append(read(entry))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             observed = f"Entry {number} of {key!r} is malformed: {type(error).__name__} {error}."
-            raise _unreadable(name, observed, _MEND) from None
+            raise _unreadable(name, observed, _REMEDY) from None
     return found
 
 
-def instant(text: object) -> datetime:
-    """A time that :func:`written` wrote.
+def parse_time(text: object) -> datetime:
+    """Read a time that :func:`format_time` wrote.
 
-    :raises ValueError: when it is none
+    :raises ValueError: when it is not a time with an offset
     """
     stamp = datetime.fromisoformat(str(text))
     if stamp.tzinfo is None:
@@ -68,8 +68,8 @@ def instant(text: object) -> datetime:
     return stamp.astimezone(UTC)
 
 
-def written(at: datetime) -> str:
-    """A time, to the second."""
+def format_time(at: datetime) -> str:
+    """A time in UTC, to the second."""
     return at.astimezone(UTC).isoformat(timespec="seconds")
 
 

@@ -1,11 +1,11 @@
-"""What this project has put into ``live/``: one record for each digest under each tag, with the run that did it.
+"""What Pratique has put into ``live/``: one record for each digest under each tag, with the run that did it.
 
-Kept in :data:`FILE` on the records' branch of the GitOps repository (:mod:`pratique.records.branch`)::
+The records are in :data:`FILE` on the records branch of the GitOps repository (:mod:`pratique.records.branch`)::
 
     promotions = Promotions.parse(text)
-    record = promotions.explaining("live/library/busybox", "sha256:…")
+    record = promotions.find("live/library/busybox", "sha256:…")
 
-Facts: an image that was found promoted already, without a record, is recorded as ``found``: its verdict is today's.
+Facts: an image found in ``live/`` without a record is recorded as ``found``, with the verdict of the run that found it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 from pratique.images import ImageReference, ImportedImage, PlatformManifest, ResolvedImage
-from pratique.records.document import dump, instant, load, written
+from pratique.records.document import dump, format_time, load, parse_time
 
 FILE = "promotions.json"
 VERSION = 1
@@ -26,12 +26,12 @@ _KEY = "promotions"
 How = Literal["promoted", "found"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PromotionRecord:
     """One image that was let into ``live/``.
 
     :ivar source: the upstream reference, as the catalogue writes it
-    :ivar digest: of what the tag names: an index, or a manifest
+    :ivar digest: of the index or manifest that the tag names
     :ivar registry: login server
     :ivar repository: as in the registry, with ``live/``
     :ivar platforms: the runnable manifests below the digest
@@ -54,12 +54,12 @@ class PromotionRecord:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What makes two records one."""
+        """Identifies a record: two with the same key are the same."""
         return (self.registry, self.repository, self.tag, self.digest)
 
     @property
     def reference(self) -> ImageReference:
-        """Where it stands, with its digest."""
+        """Its place in the registry, by tag and digest."""
         return ImageReference(self.registry, self.repository, self.tag or None, self.digest)
 
     @property
@@ -69,16 +69,16 @@ class PromotionRecord:
 
     @property
     def digests(self) -> frozenset[str]:
-        """Its own, and those of the manifests that came along with it."""
-        return frozenset({self.digest, *(one.digest for one in self.platforms)})
+        """Its own digest, and those of the manifests below it."""
+        return frozenset({self.digest, *(platform.digest for platform in self.platforms)})
 
     @classmethod
-    def of(cls, moved: ImportedImage, *, policy: str, run: str, at: datetime) -> PromotionRecord:
-        """The record of an image that was let into ``live/``, or found there, with a passing verdict.
+    def of(cls, imported: ImportedImage, *, policy: str, run: str, at: datetime) -> PromotionRecord:
+        """The record of an image with a passing verdict that was promoted into ``live/``, or found there.
 
         :param policy: digest of the policy
         """
-        image, place = moved.image, moved.reference
+        image, place = imported.image, imported.reference
         return cls(
             source=str(image.reference),
             digest=image.digest,
@@ -89,7 +89,7 @@ class PromotionRecord:
             at=at,
             run=run,
             policy=policy,
-            how="promoted" if moved.outcome == "imported" else "found",
+            how="promoted" if imported.outcome == "imported" else "found",
         )
 
     @classmethod
@@ -101,17 +101,19 @@ class PromotionRecord:
         if entry["how"] not in ("promoted", "found"):
             raise ValueError(f"how is {entry['how']!r}")
         return cls(
-            platforms=tuple(PlatformManifest(one["platform"], one["digest"]) for one in entry["platforms"]),
-            at=instant(entry["at"]),
+            platforms=tuple(
+                PlatformManifest(platform["platform"], platform["digest"]) for platform in entry["platforms"]
+            ),
+            at=parse_time(entry["at"]),
             how=cast(How, entry["how"]),
             **{name: str(entry[name]) for name in _TEXTS},
         )
 
     def entry(self) -> dict[str, Any]:
         """Its JSON form."""
-        platforms = [{"platform": one.platform, "digest": one.digest} for one in self.platforms]
+        platforms = [{"platform": platform.platform, "digest": platform.digest} for platform in self.platforms]
         texts = {name: getattr(self, name) for name in _TEXTS}
-        return texts | {"platforms": platforms, "at": written(self.at), "how": self.how}
+        return texts | {"platforms": platforms, "at": format_time(self.at), "how": self.how}
 
 
 _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")
@@ -119,42 +121,42 @@ _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")
 
 @dataclass(frozen=True)
 class Promotions:
-    """All records, in the order of their places."""
+    """All records, sorted by registry, repository, tag and digest."""
 
     records: tuple[PromotionRecord, ...] = ()
 
     @classmethod
     def parse(cls, text: str, name: str = FILE) -> Promotions:
-        """From the file's text.
+        """Read the file's text.
 
         :param name: what errors call the file
-        :raises UnreadableAnswer: when it is of another version, or malformed
+        :raises UnreadableAnswer: when it has another version, or is malformed
         """
         return cls(tuple(load(text, name, _KEY, VERSION, PromotionRecord.read)))
 
     def text(self) -> str:
-        """The file's text: the same records always make the same."""
-        return dump(_KEY, VERSION, (one.entry() for one in sorted(self.records, key=lambda one: one.key)))
+        """The file's text; equal records always give equal text."""
+        return dump(_KEY, VERSION, (record.entry() for record in sorted(self.records, key=lambda record: record.key)))
 
-    def including(self, records: Iterable[PromotionRecord]) -> Promotions:
-        """With those that are new. What is on record stays as it was first told."""
-        together = {one.key: one for one in records} | {one.key: one for one in self.records}
+    def with_records(self, records: Iterable[PromotionRecord]) -> Promotions:
+        """The records with new ones added. A record that is already here stays as it is."""
+        together = {record.key: record for record in (*records, *self.records)}
         return Promotions(tuple(together[key] for key in sorted(together)))
 
-    def explaining(self, repository: str, digest: str, registry: str | None = None) -> PromotionRecord | None:
-        """The record that explains why a digest stands in a repository, if there is one.
+    def find(self, repository: str, digest: str, registry: str | None = None) -> PromotionRecord | None:
+        """The record that explains why a digest is in a repository, if there is one.
 
         :param repository: with ``live/``
         :param digest: of an image, or of a platform's manifest below one
         :param registry: login server; ``None`` for any
         """
         found = self._by_digest.get((repository, digest), ())
-        return next((one for one in found if registry is None or one.registry == registry), None)
+        return next((record for record in found if registry is None or record.registry == registry), None)
 
     @cached_property
     def _by_digest(self) -> Mapping[tuple[str, str], list[PromotionRecord]]:
         places: dict[tuple[str, str], list[PromotionRecord]] = {}
-        for record in sorted(self.records, key=lambda one: (one.at, one.key)):
+        for record in sorted(self.records, key=lambda record: (record.at, record.key)):
             for digest in record.digests:
                 places.setdefault((record.repository, digest), []).append(record)
         return places

@@ -1,1 +1,1 @@
-"""live/ judged again: inventory, cases and their clocks, reactions, proposals."""
+"""Rescans live/: inventory, assessments, cases and their clocks, reactions, proposals."""

@@ -1,7 +1,7 @@
-"""Judges images in ``live/`` with the gate's own code, under today's policy, exceptions and findings.
+"""Assesses images in ``live/`` with the gate's code, under today's policy, exceptions and findings.
 
-They are looked at once, a batch at a time, so that memory does not grow with their number; what is kept of each is a
-:class:`ImageAssessment`. Nobody waits for Defender here: what is not proven today is not proven.
+Each image is assessed once, in batches, so that memory does not grow with their number; only an
+:class:`ImageAssessment` is kept of each. A rescan does not wait for Defender: an image without proof today is unproven.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ from datetime import datetime, timedelta
 
 from pratique.config.scanning import Scanning
 from pratique.findings import Finding, merged
+from pratique.gate.evaluate import excess
 from pratique.gate.evidence import SourceStatus
 from pratique.gate.exceptions.exemption import Waiver
 from pratique.gate.holds import NO_HOLDS
 from pratique.gate.polling import EvidencePoller
-from pratique.gate.verdict import ImageVerdict, Rules, VerdictState, excess
+from pratique.gate.rules import Rules
+from pratique.gate.verdict import ImageVerdict, VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.rescan.inventory import LiveImageEntry
 
-#: Images a batch: their digests fit into one query of Resource Graph, their rows into some megabytes.
+#: Images per batch: their digests fit into one Resource Graph query, and the result into a few megabytes.
 BATCH = 250
 _INTERVAL = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageAssessment:
-    """What the gate makes of one image now.
+    """The gate's verdict on one image, reduced to what the cases and the report need.
 
-    :ivar findings: those that count and that have a clock or are beyond the limits
-    :ivar waived: those that would have a clock if nothing excused them
-    :ivar manifests: digests of the platforms that are bad
-    :ivar assessed: when a source last assessed it
-    :ivar doubt: whether some source could not be asked, or not be understood
-    :ivar ending: exceptions and acceptances that let it pass, and end soon
+    :ivar findings: findings that count, and that have a clock or are beyond the limits
+    :ivar waived: findings that would have a clock if no exception covered them, and the policy did not ignore them
+    :ivar manifests: digests of the platforms' manifests that are bad
+    :ivar assessed_at: when a source last assessed it; ``None`` when none says so
+    :ivar inconclusive: whether a source could not be asked, or its answer could not be read
+    :ivar expiring: exceptions and acceptances that let it pass, and expire soon
     """
 
     image: LiveImageEntry
@@ -43,22 +45,26 @@ class ImageAssessment:
     findings: tuple[Finding, ...] = ()
     waived: tuple[Finding, ...] = ()
     manifests: tuple[str, ...] = ()
-    assessed: datetime | None = None
-    doubt: bool = False
-    ending: tuple[Waiver, ...] = ()
+    assessed_at: datetime | None = None
+    inconclusive: bool = False
+    expiring: tuple[Waiver, ...] = ()
 
     @property
     def passes(self) -> bool:
-        """Whether it is good enough; that nobody scans at all is not, whatever the policy lets pass at the gate."""
+        """Whether its verdict passes. An image that no source scans does not, even if the policy skips the scan."""
         return self.state.passes and self.state is not VerdictState.SKIPPED
 
     @property
     def proven(self) -> bool:
-        """Whether what is not reported of it is not there."""
-        return not self.doubt and self.state in (VerdictState.HEALTHY, VerdictState.TOLERATED, VerdictState.UNHEALTHY)
+        """Whether a finding that is not reported is known to be absent."""
+        return not self.inconclusive and self.state in (
+            VerdictState.HEALTHY,
+            VerdictState.TOLERATED,
+            VerdictState.UNHEALTHY,
+        )
 
 
-async def judge_live(
+async def assess_images(
     images: Sequence[LiveImageEntry],
     rules: Rules,
     poller: EvidencePoller,
@@ -66,54 +72,69 @@ async def judge_live(
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[ImageAssessment]:
-    """Judge every image.
+    """Assess every image.
 
-    :param progress: told how many are done, after each batch
+    :param progress: called after each batch with the number of images assessed so far
     :raises PratiqueError: when a source cannot be asked at all
     """
-    rules = replace(rules, holds=NO_HOLDS)  # a hold is what comes of this, never a reason for it
+    rules = replace(rules, holds=NO_HOLDS)  # a hold results from the rescan, so it must not decide one
     wait_policy = WaitPolicy(_INTERVAL, patience=0, deadline=scanning.wait, fail_fast=False)
     assessments: list[ImageAssessment] = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        candidates = [Candidate(one.image, one.registry, one.repository, None, one.arrivals) for one in batch]
-        report = await assess("live", candidates, rules, wait_policy, poller=poller, progress=_silent)
-        assessments += [_assessment(one, d, report, scanning) for one, d in zip(batch, report.verdicts, strict=True)]
+        candidates = [
+            Candidate(
+                image=image.image,
+                registry=image.registry,
+                repository=image.repository,
+                since=None,
+                arrivals=image.arrivals,
+            )
+            for image in batch
+        ]
+        report = await assess("live", candidates, rules, wait_policy, poller=poller, progress=_no_progress)
+        assessments += [
+            _assessment(image, verdict, report, scanning) for image, verdict in zip(batch, report.verdicts, strict=True)
+        ]
         progress(len(assessments))
     return assessments
 
 
-async def _silent(_: GateReport) -> None:
-    """Nobody watches a single look."""
+async def _no_progress(_: GateReport) -> None:
+    """A rescan reports its progress by batch."""
 
 
 def _assessment(
     image: LiveImageEntry, verdict: ImageVerdict, report: GateReport, scanning: Scanning
 ) -> ImageAssessment:
-    beyond = {f.key for j in verdict.platforms for f in excess(j.counted, report.rules.policy.limits)}
-    waived = merged(one.finding for platform_verdict in verdict.platforms for one in platform_verdict.waived)
-    said = [one for platform_verdict in verdict.platforms for one in platform_verdict.observations]
-    asked = {one.source for one in said}
+    limits, sla = report.rules.policy.limits, scanning.sla
+    beyond = {finding.key for platform in verdict.platforms for finding in excess(platform.counted, limits)}
+    waived = merged(waiver.finding for platform in verdict.platforms for waiver in platform.waived)
+    observations = [observation for platform in verdict.platforms for observation in platform.observations]
+    answered = {observation.source for observation in observations}
     return ImageAssessment(
-        image,
-        verdict.state,
-        verdict.reason,
-        tuple(_bare(f) for f in verdict.findings if f.key in beyond or scanning.sla.days(f.severity)),
-        tuple(_bare(f) for f in waived if scanning.sla.days(f.severity)),
-        tuple(one.digest for one in verdict.platforms if one.state is VerdictState.UNHEALTHY),
-        max((one.at for one in said if one.status is SourceStatus.ASSESSED and one.at is not None), default=None),
-        bool(report.rules.asked - asked)
-        or any(one.status in (SourceStatus.FAILED, SourceStatus.UNREADABLE) for one in said),
-        _ending(verdict, report.at + timedelta(days=scanning.exception_warning_days)),
+        image=image,
+        state=verdict.state,
+        reason=verdict.reason,
+        findings=tuple(_without_sources(f) for f in verdict.findings if f.key in beyond or sla.days(f.severity)),
+        waived=tuple(_without_sources(f) for f in waived if sla.days(f.severity)),
+        manifests=tuple(platform.digest for platform in verdict.platforms if platform.state is VerdictState.UNHEALTHY),
+        assessed_at=max(
+            (seen.at for seen in observations if seen.status is SourceStatus.ASSESSED and seen.at is not None),
+            default=None,
+        ),
+        inconclusive=bool(report.rules.sources - answered)
+        or any(observation.status in (SourceStatus.FAILED, SourceStatus.UNREADABLE) for observation in observations),
+        expiring=_expiring(verdict, report.at + timedelta(days=scanning.exception_warning_days)),
     )
 
 
-def _bare(finding: Finding) -> Finding:
-    """A finding with what reports need."""
+def _without_sources(finding: Finding) -> Finding:
+    """A finding without what a rescan's reports do not need."""
     return replace(finding, sources=())
 
 
-def _ending(verdict: ImageVerdict, horizon: datetime) -> tuple[Waiver, ...]:
-    used = [one.waiver for platform_verdict in verdict.platforms for one in platform_verdict.waived]
-    used += [platform_verdict.acceptance for platform_verdict in verdict.platforms]
-    return tuple(dict.fromkeys(one for one in used if one is not None and one.expires <= horizon))
+def _expiring(verdict: ImageVerdict, horizon: datetime) -> tuple[Waiver, ...]:
+    waivers = [waived.waiver for platform in verdict.platforms for waived in platform.waived]
+    waivers += [platform.acceptance for platform in verdict.platforms]
+    return tuple(dict.fromkeys(waiver for waiver in waivers if waiver is not None and waiver.expires <= horizon))

@@ -1,36 +1,33 @@
-"""What a day's looks mean for the cases on file: pure decisions.
+"""Updates the cases on record with a rescan's assessments: pure decisions.
 
-Each finding has a clock from the day on which a rescan first saw it. It stops when an assessment no longer has the
-finding, or an exception covers it; that nobody could look cures nothing. Reactions follow from an image's condition,
-and go with it.
+Each image's findings get their clocks (:mod:`pratique.rescan.clocks`), from them and its assessment follows its
+condition (:mod:`pratique.rescan.conditions`), and from the condition follow the reactions
+(:mod:`pratique.rescan.reaction_plan`). A reaction ends with its condition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pratique.config.scanning import Scanning
-from pratique.findings import Finding
-from pratique.gate.verdict import VerdictState
-from pratique.records.cases import MEMORY, Case, Cases, Condition, FindingState, Tracked
+from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
 from pratique.rescan.assessment import ImageAssessment
+from pratique.rescan.clocks import mark_notified, newly_overdue, track_findings
+from pratique.rescan.conditions import BAD, condition_of, is_replaced, is_stale, passing_repositories
 from pratique.rescan.inventory import Inventory
+from pratique.rescan.reaction_plan import PullBlockPlan, hold_since, plan_pull_blocks
 
 ChangeKind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]
-
-_GONE = "it is no longer in live/"
-_BAD = (Condition.BAD, Condition.REPLACED)
-_KEPT_WHILE_UNPROVEN = (*_BAD, Condition.WATCHED)
 
 
 @dataclass(frozen=True)
 class CaseChange:
-    """Something that was not so at the last rescan.
+    """Something that has changed since the last rescan.
 
-    :ivar findings: that it is about
+    :ivar findings: the findings that the change is about
     :ivar why: in words
     """
 
@@ -40,13 +37,13 @@ class CaseChange:
     why: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RescanOutcome:
     """The cases after a rescan.
 
-    :ivar changes: what is new, image by image
-    :ivar to_block: cases whose pulls are to be blocked, or still are to be; each is on file as blocked
-    :ivar to_allow: cases whose pulls we blocked, and need not any more; each stays on file until that is undone
+    :ivar changes: what has changed, image by image
+    :ivar to_block: cases whose pulls to block, for the first time or again; each is on record as blocked
+    :ivar to_allow: cases whose pulls Pratique blocked and now allows again; each stays on record until that is done
     :ivar warnings: sentences about reactions that were refused
     """
 
@@ -58,221 +55,145 @@ class RescanOutcome:
 
     def of(self, kind: ChangeKind) -> list[CaseChange]:
         """The changes of one kind."""
-        return [one for one in self.changes if one.kind == kind]
+        return [change for change in self.changes if change.kind == kind]
 
 
-def follow(
+@dataclass(frozen=True, kw_only=True)
+class _Context:
+    """What every case of one rescan is updated by."""
+
+    scanning: Scanning
+    window: timedelta
+    at: datetime
+    passing: Collection[tuple[str, str]]
+
+
+def update_cases(
     before: Cases,
     inventory: Inventory,
     assessments: Sequence[ImageAssessment],
     scanning: Scanning,
     *,
     window: float,
-    now: datetime,
+    at: datetime,
 ) -> RescanOutcome:
-    """Bring the cases up to date.
+    """Update the cases with the assessments of one registry's images.
 
     :param before: as the last rescan left them; those of other registries stay as they are
     :param window: hours for which an assessment counts
+    :param at: when the rescan runs
     """
-    day = _Day(before, assessments, scanning, timedelta(hours=window), now)
-    others = [case for case in before.cases if case.registry != inventory.registry]
-    there = {assessment.image.key for assessment in assessments}
-    missing = [case for case in before.cases if case.registry == inventory.registry and case.key not in there]
-    if inventory.seen:
-        day.gone(missing)
-    else:
-        others += missing
-    cases = [case for assessment in assessments if (case := day.looked(assessment)) is not None]
-    blocks, warnings = day.blocks(cases, seen=inventory.seen)
+    passing, hours = passing_repositories(assessments), timedelta(hours=window)
+    context = _Context(scanning=scanning, window=hours, at=at, passing=passing)
+    images = {assessment.image.key: assessment.image for assessment in assessments}
+    missing = {key: case for key, case in before.by_key.items() if key not in images}
+    deleted = [key for key, case in missing.items() if inventory.complete and case.registry == inventory.registry]
+    changes = [change for key in deleted for change in _removal_changes(missing[key])]
+    updated: list[Case] = []
+    for assessment in assessments:
+        previous = before.by_key.get(assessment.image.key)
+        if (found := _updated(previous, assessment, context)) is not None:
+            overdue = _newly_overdue(found, at)
+            changes += _case_changes(previous, found, overdue, assessment)
+            updated.append(replace(found, findings=mark_notified(found.findings, overdue)))
+    plan = plan_pull_blocks(updated, images, scanning, complete=inventory.complete, at=at)
+    blocked = {case.key: case for case in plan.new}
+    cases = [missing[key] for key in missing.keys() - deleted]
+    cases += [blocked.get(case.key, case) for case in updated]
     return RescanOutcome(
-        Cases(tuple(sorted((*others, *blocks.values()), key=lambda case: case.key))),
-        tuple(day.changes),
-        tuple(day.to_block),
-        tuple(day.to_allow),
-        tuple(warnings),
+        cases=Cases(tuple(sorted(cases, key=lambda case: case.key))),
+        changes=(*changes, *_block_changes(plan)),
+        to_block=(*plan.repeated, *plan.new),
+        to_allow=tuple(case for case, _ in plan.obsolete),
+        warnings=plan.warnings,
     )
 
 
-def allowed(cases: Cases, keys: Collection[tuple[str, str, str]]) -> Cases:
+def with_pulls_allowed(cases: Cases, keys: Collection[tuple[str, str, str]]) -> Cases:
     """The cases once the pulls of some of them are allowed again."""
-    return Cases(tuple(replace(case, blocked=None) if case.key in keys else case for case in cases.cases))
+    return Cases(tuple(replace(case, blocked_since=None) if case.key in keys else case for case in cases.cases))
 
 
-class _Day:
-    """One rescan."""
-
-    def __init__(
-        self,
-        before: Cases,
-        assessments: Sequence[ImageAssessment],
-        scanning: Scanning,
-        window: timedelta,
-        now: datetime,
-    ) -> None:
-        self._before = before.by_key
-        self._looks = {assessment.image.key: assessment for assessment in assessments}
-        self._scanning = scanning
-        self._window = window
-        self._now = now
-        self._good = {
-            (assessment.image.registry, assessment.image.repository)
-            for assessment in assessments
-            if assessment.image.users and assessment.passes
-        }
-        self.changes: list[CaseChange] = []
-        self.to_block: list[Case] = []
-        self.to_allow: list[Case] = []
-
-    def gone(self, cases: Iterable[Case]) -> None:
-        """Images that are no longer there: nothing is left to do about them."""
-        for case in cases:
-            self._tell_cured(case, _GONE)
-            self._tell_lifted(case, _GONE)
-
-    def looked(self, assessment: ImageAssessment) -> Case | None:
-        """The case of an image after today's look; ``None`` when there is nothing to keep an eye on."""
-        image, case = assessment.image, self._before.get(assessment.image.key)
-        findings = self._findings(case, assessment)
-        condition = self._condition(case, assessment, findings)
-        if condition is None and not (case and case.blocked):
-            return None
-        condition = condition or Condition.CURED
-        same = case is not None and case.condition is condition
-        found = Case(
-            *(image.registry, image.repository, image.tags, image.digest, condition),
-            case.since if same and case else self._now,
-            findings,
-            assessment.manifests or (case.manifests if case and condition in _BAD else ()),
-            self._held(case, condition),
-            case.blocked if case else None,
-            case.proposal if case else "",
-        )
-        return self._told(case, found, assessment)
-
-    def _findings(self, case: Case | None, assessment: ImageAssessment) -> tuple[Tracked, ...]:
-        known = {one.key: one for one in case.findings} if case else {}
-        seen = {f.key: self._seen(known.get(f.key), f, FindingState.EXCUSED) for f in assessment.waived}
-        seen |= {f.key: self._seen(known.get(f.key), f, FindingState.OPEN) for f in assessment.findings}
-        for key, one in known.items():
-            if key not in seen:
-                cured = assessment.proven and one.state is not FindingState.CURED
-                rest = replace(one, state=FindingState.CURED, at=self._now, notified=False) if cured else one
-                if rest.state is not FindingState.CURED or self._now - rest.at <= MEMORY:
-                    seen[key] = rest
-        return tuple(seen[key] for key in sorted(seen))
-
-    def _seen(self, known: Tracked | None, finding: Finding, state: FindingState) -> Tracked:
-        first = known.first_seen if known else self._now
-        since = known.at if known and known.state is state else self._now
-        due = self._scanning.sla.due(finding.severity, first)
-        told = known is not None and known.notified and known.due == due
-        names = (finding.vulnerability, finding.package, finding.fixed_version, finding.severity)
-        return Tracked(*names, first, due, state, since, told)
-
-    def _condition(
-        self, case: Case | None, assessment: ImageAssessment, findings: Sequence[Tracked]
-    ) -> Condition | None:
-        counted = any(one.state is FindingState.OPEN for one in findings)
-        unproven = not assessment.passes and assessment.state is not VerdictState.UNHEALTHY
-        if assessment.state is VerdictState.UNHEALTHY or (unproven and case and case.condition in _BAD and counted):
-            place = (assessment.image.registry, assessment.image.repository)
-            return Condition.REPLACED if place in self._good and not assessment.image.users else Condition.BAD
-        if counted and (not unproven or (case and case.condition in _KEPT_WHILE_UNPROVEN)):
-            return Condition.WATCHED
-        if unproven:
-            return Condition.STALE if self._stale(assessment) else Condition.UNVERIFIED
-        return Condition.CURED if findings else None
-
-    def _stale(self, assessment: ImageAssessment) -> bool:
-        """Whether nobody looks any more: Defender's window has passed, and no assessment is young enough to count."""
-        recent = assessment.assessed is not None and self._now - assessment.assessed <= self._window
-        pushed, days = assessment.image.pushed, timedelta(days=self._scanning.stale_days)
-        return not assessment.doubt and not recent and pushed is not None and self._now - pushed > days
-
-    def _held(self, case: Case | None, condition: Condition) -> datetime | None:
-        if "hold" not in self._scanning.reactions or condition is not Condition.BAD:
-            return None
-        return (case.held if case else None) or self._now
-
-    def _told(self, case: Case | None, found: Case, assessment: ImageAssessment) -> Case:
-        """The case, and what is new about it among the changes."""
-        was_bad = case is not None and case.condition is Condition.BAD
-        if found.condition is Condition.BAD:
-            known = {one.key for one in case.open} if case and was_bad else set()
-            if new := tuple(one for one in found.open if one.key not in known):
-                self.changes.append(CaseChange("newly bad", found, new, assessment.reason))
-        elif case and was_bad:
-            self._tell_cured(replace(found, findings=case.findings), _cure(found))
-        if found.held and not (case and case.held):
-            self.changes.append(CaseChange("held", found, found.open, assessment.reason))
-        if case and case.held and not found.held:
-            self._tell_lifted(case, _cure(found))
-        if found.condition not in (Condition.BAD, Condition.WATCHED):
-            return found
-        late = {one.key for one in found.findings if one.overdue(self._now) and not one.notified}
-        if not late:
-            return found
-        told = tuple(replace(one, notified=True) if one.key in late else one for one in found.findings)
-        found = replace(found, findings=told)
-        self.changes.append(CaseChange("overdue", found, tuple(one for one in found.open if one.key in late)))
-        return found
-
-    def _tell_cured(self, case: Case, why: str) -> None:
-        if case.key in self._before and self._before[case.key].condition is Condition.BAD:
-            self.changes.append(CaseChange("cured", case, case.open, why))
-
-    def _tell_lifted(self, case: Case, why: str) -> None:
-        if case.held:
-            self.changes.append(CaseChange("lifted", case, case.open, f"{why}; it was held since {case.held:%Y-%m-%d}"))
-
-    def blocks(self, cases: Sequence[Case], *, seen: bool) -> tuple[Mapping[tuple[str, str, str], Case], list[str]]:
-        """The cases with the pull blocks that they are to have, and why others have none."""
-        found = {case.key: case for case in cases}
-        if not seen:
-            blind = any(case.blocked or self._wanted(case) for case in cases)
-            return found, ["Pulls are neither blocked nor allowed: the registry cannot be seen from here."] * blind
-        new, warnings = [], []
-        for case in cases:
-            refused = self._refusal(case)
-            if refused is None and not case.blocked and self._looks[case.key].image.readable:
-                new.append(replace(case, blocked=self._now))
-            elif refused is None and case.blocked:
-                self.to_block += [case] if self._looks[case.key].image.readable else []
-            elif refused is not None and case.blocked:
-                self.to_allow.append(case)
-                self.changes.append(CaseChange("pulls allowed", case, case.open, refused))
-            elif refused and self._wanted(case):
-                warnings.append(f"Pulls of {case.name} are not blocked: {refused}.")
-        if len(new) > self._scanning.most_blocks:
-            warnings.append(
-                f"No pulls are blocked: {len(new)} images would be at once, and at most {self._scanning.most_blocks} "
-                "may (scanning.most_blocks). So many at once may be a mistake of the scanner's, or an outage of yours."
-            )
-            new = []
-        self.to_block += new
-        self.changes += [CaseChange("pulls blocked", case, case.open) for case in new]
-        return found | {case.key: case for case in new}, warnings
-
-    def _wanted(self, case: Case) -> bool:
-        return "block-pulls" in self._scanning.reactions and case.condition in _BAD
-
-    def _refusal(self, case: Case) -> str | None:
-        """Why pulls of an image are not to be blocked; ``None`` when they are."""
-        if not self._wanted(case):
-            return "it is no longer bad" if case.condition not in _BAD else "block-pulls is no reaction any more"
-        users = self._looks[case.key].image.users
-        if users and not self._scanning.block_pulls_referenced:
-            return f"{', '.join(users[:3])} refers to it, and its pods could not start again"
+def _updated(previous: Case | None, assessment: ImageAssessment, context: _Context) -> Case | None:
+    """The case of an image after its assessment; ``None`` when there is nothing to keep on record."""
+    image, scanning, at = assessment.image, context.scanning, context.at
+    findings = track_findings(previous.findings if previous else (), assessment, scanning.sla, at)
+    condition = condition_of(
+        assessment,
+        findings,
+        previous.condition if previous else None,
+        replaced=is_replaced(assessment, context.passing),
+        stale=is_stale(assessment, stale_after=timedelta(days=scanning.stale_days), window=context.window, at=at),
+    )
+    if condition is None and not (previous and previous.blocked_since):
         return None
+    condition = condition or Condition.CURED
+    return Case(
+        registry=image.registry,
+        repository=image.repository,
+        tags=image.tags,
+        digest=image.digest,
+        condition=condition,
+        since=previous.since if previous and previous.condition is condition else at,
+        findings=findings,
+        manifests=assessment.manifests or (previous.manifests if previous and condition in BAD else ()),
+        held_since=hold_since(previous, condition, scanning, at),
+        blocked_since=previous.blocked_since if previous else None,
+        proposal=previous.proposal if previous else "",
+    )
 
 
-def _cure(found: Case) -> str:
-    if found.condition is Condition.BAD:
-        return "hold is no reaction any more"
-    if found.condition is Condition.REPLACED:
+def _newly_overdue(case: Case, at: datetime) -> tuple[Tracked, ...]:
+    """The findings to report as overdue: only where somebody has to act on the image."""
+    return newly_overdue(case.open, at) if case.condition in (Condition.BAD, Condition.WATCHED) else ()
+
+
+def _case_changes(
+    previous: Case | None, case: Case, overdue: tuple[Tracked, ...], assessment: ImageAssessment
+) -> Iterator[CaseChange]:
+    """What has changed about an image since the last rescan."""
+    was_bad = previous is not None and previous.condition is Condition.BAD
+    if case.condition is Condition.BAD:
+        known = {finding.key for finding in previous.open} if previous and was_bad else set()
+        if new := tuple(finding for finding in case.open if finding.key not in known):
+            yield CaseChange("newly bad", case, new, assessment.reason)
+    elif previous and was_bad:
+        yield CaseChange("cured", replace(case, findings=previous.findings), previous.open, _why_cured(case))
+    if case.held_since and not (previous and previous.held_since):
+        yield CaseChange("held", case, case.open, assessment.reason)
+    if previous and previous.held_since and not case.held_since:
+        yield _lifted(previous, _why_cured(case))
+    if overdue:
+        yield CaseChange("overdue", case, overdue)
+
+
+def _removal_changes(case: Case) -> Iterator[CaseChange]:
+    """What has changed about an image that was deleted: nothing is left to do about it."""
+    why = "it is no longer in live/"
+    if case.condition is Condition.BAD:
+        yield CaseChange("cured", case, case.open, why)
+    if case.held_since:
+        yield _lifted(case, why)
+
+
+def _block_changes(plan: PullBlockPlan) -> Iterator[CaseChange]:
+    for case, why in plan.obsolete:
+        yield CaseChange("pulls allowed", case, case.open, why)
+    for case in plan.new:
+        yield CaseChange("pulls blocked", case, case.open)
+
+
+def _lifted(case: Case, why: str) -> CaseChange:
+    return CaseChange("lifted", case, case.open, f"{why}; it was held since {case.held_since:%Y-%m-%d}")
+
+
+def _why_cured(case: Case) -> str:
+    """Why an image is no longer bad, or no longer held."""
+    if case.condition is Condition.BAD:
+        return "scanning.reactions no longer has hold"
+    if case.condition is Condition.REPLACED:
         return "the manifests use another image of its repository, which passes"
-    if found.condition is Condition.WATCHED:
-        return "what is left of its findings is within the policy"
-    waived = any(one.state is FindingState.EXCUSED for one in found.findings)
+    if case.condition is Condition.WATCHED:
+        return "its remaining findings are within the policy"
+    waived = any(finding.state is FindingState.WAIVED for finding in case.findings)
     return "exceptions cover its findings" if waived else "its findings are gone"

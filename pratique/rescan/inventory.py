@@ -1,9 +1,11 @@
-"""What is in ``live/``: each image with its digest, since when it is there, where it came from, and who uses it.
+"""Lists what is in ``live/``: each image with its digest, when it was pushed, where it came from, and who uses it.
 
-The registry itself tells, where this worker can see it. Reading its lists is no pull, so a rescan keeps no image within
-Defender's window; only an index that is listed without its parts is fetched. Elsewhere the manifests and the records of
-promotions name what they know of, and the inventory says so. An image is judged under its upstream name, for which
-exceptions and acceptances are written: that of its promotion, else that of the catalogue, else its own.
+The list comes from the registry, where this worker can reach it. Listing is not pulling, so a rescan does not keep an
+image within Defender's window; only an index that is listed without its parts is fetched. Without access to the
+registry, the list comes from the manifests and the records of promotions, and the inventory says so.
+
+An image is assessed under its upstream name, because exceptions and acceptances are written for that name. It is the
+name in its promotion's record, else the one in the catalogue, else the image's own.
 """
 
 from __future__ import annotations
@@ -24,17 +26,17 @@ from pratique.records.promotions import PromotionRecord, Promotions
 _AT_ONCE = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LiveImageEntry:
     """One image in ``live/``.
 
     :ivar repository: as in the registry, with ``live/``
-    :ivar digest: of what the tags name: an index, or a manifest
+    :ivar digest: of the index or manifest that the tags name
     :ivar image: the same under its upstream name
-    :ivar pushed: when it came there; ``None`` where nobody tells
-    :ivar arrivals: of each of its digests, when it came there, where that is known
+    :ivar pushed: when it was pushed; ``None`` where that is not known
+    :ivar arrivals: when each of its digests was pushed, where that is known
     :ivar readable: whether it may be pulled
-    :ivar users: files of the manifests that refer to it
+    :ivar users: manifest files that refer to it
     :ivar promotion: the record that explains it
     """
 
@@ -56,7 +58,7 @@ class LiveImageEntry:
 
     @property
     def reference(self) -> ImageReference:
-        """Where it stands, by its digest alone."""
+        """Its place in the registry, by digest alone."""
         return ImageReference(self.registry, self.repository, digest=self.digest)
 
     @property
@@ -65,31 +67,31 @@ class LiveImageEntry:
         return f"{self.repository}:{','.join(self.tags)}" if self.tags else f"{self.repository}@{self.digest}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inventory:
     """Everything in ``live/``.
 
     :ivar registry: login server
-    :ivar seen: whether the registry itself told; if not, there may be more, and some of it may be gone
-    :ivar promotions: the records of them
-    :ivar notes: sentences on what could not be seen, and on references to what is not there
+    :ivar complete: whether the list is the registry's; if not, there may be more images, and some may be deleted
+    :ivar promotions: all records of promotions
+    :ivar notes: sentences on what could not be read, and on references to images that are not there
     """
 
     registry: str
     images: tuple[LiveImageEntry, ...]
-    seen: bool
+    complete: bool
     promotions: Promotions = field(default_factory=Promotions, repr=False)
     notes: tuple[str, ...] = ()
 
     @property
     def references(self) -> list[ImageReference]:
-        """Each image by a tag, if it has one, and its digest."""
-        return [replace(one.reference, tag=one.tags[0] if one.tags else None) for one in self.images]
+        """Each image by its digest and, if it has one, a tag."""
+        return [replace(image.reference, tag=image.tags[0] if image.tags else None) for image in self.images]
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known beside the registry.
+    """What is known from other places than the registry.
 
     :ivar uses: references in the manifests
     :ivar catalogue: upstream references that the configuration names
@@ -104,29 +106,37 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
     """List what is in ``live/``.
 
     :param registry: login server
-    :raises PratiqueError: when the registry can be seen, and does not tell
+    :raises PratiqueError: when the registry can be reached, and does not list its images
     """
     users = _users(known.uses)
     try:
         names = await acr.repositories(client, registry, LIVE)
     except NetworkDenied as error:
-        return _from_elsewhere(registry, known, users, error.observed)
+        return _without_registry(registry, known, users, error.observed)
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(repository: str) -> list[LiveImageEntry]:
+    async def entries(repository: str) -> list[LiveImageEntry]:
         async with limit:
             try:
                 listed = await acr.manifests(client, registry, repository)
             except NotFound:
                 return []  # deleted meanwhile
-            return [await _entry(client, registry, repository, m, listed, known, users) for m in _images(listed)]
+            return [
+                await _entry(client, registry, repository, image, listed, known, users) for image in _images(listed)
+            ]
 
-    found = tuple(entry for some in await asyncio.gather(*map(one, names)) for entry in some)
-    return Inventory(registry, found, True, known.promotions, tuple(_dangling(found, known.uses)))
+    found = tuple(entry for listed in await asyncio.gather(*map(entries, names)) for entry in listed)
+    return Inventory(
+        registry=registry,
+        images=found,
+        complete=True,
+        promotions=known.promotions,
+        notes=tuple(_dangling(found, known.uses)),
+    )
 
 
 def _images(listed: Collection[StoredManifest]) -> Iterator[StoredManifest]:
-    """What somebody can run, and is not a part of something else: neither artifacts nor an index's own manifests."""
+    """The runnable images: neither artifacts nor, unless tagged, the manifests below an index."""
     parts = {digest for manifest in listed for digest in manifest.children}
     for manifest in listed:
         if (manifest.platforms or not manifest.complete) and (manifest.tags or manifest.digest not in parts):
@@ -146,20 +156,20 @@ async def _entry(
     if not manifest.complete:
         place = ImageReference(registry, repository, digest=manifest.digest)
         platforms = (await client.resolve(place)).platforms
-    record = known.promotions.explaining(repository, manifest.digest, registry)
+    record = known.promotions.find(repository, manifest.digest, registry)
     named = _named(registry, repository, manifest.tags, manifest.digest, record, known.catalogue)
-    wanted = {manifest.digest, *(one.digest for one in platforms)}
+    digests = {manifest.digest, *(platform.digest for platform in platforms)}
     return LiveImageEntry(
-        registry,
-        repository,
-        manifest.digest,
-        manifest.tags,
-        ResolvedImage(named, manifest.digest, platforms),
-        manifest.created,
-        tuple((one.digest, one.created) for one in listed if one.digest in wanted),
-        manifest.readable,
-        tuple(sorted(_used_by(users, repository, manifest.digest, manifest.tags))),
-        record,
+        registry=registry,
+        repository=repository,
+        digest=manifest.digest,
+        tags=manifest.tags,
+        image=ResolvedImage(named, manifest.digest, platforms),
+        pushed=manifest.created,
+        arrivals=tuple((part.digest, part.created) for part in listed if part.digest in digests),
+        readable=manifest.readable,
+        users=tuple(sorted(_used_by(users, repository, manifest.digest, manifest.tags))),
+        promotion=record,
     )
 
 
@@ -171,7 +181,7 @@ def _named(
     record: PromotionRecord | None,
     catalogue: Sequence[ImageReference],
 ) -> ImageReference:
-    """Its upstream name, as far as anybody knows it."""
+    """Its upstream name, as far as it is known."""
     if record is not None:
         return ImageReference.parse(record.source)
     below = repository.removeprefix(LIVE)
@@ -181,45 +191,71 @@ def _named(
     return ImageReference(registry, repository, tags[0] if tags else None, None if tags else digest)
 
 
-def _from_elsewhere(
+def _without_registry(
     registry: str, known: Knowledge, users: Mapping[tuple[str, str], set[str]], observed: str
 ) -> Inventory:
-    """What the records of promotions and the manifests name, where the registry cannot be asked."""
-    records = [one for one in known.promotions.records if one.registry == registry]
+    """The inventory from the records of promotions and the manifests, where the registry cannot be reached."""
+    records = [record for record in known.promotions.records if record.registry == registry]
     by_place: dict[tuple[str, str], list[PromotionRecord]] = {}
     for record in records:
         by_place.setdefault((record.repository, record.digest), []).append(record)
-    found = [_recorded(some, users) for some in by_place.values()]
+    found = [_recorded(of_place, users) for of_place in by_place.values()]
     for use in known.uses:
         if use.digest and (use.repository, use.digest) not in by_place:
             by_place[use.repository, use.digest] = []
             found.append(_only_used(registry, use, known, users))
     note = (
-        f"The registry cannot be seen from here ({observed}): these are the images that promotions and manifests name. "
-        "What else is in live/ is not known, and what was deleted is not known to be gone."
+        f"The registry cannot be reached from here ({observed}). These are the images in promotions and manifests; "
+        "live/ may have more, and some of these may be deleted."
     )
-    return Inventory(registry, tuple(sorted(found, key=lambda one: one.key)), False, known.promotions, (note,))
+    return Inventory(
+        registry=registry,
+        images=tuple(sorted(found, key=lambda image: image.key)),
+        complete=False,
+        promotions=known.promotions,
+        notes=(note,),
+    )
 
 
 def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
-    first, tags = records[0], tuple(sorted({one.tag for one in records if one.tag}))
+    first, tags = records[0], tuple(sorted({record.tag for record in records if record.tag}))
     used = tuple(sorted(_used_by(users, first.repository, first.digest, tags)))
     return LiveImageEntry(
-        first.registry, first.repository, first.digest, tags, first.image, first.at, (), True, used, first
+        registry=first.registry,
+        repository=first.repository,
+        digest=first.digest,
+        tags=tags,
+        image=first.image,
+        pushed=first.at,
+        arrivals=(),
+        readable=True,
+        users=used,
+        promotion=first,
     )
 
 
 def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
-    """An image of which only a reference is known: its digest is taken for a manifest's, since nobody can look."""
+    """An image of which only a reference is known. Its digest is taken for a manifest's: nothing can be checked."""
     tags = (use.tag,) if use.tag else ()
     named = _named(registry, use.repository, tags, use.digest, None, known.catalogue)
     image = ResolvedImage(named, use.digest, (PlatformManifest("unknown/unknown", use.digest),))
     used = tuple(sorted(_used_by(users, use.repository, use.digest, tags)))
-    return LiveImageEntry(registry, use.repository, use.digest, tags, image, None, (), True, used, None)
+    return LiveImageEntry(
+        registry=registry,
+        repository=use.repository,
+        digest=use.digest,
+        tags=tags,
+        image=image,
+        pushed=None,
+        arrivals=(),
+        readable=True,
+        users=used,
+        promotion=None,
+    )
 
 
 def _users(uses: Sequence[Use]) -> Mapping[tuple[str, str], set[str]]:
-    """Files by repository and what they name there: the digest, or the tag where they name no digest."""
+    """Manifest files by repository and digest, or by repository and tag where they name no digest."""
     found: dict[tuple[str, str], set[str]] = {}
     for use in uses:
         found.setdefault((use.repository, use.digest or use.tag), set()).add(use.file)
@@ -227,16 +263,16 @@ def _users(uses: Sequence[Use]) -> Mapping[tuple[str, str], set[str]]:
 
 
 def _used_by(users: Mapping[tuple[str, str], set[str]], repository: str, digest: str, tags: Sequence[str]) -> set[str]:
-    return {file for named in (digest, *tags) for file in users.get((repository, named), ())}
+    return {file for name in (digest, *tags) for file in users.get((repository, name), ())}
 
 
 def _dangling(found: Collection[LiveImageEntry], uses: Sequence[Use]) -> Iterator[str]:
-    there = {(one.repository, named) for one in found for named in (*_digests(one), *one.tags)}
+    present = {(image.repository, name) for image in found for name in (*_digests(image), *image.tags)}
     for use in uses:
-        if (use.repository, use.digest or use.tag) not in there:
+        if (use.repository, use.digest or use.tag) not in present:
             yield f"{use.file} refers to {use.repository}:{use.tag}@{use.digest or '?'}, which is not in live/."
 
 
-def _digests(one: LiveImageEntry) -> Iterator[str]:
-    yield one.digest
-    yield from (platform.digest for platform in one.image.platforms)
+def _digests(image: LiveImageEntry) -> Iterator[str]:
+    yield image.digest
+    yield from (platform.digest for platform in image.image.platforms)

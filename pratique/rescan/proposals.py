@@ -1,7 +1,8 @@
-"""Proposes other images to the manifests: a branch of the GitOps repository on which they name what passes.
+"""Proposes replacements for bad images: a branch of the GitOps repository on which the manifests use images that pass.
 
-A branch is named after what it proposes, so the same proposal is made once, and it is removed when nothing needs it any
-more, unless somebody has committed to it. Nothing is merged here: that is for people, or the repository's own checks.
+A branch is named after what it proposes, so the same proposal is made only once. It is removed when it is no longer
+needed, unless somebody else has committed to it. Nothing is merged here: that is for people, or for the repository's
+checks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pratique.git.branches import branch_head, delete_branch
 from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
 from pratique.git.forges.pull_request import Forge, Proposal, PullRequest
-from pratique.git.forges.pull_request import propose as open_request
+from pratique.git.forges.pull_request import propose as propose_to_forge
 from pratique.git.pending import RUN
 from pratique.images import LIVE, LiveImage
 from pratique.manifests.images import Pin, point_images
@@ -24,14 +25,14 @@ from pratique.rescan.assessment import ImageAssessment
 
 PREFIX = "pratique/live-"
 
-#: By the repository's name below ``live/``.
-Moves = Mapping[str, LiveImage]
+#: Replacement images, by the repository's name below ``live/``.
+Replacements = Mapping[str, LiveImage]
 
 
-def moves(cases: Sequence[Case], assessments: Sequence[ImageAssessment]) -> Moves:
-    """For each repository whose bad image the manifests use, the newest image of it that passes, if there is one."""
+def find_replacements(cases: Sequence[Case], assessments: Sequence[ImageAssessment]) -> Replacements:
+    """For each repository whose bad image the manifests use, the newest image of it that passes, if any."""
     used = {assessment.image.key for assessment in assessments if assessment.image.users}
-    found: dict[str, LiveImage] = {}
+    replacements: dict[str, LiveImage] = {}
     for case in cases:
         if case.condition is Condition.BAD and case.key in used:
             better = [
@@ -39,59 +40,59 @@ def moves(cases: Sequence[Case], assessments: Sequence[ImageAssessment]) -> Move
                 for assessment in assessments
                 if assessment.image.repository == case.repository and assessment.passes and assessment.image.tags
             ]
-            newest = max(better, key=lambda one: (one.pushed is not None, one.pushed, one.digest), default=None)
+            newest = max(better, key=lambda image: (image.pushed is not None, image.pushed, image.digest), default=None)
             if newest is not None:
-                found[case.repository.removeprefix(LIVE)] = LiveImage(newest.tags[-1], newest.digest)
-    return found
+                replacements[case.repository.removeprefix(LIVE)] = LiveImage(newest.tags[-1], newest.digest)
+    return replacements
 
 
-def branch_name(wanted: Moves) -> str:
+def branch_name(replacements: Replacements) -> str:
     """The branch of a proposal."""
-    said = json.dumps(sorted((repository, image.tag, image.digest) for repository, image in wanted.items()))
-    return PREFIX + hashlib.sha256(said.encode()).hexdigest()[:12]
+    content = json.dumps(sorted((repository, image.tag, image.digest) for repository, image in replacements.items()))
+    return PREFIX + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 async def propose(
-    manifests: Repository, registry: str, wanted: Moves, *, author: CommitAuthor, pin: Pin, run: str
+    manifests: Repository, registry: str, replacements: Replacements, *, author: CommitAuthor, pin: Pin, run: str
 ) -> str | None:
     """Push a branch on which the manifests name these images; ``name@sha`` of it, or ``None`` if nothing would change.
 
-    :param manifests: the branch from which it starts
-    :param run: id of the flow run, which the commit names
+    :param manifests: the branch to start from
+    :param run: id of the flow run, for the commit's trailer
     :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.images.point_images`
     """
-    name = branch_name(wanted)
+    name = branch_name(replacements)
     async with checkout(manifests) as tree:
-        changes = point_images(tree.root, manifests.folder, registry, wanted, pin=pin)
-        message = f"Use images that pass: {_listed(wanted)}."
+        changes = point_images(tree.root, manifests.folder, registry, replacements, pin=pin)
+        message = f"Use images that pass: {_listed(replacements)}."
         sha = await tree.commit(message, author, {RUN: run}) if changes else None
         if sha is None:
             return None
-        if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run has made it, on an earlier commit
+        if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run pushed it, from an earlier commit
             sha = await branch_head(replace(manifests, branch=name)) or sha
     return f"{name}@{sha}"
 
 
-async def request(forge: Forge, target: str, wanted: Moves) -> PullRequest:
-    """The pull request for a proposal.
+async def open_pull_request(forge: Forge, target: str, replacements: Replacements) -> PullRequest:
+    """Open the pull request for a proposal, or find the open one.
 
-    :param target: branch that the manifests are on
+    :param target: the branch of the manifests
     :raises PratiqueError: as :func:`pratique.git.forges.pull_request.propose`
     """
-    rows = [(repository, image.tag, image.digest) for repository, image in sorted(wanted.items())]
+    rows = [(repository, image.tag, image.digest) for repository, image in sorted(replacements.items())]
     body = "\n".join(
         [
-            "The manifests use images of `live/` that do not pass any more. These do, of the same repositories:",
+            "The manifests use images of `live/` that no longer pass. These images of the same repositories pass:",
             "",
             table(("image", "tag", "digest"), rows),
         ]
     )
-    title = f"Images that pass: {_listed(wanted)}"
-    return await open_request(forge, Proposal(branch_name(wanted), target, title, body))
+    title = f"Images that pass: {_listed(replacements)}"
+    return await propose_to_forge(forge, Proposal(branch_name(replacements), target, title, body))
 
 
 async def withdraw(manifests: Repository, proposal: str) -> bool:
-    """Remove the branch of a proposal; ``False`` when somebody has committed to it, and it stays.
+    """Remove the branch of a proposal; ``False`` when somebody else has committed to it, and it is kept.
 
     :param proposal: ``name@sha``
     """
@@ -99,16 +100,16 @@ async def withdraw(manifests: Repository, proposal: str) -> bool:
     return await delete_branch(replace(manifests, branch=name), sha)
 
 
-def _listed(wanted: Moves) -> str:
-    return ", ".join(f"{repository}:{image.tag}" for repository, image in sorted(wanted.items()))
+def _listed(replacements: Replacements) -> str:
+    return ", ".join(f"{repository}:{image.tag}" for repository, image in sorted(replacements.items()))
 
 
-def proposed(cases: Cases, wanted: Moves, proposal: str | None, registry: str) -> Cases:
-    """The cases of a registry with what is proposed for them now."""
+def with_proposal(cases: Cases, replacements: Replacements, proposal: str | None, registry: str) -> Cases:
+    """The cases with the current proposal: bad cases that it replaces have it, the registry's other cases have none."""
     return Cases(
         tuple(
             replace(case, proposal=proposal or "")
-            if case.condition is Condition.BAD and case.repository.removeprefix(LIVE) in wanted
+            if case.condition is Condition.BAD and case.repository.removeprefix(LIVE) in replacements
             else replace(case, proposal="")
             if case.registry == registry
             else case

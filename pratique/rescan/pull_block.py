@@ -1,6 +1,6 @@
-"""Blocks pulls of single digests, and allows them again: the flag ``readEnabled`` of a manifest.
+"""Blocks pulls of single digests, and allows them again, by the attribute ``readEnabled`` of a manifest.
 
-Whatever runs goes on; a pod that starts anew on a node without the image does not.
+Running pods continue; a pod cannot start on a node that does not have the image yet.
 
 Facts: Microsoft Learn, "Lock a container image in an Azure container registry".
 """
@@ -14,11 +14,11 @@ from pratique.oci.client import OciClient
 
 
 async def set_pulls(client: OciClient, reference: ImageReference, *, allowed: bool) -> None:
-    """Allow or block pulls of a digest, and read back that it is so.
+    """Allow or block pulls of a digest, and check that the registry does so.
 
     :param reference: with the digest
-    :raises PermissionDenied: when this identity may not change attributes: it takes AcrPush
-    :raises Conflict: when the registry says otherwise afterwards
+    :raises PermissionDenied: when this identity may not change attributes; AcrPush allows it
+    :raises Conflict: when the attribute has not changed
     """
     by_digest = ImageReference(reference.registry, reference.repository, digest=reference.digest)
     await acr.attributes(client, by_digest, changes={"readEnabled": allowed})
@@ -27,5 +27,5 @@ async def set_pulls(client: OciClient, reference: ImageReference, *, allowed: bo
             "allow pulls" if allowed else "block pulls",
             str(by_digest),
             f"Its readEnabled is still {not allowed}.",
-            "See who else changes the attributes of this image; run again.",
+            "Find out who else changes the attributes of this image, then run again.",
         )

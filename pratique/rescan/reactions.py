@@ -1,7 +1,7 @@
-"""What a rescan does about its findings: cases are filed, pulls blocked and allowed, other images proposed.
+"""Acts on a rescan: records the cases, blocks and allows pulls, and proposes other images.
 
 Each reaction follows from the condition of a case, and is undone when the condition ends. A pull block is on record
-before it is made, and until it is undone, so that the next rescan can tell that it is this project's.
+from before it is made until after it is undone, so that the next rescan knows it for Pratique's own.
 """
 
 from __future__ import annotations
@@ -21,16 +21,24 @@ from pratique.records import cases as records
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Case, Cases
 from pratique.rescan.assessment import ImageAssessment
-from pratique.rescan.cases import CaseChange, RescanOutcome, allowed, follow
+from pratique.rescan.cases import CaseChange, RescanOutcome, update_cases, with_pulls_allowed
 from pratique.rescan.inventory import Inventory
-from pratique.rescan.proposals import Moves, branch_name, moves, propose, proposed, request, withdraw
+from pratique.rescan.proposals import (
+    Replacements,
+    branch_name,
+    find_replacements,
+    open_pull_request,
+    propose,
+    with_proposal,
+    withdraw,
+)
 from pratique.rescan.pull_block import set_pulls
 from pratique.rescan.report import Rescan
 
 _PULLS_AT_ONCE = 8
 
 
-async def file_cases(
+async def record_cases(
     branch: RecordsBranch,
     config: Bootstrap,
     inventory: Inventory,
@@ -39,18 +47,18 @@ async def file_cases(
     at: datetime,
     run: str,
 ) -> RescanOutcome:
-    """Bring the cases on record up to date with today's assessments.
+    """Update the cases on record with a rescan's assessments.
 
-    :param run: id of the flow run, which the commit names
+    :param run: id of the flow run, for the commit's trailer
     """
     outcomes: list[RescanOutcome] = []
 
     def rewrite(text: str | None) -> str | None:
         before, window = Cases.parse(text), config.gate.policy.maximum_age
-        outcomes.append(follow(before, inventory, assessments, config.scanning, window=window, now=at))
+        outcomes.append(update_cases(before, inventory, assessments, config.scanning, window=window, at=at))
         return text if outcomes[-1].cases == before else outcomes[-1].cases.text()
 
-    await branch.write({records.FILE: rewrite}, f"Follow up on live/ of {inventory.registry}.", run=run)
+    await branch.write({records.FILE: rewrite}, f"Update the cases of live/ of {inventory.registry}.", run=run)
     return outcomes[-1]
 
 
@@ -60,7 +68,7 @@ class Reactions:
 
     :ivar manifests: the branch that proposals start from
     :ivar token: for the API of the repository's forge
-    :ivar run: id of the flow run, which commits name
+    :ivar run: id of the flow run, for the commits' trailers
     """
 
     config: Bootstrap
@@ -72,18 +80,18 @@ class Reactions:
     run: str
 
     async def apply(self, rescan: Rescan) -> tuple[Rescan, list[str]]:
-        """React, and undo reactions that no longer apply.
+        """Carry out the reactions, and undo those that no longer apply.
 
-        :return: the rescan with what was done, and sentences for the run's log
+        :return: the rescan with the new cases and changes, and sentences for the run's log
         :raises PratiqueError: when a registry, the repository or the forge refuses
         """
         outcome = rescan.outcome
         notes = await self._set_pulls(outcome.to_block, allow=False) + await self._set_pulls(
             outcome.to_allow, allow=True
         )
-        wanted, proposal, said = await self._propose(rescan)
-        done = await self._record(rescan, wanted, proposal)
-        return replace(rescan, outcome=done), notes + said
+        replacements, proposal, more_notes = await self._propose(rescan)
+        outcome = await self._record(rescan, replacements, proposal)
+        return replace(rescan, outcome=outcome), notes + more_notes
 
     async def _set_pulls(self, cases: Sequence[Case], *, allow: bool) -> list[str]:
         limit = asyncio.Semaphore(_PULLS_AT_ONCE)
@@ -91,46 +99,50 @@ class Reactions:
         async def change(case: Case) -> str:
             async with limit:
                 await set_pulls(self.client, case.reference, allowed=allow)
-            done = "allowed again" if allow else "BLOCKED: pods that need it will not start on nodes that lack it"
-            return f"Pulls of {case.name} are {done}"
+            state = "allowed again" if allow else "BLOCKED: pods that need it will not start on nodes that lack it"
+            return f"Pulls of {case.name} are {state}"
 
         return await asyncio.gather(*map(change, cases))
 
-    async def _propose(self, rescan: Rescan) -> tuple[Moves, str | None, list[str]]:
+    async def _propose(self, rescan: Rescan) -> tuple[Replacements, str | None, list[str]]:
         """Propose other images, and withdraw proposals that are no longer needed.
 
-        :return: what is proposed now, the branch and commit that propose it, and sentences for the run's log
+        :return: the replacements, the branch and commit that propose them, and sentences for the run's log
         """
         cases, target, notes = rescan.cases, self.config.manifests, []
-        wanted = moves(cases, rescan.assessments) if "propose" in self.config.scanning.reactions else {}
+        replacements = (
+            find_replacements(cases, rescan.assessments) if "propose" in self.config.scanning.reactions else {}
+        )
         open_proposals = {case.proposal for case in cases if case.proposal}
-        name = branch_name(wanted) if wanted else ""
+        name = branch_name(replacements) if replacements else ""
         proposal = next((known for known in open_proposals if known.startswith(f"{name}@")), None)
-        if wanted and proposal is None:
+        if replacements and proposal is None:
             proposal = await propose(
                 self.manifests,
                 rescan.inventory.registry,
-                wanted,
+                replacements,
                 author=self.records.author,
                 pin=target.pin,
                 run=self.run,
             )
             if proposal and target.deliver == "pull-request":
-                pull_request = await request(
-                    forge_of(target.remote, self.token or "", self.http), target.branch, wanted
+                pull_request = await open_pull_request(
+                    forge_of(target.remote, self.token or "", self.http), target.branch, replacements
                 )
                 notes.append(f"Proposal {name}: merge {pull_request.url}")
         for known in sorted(open_proposals - {proposal}):
-            gone = await withdraw(self.manifests, known)
-            notes.append(f"Proposal {known} {'is withdrawn' if gone else 'stays: it has commits of others'}")
-        return wanted, proposal, notes
+            removed = await withdraw(self.manifests, known)
+            notes.append(
+                f"Proposal {known} {'is withdrawn' if removed else 'is kept: somebody else has committed to it'}"
+            )
+        return replacements, proposal, notes
 
-    async def _record(self, rescan: Rescan, wanted: Moves, proposal: str | None) -> RescanOutcome:
+    async def _record(self, rescan: Rescan, replacements: Replacements, proposal: str | None) -> RescanOutcome:
         outcome, registry = rescan.outcome, rescan.inventory.registry
-        undone = {case.key for case in outcome.to_allow}
+        allowed = {case.key for case in outcome.to_allow}
 
         def rewrite(cases: Cases) -> Cases:
-            return proposed(allowed(cases, undone), wanted, proposal, registry)
+            return with_proposal(with_pulls_allowed(cases, allowed), replacements, proposal, registry)
 
         after = rewrite(outcome.cases)
         if after == outcome.cases:

@@ -1,4 +1,4 @@
-"""What people and auditors read of a rescan: a table, a summary, a record, and why it says that something is wrong."""
+"""Reports on a rescan for people and auditors: a table, a summary, a record, and the error that names what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from pratique.config.scanning import Scanning
 from pratique.errors import LiveImagesAtRisk
 from pratique.gate.exceptions.exemption import Waiver
-from pratique.gate.verdict import Rules
+from pratique.gate.rules import Rules
 from pratique.markdown import literal, plain, table
 from pratique.records.cases import Case, Condition, Tracked
 from pratique.rescan.assessment import ImageAssessment
@@ -21,26 +21,26 @@ from pratique.rescan.inventory import Inventory
 
 AT_RISK, NOT_VERIFIED, WELL = "At risk", "Not verified", "All is well"
 
-#: Images that an error's message names, and findings of each; the summary has more, the record all.
+#: Images that an error names, and findings of each; the summary has more, the record all.
 _NAMED = 5
-#: Rows of one table: what Prefect's page still shows.
+#: Rows per table: as many as Prefect's page still shows.
 _MOST_ROWS = 500
 _HEADINGS = ("image", "findings", "first seen", "due", "used by", "digest")
 
-#: What a person does first, by condition.
+#: What to do first, by condition.
 _ADVICE = {
-    Condition.STALE: "Defender looks no more at what was neither pushed, pulled nor run for so long: "
-    "remove what nobody uses, or let a scanner of your own look (gate.scanners).",
-    Condition.UNVERIFIED: "Nothing proves a scan. docs/gate.md says what would.",
-    Condition.REPLACED: "The manifests use another image of the repository, which passes: these clocks stand still. "
-    "Remove what nothing runs.",
-    Condition.WATCHED: "Within the policy; each finding's clock runs all the same.",
+    Condition.STALE: "Defender no longer scans images that were not pushed, pulled or run for this long. "
+    "Remove the ones that nobody uses, or configure another scanner (gate.scanners).",
+    Condition.UNVERIFIED: "Nothing proves that these were scanned; docs/gate.md lists what does.",
+    Condition.REPLACED: "The manifests use another image of the repository, which passes, so nothing is overdue here. "
+    "Remove the ones that nothing runs.",
+    Condition.WATCHED: "Within the policy, but the clock of each finding runs.",
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rescan:
-    """One rescan, with all that its report needs."""
+    """One rescan, with everything that its report needs."""
 
     at: datetime
     inventory: Inventory
@@ -49,43 +49,43 @@ class Rescan:
     rules: Rules
     scanning: Scanning
 
-    def warning(self, sentence: str) -> Rescan:
-        """The same with another warning."""
+    def with_warning(self, sentence: str) -> Rescan:
+        """The rescan with another warning."""
         outcome = replace(self.outcome, warnings=(*self.outcome.warnings, sentence))
         return replace(self, outcome=outcome)
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The cases of this registry."""
-        return tuple(one for one in self.outcome.cases.cases if one.registry == self.inventory.registry)
+        return tuple(case for case in self.outcome.cases.cases if case.registry == self.inventory.registry)
 
     def of(self, condition: Condition) -> list[Case]:
-        """The cases in a condition, the earliest due first."""
-        found = (one for one in self.cases if one.condition is condition)
-        return sorted(found, key=lambda one: (one.due is None, one.due, one.key))
+        """The cases in a condition, by due date, earliest first."""
+        found = (case for case in self.cases if case.condition is condition)
+        return sorted(found, key=lambda case: (case.due is None, case.due, case.key))
 
     @property
     def at_risk(self) -> list[Case]:
-        """What somebody has to act on: bad images, and those whose findings have outlived their time."""
-        late = [one for one in self.of(Condition.WATCHED) if any(f.overdue(self.at) for f in one.findings)]
-        return [*self.of(Condition.BAD), *late]
+        """The images that somebody has to act on: bad ones, and those with overdue findings."""
+        overdue = [case for case in self.of(Condition.WATCHED) if any(f.overdue(self.at) for f in case.findings)]
+        return [*self.of(Condition.BAD), *overdue]
 
     @property
     def unproven(self) -> list[Case]:
-        """Images of which nothing is known."""
+        """The images without a proof of a scan."""
         return [*self.of(Condition.STALE), *self.of(Condition.UNVERIFIED)]
 
     @cached_property
-    def new(self) -> frozenset[tuple[str, str, str]]:
+    def newly_bad(self) -> frozenset[tuple[str, str, str]]:
         """Keys of the cases that are newly bad."""
         return frozenset(change.case.key for change in self.outcome.of("newly bad"))
 
     @property
-    def ending(self) -> list[tuple[Waiver, list[str]]]:
-        """Exceptions that end soon, the next first, with the images that need them."""
+    def expiring(self) -> list[tuple[Waiver, list[str]]]:
+        """Exceptions that expire soon, the next first, with the images that need them."""
         found: dict[Waiver, list[str]] = {}
         for assessment in self.assessments:
-            for waiver in assessment.ending:
+            for waiver in assessment.expiring:
                 found.setdefault(waiver, []).append(assessment.image.name)
         return sorted(found.items(), key=lambda item: item[0].order)
 
@@ -95,34 +95,34 @@ class Rescan:
 
     @property
     def states(self) -> Mapping[str, int]:
-        """Images by what the gate makes of them."""
+        """The number of images by the state of their verdict."""
         return dict(sorted(Counter(str(assessment.state) for assessment in self.assessments).items()))
 
 
-def require_well(rescan: Rescan) -> None:
-    """:raises LiveImagesAtRisk: naming images, findings and dates, when there are images at risk"""
+def require_none_at_risk(rescan: Rescan) -> None:
+    """:raises LiveImagesAtRisk: when images are at risk, naming images, findings and dates"""
     bad = rescan.at_risk
     if not bad:
         return
     named = " ".join(_explain(case, rescan) for case in bad[:_NAMED])
     more = f" And {len(bad) - _NAMED} more." if len(bad) > _NAMED else ""
-    new = len(rescan.new)
+    new = len(rescan.newly_bad)
     raise LiveImagesAtRisk(
-        "vouch for the images in live/",
+        "verify the images in live/",
         rescan.inventory.registry,
-        f"{len(bad)} of {len(rescan.assessments)} are at risk, {new or 'none'} of them since the last rescan. "
+        f"{len(bad)} of {len(rescan.assessments)} images are at risk, {new or 'none'} of them since the last rescan. "
         f"{named}{more}",
-        "Put a fixed version into the catalogue and run 'pratique release', or add an exception with an end; "
-        "docs/continuous-scanning.md is the playbook, and the run's artifacts have every finding.",
+        "Put a fixed version into the catalogue and run 'pratique release', or add an exception with an expiry; "
+        "docs/continuous-scanning.md is the playbook, and the run's artifacts list every finding.",
     )
 
 
 def rows(rescan: Rescan) -> list[dict[str, str]]:
-    """The table of all images that are not simply well, the worst first."""
+    """The table of the images that need attention, worst first."""
     return [
         {
             "image": case.name,
-            "condition": "newly bad" if case.key in rescan.new else str(case.condition),
+            "condition": "newly bad" if case.key in rescan.newly_bad else str(case.condition),
             "since": f"{case.since:%Y-%m-%d}",
             "findings": _counts(case.open),
             "due": _due(case, rescan.at),
@@ -137,40 +137,40 @@ def rows(rescan: Rescan) -> list[dict[str, str]]:
 
 
 def markdown(rescan: Rescan) -> str:
-    """The summary."""
+    """The summary, as Markdown."""
     inventory, outcome = rescan.inventory, rescan.outcome
-    states = ", ".join(f"{count} {state}" for state, count in rescan.states.items()) or "nothing is there"
+    states = ", ".join(f"{count} {state}" for state, count in rescan.states.items()) or "none"
     parts = [
         f"# Images in live/ of {inventory.registry}",
         f"**{_outcome(rescan)}** at {rescan.at:%Y-%m-%d %H:%M:%S} UTC: {len(rescan.assessments)} images, "
         f"{literal(states)}.",
         *(f"**{literal(note)}**" for note in _few((*inventory.notes, *outcome.warnings))),
         *_changes("Newly bad", outcome.of("newly bad"), rescan),
-        *_cases("Still bad", [one for one in rescan.of(Condition.BAD) if one.key not in rescan.new], rescan),
-        *_changes("Time is over since the last rescan", outcome.of("overdue"), rescan),
-        *_ended("Cured", outcome.of("cured")),
-        *_ending(rescan),
-        *_acted(rescan),
+        *_cases("Still bad", [case for case in rescan.of(Condition.BAD) if case.key not in rescan.newly_bad], rescan),
+        *_changes("Overdue since the last rescan", outcome.of("overdue"), rescan),
+        *_cured(outcome.of("cured")),
+        *_expiring(rescan),
+        *_reaction_tables(rescan),
     ]
     for condition in (Condition.WATCHED, Condition.STALE, Condition.UNVERIFIED, Condition.REPLACED):
         if cases := rescan.of(condition):
             heading = str(condition).capitalize()
             parts += [*_cases(heading, cases, rescan), _ADVICE[condition]]
-    parts.append(f"Judged by policy `{rescan.rules.policy.digest}`; sources: {', '.join(sorted(rescan.rules.asked))}.")
+    parts.append(f"Policy: `{rescan.rules.policy.digest}`; sources: {', '.join(sorted(rescan.rules.sources))}.")
     return "\n\n".join(parts) + "\n"
 
 
 def record(rescan: Rescan) -> dict[str, Any]:
-    """The same for machines: every image that is not simply well, every change, and how many there are."""
+    """The record, as JSON data: every case, every change, and the number of images by state."""
     return {
         "at": rescan.at.isoformat(),
         "registry": rescan.inventory.registry,
         "outcome": _outcome(rescan),
-        "seen": rescan.inventory.seen,
+        "seen": rescan.inventory.complete,
         "notes": [*rescan.inventory.notes, *rescan.outcome.warnings],
         "policyDigest": rescan.rules.policy.digest,
         "exceptionsDigest": rescan.rules.exceptions.digest,
-        "sources": sorted(rescan.rules.asked),
+        "sources": sorted(rescan.rules.sources),
         "images": len(rescan.assessments),
         "states": dict(rescan.states),
         "changes": [
@@ -178,15 +178,21 @@ def record(rescan: Rescan) -> dict[str, Any]:
                 "kind": change.kind,
                 "image": change.case.name,
                 "digest": change.case.digest,
-                "findings": [one.vulnerability for one in change.findings],
+                "findings": [finding.vulnerability for finding in change.findings],
                 "why": change.why,
             }
             for change in rescan.outcome.changes
         ],
         "cases": [case.entry() | {"usedBy": [*rescan.users.get(case.key, ())]} for case in rescan.cases],
         "endingExceptions": [
-            {"subject": one.subject, "until": one.until, "owner": one.owner, "origin": one.origin, "images": images}
-            for one, images in rescan.ending
+            {
+                "subject": waiver.subject,
+                "until": waiver.until,
+                "owner": waiver.owner,
+                "origin": waiver.origin,
+                "images": images,
+            }
+            for waiver, images in rescan.expiring
         ],
     }
 
@@ -198,24 +204,24 @@ def _outcome(rescan: Rescan) -> str:
 
 
 def _changes(heading: str, changes: Sequence[CaseChange], rescan: Rescan) -> Iterator[str]:
-    found = [_row(one.case, one.findings, rescan) for one in changes[:_MOST_ROWS]]
+    found = [_row(change.case, change.findings, rescan) for change in changes[:_MOST_ROWS]]
     if found:
         yield f"## {heading}: {len(changes)}"
         yield table(_HEADINGS, found)
 
 
 def _cases(heading: str, cases: Sequence[Case], rescan: Rescan) -> Iterator[str]:
-    found = [_row(one, one.open, rescan) for one in cases[:_MOST_ROWS]]
+    found = [_row(case, case.open, rescan) for case in cases[:_MOST_ROWS]]
     if found:
         yield f"## {heading}: {len(cases)}"
         yield table(_HEADINGS, found)
 
 
 def _row(case: Case, findings: Sequence[Tracked], rescan: Rescan) -> tuple[str, ...]:
-    first = min((one.first_seen for one in findings), default=case.since)
+    first = min((finding.first_seen for finding in findings), default=case.since)
     return (
         case.name,
-        "; ".join(_few([_named(one) for one in findings])) or "none known",
+        "; ".join(_few([_named(finding) for finding in findings])) or "none known",
         f"{first:%Y-%m-%d}, {(rescan.at - first).days} days ago",
         _due(case, rescan.at),
         ", ".join(_few(rescan.users.get(case.key, ()))) or "no manifest",
@@ -223,40 +229,45 @@ def _row(case: Case, findings: Sequence[Tracked], rescan: Rescan) -> tuple[str, 
     )
 
 
-def _ended(heading: str, changes: Sequence[CaseChange]) -> Iterator[str]:
+def _cured(changes: Sequence[CaseChange]) -> Iterator[str]:
     if changes:
-        yield f"## {heading}: {len(changes)}"
-        yield table(("image", "why", "digest"), [(o.case.name, o.why, o.case.digest) for o in changes[:_MOST_ROWS]])
+        yield f"## Cured: {len(changes)}"
+        cured = [(change.case.name, change.why, change.case.digest) for change in changes[:_MOST_ROWS]]
+        yield table(("image", "why", "digest"), cured)
 
 
-def _ending(rescan: Rescan) -> Iterator[str]:
-    if found := rescan.ending:
-        yield f"## Exceptions about to end: {len(found)}"
-        lines = [(one.until, one.subject, one.owner, one.origin, ", ".join(_few(images))) for one, images in found]
+def _expiring(rescan: Rescan) -> Iterator[str]:
+    if found := rescan.expiring:
+        yield f"## Exceptions that expire soon: {len(found)}"
+        lines = [
+            (waiver.until, waiver.subject, waiver.owner, waiver.origin, ", ".join(_few(images)))
+            for waiver, images in found
+        ]
         yield table(("until", "what", "owner", "file", "needed by"), lines[:_MOST_ROWS])
 
 
-def _acted(rescan: Rescan) -> Iterator[str]:
-    """Reactions that stand, and what was undone."""
-    standing = [(case.name, ", ".join(_reactions(case))) for case in rescan.cases if _reactions(case)]
-    if standing:
-        yield "## Reactions that stand"
-        yield table(("image", "reaction"), standing[:_MOST_ROWS])
+def _reaction_tables(rescan: Rescan) -> Iterator[str]:
+    """The reactions in force, and those that this rescan undid."""
+    in_force = [(case.name, ", ".join(_reactions(case))) for case in rescan.cases if _reactions(case)]
+    if in_force:
+        yield "## Reactions in force"
+        yield table(("image", "reaction"), in_force[:_MOST_ROWS])
     kinds: tuple[ChangeKind, ...] = ("lifted", "pulls allowed")
     undone = [change for kind in kinds for change in rescan.outcome.of(kind)]
     if undone:
         yield "## Undone"
-        yield table(("image", "what", "why"), [(o.case.name, o.kind, o.why) for o in undone[:_MOST_ROWS]])
+        lines = [(change.case.name, change.kind, change.why) for change in undone[:_MOST_ROWS]]
+        yield table(("image", "what", "why"), lines)
 
 
 def _reactions(case: Case) -> list[str]:
-    told = [f"held since {case.held:%Y-%m-%d}"] if case.held else []
-    told += [f"pulls blocked since {case.blocked:%Y-%m-%d}"] if case.blocked else []
-    return told + ([f"proposed on {case.proposal}"] if case.proposal else [])
+    reactions = [f"held since {case.held_since:%Y-%m-%d}"] if case.held_since else []
+    reactions += [f"pulls blocked since {case.blocked_since:%Y-%m-%d}"] if case.blocked_since else []
+    return reactions + ([f"proposed on {case.proposal}"] if case.proposal else [])
 
 
 def _explain(case: Case, rescan: Rescan) -> str:
-    findings = "; ".join(_few([_named(one) for one in case.open]))
+    findings = "; ".join(_few([_named(finding) for finding in case.open]))
     users = ", ".join(_few(rescan.users.get(case.key, ()))) or "no manifest"
     return f"{case.name} ({_due(case, rescan.at)}; used by {users}): {plain(findings or 'no finding is confirmed')}."
 
@@ -265,17 +276,17 @@ def _named(finding: Tracked) -> str:
     return plain(str(finding.finding))
 
 
-def _due(case: Case, now: datetime) -> str:
+def _due(case: Case, at: datetime) -> str:
     if case.due is None:
-        return "no date"
-    days = (case.due.date() - now.date()).days
-    if case.due <= now:
+        return "no due date"
+    days = (case.due.date() - at.date()).days
+    if case.due <= at:
         return f"due {case.due:%Y-%m-%d}, {-days} days overdue"
     return f"due {case.due:%Y-%m-%d}, in {days} days"
 
 
 def _counts(findings: Sequence[Tracked]) -> str:
-    found = Counter(one.severity for one in findings)
+    found = Counter(finding.severity for finding in findings)
     return ", ".join(f"{found[severity]} {severity.label}" for severity in sorted(found, reverse=True))
 
 

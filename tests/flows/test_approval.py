@@ -25,7 +25,9 @@ from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
 from tasks.policies import CACHED
 
-QUESTION = Question("web", (Item("nginx:1.27", "linux/amd64", "sha256:aa", "no proof of a scan"),), 30)
+QUESTION = Question(
+    "web", (Item(image="nginx:1.27", platform="linux/amd64", digest="sha256:aa", reason="no proof of a scan"),), 30
+)
 APPROVAL = {"decision": "approve", "reason": "Clean in the portal.", "name": "Ada"}
 
 worked: list[str] = []
@@ -128,7 +130,7 @@ async def test_the_server_refuses_an_invalid_form(field: str) -> None:
 async def test_an_invalid_answer_is_asked_for_again_and_then_blocks() -> None:
     """The server does not check the date: the form is shown again with the problem, and the third time blocks."""
     run = await Run.of("web")
-    assert "did not count" not in await run.until_it_asks()
+    assert "was not accepted" not in await run.until_it_asks()
     for _ in range(2):
         await run.answer(expires="2020-01-01")
         assert "The expiry 2020-01-01 has passed" in await run.until_it_asks()

@@ -198,7 +198,7 @@ async def test_a_held_digest_is_refused(life: Life) -> None:
     await life.days(1)
     with pytest.raises(GateBlocked) as refused:
         await release_images(life.world.config)
-    for part in ("is Held", "held since", NAME, "CVE-2026-4444", "an exception covers them"):
+    for part in ("is Held", "held since", NAME, "CVE-2026-4444", "exceptions cover them"):
         assert part in str(refused.value)
     after = await life.rescan()
     assert [(one["kind"], one["why"].partition(";")[0]) for one in after["changes"]] == [
@@ -299,7 +299,7 @@ async def test_without_a_way_to_the_registry(life: Life, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, life.world.sandbox.proxy.replace("//", "//laptop@"))
     record = await life.rescan()
     assert (record["seen"], record["images"], record["outcome"]) == (False, 1, "Not verified")
-    assert "The registry cannot be seen from here" in record["notes"][0]
+    assert "The registry cannot be reached from here" in record["notes"][0]
     life.advisories.write_text(ADVISORY)
     await life.days(1)
     assert NAME in await life.at_risk()

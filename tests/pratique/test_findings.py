@@ -72,17 +72,51 @@ def test_bands(score: float, severity: Severity) -> None:
 
 
 def test_finding_as_text() -> None:
-    """The text of a finding is one line with the package and whether there is a fix."""
-    fixed = Finding("CVE-1", Severity.HIGH, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE)
+    """A finding reads as one line that says where it is and whether there is a fix."""
+    fixed = Finding(
+        vulnerability="CVE-1",
+        severity=Severity.HIGH,
+        package="openssl",
+        version="3.0.1",
+        fixed_version="3.0.16",
+        fix=Fix.AVAILABLE,
+    )
     assert str(fixed) == "CVE-1 (High) in openssl 3.0.1, fixed in 3.0.16"
-    assert str(Finding("CVE-1", Severity.UNKNOWN, fix=Fix.NONE)) == "CVE-1 (Unknown) in an unnamed package, no fix"
+    assert (
+        str(Finding(vulnerability="CVE-1", severity=Severity.UNKNOWN, fix=Fix.NONE))
+        == "CVE-1 (Unknown) in an unnamed package, no fix"
+    )
 
 
 def test_merged_takes_the_worst() -> None:
-    """Two reports of one vulnerability in one package merge: the worst of both counts, and both sources are kept."""
-    mild = Finding("CVE-1", Severity.LOW, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE, ("a",))
-    bad = Finding("cve-1", Severity.CRITICAL, "OpenSSL", "3.0.2", "", Fix.NONE, ("b",))
-    both = Finding("cve-1", Severity.CRITICAL, "OpenSSL", "3.0.1, 3.0.2", "3.0.16", Fix.AVAILABLE, ("a", "b"))
+    """Two reports of one vulnerability in one package are one finding with the worst of both, and both sources."""
+    mild = Finding(
+        vulnerability="CVE-1",
+        severity=Severity.LOW,
+        package="openssl",
+        version="3.0.1",
+        fixed_version="3.0.16",
+        fix=Fix.AVAILABLE,
+        sources=("a",),
+    )
+    bad = Finding(
+        vulnerability="cve-1",
+        severity=Severity.CRITICAL,
+        package="OpenSSL",
+        version="3.0.2",
+        fixed_version="",
+        fix=Fix.NONE,
+        sources=("b",),
+    )
+    both = Finding(
+        vulnerability="cve-1",
+        severity=Severity.CRITICAL,
+        package="OpenSSL",
+        version="3.0.1, 3.0.2",
+        fixed_version="3.0.16",
+        fix=Fix.AVAILABLE,
+        sources=("a", "b"),
+    )
     assert merged([mild, bad]) == merged([bad, mild]) == (both,)
 
 
@@ -97,15 +131,23 @@ def test_merged_takes_the_worst() -> None:
     ids=["none", "none and unknown", "none and available", "unknown and available"],
 )
 def test_merged_fixes(fixes: set[Fix], together: Fix) -> None:
-    """A finding has no fix only when every source says so."""
-    for ordering in permutations(fixes):
-        (finding,) = merged(Finding("CVE-1", Severity.HIGH, fix=fix) for fix in ordering)
-        assert finding.fix is together
+    """A finding is unfixed only when nobody says otherwise."""
+    for some in permutations(fixes):
+        (one,) = merged(Finding(vulnerability="CVE-1", severity=Severity.HIGH, fix=fix) for fix in some)
+        assert one.fix is together
 
 
 def test_other_packages_are_other_findings() -> None:
     """One vulnerability in two packages is two findings."""
-    assert len(merged(Finding("CVE-1", Severity.HIGH, package) for package in ("libssl", "libcrypto"))) == 2
+    assert (
+        len(
+            merged(
+                Finding(vulnerability="CVE-1", severity=Severity.HIGH, package=package)
+                for package in ("libssl", "libcrypto")
+            )
+        )
+        == 2
+    )
 
 
 @given(FINDINGS)

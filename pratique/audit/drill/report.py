@@ -16,7 +16,7 @@ from pratique.audit.drill.staging import Staged
 from pratique.azure.alerts import Alert
 from pratique.errors import AlertNotFired
 from pratique.markdown import literal, table
-from pratique.records.document import dump, load, written
+from pratique.records.document import dump, format_time, load
 
 FILE = "drills.json"
 VERSION = 1
@@ -75,11 +75,11 @@ class DrillReport:
         facts = [
             ("registry", self.registry),
             ("by", self.by),
-            ("from", written(self.began)),
-            ("to", written(self.ended)),
+            ("from", format_time(self.began)),
+            ("to", format_time(self.ended)),
             ("rule", self.rule),
             ("notified", ", ".join(self.notified) or "nobody"),
-            ("alert", f"{self.alert.severity}, {written(self.alert.started)}" if self.alert else "none"),
+            ("alert", f"{self.alert.severity}, {format_time(self.alert.started)}" if self.alert else "none"),
             ("delay", f"{self.delay:.0f} s from the first event" if self.delay is not None else "-"),
             ("removed", ", ".join(self.removed) or "nothing was there"),
             ("left by an earlier drill", ", ".join(self.leftovers) or "nothing"),
@@ -98,7 +98,7 @@ class DrillReport:
             if event is not None:
                 late = (event.ingested - event.happened).total_seconds()
                 finds = "finds it" if event.matched else "does not find it"
-                seen = (written(event.happened), f"after {late:.0f} s", finds)
+                seen = (format_time(event.happened), f"after {late:.0f} s", finds)
             rows.append((one.way, one.reference.short, *seen))
         return rows
 
@@ -108,13 +108,14 @@ class DrillReport:
             "run": self.run,
             "registry": self.registry,
             "by": self.by,
-            "began": written(self.began),
-            "ended": written(self.ended),
+            "began": format_time(self.began),
+            "ended": format_time(self.ended),
             "outcome": self.outcome,
             "rule": self.rule,
             "notified": list(self.notified),
             "images": [
-                {"way": one.way, "reference": str(one.reference), "began": written(one.began)} for one in self.staged
+                {"way": one.way, "reference": str(one.reference), "began": format_time(one.began)}
+                for one in self.staged
             ],
             "events": [
                 {
@@ -122,13 +123,13 @@ class DrillReport:
                     "operation": event.operation,
                     "identity": event.identity,
                     "address": event.address,
-                    "happened": written(event.happened),
-                    "ingested": written(event.ingested),
+                    "happened": format_time(event.happened),
+                    "ingested": format_time(event.ingested),
                     "matched": event.matched,
                 }
                 for event in self.events
             ],
-            "alert": self.alert and {"id": self.alert.id, "started": written(self.alert.started)},
+            "alert": self.alert and {"id": self.alert.id, "started": format_time(self.alert.started)},
             "delay_seconds": self.delay,
             "defects": [str(defect) for defect in self.defects],
             "leftovers": list(self.leftovers),

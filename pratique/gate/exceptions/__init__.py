@@ -1,1 +1,1 @@
-"""Findings and missing scans that somebody answers for: exceptions files, acceptances, OpenVEX."""
+"""Waivers for findings and missing scans: exceptions, acceptances, OpenVEX documents."""

@@ -1,8 +1,4 @@
-"""Why something does not count, and what exceptions files and OpenVEX documents need in common to say so.
-
->>> Excuse("accepted.yaml", "exception", "CVE-2024-6119", "…", "a", "b", datetime(2027, 2, 1, tzinfo=UTC)).until
-'2027-01-31'
-"""
+"""Waivers, and what reading them from exceptions files and from OpenVEX documents has in common."""
 
 from __future__ import annotations
 
@@ -21,15 +17,15 @@ from pratique.markdown import one_line
 Document = TypeVar("Document", bound=BaseModel)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """Why something does not count.
+    """Why a finding or a missing scan does not count.
 
-    :ivar origin: the file that says so, as the configuration names it
-    :ivar kind: ``exception`` (a finding), ``vex`` (a finding) or ``acceptance`` (an image that nobody assessed)
+    :ivar origin: the file that has it, as the configuration names it
+    :ivar kind: ``exception`` (a finding), ``vex`` (a finding) or ``acceptance`` (an image without a scan)
     :ivar subject: the vulnerability's identifier, or the image
-    :ivar owner: who answers for it; of an OpenVEX document its author
-    :ivar approver: empty for OpenVEX
+    :ivar owner: who is responsible for it; for an OpenVEX document its author
+    :ivar approver: who approved it; empty for OpenVEX
     :ivar expires: the first moment (UTC) at which it no longer counts
     """
 
@@ -43,34 +39,34 @@ class Waiver:
 
     @property
     def until(self) -> str:
-        """Its end as people write it: the last day, or the moment."""
+        """Its end as people write it: the last day, or the time."""
         if self.expires.time() == datetime.min.time():
             return f"{self.expires - timedelta(days=1):%Y-%m-%d}"
         return f"{self.expires:%Y-%m-%d %H:%M} UTC"
 
     @property
     def order(self) -> tuple[datetime, str, str, str, str, str, str]:
-        """Sorts by end, and what ends together always in the same way."""
+        """Sorts by expiry, and waivers with the same expiry always in the same way."""
         return (self.expires, self.origin, self.kind, self.subject, self.reason, self.owner, self.approver)
 
 
 def longest(waivers: Iterable[Waiver]) -> Waiver | None:
-    """The one that ends last."""
+    """The waiver that expires last."""
     return max(waivers, key=lambda waiver: waiver.order, default=None)
 
 
-def names_all_of(digest: str, image: ResolvedImage) -> bool:
-    """Whether a digest is the image's, or that of the only manifest below it.
+def covers_image(digest: str, image: ResolvedImage) -> bool:
+    """Whether a digest is the image's, or the digest of the only manifest below it.
 
-    One platform's digest says nothing of another platform: judge a platform with ``platforms`` narrowed to it.
+    One platform's digest does not cover another platform: pass an image with ``platforms`` narrowed to one.
     """
-    return digest == image.digest or {one.digest for one in image.platforms} == {digest}
+    return digest == image.digest or {manifest.digest for manifest in image.platforms} == {digest}
 
 
 def moment(text: str) -> datetime:
-    """A timestamp with an offset (RFC 3339), in UTC.
+    """Read a timestamp with an offset (RFC 3339), as UTC.
 
-    :raises ValueError: when it is none
+    :raises ValueError: when it is not one
     """
     try:
         stamp = datetime.fromisoformat(text.upper())
@@ -78,11 +74,11 @@ def moment(text: str) -> datetime:
             raise ValueError("a time needs an offset, for example 2027-01-31T12:00:00Z")
         return stamp.astimezone(UTC)
     except OverflowError:
-        raise ValueError("no calendar has this time") from None
+        raise ValueError("the time is out of range") from None
 
 
 def later(start: datetime, days: int) -> datetime:
-    """So many days after a moment, or the end of all time."""
+    """The time that many days later, or the latest possible time."""
     try:
         return start + timedelta(days=days)
     except OverflowError:
@@ -90,7 +86,7 @@ def later(start: datetime, days: int) -> datetime:
 
 
 def read(path: Path) -> bytes:
-    """A file that the configuration names.
+    """Read a file that the configuration names.
 
     :raises ConfigurationError: when it cannot be read
     """
@@ -99,25 +95,25 @@ def read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         observed = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(
-            "read what does not count", str(path), f"{observed}.", "Mend the path in 'gate.exceptions' or 'gate.vex'."
+            "read the exceptions file", str(path), f"{observed}.", "Fix the path in 'gate.exceptions' or 'gate.vex'."
         ) from None
 
 
 def unreadable(name: str, observed: str) -> ConfigurationError:
-    """The error for a file that is not what it should be."""
+    """The error for an invalid file."""
     return ConfigurationError(
-        "read what does not count",
+        "read the exceptions file",
         name,
         observed,
-        "Mend the file; examples/gate-exceptions.yaml and examples/vex/ show the forms.",
+        "Fix the file; see examples/gate-exceptions.yaml and examples/vex/.",
     )
 
 
 def validated(model: type[Document], document: object, name: str, **context: Any) -> Document:
-    """A document of a file in its validated form.
+    """Validate a file's document.
 
-    :param name: what errors call the file
-    :raises ConfigurationError: names each wrong entry and field
+    :param name: the file's name in errors
+    :raises ConfigurationError: naming each wrong entry and field
     """
     try:
         return model.model_validate(document, context=context)

@@ -1,4 +1,4 @@
-"""Files of exceptions and acceptances: their form, and what their entries mean."""
+"""Exceptions files: their format, and what their entries cover."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
-from pratique.gate.exceptions.exemption import Waiver, later, moment, names_all_of, unreadable, validated
+from pratique.gate.exceptions.exemption import Waiver, covers_image, later, moment, unreadable, validated
 from pratique.gate.policy import Policy
 from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
 from pratique.markdown import one_line
@@ -33,10 +33,10 @@ AcceptedKind: TypeAlias = Literal["unverified", "not-applicable"]
 
 @dataclass(frozen=True)
 class ImagePattern:
-    """``registry/repository[:tag]`` with ``*``, ``?`` and ``[…]`` in any part; without a tag it means every tag.
+    """``registry/repository[:tag]`` with ``*``, ``?`` and ``[…]`` in any part; without a tag it matches every tag.
 
-    Letter case counts. Each part is compared for itself and as a whole, so that no pattern reaches into another
-    registry, nor a repository whose name merely begins alike. A ``*`` in the repository spans ``/``.
+    Letter case counts. Each part must match on its own and as a whole, so no pattern matches another registry, or a
+    repository whose name only begins the same. A ``*`` in the repository spans ``/``.
     """
 
     text: str
@@ -46,7 +46,7 @@ class ImagePattern:
     def parse(cls, text: str) -> ImagePattern:
         """Read a pattern.
 
-        :raises ValueError: when it is none
+        :raises ValueError: when it is not one
         """
         registry, _, rest = text.partition("/")
         repository, colon, tag = rest.partition(":")
@@ -61,13 +61,13 @@ class ImagePattern:
         return self.text
 
     def matches(self, reference: ImageReference) -> bool:
-        """Whether a reference is of this form."""
+        """Whether a reference matches."""
         actual = (reference.registry, reference.repository, reference.tag or "")
         return all(expression.match(part) for expression, part in zip(self.parts, actual, strict=True))
 
 
 def _end(value: object, info: ValidationInfo) -> datetime:
-    """The first moment after the validity; a date is valid through its last second in UTC."""
+    """The first moment after the entry expires; a date is valid until its last second in UTC."""
     if isinstance(value, str):
         value = date.fromisoformat(value) if len(value) <= len("2027-01-31") else moment(value)
     if isinstance(value, datetime):
@@ -115,7 +115,7 @@ class _Entry(BaseModel, Generic[Image]):
     expires: Annotated[datetime, BeforeValidator(_end)]
 
     @model_validator(mode="after")
-    def _sane(self) -> Self:
+    def _consistent(self) -> Self:
         if "".join(self.owner.casefold().split()) == "".join(self.approver.casefold().split()):
             raise ValueError("owner and approver are the same: nobody can approve their own exception")
         if (self.image is None) == (self.digest is None):
@@ -123,18 +123,26 @@ class _Entry(BaseModel, Generic[Image]):
         return self
 
     def _waiver(self, origin: str, kind: str, subject: str) -> Waiver:
-        return Waiver(origin, kind, subject, self.reason, self.owner, self.approver, self.expires)
+        return Waiver(
+            origin=origin,
+            kind=kind,
+            subject=subject,
+            reason=self.reason,
+            owner=self.owner,
+            approver=self.approver,
+            expires=self.expires,
+        )
 
 
 class Exemption(_Entry[Pattern]):
-    """An entry of ``exceptions``: a vulnerability that does not count."""
+    """An entry of ``exceptions``: a vulnerability whose findings do not count."""
 
     vulnerability: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$")
     package: Line | None = Field(None, min_length=1)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What no other entry may share."""
+        """Identifies the entry: no two may have the same key."""
         place = str(self.image or self.digest)
         return "exception", self.vulnerability.upper(), (self.package or "").lower(), place
 
@@ -142,34 +150,34 @@ class Exemption(_Entry[Pattern]):
         return self._waiver(origin, "exception", self.vulnerability)
 
     def covers(self, finding: Finding, image: ResolvedImage) -> bool:
-        """Whether a finding of this vulnerability is meant."""
+        """Whether the entry covers a finding of its vulnerability."""
         if self.package and self.package.lower() != finding.package.lower():
             return False
         if self.image is not None:
             return self.image.matches(image.reference)
-        return self.digest is not None and names_all_of(self.digest, image)
+        return self.digest is not None and covers_image(self.digest, image)
 
 
 class Acceptance(_Entry[Reference]):
-    """An entry of ``acceptances``: an image that passes although nobody assessed it."""
+    """An entry of ``acceptances``: an image that passes although no scan is proven."""
 
     states: tuple[AcceptedKind, ...] = Field(("unverified",), min_length=1)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What no other entry may share."""
+        """Identifies the entry: no two may have the same key."""
         return "acceptance", str(self.image or self.digest)
 
     def waiver(self, origin: str) -> Waiver:
         return self._waiver(origin, "acceptance", str(self.image or self.digest))
 
     def covers(self, image: ResolvedImage, state: AcceptedKind) -> bool:
-        """Whether the image is meant."""
+        """Whether the entry covers the image."""
         if state not in self.states:
             return False
         if self.image is not None:
             return self.image.at(image.digest) == image.pinned and self.image.digest in (None, image.digest)
-        return self.digest is not None and names_all_of(self.digest, image)
+        return self.digest is not None and covers_image(self.digest, image)
 
 
 class _File(BaseModel):
@@ -181,30 +189,33 @@ class _File(BaseModel):
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("it holds neither 'exceptions' nor 'acceptances'")
+            raise ValueError("it has neither 'exceptions' nor 'acceptances'")
         return self
 
 
 def entries(
     files: Iterable[tuple[str, bytes]], policy: Policy, now: datetime
 ) -> tuple[list[tuple[str, Exemption]], list[tuple[str, Acceptance]]]:
-    """What files hold, each entry with the name of its file.
+    """The entries of files, each with the name of its file.
 
-    :param files: their names, as errors call them, and contents
-    :raises ConfigurationError: names each wrong entry and field
+    :param files: name, as in errors, and content of each
+    :raises ConfigurationError: naming each wrong entry and field
     """
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    limit = later(midnight, policy.exception_days + 1)  # dates count to the end of their day
+    limit = later(midnight, policy.exception_days + 1)  # dates are valid until the end of their day
     exemptions: list[tuple[str, Exemption]] = []
     acceptances: list[tuple[str, Acceptance]] = []
     seen: dict[tuple[str, ...], str] = {}
     for name, content in files:
         file = validated(_File, _yaml(content, name), name, limit=limit)
-        exemptions += ((name, one) for one in file.exceptions)
-        acceptances += ((name, one) for one in file.acceptances)
-        for key in (*(one.key for one in file.exceptions), *(one.key for one in file.acceptances)):
+        exemptions += ((name, exemption) for exemption in file.exceptions)
+        acceptances += ((name, acceptance) for acceptance in file.acceptances)
+        for key in (
+            *(exemption.key for exemption in file.exceptions),
+            *(acceptance.key for acceptance in file.acceptances),
+        ):
             if key in seen:
-                raise unreadable(name, f"A second {' '.join(filter(None, key))}; the first is in {seen[key]}.")
+                raise unreadable(name, f"It repeats {' '.join(filter(None, key))}; the first is in {seen[key]}.")
             seen[key] = name
     return exemptions, acceptances
 
@@ -212,5 +223,5 @@ def entries(
 def _yaml(content: bytes, name: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(content.decode("utf-8"))
-    except Exception as error:  # not only YAMLError: its constructors stumble, over !!int '' with an IndexError
+    except Exception as error:  # not only YAMLError: its constructors fail otherwise, on !!int '' with an IndexError
         raise unreadable(name, f"It is not YAML: {one_line(str(error))}.") from None

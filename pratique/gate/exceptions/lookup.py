@@ -1,6 +1,7 @@
-"""Findings that do not count and images that pass unassessed, each with a reason, an owner, an approver and an end.
+"""Finds the waiver for a finding, and the acceptance for an image that is not assessed.
 
-They stand in YAML files under Git, beside OpenVEX documents (:mod:`pratique.gate.exceptions.openvex`)::
+Each has a reason, an owner, an approver and an expiry. They come from YAML files under Git, and from OpenVEX documents
+(:mod:`pratique.gate.exceptions.openvex`)::
 
     exceptions:
       - vulnerability: CVE-2024-6119
@@ -9,13 +10,13 @@ They stand in YAML files under Git, beside OpenVEX documents (:mod:`pratique.gat
         reason: The X.509 name check is not reachable in this image.
         owner: platform-team@contoso.com
         approver: security-office@contoso.com
-        expires: 2027-01-31               # its last day in UTC, or a time with an offset
+        expires: 2027-01-31               # the last day (UTC), or a time with an offset
     acceptances:
       - image: docker.io/library/busybox:1.37.0
         states: [unverified, not-applicable]
         …
 
-An entry that has expired stays in the file, and in every report, until somebody removes it.
+An expired entry stays in the file, and in every report, until somebody removes it.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from pratique.images import ResolvedImage
 
 __all__ = ["Exceptions", "Waiver"]
 
-#: How long before its end an excuse is announced as ending.
+#: How long before its expiry a waiver is reported as expiring.
 NOTICE = timedelta(days=7)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exceptions:
-    """Everything that does not count, from all files; by default nothing.
+    """All waivers and acceptances, from all files; by default none.
 
     :ivar files: each with the SHA-256 of its bytes, in hexadecimal
-    :ivar digest: SHA-256 of what they say, in whatever order and files they say it; empty when they say nothing
+    :ivar digest: SHA-256 of their entries, whatever their order and files; empty when there are none
     """
 
     files: tuple[tuple[str, str], ...] = ()
@@ -60,79 +61,83 @@ class Exceptions:
     def load(cls, exceptions: Sequence[Path], vex: Sequence[Path], *, policy: Policy, now: datetime) -> Exceptions:
         """Read exceptions files and OpenVEX documents.
 
-        :raises ConfigurationError: names file, entry and field of what is wrong
+        :raises ConfigurationError: naming file, entry and field of what is wrong
         """
         contents = {str(path): read(path) for path in (*exceptions, *vex)}
         exemptions, acceptances = file.entries([(str(p), contents[str(p)]) for p in exceptions], policy, now)
         parsed = [(str(path), openvex.parse(contents[str(path)], str(path), now=now)) for path in vex]
         documents = openvex.newest(parsed)
         entries: list[tuple[str, Exemption | Acceptance]] = [*exemptions, *acceptances]
-        said = [entry.model_dump(mode="json", exclude_none=True) for _, entry in entries]
+        data = [entry.model_dump(mode="json", exclude_none=True) for _, entry in entries]
         return cls(
             files=tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()),
-            digest=_digest([*said, *(document.canonical for _, document in documents)]),
+            digest=_digest([*data, *(document.canonical for _, document in documents)]),
             exemptions=tuple((entry.waiver(name), entry) for name, entry in exemptions),
             acceptances=tuple((entry.waiver(name), entry) for name, entry in acceptances),
             statements=openvex.Statements(
-                tuple(one for name, document in documents for one in openvex.statements(name, document, policy))
+                tuple(
+                    statement
+                    for name, document in documents
+                    for statement in openvex.statements(name, document, policy)
+                )
             ),
         )
 
     def waiver(self, finding: Finding, image: ResolvedImage, at: datetime) -> Waiver | None:
-        """Why a finding does not count at a moment; of several reasons the one that lasts longest.
+        """The waiver for a finding at a time; of several, the one that expires last.
 
-        :param image: with ``platforms`` narrowed to the one in which the finding was made, so that what was said of
-            another platform's digest does not count for this one
+        :param image: with ``platforms`` narrowed to the platform that has the finding, so that an entry for another
+            platform's digest does not cover it
         """
-        return longest(one for one in self._excuses(finding, image) if at < one.expires)
+        return longest(waiver for waiver in self._waivers(finding, image) if at < waiver.expires)
 
     def expired(self, finding: Finding, image: ResolvedImage, at: datetime) -> Waiver | None:
-        """What excused the finding until it expired."""
-        return longest(one for one in self._excuses(finding, image) if one.expires <= at)
+        """The waiver that covered a finding until it expired."""
+        return longest(waiver for waiver in self._waivers(finding, image) if waiver.expires <= at)
 
     def acceptance(self, image: ResolvedImage, state: AcceptedKind, at: datetime) -> Waiver | None:
-        """Why an image passes unassessed at a moment.
+        """The acceptance by which an image passes unassessed at a time.
 
         :param image: narrowed as for :meth:`waiver`
-        :param state: what it would be without
+        :param state: the state of the image without it
         """
-        return longest(one for one in self._accepted(image, state) if at < one.expires)
+        return longest(waiver for waiver in self._accepted(image, state) if at < waiver.expires)
 
     def expired_acceptance(self, image: ResolvedImage, state: AcceptedKind, at: datetime) -> Waiver | None:
-        """What let the image pass until it expired."""
-        return longest(one for one in self._accepted(image, state) if one.expires <= at)
+        """The acceptance by which an image passed until it expired."""
+        return longest(waiver for waiver in self._accepted(image, state) if waiver.expires <= at)
 
     def notices(self, at: datetime) -> tuple[str, ...]:
-        """What has expired, what is about to, and what never counts, in sentences."""
-        own = (waiver for waiver, _ in (*self.exemptions, *self.acceptances))
-        words = [
-            f"{one.origin}: the {one.kind} of {one.subject} {_ending(one, at)}; {one.owner} answers for it"
-            for one in sorted(own, key=lambda waiver: waiver.order)
-            if one.expires <= at + NOTICE
+        """Sentences on waivers that have expired, that expire soon, and that never apply."""
+        entries = (waiver for waiver, _ in (*self.exemptions, *self.acceptances))
+        notices = [
+            f"{waiver.origin}: {waiver.kind} for {waiver.subject} (owner {waiver.owner}): {_expiry(waiver, at)}"
+            for waiver in sorted(entries, key=lambda waiver: waiver.order)
+            if waiver.expires <= at + NOTICE
         ]
         ending: dict[tuple[str, str, bool], list[Waiver]] = {}
-        for one in self.statements.standing:
-            if one.expires <= at + NOTICE:
-                ending.setdefault((one.origin, one.owner, one.expires > at), []).append(one)
-        for (origin, author, _), some in sorted(ending.items()):
-            first = min(some, key=lambda waiver: waiver.order)
-            subjects = _some(sorted({one.subject for one in some}))
-            words.append(f"{origin}: what {author} says of {subjects} {_ending(first, at)}")
-        words += (
-            f"{origin}: no statement names its image by repository or digest, and what is fixed by tag or digest: "
-            "none of them counts"
-            for origin in sorted(self.statements.vague)
+        for waiver in self.statements.current:
+            if waiver.expires <= at + NOTICE:
+                ending.setdefault((waiver.origin, waiver.owner, waiver.expires > at), []).append(waiver)
+        for (origin, author, _), waivers in sorted(ending.items()):
+            first = min(waivers, key=lambda waiver: waiver.order)
+            subjects = _first_few(sorted({waiver.subject for waiver in waivers}))
+            notices.append(f"{origin}: statements by {author} on {subjects}: {_expiry(first, at)}")
+        notices += (
+            f"{origin}: none of its statements applies, because none names an image by repository or digest (and, for "
+            "'fixed', by tag or digest)"
+            for origin in sorted(self.statements.inapplicable)
         )
-        return tuple(words)
+        return tuple(notices)
 
-    def _excuses(self, finding: Finding, image: ResolvedImage) -> Iterator[Waiver]:
+    def _waivers(self, finding: Finding, image: ResolvedImage) -> Iterator[Waiver]:
         for waiver, entry in self._by_vulnerability.get(finding.vulnerability.upper(), ()):
             if entry.covers(finding, image):
                 yield waiver
         yield from self.statements.waivers(finding, image)
 
     def _accepted(self, image: ResolvedImage, state: AcceptedKind) -> Iterator[Waiver]:
-        for key in {image.reference.short, image.digest, *(one.digest for one in image.platforms)}:
+        for key in {image.reference.short, image.digest, *(manifest.digest for manifest in image.platforms)}:
             yield from (waiver for waiver, entry in self._by_image.get(key, ()) if entry.covers(image, state))
 
     @cached_property
@@ -151,15 +156,15 @@ class Exceptions:
         return found
 
 
-def _digest(said: Iterable[Any]) -> str:
-    canonical = sorted(json.dumps(one, sort_keys=True, separators=(",", ":")) for one in said)
+def _digest(entries: Iterable[Any]) -> str:
+    canonical = sorted(json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in entries)
     return f"sha256:{hashlib.sha256(json.dumps(canonical).encode()).hexdigest()}" if canonical else ""
 
 
-def _ending(waiver: Waiver, at: datetime) -> str:
-    return f"expired: it counted until {waiver.until}" if waiver.expires <= at else f"counts only until {waiver.until}"
+def _expiry(waiver: Waiver, at: datetime) -> str:
+    return f"expired, valid until {waiver.until}" if waiver.expires <= at else f"valid only until {waiver.until}"
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def _first_few(names: Sequence[str], most: int = 5) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

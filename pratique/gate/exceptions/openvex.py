@@ -1,8 +1,8 @@
-"""OpenVEX documents: what suppliers say about vulnerabilities in images of theirs.
+"""OpenVEX documents: suppliers' statements about vulnerabilities in their images.
 
-``not_affected`` and ``fixed`` excuse a finding; ``affected`` and ``under_investigation`` never do, and take back what
-was said before them. Both directions are read with suspicion: a statement that excuses has to name the image without
-doubt, one that takes back counts for every image that it may be about.
+``not_affected`` and ``fixed`` waive a finding. ``affected`` and ``under_investigation`` never do, and revoke earlier
+waivers. Both are read strictly: a waiving statement must identify the image for certain, and a revoking statement
+applies to every image that it may be about.
 
 Form: OpenVEX specification v0.2.0 and its JSON schema; products of the package URL type ``oci``.
 """
@@ -65,7 +65,7 @@ class _Product(_Component):
     subcomponents: tuple[_Component, ...] = ()
 
     def meaning(self, *, some_versions: bool) -> Product:
-        packages = [one.locators for one in self.subcomponents]
+        packages = [component.locators for component in self.subcomponents]
         return Product.of(self.locators, self.hashes.get("sha-256"), packages, some_versions=some_versions)
 
 
@@ -113,7 +113,7 @@ class _Statement(_Model):
 
 
 class Document(_Model):
-    """A document in the form of the specification."""
+    """A document, as specified."""
 
     context: str = Field(alias="@context", pattern=r"^https://openvex\.dev/ns/v0\.2\.\d+$")
     id: Text = Field(alias="@id")
@@ -128,18 +128,20 @@ class Document(_Model):
 
     @property
     def canonical(self) -> Any:
-        """Its content as JSON data, in one order of statements."""
+        """Its content as JSON data, with sorted statements."""
         data = self.model_dump(mode="json", exclude_none=True)
-        return data | {"statements": sorted(data["statements"], key=lambda one: json.dumps(one, sort_keys=True))}
+        return data | {
+            "statements": sorted(data["statements"], key=lambda statement: json.dumps(statement, sort_keys=True))
+        }
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What was said of one vulnerability.
+    """A statement about one vulnerability.
 
     :ivar names: all names of the vulnerability, in capitals
-    :ivar at: when it was said
-    :ivar waiver: ``None`` when it excuses nothing
+    :ivar at: when it was made
+    :ivar waiver: ``None`` when it waives nothing
     """
 
     names: frozenset[str]
@@ -150,32 +152,38 @@ class Statement:
 
 @dataclass(frozen=True)
 class Statements:
-    """Everything that was said, found by vulnerability."""
+    """All statements, found by vulnerability."""
 
     all: tuple[Statement, ...] = ()
 
     def waivers(self, finding: Finding, image: ResolvedImage) -> Iterator[Waiver]:
-        """What excuses a finding, expired or not, and was not taken back."""
-        for one in self._by_name.get(finding.vulnerability.upper(), ()):
-            if one.waiver and any(product.surely(finding, image) for product in one.products):
-                rivals = (rival for name in one.names for rival in self._by_name[name])
-                worse = (rival for rival in rivals if rival.waiver is None and rival.at >= one.at)
-                if not any(product.perhaps(finding, image) for rival in worse for product in rival.products):
-                    yield one.waiver
+        """The waivers for a finding, expired or not, that are not revoked."""
+        for statement in self._by_name.get(finding.vulnerability.upper(), ()):
+            if statement.waiver and any(product.surely(finding, image) for product in statement.products):
+                others = (other for name in statement.names for other in self._by_name[name])
+                revoking = (other for other in others if other.waiver is None and other.at >= statement.at)
+                if not any(product.perhaps(finding, image) for other in revoking for product in other.products):
+                    yield statement.waiver
 
     @property
-    def standing(self) -> list[Waiver]:
-        """The excuses that count or once did, without those that a later statement about the same renews or ends."""
+    def current(self) -> list[Waiver]:
+        """The waivers, expired or not, that no later statement on the same names and products renews or revokes."""
         last: dict[tuple[frozenset[str], tuple[Product, ...]], Waiver | None] = {}
-        for one in sorted(self.all, key=lambda said: (said.at, said.waiver is None, str(said.waiver))):
-            last[one.names, one.products] = one.waiver if any(product.certain for product in one.products) else None
+        for statement in sorted(
+            self.all, key=lambda statement: (statement.at, statement.waiver is None, str(statement.waiver))
+        ):
+            last[statement.names, statement.products] = (
+                statement.waiver if any(product.certain for product in statement.products) else None
+            )
         return [waiver for waiver in last.values() if waiver]
 
     @property
-    def vague(self) -> set[str]:
-        """Files that would excuse something, had they said for which image."""
+    def inapplicable(self) -> set[str]:
+        """Files with waiving statements of which none identifies its image."""
         waiving = [
-            (one.waiver.origin, any(product.certain for product in one.products)) for one in self.all if one.waiver
+            (statement.waiver.origin, any(product.certain for product in statement.products))
+            for statement in self.all
+            if statement.waiver
         ]
         return {origin for origin, _ in waiving} - {origin for origin, certain in waiving if certain}
 
@@ -191,11 +199,11 @@ class Statements:
 def parse(content: bytes, name: str, *, now: datetime) -> Document:
     """Read one document.
 
-    :param name: what errors call it
-    :raises ConfigurationError: names each wrong statement and field
+    :param name: the file's name in errors
+    :raises ConfigurationError: naming each wrong statement and field
     """
     try:
-        data = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
+        data = json.loads(content.decode("utf-8"), object_pairs_hook=_without_duplicates)
         json.dumps(data, ensure_ascii=False).encode("utf-8")  # fails for half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise unreadable(name, f"It is not JSON: {one_line(str(error))}.") from None
@@ -203,10 +211,10 @@ def parse(content: bytes, name: str, *, now: datetime) -> Document:
 
 
 def newest(documents: Iterable[tuple[str, Document]]) -> tuple[tuple[str, Document], ...]:
-    """The last version of each document, which replaces those before it.
+    """The latest version of each document, which replaces earlier ones.
 
     :param documents: each with the name of its file
-    :raises ConfigurationError: when two claim to be the same version of one
+    :raises ConfigurationError: when two have the same id and version
     """
     found: dict[str, tuple[str, Document]] = {}
     seen: dict[tuple[str, int], str] = {}
@@ -220,27 +228,27 @@ def newest(documents: Iterable[tuple[str, Document]]) -> tuple[tuple[str, Docume
 
 
 def statements(origin: str, document: Document, policy: Policy) -> Iterator[Statement]:
-    """What a document says; an excuse counts for the policy's ``exception_days`` from when it was given."""
-    for one in document.statements:
-        at = one.last_updated or one.timestamp or document.last_updated or document.timestamp
+    """The statements of a document; a waiver is valid for the policy's ``exception_days`` from its statement on."""
+    for statement in document.statements:
+        at = statement.last_updated or statement.timestamp or document.last_updated or document.timestamp
         waiver = None
-        if one.status in ("not_affected", "fixed"):
+        if statement.status in ("not_affected", "fixed"):
             waiver = Waiver(
                 origin=origin,
                 kind="vex",
-                subject=one_line(one.vulnerability.name),
-                reason=one.reason,
+                subject=one_line(statement.vulnerability.name),
+                reason=statement.reason,
                 owner=one_line(document.author),
                 approver="",
                 expires=later(at, policy.exception_days),
             )
-        names = frozenset(name.upper() for name in (one.vulnerability.name, *one.vulnerability.aliases))
-        products = tuple(product.meaning(some_versions=one.status == "fixed") for product in one.products)
+        names = frozenset(name.upper() for name in (statement.vulnerability.name, *statement.vulnerability.aliases))
+        products = tuple(product.meaning(some_versions=statement.status == "fixed") for product in statement.products)
         yield Statement(names, at, products, waiver)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values under one key, parsers differ on which they take."""
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse duplicate keys: parsers differ on which of the values they take."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice in one object")

@@ -1,4 +1,4 @@
-"""Package URLs, in so far as a gate has to tell one package or image from another.
+"""Package URLs, as far as the gate needs them to identify packages and images.
 
 >>> purl = Purl.parse("pkg:oci/busybox@sha256%3Aabc?repository_url=docker.io/library/busybox&tag=1.37.0")
 >>> purl.name, purl.version, purl.qualifiers["tag"]
@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-#: Types whose namespace names a distribution, which scanners leave out of a package's name.
+#: Types whose namespace is a distribution, which scanners leave out of a package's name.
 _OF_A_DISTRIBUTION = frozenset({"alpm", "apk", "deb", "rpm"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Purl:
-    """``pkg:type/namespace/name@version?qualifiers#subpath``; what is missing is empty."""
+    """``pkg:type/namespace/name@version?qualifiers#subpath``; missing parts are empty."""
 
     type: str
     namespace: str
@@ -32,7 +32,7 @@ class Purl:
     def parse(cls, text: str) -> Purl:
         """Read a package URL.
 
-        :raises ValueError: when it is none
+        :raises ValueError: when it is not one
         """
         scheme, _, rest = text.partition(":")
         rest, _, subpath = rest.partition("#")
@@ -43,12 +43,19 @@ class Purl:
         pairs = [pair.partition("=") for pair in query.split("&") if pair]
         qualifiers = {key.lower(): unquote(value) for key, _, value in pairs}
         if scheme.lower() != "pkg" or not kind or not name or len(qualifiers) != len(pairs):
-            raise ValueError(f"{text!r} is no package URL")
-        return cls(kind.lower(), unquote(namespace), unquote(name), unquote(version), qualifiers, subpath)
+            raise ValueError(f"{text!r} is not a package URL")
+        return cls(
+            type=kind.lower(),
+            namespace=unquote(namespace),
+            name=unquote(name),
+            version=unquote(version),
+            qualifiers=qualifiers,
+            subpath=subpath,
+        )
 
     @property
     def package_names(self) -> frozenset[str]:
-        """What scanners call the package, in lower case."""
+        """The names that scanners use for the package, in lower case."""
         if not self.namespace or self.type in _OF_A_DISTRIBUTION:
             return frozenset({self.name.lower()})
         return frozenset(f"{self.namespace}{separator}{self.name}".lower() for separator in "/:")

@@ -65,7 +65,7 @@ async def test_a_clean_image_has_no_row(scanned: Scanning) -> None:
     image = await scanned(Scenario(scans={FALCO: Scan(outcome="healthy")}, defender=BOTH))
     for name in NAMES:
         for observation in await observe(image, *image.subjects, name=name):
-            assert observation == Observation(name, SourceStatus.NOTHING, detail="no row yet")
+            assert observation == Observation(source=name, status=SourceStatus.NOTHING, detail="no row yet")
 
 
 @pytest.mark.parametrize("findings", [(), OPENSSL], ids=["no findings", "findings"])

@@ -45,7 +45,15 @@ def flaw(
     fix: Fix = Fix.UNKNOWN,
     sources: tuple[str, ...] = (),
 ) -> Finding:
-    return Finding(vulnerability, severity, package, version, fixed_version, fix, sources)
+    return Finding(
+        vulnerability=vulnerability,
+        severity=severity,
+        package=package,
+        version=version,
+        fixed_version=fixed_version,
+        fix=fix,
+        sources=sources,
+    )
 
 
 CRITICAL = flaw(Severity.CRITICAL, "CVE-2026-4")
@@ -77,7 +85,9 @@ def _by(source: str, findings: Sequence[Finding]) -> frozenset[Finding]:
 
 def assessed(source: str, *findings: Finding, age: float = 60) -> Observation:
     """:param age: of the assessment, in minutes"""
-    return Observation(source, SourceStatus.ASSESSED, _by(source, findings), NOW - timedelta(minutes=age))
+    return Observation(
+        source=source, status=SourceStatus.ASSESSED, findings=_by(source, findings), at=NOW - timedelta(minutes=age)
+    )
 
 
 def rows(*findings: Finding, age: float = 60) -> Observation:
@@ -107,22 +117,27 @@ def undated(observation: Observation) -> Observation:
 
 
 def nothing(source: str, detail: str = "", notes: tuple[str, ...] = ()) -> Observation:
-    return Observation(source, SourceStatus.NOTHING, detail=detail, notes=notes)
+    return Observation(source=source, status=SourceStatus.NOTHING, detail=detail, notes=notes)
 
 
 def failed(source: str, *findings: Finding) -> Observation:
     """:param findings: known from before"""
-    return Observation(source, SourceStatus.FAILED, _by(source, findings), detail="could not be asked: 503.")
+    return Observation(
+        source=source, status=SourceStatus.FAILED, findings=_by(source, findings), detail="could not be asked: 503."
+    )
 
 
 def unreadable(source: str, *findings: Finding) -> Observation:
     return Observation(
-        source, SourceStatus.UNREADABLE, _by(source, findings), detail="a row cannot be read: it is cut off"
+        source=source,
+        status=SourceStatus.UNREADABLE,
+        findings=_by(source, findings),
+        detail="a row cannot be read: it is cut off",
     )
 
 
 def exempt(source: str = RECOMMENDATIONS, *findings: Finding, cause: str = "Exempt") -> Observation:
-    return Observation(source, SourceStatus.NOT_APPLICABLE, _by(source, findings), detail=cause)
+    return Observation(source=source, status=SourceStatus.NOT_APPLICABLE, findings=_by(source, findings), detail=cause)
 
 
 NO_ROWS = nothing(RECOMMENDATIONS, "no row yet")

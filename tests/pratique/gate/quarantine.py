@@ -219,4 +219,6 @@ def _put(sandbox: RunningSandbox, reference: ImageReference, host: str) -> Candi
         if (platform := platform_of(entry)) is not None
     )
     image = ResolvedImage(reference, index.digest, runnable)
-    return Candidate(image, host, target, now, tuple((one.digest, now) for one in runnable))
+    return Candidate(
+        image=image, registry=host, repository=target, since=now, arrivals=tuple((one.digest, now) for one in runnable)
+    )

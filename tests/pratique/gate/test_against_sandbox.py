@@ -64,13 +64,13 @@ MIXED = Scenario(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """When anybody looked."""
     found: list[datetime] = []
-    look = EvidencePoller.look
+    look = EvidencePoller.poll
 
     async def counted(self: EvidencePoller, *arguments: object) -> object:
         found.append(self.clock.now())
         return await look(self, *arguments)  # type: ignore[arg-type]  # whatever the gate gives
 
-    monkeypatch.setattr(EvidencePoller, "look", counted)
+    monkeypatch.setattr(EvidencePoller, "poll", counted)
     return found
 
 
@@ -251,7 +251,7 @@ async def test_an_exception_that_expires_meanwhile(quarantine: Open, tmp_path: P
     ]
     (first,), (last,) = (one.verdicts[0].platforms for one in reports)
     assert [str(one.finding.vulnerability) for one in first.waived] == [HIGH.cve]
-    assert "1 exception of theirs expired" in last.reason
+    assert "1 exception for them expired" in last.reason
     assert [one.expires for one in last.expired] == [ends]
     with pytest.raises(GateBlocked, match=f"Expired: {HIGH.cve}.* {ends:%Y-%m-%d %H:%M}"):
         require_passed(report)

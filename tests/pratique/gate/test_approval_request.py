@@ -16,29 +16,35 @@ from pratique.findings import Severity
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
 from pratique.gate.policy import Policy
-from pratique.gate.verdict import ImageVerdict, PlatformVerdict, Rules, VerdictState
+from pratique.gate.rules import Rules
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from tests.pratique.gate.kit import AMD64, ARM64, LOW, NGINX, NOW, flaw, rows
 
 TODAY = date(2026, 11, 23)
 ITEM = Item(
-    "nginx:1.27", "linux/amd64", "sha256:aa", "no proof of a scan", ("recommendations: nothing",), ("Low CVE-1",)
+    image="nginx:1.27",
+    platform="linux/amd64",
+    digest="sha256:aa",
+    reason="no proof of a scan",
+    statuses=("recommendations: nothing",),
+    findings=("Low CVE-1",),
 )
-OTHER = Item("redis:7", "linux/amd64", "sha256:bb", "Defender was told not to assess it")
+OTHER = Item(image="redis:7", platform="linux/amd64", digest="sha256:bb", reason="Defender was told not to assess it")
 QUESTION = Question("web", (ITEM, OTHER), 30)
 UNTIL = "2026-11-24 09:00 UTC"
 
 
 def answered(choice: str = "approve", **fields: str) -> Approval:
     filled = {"reason": "Clean in the portal.", "name": "Ada", "expires": "2026-12-01"} | fields
-    return QUESTION.answered(choice, today=TODAY, **filled)
+    return QUESTION.read_answer(choice, today=TODAY, **filled)
 
 
 def test_an_approval_says_who_why_and_until_when() -> None:
     """It goes into the record as JSON and into logs as words that do not claim more than is known."""
     answer = answered()
-    assert answer == Approval(True, "Clean in the portal.", "Ada", date(2026, 12, 1))
-    assert answer.words == "approved until 2026-12-01 by Ada (self-asserted): Clean in the portal."
+    assert answer == Approval(approved=True, reason="Clean in the portal.", name="Ada", expires=date(2026, 12, 1))
+    assert answer.description == "approved until 2026-12-01 by Ada (self-asserted): Clean in the portal."
     assert json.loads(json.dumps(answer.record()))["expires"] == "2026-12-01"
 
 
@@ -61,9 +67,9 @@ def test_only_the_two_choices_decide(choice: str) -> None:
         ({"expires": "2026-11-22"}, "has passed"),
         ({"expires": "2026-12-24"}, "more than the 30 days"),
         ({"expires": "9999-12-31"}, "more than the 30 days"),
-        ({"expires": "banana"}, "no date"),
-        ({"expires": "2026-02-30"}, "no date"),
-        ({"expires": ""}, "no date"),
+        ({"expires": "banana"}, "not a date"),
+        ({"expires": "2026-02-30"}, "not a date"),
+        ({"expires": ""}, "not a date"),
         ({"reason": "looks ok"}, "reason has 8 characters"),
         ({"reason": " " * 40}, "reason has 0 characters"),
         ({"reason": "x" * 1001}, "reason has 1001 characters"),
@@ -87,8 +93,8 @@ def test_the_proposed_expiry_is_one_that_the_policy_allows() -> None:
     """Also where the policy is stricter than usual, or has no end."""
     for days in (1, 30, 10**12):
         question = replace(QUESTION, policy_days=days)
-        proposed = question.usual_expiry(TODAY).isoformat()
-        assert question.answered("approve", "Clean in the portal.", "Ada", proposed, TODAY).approved
+        proposed = question.default_expiry(TODAY).isoformat()
+        assert question.read_answer("approve", "Clean in the portal.", "Ada", proposed, TODAY).approved
 
 
 @given(fields=st.fixed_dictionaries({"reason": st.text(), "name": st.text(), "expires": st.text()}), choice=st.text())
@@ -106,15 +112,27 @@ def test_only_what_nobody_else_can_decide_is_asked() -> None:
     """A platform that passes already is not part of the question; what sources say of the other one is."""
     high = flaw(Severity.HIGH, "CVE-2026-3")
     asking = PlatformVerdict(
-        "linux/arm64", ARM64, VerdictState.ASKING, "no proof", counted=(LOW, high), observations=(rows(LOW),)
+        platform="linux/arm64",
+        digest=ARM64,
+        state=VerdictState.ASKING,
+        reason="no proof",
+        counted=(LOW, high),
+        observations=(rows(LOW),),
     )
-    verdict = ImageVerdict(NGINX, (PlatformVerdict("linux/amd64", AMD64, VerdictState.HEALTHY, "clean"), asking))
-    rules = Rules(Policy(exception_days=7), ("linux/amd64", "linux/arm64"), frozenset({"recommendations"}))
-    question = Question.about(GateReport("web", (verdict,), rules, NOW))
+    verdict = ImageVerdict(
+        NGINX,
+        (PlatformVerdict(platform="linux/amd64", digest=AMD64, state=VerdictState.HEALTHY, reason="clean"), asking),
+    )
+    rules = Rules(
+        policy=Policy(exception_days=7),
+        platforms=("linux/amd64", "linux/arm64"),
+        sources=frozenset({"recommendations"}),
+    )
+    question = Question.about(GateReport(release="web", verdicts=(verdict,), rules=rules, at=NOW))
     (item,) = question.items
     assert (question.release, question.policy_days) == ("web", 7)
-    assert (item.digest, item.said) == (ARM64, ("recommendations: assessed",))
-    assert "findings so far: 1 High, 1 Low," in item.line(alone=False)
+    assert (item.digest, item.statuses) == (ARM64, ("recommendations: assessed",))
+    assert "findings so far: 1 High, 1 Low," in item.line(with_reason=False)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +141,7 @@ def test_only_what_nobody_else_can_decide_is_asked() -> None:
         replace(QUESTION, release="api"),
         replace(QUESTION, items=(ITEM,)),
         replace(QUESTION, items=(replace(ITEM, digest="sha256:cc"), OTHER)),
-        replace(QUESTION, items=(replace(ITEM, said=("recommendations: failed",)), OTHER)),
+        replace(QUESTION, items=(replace(ITEM, statuses=("recommendations: failed",)), OTHER)),
         replace(QUESTION, items=(replace(ITEM, findings=("Low CVE-1", "Low CVE-2")), OTHER)),
     ],
 )
@@ -170,7 +188,7 @@ def test_paragraphs_of_the_form_are_single_lines() -> None:
 def test_the_form_repeats_what_was_wrong() -> None:
     """A second try starts with the first one's problem."""
     assert QUESTION.markdown(UNTIL, "The expiry has passed.").startswith(
-        "**The last answer did not count.** The expiry"
+        "**The last answer was not accepted.** The expiry"
     )
 
 

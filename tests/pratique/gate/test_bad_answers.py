@@ -16,9 +16,11 @@ from starlette.responses import Response
 from pratique.errors import GateBlocked
 from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
+from pratique.gate.evaluate import evaluate_image
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.report import markdown, record, require_passed, rows
-from pratique.gate.verdict import Rules, VerdictState, Wait, decide
+from pratique.gate.rules import Rules, Wait
+from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import Candidate, GateReport
 from sandbox.scenario import PublicImage, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
@@ -276,11 +278,14 @@ async def test_an_attestation_without_end(quarantine: Open) -> None:
 
 def test_a_thousand_blocked_images() -> None:
     """The error names some, those with findings first, and counts the rest."""
-    rules, wait = Rules(Policy(), PLATFORMS, frozenset({FINDINGS_ARTIFACT})), Wait(NOW, NOW, NOW, 0, 0)
+    rules, wait = (
+        Rules(policy=Policy(), platforms=PLATFORMS, sources=frozenset({FINDINGS_ARTIFACT})),
+        Wait(at=NOW, since=NOW, started=NOW, patience=0, deadline=0),
+    )
     images = [replace(NGINX, reference=replace(NGINX.reference, tag=f"1.{number}")) for number in range(1000)]
     evidence = {str(images[-1].reference): {AMD64: (artifact(CRITICAL),)}}
-    verdicts = tuple(decide(image, evidence.get(str(image.reference), {}), rules, wait) for image in images)
-    report = GateReport("one", verdicts, rules, NOW)
+    verdicts = tuple(evaluate_image(image, evidence.get(str(image.reference), {}), rules, wait) for image in images)
+    report = GateReport(release="one", verdicts=verdicts, rules=rules, at=NOW)
     with pytest.raises(GateBlocked) as blocked:
         require_passed(report)
     assert str(images[-1].reference) in str(blocked.value)
@@ -291,13 +296,16 @@ def test_a_thousand_blocked_images() -> None:
 def test_a_thousand_contradictions() -> None:
     """The summary lists some and counts the rest; the record has all."""
     policy = Policy(limits=Limits(critical=2000, high=2000))
-    rules, wait = Rules(policy, PLATFORMS, frozenset({FINDINGS_ARTIFACT, RECOMMENDATIONS})), Wait(NOW, NOW, NOW, 0, 0)
+    rules, wait = (
+        Rules(policy=policy, platforms=PLATFORMS, sources=frozenset({FINDINGS_ARTIFACT, RECOMMENDATIONS})),
+        Wait(at=NOW, since=NOW, started=NOW, patience=0, deadline=0),
+    )
     milder = many(HIGH, 1000)
     worse = [replace(finding, severity=Severity.CRITICAL) for finding in milder]
-    verdict = decide(NGINX, {AMD64: (artifact(*milder), told_in_rows(*worse))}, rules, wait)
-    report = GateReport("one", (verdict,), rules, NOW)
+    verdict = evaluate_image(NGINX, {AMD64: (artifact(*milder), told_in_rows(*worse))}, rules, wait)
+    report = GateReport(release="one", verdicts=(verdict,), rules=rules, at=NOW)
     assert report.passed
-    assert markdown(report).count("the worse counts") == 100
+    assert markdown(report).count("the worse severity counts") == 100
     assert "and 900 more" in markdown(report)
     (recorded,) = record(report)["images"][0]["platforms"]
     assert len(recorded["notes"]) == 1000

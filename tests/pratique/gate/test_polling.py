@@ -63,7 +63,7 @@ async def test_all_who_wait_share_one_round(clock: FakeClock) -> None:
     """Three releases cost one question about all their images; each is told of its own."""
     broad, narrow = Source(RECOMMENDATIONS), Source(FINDINGS_ARTIFACT)
     async with EvidencePoller([broad], [narrow], clock) as poller:
-        found = await asyncio.gather(*(poller.look([one], everything, NOW) for one in (A, B, C)))
+        found = await asyncio.gather(*(poller.poll([one], everything, NOW) for one in (A, B, C)))
     assert broad.asked == narrow.asked == [{"a", "b", "c"}]
     assert [set(one) for one in found] == [{A}, {B}, {C}]
 
@@ -72,7 +72,7 @@ async def test_whoever_is_due_later_is_told_sooner(clock: FakeClock) -> None:
     """The round is made when the first of them is due."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        await asyncio.gather(poller.look([A], none, NOW + seconds(60)), poller.look([B], none, NOW + seconds(10)))
+        await asyncio.gather(poller.poll([A], none, NOW + seconds(60)), poller.poll([B], none, NOW + seconds(10)))
     assert broad.asked == [{"a", "b"}]
     assert clock.slept == [10]
 
@@ -81,9 +81,9 @@ async def test_a_newcomer_in_a_hurry_does_not_wait_for_the_others(clock: FakeClo
     """It has come while a round that is due later is waited for: all are told now."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        first = asyncio.create_task(poller.look([A], none, NOW + seconds(60)))
+        first = asyncio.create_task(poller.poll([A], none, NOW + seconds(60)))
         await asyncio.sleep(0)
-        await asyncio.gather(first, poller.look([B], none, NOW))
+        await asyncio.gather(first, poller.poll([B], none, NOW))
     assert broad.asked == [{"a", "b"}]
     assert clock.slept == []
 
@@ -92,9 +92,9 @@ async def test_who_comes_during_a_round_gets_the_next_one(clock: FakeClock) -> N
     """An answer that was asked for before says nothing about the newcomer's images."""
     broad = Held(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        first = asyncio.create_task(poller.look([A], none, NOW))
+        first = asyncio.create_task(poller.poll([A], none, NOW))
         await broad.reached.wait()
-        second = asyncio.create_task(poller.look([B], none, NOW))
+        second = asyncio.create_task(poller.poll([B], none, NOW))
         await asyncio.sleep(0)
         broad.go.set()
         await asyncio.gather(first, second)
@@ -110,7 +110,7 @@ async def test_narrow_sources_are_asked_about_what_is_left(clock: FakeClock) -> 
         return [one for one, said in found.items() if said[RECOMMENDATIONS].status is SourceStatus.NOTHING]
 
     async with EvidencePoller([broad], [narrow], clock) as poller:
-        one, other = await asyncio.gather(poller.look([A, B], silent, NOW), poller.look([C], none, NOW))
+        one, other = await asyncio.gather(poller.poll([A, B], silent, NOW), poller.poll([C], none, NOW))
     assert broad.asked == [{"a", "b", "c"}]
     assert narrow.asked == [{"b"}]
     assert [set(said) for said in (one[A], one[B], other[C])] == [
@@ -124,17 +124,17 @@ async def test_nobody_is_asked_about_nothing(clock: FakeClock) -> None:
     """Neither broad sources about no images, nor narrow ones when all is decided."""
     broad, narrow = Source(RECOMMENDATIONS), Source(FINDINGS_ARTIFACT)
     async with EvidencePoller([broad], [narrow], clock) as poller:
-        assert await poller.look([], everything, NOW) == {}
-        await poller.look([A], none, NOW)
+        assert await poller.poll([], everything, NOW) == {}
+        await poller.poll([A], none, NOW)
     assert broad.asked == [{"a"}]
     assert narrow.asked == []
 
 
 async def test_every_name_of_every_source_gives_an_observation(clock: FakeClock) -> None:
     """What a source does not mention it knows nothing of."""
-    several = Source("artifact acme", {"a": Observation("acme", SourceStatus.ASSESSED)})
+    several = Source("artifact acme", {"a": Observation(source="acme", status=SourceStatus.ASSESSED)})
     async with EvidencePoller([Source(RECOMMENDATIONS)], [several], clock) as poller:
-        found = await poller.look([A, B], everything, NOW)
+        found = await poller.poll([A, B], everything, NOW)
     said = {one: {name: observation.status.value for name, observation in found[one].items()} for one in (A, B)}
     assert said[A] == {RECOMMENDATIONS: "nothing", "artifact": "nothing", "acme": "assessed"}
     assert said[B] == {RECOMMENDATIONS: "nothing", "artifact": "nothing", "acme": "nothing"}
@@ -144,8 +144,8 @@ async def test_a_failure_that_may_pass_is_an_observation(clock: FakeClock) -> No
     """The other sources are heard all the same, and the next round asks again."""
     failing, other = Source(f"{RECOMMENDATIONS} old", THROTTLED, {}), Source(FINDINGS_ARTIFACT, {"a": artifact()})
     async with EvidencePoller([failing], [other], clock) as poller:
-        found = await poller.look([A], everything, NOW)
-        again = await poller.look([A], everything, NOW)
+        found = await poller.poll([A], everything, NOW)
+        again = await poller.poll([A], everything, NOW)
     assert {name: one.status for name, one in found[A].items()} == {
         RECOMMENDATIONS: SourceStatus.FAILED,
         "old": SourceStatus.FAILED,
@@ -162,10 +162,10 @@ async def test_a_lasting_error_reaches_everybody_who_waits(clock: FakeClock, nar
     poller = EvidencePoller([other], [failing], clock) if narrow else EvidencePoller([failing], [other], clock)
     async with poller:
         answers = await asyncio.gather(
-            poller.look([A], everything, NOW), poller.look([B], everything, NOW), return_exceptions=True
+            poller.poll([A], everything, NOW), poller.poll([B], everything, NOW), return_exceptions=True
         )
         assert [*answers] == [DENIED, DENIED]
-        assert await poller.look([A], everything, NOW)
+        assert await poller.poll([A], everything, NOW)
 
 
 async def test_whatever_else_goes_wrong_leaves_nobody_waiting(clock: FakeClock) -> None:
@@ -176,7 +176,7 @@ async def test_whatever_else_goes_wrong_leaves_nobody_waiting(clock: FakeClock) 
 
     async with EvidencePoller([Source(RECOMMENDATIONS)], [], clock) as poller:
         answers = await asyncio.gather(
-            poller.look([A], broken, NOW), poller.look([B], none, NOW), return_exceptions=True
+            poller.poll([A], broken, NOW), poller.poll([B], none, NOW), return_exceptions=True
         )
     assert [type(answer) for answer in answers] == [ZeroDivisionError, ZeroDivisionError]
 
@@ -185,8 +185,8 @@ async def test_who_gives_up_leaves_the_others(clock: FakeClock) -> None:
     """A cancelled release is not asked about any more, and no reason to hurry."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        gone = asyncio.create_task(poller.look([A], none, NOW + seconds(10)))
-        stays = asyncio.create_task(poller.look([B], none, NOW + seconds(60)))
+        gone = asyncio.create_task(poller.poll([A], none, NOW + seconds(10)))
+        stays = asyncio.create_task(poller.poll([B], none, NOW + seconds(60)))
         await asyncio.sleep(0)
         gone.cancel()
         await stays
@@ -199,7 +199,7 @@ async def test_who_gives_up_during_a_round_leaves_the_others(clock: FakeClock) -
     """The round goes on for those who are left."""
     broad = Held(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        gone, stays = (asyncio.create_task(poller.look([one], none, NOW)) for one in (A, B))
+        gone, stays = (asyncio.create_task(poller.poll([one], none, NOW)) for one in (A, B))
         await broad.reached.wait()
         gone.cancel()
         await asyncio.sleep(0)
@@ -212,11 +212,11 @@ async def test_when_all_have_given_up_somebody_else_may_come(clock: FakeClock) -
     """Nobody is asked in between."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        gone = asyncio.create_task(poller.look([A], none, NOW + seconds(10)))
+        gone = asyncio.create_task(poller.poll([A], none, NOW + seconds(10)))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        assert set(await poller.look([B], none, NOW)) == {B}
+        assert set(await poller.poll([B], none, NOW)) == {B}
     assert broad.asked == [{"b"}]
 
 
@@ -225,7 +225,7 @@ async def test_closing_leaves_nobody_waiting(clock: FakeClock, asking: bool) -> 
     """Neither before a round nor in the middle of one."""
     broad = Held(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
-        left = asyncio.create_task(poller.look([A], none, NOW if asking else NOW + seconds(1)))
+        left = asyncio.create_task(poller.poll([A], none, NOW if asking else NOW + seconds(1)))
         await (broad.reached.wait() if asking else asyncio.sleep(0))
     await asyncio.sleep(0)
     assert left.cancelled()

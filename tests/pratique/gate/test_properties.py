@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.findings import Finding, Fix, Severity
+from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation, SourceStatus
 from pratique.gate.exceptions.lookup import Exceptions, Waiver
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
-from pratique.gate.verdict import ImageVerdict, Rules, VerdictState, Wait, decide
+from pratique.gate.rules import Rules, Wait
+from pratique.gate.verdict import ImageVerdict, VerdictState
 from pratique.images import ResolvedImage
 from tests.pratique.gate.kit import AMD64, ARM64, NGINX, NOW, acceptance, exception, on_file, vex
 
@@ -55,8 +57,15 @@ class Situation:
 
     def decided(self) -> ImageVerdict:
         since, started = (NOW - timedelta(minutes=minutes) for minutes in (self.waited, self.running))
-        rules = Rules(self.policy, self.platforms, frozenset(SOURCES), self.exceptions)
-        return decide(self.image, self.said, rules, Wait(NOW, since, started, PATIENCE, DEADLINE))
+        rules = Rules(
+            policy=self.policy, platforms=self.platforms, sources=frozenset(SOURCES), exceptions=self.exceptions
+        )
+        return evaluate_image(
+            self.image,
+            self.said,
+            rules,
+            Wait(at=NOW, since=since, started=started, patience=PATIENCE, deadline=DEADLINE),
+        )
 
     @property
     def passes(self) -> bool:
@@ -88,19 +97,22 @@ def policies(
 
 findings = st.builds(
     Finding,
-    st.sampled_from(["CVE-1", "cve-1", "CVE-2", "CVE-3", "CVE-4"]),
-    st.sampled_from(Severity),
-    st.sampled_from(["openssl", "OpenSSL", "libssl", ""]),
-    st.sampled_from(["", "1", "2", "1, 2"]),
-    st.sampled_from(["", "3"]),
-    st.sampled_from(Fix),
+    vulnerability=st.sampled_from(["CVE-1", "cve-1", "CVE-2", "CVE-3", "CVE-4"]),
+    severity=st.sampled_from(Severity),
+    package=st.sampled_from(["openssl", "OpenSSL", "libssl", ""]),
+    version=st.sampled_from(["", "1", "2", "1, 2"]),
+    fixed_version=st.sampled_from(["", "3"]),
+    fix=st.sampled_from(Fix),
 )
 few = st.frozensets(findings, max_size=2)
 #: Mostly as it has to be for an image to pass: otherwise hardly any example would.
 answers = st.sampled_from([SourceStatus.ASSESSED] * 6 + [SourceStatus.NOTHING] * 3 + [*SourceStatus])
 moments = st.sampled_from([None, *(NOW - timedelta(hours=hours) for hours in (1, 1, 1, 30, -3, -0.05))])
 observations = st.tuples(
-    *(st.builds(Observation, st.just(source), answers, st.just(frozenset()) | few, moments) for source in SOURCES)
+    *(
+        st.builds(Observation, source=st.just(source), status=answers, findings=st.just(frozenset()) | few, at=moments)
+        for source in SOURCES
+    )
 )
 step = st.sampled_from([0, 1, None])
 some_sources = st.sets(st.sampled_from(SOURCES), max_size=2)
@@ -169,7 +181,9 @@ def test_a_source_that_fails_never_helps(
 ) -> None:
     """Whether or not its findings are still known."""
     said = list(situation.said[digest])
-    said[place] = Observation(said[place].source, answer, frozenset() if forgets else said[place].findings)
+    said[place] = Observation(
+        source=said[place].source, status=answer, findings=frozenset() if forgets else said[place].findings
+    )
     assert situation.passes or not situation.saying(digest, said).passes
 
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from pratique.errors import GateBlocked
 from pratique.gate import report as pages
 from pratique.gate.approval import Approval as Word
+from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
-from pratique.gate.verdict import Rules, Wait, decide
+from pratique.gate.rules import Rules, Wait
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
@@ -54,7 +55,7 @@ REDIS = ResolvedImage(
     ImageReference.parse("docker.io/library/redis:7"), AMD64, (PlatformManifest("linux/amd64", AMD64),)
 )
 ASKED = frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT})
-WORD = Word(True, "the portal shows it as healthy", "Ada Lovelace", date(2026, 12, 1))
+WORD = Word(approved=True, reason="the portal shows it as healthy", name="Ada Lovelace", expires=date(2026, 12, 1))
 
 
 def reported(
@@ -62,18 +63,22 @@ def reported(
     images: Sequence[ResolvedImage] = (NGINX, REDIS),
     policy: Policy | None = None,
     exceptions: Exceptions | None = None,
-    asked: frozenset[str] = ASKED,
+    sources: frozenset[str] = ASKED,
     platforms: tuple[str, ...] = ("linux/amd64",),
     waited: float = 0,
 ) -> GateReport:
     """The report on a release of one or two images, by what is said of each one's manifest for linux/amd64."""
     held = exceptions or Exceptions()
     provenance = tuple((path, "commit c0ffee") for path, _ in held.files)
-    rules = Rules(policy or Policy(), platforms, asked, held, provenance)
+    rules = Rules(
+        policy=policy or Policy(), platforms=platforms, sources=sources, exceptions=held, provenance=provenance
+    )
     since = NOW - timedelta(minutes=waited)
-    wait = Wait(NOW, since, since, 30, 240)
-    verdicts = tuple(decide(image, {AMD64: said}, rules, wait) for image, said in zip(images, says, strict=False))
-    return GateReport("web", verdicts, rules, NOW)
+    wait = Wait(at=NOW, since=since, started=since, patience=30, deadline=240)
+    verdicts = tuple(
+        evaluate_image(image, {AMD64: said}, rules, wait) for image, said in zip(images, says, strict=False)
+    )
+    return GateReport(release="web", verdicts=verdicts, rules=rules, at=NOW)
 
 
 def blocked(report: GateReport) -> str:
@@ -127,7 +132,7 @@ def test_expired_exceptions_are_named(tmp_path: Path) -> None:
     held = on_file(tmp_path, [exception(HIGH.vulnerability, "2026-11-20")])
     report = reported((NO_ROWS, artifact(HIGH)), exceptions=held)
     for text in (blocked(report), pages.markdown(report)):
-        for word in (HIGH.vulnerability, "accepted.yaml", "platform@contoso.com", "counted until 2026-11-20"):
+        for word in (HIGH.vulnerability, "accepted.yaml", "platform@contoso.com", "valid until 2026-11-20"):
             assert word in text.replace("\\", "")
     (recorded,) = pages.record(report)["images"][0]["platforms"][0]["expired"]
     assert (recorded["subject"], recorded["expires"]) == (HIGH.vulnerability, "2026-11-21T00:00:00+00:00")
@@ -224,8 +229,12 @@ def test_the_summary_has_everything(tmp_path: Path) -> None:
         "release web",
         "Blocked",
         *("CVE-2026-10", "CVE-2026-11", "CVE-2026-12", "package-0", "package-1", "package-2", LOW.vulnerability),
-        *("excused by security@contoso.com until 2026-12-31", "it was looked into", "nginx maintainers"),
-        *("the policy ignores what has no fix", "exception expired: CVE-2026-11", "accepted by security@contoso.com"),
+        *("waived by security@contoso.com until 2026-12-31", "it was looked into", "nginx maintainers"),
+        *(
+            "the policy ignores findings without a fix",
+            "exception expired: CVE-2026-11",
+            "accepted by security@contoso.com",
+        ),
         *("findings-artifact", "recommendations", "MDVM 1.0, signed by Defender", "2026-11-23 11:00", "no row yet"),
         *("one was forged", "findings-artifact reports", "linux/arm64", "2 attestation manifests"),
         *(AMD64, report.rules.policy.digest, "accepted.yaml", "vex-0.json", "commit c0ffee"),
@@ -242,10 +251,10 @@ def test_the_summary_says_how_it_ended(tmp_path: Path) -> None:
         (reported((rows(HIGH), CLEAN)), "**Blocked**"),
         (reported((NO_ROWS, NO_ARTIFACT)), "**Blocked**"),
         (asking, "**Waits for a person**"),
-        (asking.answered(WORD), "**Passed**"),
-        (asking.answered(replace(WORD, approved=False)), "**Blocked**"),
-        (reported((), asked=frozenset()), "**Passed without a scan: Defender is off**"),
-        (reported((), asked=frozenset(), platforms=("linux/s390x",)), "**Blocked**"),
+        (asking.with_approval(WORD), "**Passed**"),
+        (asking.with_approval(replace(WORD, approved=False)), "**Blocked**"),
+        (reported((), sources=frozenset()), "**Passed without a scan: Defender is off**"),
+        (reported((), sources=frozenset(), platforms=("linux/s390x",)), "**Blocked**"),
     ):
         assert outcome in pages.markdown(report)
         assert pages.record(report)["outcome"] == outcome.strip("*")
@@ -254,7 +263,7 @@ def test_the_summary_says_how_it_ended(tmp_path: Path) -> None:
 def test_the_summary_names_who_answered() -> None:
     """As somebody who says so: nothing proves the name."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
-    text = pages.markdown(asking.answered(WORD))
+    text = pages.markdown(asking.with_approval(WORD))
     for word in ("Ada Lovelace", "self-asserted", "the portal shows it as healthy", "2026-12-01"):
         assert word in text
 
@@ -349,7 +358,7 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
 def test_the_record_has_the_persons_answer() -> None:
     """In JSON, like everything."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
-    answer = json.loads(json.dumps(pages.record(asking.answered(WORD))))["answer"]
+    answer = json.loads(json.dumps(pages.record(asking.with_approval(WORD))))["answer"]
     assert (answer["approved"], answer["name"], answer["expires"]) == (True, "Ada Lovelace", "2026-12-01")
     assert pages.record(asking)["answer"] is None
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
-from pratique.gate.verdict import ImageVerdict, Rules, VerdictState, Wait, decide
+from pratique.gate.rules import Rules, Wait
+from pratique.gate.verdict import ImageVerdict, VerdictState
 from tests.pratique.gate.kit import (
     AMD64,
     ARM64,
@@ -38,12 +40,17 @@ def decided(row: Row, folder: Path) -> ImageVerdict:
     speaking = {one.source for says in evidence.values() for one in says}
     asked = row.asked or frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT, *speaking})
     exceptions = on_file(folder, row.exceptions, row.acceptances, row.vex, policy=policy)
-    rules = Rules(policy, row.platforms, asked, exceptions, holds=row.holds)
+    rules = Rules(policy=policy, platforms=row.platforms, sources=asked, exceptions=exceptions, holds=row.holds)
     if row.left is not None:
-        rules = rules.by_others(row.left)
+        rules = rules.limited_to(row.left)
     running = row.waited if row.running is None else row.running
     since, started = (NOW - timedelta(minutes=minutes) for minutes in (row.waited, running))
-    return decide(row.image, evidence, rules, Wait(NOW, since, started, row.patience, row.deadline))
+    return evaluate_image(
+        row.image,
+        evidence,
+        rules,
+        Wait(at=NOW, since=since, started=started, patience=row.patience, deadline=row.deadline),
+    )
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS])

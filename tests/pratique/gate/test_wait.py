@@ -19,7 +19,8 @@ from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.report import record
-from pratique.gate.verdict import Rules, VerdictState
+from pratique.gate.rules import Rules
+from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
@@ -58,7 +59,9 @@ def image(name: str) -> ResolvedImage:
 
 def candidate(name: str, minutes_ago: float | None = 0) -> Candidate:
     since = None if minutes_ago is None else NOW - timedelta(minutes=minutes_ago)
-    return Candidate(image(name), "registry.azurecr.io", f"quarantine/library/{name}", since)
+    return Candidate(
+        image=image(name), registry="registry.azurecr.io", repository=f"quarantine/library/{name}", since=since
+    )
 
 
 def told_by(*rounds: Mapping[str, Observation] | Exception) -> Source:
@@ -102,7 +105,9 @@ class Run:
     ) -> None:
         self.clock = clock or FakeClock()
         self.broad, self.narrow = broad or told_by(), narrow or proven_by()
-        self.rules = Rules(policy or Policy(), PLATFORMS, asked, exceptions or Exceptions())
+        self.rules = Rules(
+            policy=policy or Policy(), platforms=PLATFORMS, sources=asked, exceptions=exceptions or Exceptions()
+        )
         self.wait_policy = WaitPolicy(**{"interval": 30, "patience": 30, "deadline": 240} | wait_policy)
         self.told: list[GateReport] = []
 
@@ -171,7 +176,12 @@ async def test_a_full_report_waits_for_all() -> None:
 
 async def test_an_image_without_a_required_platform_ends_the_wait() -> None:
     """No scan will ever tell of it."""
-    lacking = Candidate(of_manifests(("linux/arm64", ARM64)), "registry.azurecr.io", "quarantine/library/a", NOW)
+    lacking = Candidate(
+        image=of_manifests(("linux/arm64", ARM64)),
+        registry="registry.azurecr.io",
+        repository="quarantine/library/a",
+        since=NOW,
+    )
     run = Run()
     report = await run.of(lacking, "b")
     assert states(report) == [VerdictState.UNVERIFIED, VerdictState.PENDING]
@@ -260,11 +270,23 @@ async def test_a_blocked_release_leaves_the_others_waiting() -> None:
 def test_only_required_manifests_are_asked_for() -> None:
     """Each digest once, with its arrival; neither the index nor other platforms."""
     index = of_manifests(("linux/amd64", AMD64), ("linux/amd64", OTHER), ("linux/arm64", ARM64))
-    asked = Candidate(index, "r.azurecr.io", "quarantine/nginx", arrivals=((AMD64, NOW),)).subjects(PLATFORMS)
+    asked = Candidate(
+        image=index, registry="r.azurecr.io", repository="quarantine/nginx", arrivals=((AMD64, NOW),)
+    ).subjects(PLATFORMS)
     assert [(one.digest, one.arrived) for one in asked] == [(AMD64, NOW), (OTHER, None)]
     twice = of_manifests(("linux/amd64", AMD64), ("linux/arm64", AMD64))
-    assert len(Candidate(twice, "r.azurecr.io", "quarantine/nginx").subjects(("linux/amd64", "linux/arm64"))) == 1
-    assert [one.digest for one in Candidate(NGINX, "r.azurecr.io", "quarantine/nginx").subjects(PLATFORMS)] == [AMD64]
+    assert (
+        len(
+            Candidate(image=twice, registry="r.azurecr.io", repository="quarantine/nginx").subjects(
+                ("linux/amd64", "linux/arm64")
+            )
+        )
+        == 1
+    )
+    assert [
+        one.digest
+        for one in Candidate(image=NGINX, registry="r.azurecr.io", repository="quarantine/nginx").subjects(PLATFORMS)
+    ] == [AMD64]
 
 
 # How often it looks
@@ -428,8 +450,8 @@ async def asked_about(name: str, **policy: Any) -> GateReport:
 
 async def test_an_approval_lets_pass_what_was_asked() -> None:
     """Its reason, name and end are in the decision and in the report."""
-    word = Word(True, "looked at it in the portal", "Ada", date(2026, 12, 1))
-    report = (await asked_about("a")).answered(word)
+    word = Word(approved=True, reason="looked at it in the portal", name="Ada", expires=date(2026, 12, 1))
+    report = (await asked_about("a")).with_approval(word)
     assert states(report) == [VerdictState.APPROVED, VerdictState.HEALTHY]
     assert report.passed
     assert report.approval == word
@@ -440,7 +462,9 @@ async def test_an_approval_lets_pass_what_was_asked() -> None:
 
 async def test_a_rejection_blocks() -> None:
     """With the person's reason."""
-    report = (await asked_about("a")).answered(Word(False, "never seen this image", "Ada", date(2026, 12, 1)))
+    report = (await asked_about("a")).with_approval(
+        Word(approved=False, reason="never seen this image", name="Ada", expires=date(2026, 12, 1))
+    )
     assert states(report) == [VerdictState.UNVERIFIED, VerdictState.HEALTHY]
     assert "never seen this image" in report.verdicts[0].reason
     assert report.blocked
@@ -449,7 +473,9 @@ async def test_a_rejection_blocks() -> None:
 async def test_an_approval_is_about_nothing_but_the_question() -> None:
     """What blocks or waits still does."""
     report = await Run(told_by({"a": BAD})).of("a", "b")
-    answered = report.answered(Word(True, "let it all pass", "Ada", date(2026, 12, 1)))
+    answered = report.with_approval(
+        Word(approved=True, reason="let it all pass", name="Ada", expires=date(2026, 12, 1))
+    )
     assert answered.verdicts == report.verdicts
     assert not answered.passed
 

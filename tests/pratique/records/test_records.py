@@ -26,21 +26,39 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 INDEX, CHILD, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
 HOST = "acraks123.azurecr.io"
 BUSYBOX = PromotionRecord(
-    "docker.io/library/busybox:1.37.0",
-    INDEX,
-    HOST,
-    "live/library/busybox",
-    "1.37.0",
-    (PlatformManifest("linux/amd64", CHILD),),
-    NOW,
-    "run-1",
-    "sha256:policy",
-    "promoted",
+    source="docker.io/library/busybox:1.37.0",
+    digest=INDEX,
+    registry=HOST,
+    repository="live/library/busybox",
+    tag="1.37.0",
+    platforms=(PlatformManifest("linux/amd64", CHILD),),
+    at=NOW,
+    run="run-1",
+    policy="sha256:policy",
+    how="promoted",
 )
 FINDING = Tracked(
-    "CVE-2026-1", "musl", "1.2.6", Severity.HIGH, NOW, NOW + timedelta(days=30), FindingState.OPEN, NOW, notified=False
+    vulnerability="CVE-2026-1",
+    package="musl",
+    fixed_version="1.2.6",
+    severity=Severity.HIGH,
+    first_seen=NOW,
+    due=NOW + timedelta(days=30),
+    state=FindingState.OPEN,
+    at=NOW,
+    notified=False,
 )
-CASE = Case(HOST, "live/library/busybox", ("1.37.0",), INDEX, Condition.BAD, NOW, (FINDING,), (CHILD,), held=NOW)
+CASE = Case(
+    registry=HOST,
+    repository="live/library/busybox",
+    tags=("1.37.0",),
+    digest=INDEX,
+    condition=Condition.BAD,
+    since=NOW,
+    findings=(FINDING,),
+    manifests=(CHILD,),
+    held_since=NOW,
+)
 
 
 def git(*arguments: str, cwd: Path) -> str:
@@ -83,7 +101,7 @@ records = st.builds(
 @given(st.lists(records), st.randoms())
 def test_the_same_records_make_the_same_text(some: list[PromotionRecord], random: Any) -> None:
     """In whatever order they come; what is read is what was written, and there is one a place and digest."""
-    promotions = Promotions().including(some)
+    promotions = Promotions().with_records(some)
     shuffled = list(promotions.records)
     random.shuffle(shuffled)
     assert Promotions(tuple(shuffled)).text() == promotions.text()
@@ -95,26 +113,26 @@ def test_the_same_records_make_the_same_text(some: list[PromotionRecord], random
 def test_what_is_on_record_stays() -> None:
     """The first run that let an image in is the one that is told of, whoever finds it there later."""
     later = replace(BUSYBOX, run="run-2", at=NOW + timedelta(days=1), how="found")
-    assert Promotions().including([BUSYBOX]).including([later]).records == (BUSYBOX,)
+    assert Promotions().with_records([BUSYBOX]).with_records([later]).records == (BUSYBOX,)
 
 
 def test_explaining() -> None:
     """A record explains its digest and the platforms' manifests below it, in its repository and registry only."""
     promotions = Promotions((BUSYBOX,))
-    assert promotions.explaining("live/library/busybox", INDEX) == BUSYBOX
-    assert promotions.explaining("live/library/busybox", CHILD, HOST) == BUSYBOX
-    assert promotions.explaining("live/library/busybox", OTHER) is None
-    assert promotions.explaining("live/other", INDEX) is None
-    assert promotions.explaining("live/library/busybox", INDEX, "other.azurecr.io") is None
+    assert promotions.find("live/library/busybox", INDEX) == BUSYBOX
+    assert promotions.find("live/library/busybox", CHILD, HOST) == BUSYBOX
+    assert promotions.find("live/library/busybox", OTHER) is None
+    assert promotions.find("live/other", INDEX) is None
+    assert promotions.find("live/library/busybox", INDEX, "other.azurecr.io") is None
 
 
 @pytest.mark.parametrize(
     ("text", "observed"),
     [
         ("{", "not JSON"),
-        ("[]", "no document"),
-        ('{"version": 1}', "no document"),
-        ('{"version": 2, "promotions": []}', "version 2; this program knows version 1"),
+        ("[]", "not a document"),
+        ('{"version": 1}', "not a document"),
+        ('{"version": 2, "promotions": []}', "version 2; this program reads version 1"),
         ('{"promotions": []}', "version None"),
         ('{"version": 1, "promotions": [5]}', "Entry 0"),
         ('{"version": 1, "promotions": [{"how": "forced"}]}', "Entry 0"),
@@ -130,11 +148,11 @@ def test_unreadable_records(text: str, observed: str) -> None:
 
 def test_cases() -> None:
     """What is read is what was written; a hold is found by the image's digest and by its bad manifests'."""
-    cases = Cases((CASE, replace(CASE, digest=OTHER, held=None, manifests=(), proposal="b@1", blocked=NOW)))
+    cases = Cases((CASE, replace(CASE, digest=OTHER, held_since=None, manifests=(), proposal="b@1", blocked_since=NOW)))
     assert Cases.parse(cases.text()) == cases
     assert cases.holds.keys() == {INDEX, CHILD}
     for part in ("2026-11-23", f"{HOST}/live/library/busybox:1.37.0", "CVE-2026-1"):
-        assert part in cases.holds[CHILD].words
+        assert part in cases.holds[CHILD].description
     assert Cases.parse(None) == Cases()
     with pytest.raises(UnreadableAnswer, match=r"findings\.json"):
         Cases.parse('{"version": 7, "images": []}')
@@ -149,7 +167,7 @@ async def test_the_branch_begins_with_the_first_record(remote: Path) -> None:
     made = await records.record([BUSYBOX], run="run-1")
     assert made.head == made.commits[0].sha
     assert git("log", "--format=%s|%(trailers:key=Pratique-Run,valueonly)", "pratique-records", cwd=remote) == (
-        "Record what was promoted: live/library/busybox:1.37.0.|run-1"
+        "Record promoted images: live/library/busybox:1.37.0.|run-1"
     )
     assert git("ls-tree", "--name-only", "pratique-records", cwd=remote) == "promotions.json"
     assert await records.promotions() == Promotions((BUSYBOX,))

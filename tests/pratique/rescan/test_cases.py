@@ -13,13 +13,13 @@ from pratique.gate.verdict import VerdictState
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.records.cases import Cases, Condition, FindingState
 from pratique.rescan.assessment import ImageAssessment
-from pratique.rescan.cases import RescanOutcome, follow
+from pratique.rescan.cases import RescanOutcome, update_cases
 from pratique.rescan.inventory import Inventory, LiveImageEntry
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOST = "acraks123.azurecr.io"
-HIGH = Finding("CVE-2026-1", Severity.HIGH, "musl")
-LOW = Finding("CVE-2026-2", Severity.LOW, "zlib")
+HIGH = Finding(vulnerability="CVE-2026-1", severity=Severity.HIGH, package="musl")
+LOW = Finding(vulnerability="CVE-2026-2", severity=Severity.LOW, package="zlib")
 
 
 def day(number: float) -> datetime:
@@ -31,22 +31,34 @@ def image(name: str = "web", version: str = "1", **changes: Any) -> LiveImageEnt
     resolved = ResolvedImage(
         ImageReference("docker.io", name, version), digest, (PlatformManifest("linux/amd64", digest),)
     )
-    found = LiveImageEntry(HOST, f"live/{name}", digest, (version,), resolved, START, users=("kustomization.yaml",))
+    found = LiveImageEntry(
+        registry=HOST,
+        repository=f"live/{name}",
+        digest=digest,
+        tags=(version,),
+        image=resolved,
+        pushed=START,
+        users=("kustomization.yaml",),
+    )
     return replace(found, **changes)
 
 
 def bad(one: LiveImageEntry, *findings: Finding) -> ImageAssessment:
     return ImageAssessment(
-        one, VerdictState.UNHEALTHY, "findings beyond the limits", findings or (HIGH,), manifests=(one.digest,)
+        image=one,
+        state=VerdictState.UNHEALTHY,
+        reason="findings beyond the limits",
+        findings=findings or (HIGH,),
+        manifests=(one.digest,),
     )
 
 
 def good(one: LiveImageEntry, **changes: Any) -> ImageAssessment:
-    return replace(ImageAssessment(one, VerdictState.HEALTHY, "assessed, nothing found"), **changes)
+    return replace(ImageAssessment(image=one, state=VerdictState.HEALTHY, reason="assessed, nothing found"), **changes)
 
 
 def unproven(one: LiveImageEntry, **changes: Any) -> ImageAssessment:
-    return replace(ImageAssessment(one, VerdictState.UNVERIFIED, "no proof of a scan"), **changes)
+    return replace(ImageAssessment(image=one, state=VerdictState.UNVERIFIED, reason="no proof of a scan"), **changes)
 
 
 class Days:
@@ -56,9 +68,11 @@ class Days:
         self.scanning = Scanning(**scanning)
         self.cases = Cases()
 
-    def __call__(self, number: float, *assessments: ImageAssessment, seen: bool = True) -> RescanOutcome:
-        inventory = Inventory(HOST, tuple(assessment.image for assessment in assessments), seen)
-        done = follow(self.cases, inventory, assessments, self.scanning, window=168, now=day(number))
+    def __call__(self, number: float, *assessments: ImageAssessment, complete: bool = True) -> RescanOutcome:
+        inventory = Inventory(
+            registry=HOST, images=tuple(assessment.image for assessment in assessments), complete=complete
+        )
+        done = update_cases(self.cases, inventory, assessments, self.scanning, window=168, at=day(number))
         self.cases = done.cases
         return done
 
@@ -81,7 +95,7 @@ def test_told_once() -> None:
     days = Days()
     assert kinds(days(0, bad(image()))) == ["newly bad"]
     assert kinds(days(1, bad(image()))) == []
-    (change,) = days(2, bad(image(), HIGH, Finding("CVE-2026-9", Severity.CRITICAL))).changes
+    (change,) = days(2, bad(image(), HIGH, Finding(vulnerability="CVE-2026-9", severity=Severity.CRITICAL))).changes
     assert (change.kind, names(change.findings)) == ("newly bad", ["CVE-2026-9"])
     assert kinds(days(29.9, bad(image()))) == []
     assert kinds(days(30, bad(image()))) == ["overdue"]
@@ -93,10 +107,10 @@ def test_absence_cures_nothing() -> None:
     """Neither a source that fails, nor a missing proof, nor an acceptance: only an assessment does."""
     days = Days(reactions=("hold",))
     days(0, bad(image()))
-    for number, assessment in enumerate((unproven(image()), unproven(image(), doubt=True)), start=1):
+    for number, assessment in enumerate((unproven(image()), unproven(image(), inconclusive=True)), start=1):
         assert kinds(days(number, assessment)) == []
         assert (days.case.condition, names(days.case.open)) == (Condition.BAD, ["CVE-2026-1"])
-        assert days.case.held == day(0)
+        assert days.case.held_since == day(0)
     assert kinds(days(3, good(image()))) == ["cured", "lifted"]
 
 
@@ -119,9 +133,9 @@ def test_an_exception_does_not_stop_the_clock() -> None:
     """When it ends the image is as late as it would have been."""
     days = Days()
     days(0, bad(image()))
-    waived = ImageAssessment(image(), VerdictState.TOLERATED, "1 excused", waived=(HIGH,))
+    waived = ImageAssessment(image=image(), state=VerdictState.TOLERATED, reason="1 excused", waived=(HIGH,))
     assert kinds(days(5, waived)) == ["cured"]
-    assert days.case.findings[0].state is FindingState.EXCUSED
+    assert days.case.findings[0].state is FindingState.WAIVED
     assert kinds(days(40, waived)) == []
     assert kinds(days(41, bad(image()))) == ["newly bad", "overdue"]
     assert days.case.due == day(30)
@@ -130,7 +144,9 @@ def test_an_exception_does_not_stop_the_clock() -> None:
 def test_within_policy_the_clock_runs_all_the_same() -> None:
     """What the limits tolerate has its time too, by its severity; a worse rating shortens it from the first day on."""
     days = Days(sla=Sla(high=10, low=20))
-    tolerated = ImageAssessment(image(), VerdictState.TOLERATED, "within the limits", (LOW,))
+    tolerated = ImageAssessment(
+        image=image(), state=VerdictState.TOLERATED, reason="within the limits", findings=(LOW,)
+    )
     assert kinds(days(0, tolerated)) == []
     assert (days.case.condition, days.case.due) == (Condition.WATCHED, day(20))
     worse = replace(tolerated, findings=(replace(LOW, severity=Severity.HIGH),))
@@ -157,11 +173,11 @@ def test_not_replaced_by_what_does_not_pass() -> None:
 
 
 def test_gone() -> None:
-    """An image that is not there any more is cured; where the registry cannot be seen, nobody knows that."""
+    """An image that is not there any more is cured; where the registry cannot be complete, nobody knows that."""
     days = Days(reactions=("hold",))
     days(0, bad(image()))
-    assert kinds(days(1, seen=False)) == []
-    assert days.case.held
+    assert kinds(days(1, complete=False)) == []
+    assert days.case.held_since
     assert kinds(days(2)) == ["cured", "lifted"]
     assert days.cases == Cases()
 
@@ -180,9 +196,9 @@ def test_stale() -> None:
     """Outside the window, and without an assessment that is young enough; a source that fails makes nothing stale."""
     for assessment, condition in (
         (unproven(image()), Condition.STALE),
-        (unproven(image(), assessed=day(20)), Condition.STALE),
-        (unproven(image(), assessed=day(30)), Condition.UNVERIFIED),
-        (unproven(image(), doubt=True), Condition.UNVERIFIED),
+        (unproven(image(), assessed_at=day(20)), Condition.STALE),
+        (unproven(image(), assessed_at=day(30)), Condition.UNVERIFIED),
+        (unproven(image(), inconclusive=True), Condition.UNVERIFIED),
         (unproven(image(pushed=None)), Condition.UNVERIFIED),
         (unproven(image(pushed=day(2))), Condition.UNVERIFIED),
         (unproven(image(pushed=day(2)), state=VerdictState.SKIPPED), Condition.UNVERIFIED),
@@ -197,7 +213,7 @@ def test_blocks() -> None:
     unused = [image(f"job-{number}", users=()) for number in range(3)]
     done = Days(reactions=("block-pulls",))(0, bad(image()), *map(bad, unused))
     assert {case.repository for case in done.to_block} == {one.repository for one in unused}
-    assert all(case.blocked == day(0) for case in done.to_block)
+    assert all(case.blocked_since == day(0) for case in done.to_block)
     assert ["live/web:1" in warning for warning in done.warnings] == [True]
     many = Days(reactions=("block-pulls",), most_blocks=2)(0, *map(bad, unused))
     assert (many.to_block, len(many.warnings)) == ((), 1)
@@ -214,5 +230,5 @@ def test_blocks_are_made_again_and_undone() -> None:
     assert days(2, bad(blocked)).to_block == ()
     days.scanning = Scanning()
     assert kinds(done := days(3, bad(blocked))) == ["pulls allowed"]
-    assert [case.blocked for case in done.to_allow] == [day(0)]
-    assert days.case.blocked == day(0)  # until it is undone
+    assert [case.blocked_since for case in done.to_allow] == [day(0)]
+    assert days.case.blocked_since == day(0)  # until it is undone

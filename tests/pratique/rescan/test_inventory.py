@@ -85,7 +85,7 @@ async def test_what_stands_there(start_sandbox: StartSandbox, monkeypatch: pytes
 
 def assert_inventory(taken: Inventory, falco: str) -> None:
     by_name = {one.name.partition("@")[0]: one for one in taken.images}
-    assert taken.seen
+    assert taken.complete
     assert set(by_name) == {"live/falcosecurity/falcoctl:0.10.1", "live/team/app:0", "live/team/app:2", "live/team/app"}
     index = by_name["live/falcosecurity/falcoctl:0.10.1"]
     assert (index.digest, index.users) == (falco, ("by-digest.yaml",))

@@ -74,7 +74,15 @@ def read(document: dict[str, Any]) -> Assessment | Unassessed:
 def test_report() -> None:
     """Every match is a finding."""
     findings = tuple(
-        Finding(name, Severity.HIGH, "libssl3", "3.0.1-r0", "3.0.16-r0, 3.1.2-r0", Fix.AVAILABLE, ("grype",))
+        Finding(
+            vulnerability=name,
+            severity=Severity.HIGH,
+            package="libssl3",
+            version="3.0.1-r0",
+            fixed_version="3.0.16-r0, 3.1.2-r0",
+            fix=Fix.AVAILABLE,
+            sources=("grype",),
+        )
         for name in ("CVE-2026-0001", "GHSA-xxxx-yyyy-zzzz")
     )
     assert read(report()) == Assessment(findings, datetime(2026, 11, 23, 10, 15, 0, 123456, UTC), "grype 0.115.0")

@@ -49,7 +49,15 @@ def with_result(**changes: Any) -> dict[str, Any]:
 def test_statement() -> None:
     """A statement names its findings, its scanner and when the scan ended."""
     assessment = from_statement(json.dumps(statement()).encode(), digest=DIGEST, source="artifact")
-    finding = Finding("CVE-2026-0001", Severity.HIGH, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE, ("artifact",))
+    finding = Finding(
+        vulnerability="CVE-2026-0001",
+        severity=Severity.HIGH,
+        package="openssl",
+        version="3.0.1",
+        fixed_version="3.0.16",
+        fix=Fix.AVAILABLE,
+        sources=("artifact",),
+    )
     assert assessment.findings == (finding,)
     assert assessment.scanned_at == datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
     assert assessment.scanner == "https://mdvm.example 1.0"

@@ -63,7 +63,17 @@ def test_sub_assessment() -> None:
         digest=DIGEST,
         registry_host="acraks.azurecr.io",
         repository="quarantine/kured",
-        findings=(Finding("CVE-2026-0001", Severity.HIGH, "openssl", "3.0.1", "3.0.16", Fix.AVAILABLE, ("graph",)),),
+        findings=(
+            Finding(
+                vulnerability="CVE-2026-0001",
+                severity=Severity.HIGH,
+                package="openssl",
+                version="3.0.1",
+                fixed_version="3.0.16",
+                fix=Fix.AVAILABLE,
+                sources=("graph",),
+            ),
+        ),
         pushed=datetime(2026, 11, 20, 8, tzinfo=UTC),
         at=datetime(2026, 11, 21, 10, tzinfo=UTC),
     )

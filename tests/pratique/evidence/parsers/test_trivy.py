@@ -83,7 +83,15 @@ def test_report() -> None:
     """Findings of every result count: packages of the operating system and of languages."""
     names = [("CVE-2026-0001", "libssl3"), ("CVE-2026-0002", "lodash")]
     findings = tuple(
-        Finding(name, Severity.HIGH, package, "3.0.1-r0", "3.0.16-r0", Fix.AVAILABLE, ("trivy",))
+        Finding(
+            vulnerability=name,
+            severity=Severity.HIGH,
+            package=package,
+            version="3.0.1-r0",
+            fixed_version="3.0.16-r0",
+            fix=Fix.AVAILABLE,
+            sources=("trivy",),
+        )
         for name, package in names
     )
     assert read(report()) == Assessment(

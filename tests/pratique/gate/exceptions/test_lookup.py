@@ -31,7 +31,7 @@ BUSYBOX = ResolvedImage(
     (PlatformManifest("linux/amd64", AMD64), PlatformManifest("linux/arm64", ARM64)),
 )
 ON_AMD64 = replace(BUSYBOX, platforms=BUSYBOX.platforms[:1])
-OPENSSL = Finding("CVE-2024-6119", Severity.HIGH, "openssl", "3.0.11")
+OPENSSL = Finding(vulnerability="CVE-2024-6119", severity=Severity.HIGH, package="openssl", version="3.0.11")
 
 ANSWERED_FOR = {
     "reason": "The vulnerable function is never called.",
@@ -232,11 +232,12 @@ def test_expired_and_expiring_entries_are_announced(tmp_path: Path) -> None:
         acceptances=[{**ACCEPTANCE, "expires": "2026-11-23"}],
     )
     expired, today, soon = load(path).notices(NOW)
-    assert all(str(path) in words and "team@contoso.com" in words for words in (expired, today, soon))
-    assert "exception of CVE-2024-6119 expired" in expired
-    assert "2026-11-01" in expired
-    assert "acceptance of docker.io/library/busybox:1.37.0 counts only until 2026-11-23" in today
-    assert "CVE-2025-1 counts only until 2026-11-29 12:00 UTC" in soon
+    assert all(notice.startswith(f"{path}: ") for notice in (expired, today, soon))
+    assert "exception for CVE-2024-6119 (owner team@contoso.com): expired, valid until 2026-11-01" in expired
+    assert (
+        "acceptance for docker.io/library/busybox:1.37.0 (owner team@contoso.com): valid only until 2026-11-23" in today
+    )
+    assert "CVE-2025-1 (owner team@contoso.com): valid only until 2026-11-29 12:00 UTC" in soon
 
 
 def test_the_policy_bounds_how_far_an_exception_reaches(tmp_path: Path) -> None:
@@ -383,12 +384,12 @@ def test_many_wrong_entries_make_a_short_error(tmp_path: Path) -> None:
 def test_the_same_exception_twice_is_an_error(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Nobody could say which of them counts; in one file or in two."""
     second = {**EXCEPTION, **changes}
-    with pytest.raises(ConfigurationError, match="A second exception CVE-2024-6119"):
+    with pytest.raises(ConfigurationError, match="It repeats exception CVE-2024-6119"):
         load(write(tmp_path, exceptions=[EXCEPTION, second]))
     files = [write(tmp_path, name=name, exceptions=[e]) for name, e in (("a.yaml", EXCEPTION), ("b.yaml", second))]
     with pytest.raises(ConfigurationError, match=r"the first is in .*a\.yaml"):
         load(*files)
-    with pytest.raises(ConfigurationError, match="A second acceptance"):
+    with pytest.raises(ConfigurationError, match="It repeats acceptance"):
         load(write(tmp_path, acceptances=[ACCEPTANCE, ACCEPTANCE]))
 
 

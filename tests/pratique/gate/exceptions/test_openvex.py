@@ -30,7 +30,7 @@ IMAGE = ResolvedImage(
     (PlatformManifest("linux/amd64", AMD64), PlatformManifest("linux/arm64", ARM64)),
 )
 ON_AMD64 = replace(IMAGE, platforms=IMAGE.platforms[:1])
-FINDING = Finding("CVE-2024-6119", Severity.HIGH, "openssl", "3.0.11")
+FINDING = Finding(vulnerability="CVE-2024-6119", severity=Severity.HIGH, package="openssl", version="3.0.11")
 
 PLACE = "repository_url=docker.io/library/busybox"
 PINNED = f"pkg:oci/busybox@{INDEX.replace(':', '%3A')}?{PLACE}"
@@ -185,12 +185,27 @@ SUBCOMPONENTS: list[tuple[str, list[Any], Finding, bool]] = [
     (
         "a Go module",
         ["pkg:golang/golang.org/x/net@v0.1"],
-        Finding("CVE-2024-6119", Severity.LOW, "golang.org/x/net"),
+        Finding(vulnerability="CVE-2024-6119", severity=Severity.LOW, package="golang.org/x/net"),
         True,
     ),
-    ("the end of a Go module", ["pkg:golang/golang.org/x/net"], Finding("CVE-2024-6119", Severity.LOW, "net"), False),
-    ("a Maven artifact", ["pkg:maven/org.a/b"], Finding("CVE-2024-6119", Severity.LOW, "org.a:b"), True),
-    ("an npm scope", ["pkg:npm/%40a/b"], Finding("CVE-2024-6119", Severity.LOW, "@a/b"), True),
+    (
+        "the end of a Go module",
+        ["pkg:golang/golang.org/x/net"],
+        Finding(vulnerability="CVE-2024-6119", severity=Severity.LOW, package="net"),
+        False,
+    ),
+    (
+        "a Maven artifact",
+        ["pkg:maven/org.a/b"],
+        Finding(vulnerability="CVE-2024-6119", severity=Severity.LOW, package="org.a:b"),
+        True,
+    ),
+    (
+        "an npm scope",
+        ["pkg:npm/%40a/b"],
+        Finding(vulnerability="CVE-2024-6119", severity=Severity.LOW, package="@a/b"),
+        True,
+    ),
     ("no package URL", ["openssl"], FINDING, False),
     ("none", [], FINDING, True),
 ]
@@ -334,9 +349,9 @@ def test_expired_statements_are_announced_together(tmp_path: Path) -> None:
     ]
     ending = statement(timestamp="2025-11-25T00:00:00Z", vulnerability={"name": "CVE-2024-9"})
     expired, soon = load(tmp_path, document(*old, ending)).notices(NOW)
-    assert f"{tmp_path}/0.json: what Contoso says of CVE-2025-1, CVE-2025-2" in expired
-    assert "and 4 more expired: it counted until 2026-10-31" in expired
-    assert "CVE-2024-9 counts only until 2026-11-24" in soon
+    assert f"{tmp_path}/0.json: statements by Contoso on CVE-2025-1, CVE-2025-2" in expired
+    assert "and 4 more: expired, valid until 2026-10-31" in expired
+    assert "CVE-2024-9: valid only until 2026-11-24" in soon
 
 
 def test_a_renewed_statement_is_not_announced(tmp_path: Path) -> None:
@@ -348,8 +363,10 @@ def test_a_renewed_statement_is_not_announced(tmp_path: Path) -> None:
 
 def test_a_document_that_names_no_image_is_announced(tmp_path: Path) -> None:
     """Whoever left out the repository learns why nothing counts."""
-    (words,) = load(tmp_path, document(statement("pkg:oci/busybox?tag=1.37.0"))).notices(NOW)
-    assert words.startswith(f"{tmp_path}/0.json: no statement names its image by repository or digest")
+    (notice,) = load(tmp_path, document(statement("pkg:oci/busybox?tag=1.37.0"))).notices(NOW)
+    assert notice.startswith(
+        f"{tmp_path}/0.json: none of its statements applies, because none names an image by repository"
+    )
 
 
 def drop(key: str) -> Callable[[dict[str, Any]], None]:
@@ -476,7 +493,7 @@ def test_the_example_excuses_a_finding() -> None:
         AMD64,
         (PlatformManifest("linux/amd64", AMD64),),
     )
-    finding = Finding("GO-2024-2887", Severity.HIGH, "stdlib", "v1.22.3")
+    finding = Finding(vulnerability="GO-2024-2887", severity=Severity.HIGH, package="stdlib", version="v1.22.3")
     assert waived(exceptions, finding, image)
     assert not waived(exceptions, finding, IMAGE)
     assert not waived(exceptions, replace(finding, package="openssl"), image)
@@ -506,7 +523,7 @@ def test_what_is_no_package_url(text: str) -> None:
     if text == "pkg:oci/a/":
         assert Purl.parse(text).name == "a"
     else:
-        with pytest.raises(ValueError, match="no package URL"):
+        with pytest.raises(ValueError, match="is not a package URL"):
             Purl.parse(text)
 
 

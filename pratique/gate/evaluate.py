@@ -1,0 +1,210 @@
+"""Evaluates evidence under the rules: pure decisions.
+
+The observations of each required platform's digest become a :class:`.PlatformVerdict`, and the platforms of an image an
+:class:`.ImageVerdict`. Absence is not health: nothing passes without a proof that the policy accepts, or an acceptance
+or approval by a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from pratique.findings import Finding, Fix, Severity, merged, worst_first
+from pratique.gate.evidence import Observation, contradictions, prove
+from pratique.gate.exceptions.file import AcceptedKind
+from pratique.gate.exceptions.lookup import Waiver
+from pratique.gate.holds import Hold
+from pratique.gate.policy import Limits
+from pratique.gate.rules import Rules, Wait
+from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState, WaivedFinding
+from pratique.images import PlatformManifest, ResolvedImage
+
+
+def evaluate_image(
+    image: ResolvedImage, evidence: Mapping[str, Sequence[Observation]], rules: Rules, wait: Wait
+) -> ImageVerdict:
+    """The verdict on an image.
+
+    :param evidence: observations by digest
+    """
+    required, missing = required_manifests(image, rules.platforms)
+    platforms = [
+        PlatformVerdict(
+            platform=platform,
+            digest="",
+            state=VerdictState.UNVERIFIED,
+            reason=f"the image has no manifest for {platform}",
+        )
+        for platform in missing
+    ]
+    for manifest in required:
+        observations = evidence.get(manifest.digest, ())
+        platforms.append(evaluate_platform(replace(image, platforms=(manifest,)), observations, rules, wait))
+    others = tuple(manifest.platform for manifest in image.platforms if manifest not in required)
+    return ImageVerdict(image, tuple(platforms), others)
+
+
+def required_manifests(
+    image: ResolvedImage, platforms: Iterable[str]
+) -> tuple[tuple[PlatformManifest, ...], tuple[str, ...]]:
+    """The manifests that need a verdict, and the platforms that the image does not have.
+
+    An index may list several manifests for one platform, and a platform without a variant means all its variants. A
+    node may run any of them, so all need a verdict. An image for a single platform needs a verdict whatever its
+    platform is: a cluster has nothing else to run.
+    """
+    if len(image.platforms) == 1 and image.platforms[0].digest == image.digest:
+        return image.platforms, ()
+    wanted = {platform: _offered(image, platform) for platform in platforms}
+    required = dict.fromkeys(
+        manifest for manifest in image.platforms if any(manifest in manifests for manifests in wanted.values())
+    )
+    return tuple(required), tuple(platform for platform, manifests in wanted.items() if not manifests)
+
+
+def _offered(image: ResolvedImage, platform: str) -> tuple[PlatformManifest, ...]:
+    return tuple(manifest for manifest in image.platforms if f"{manifest.platform}/".startswith(f"{platform}/"))
+
+
+def evaluate_platform(
+    image: ResolvedImage, observations: Sequence[Observation], rules: Rules, wait: Wait
+) -> PlatformVerdict:
+    """The verdict on one digest.
+
+    :param image: with ``platforms`` narrowed to the manifest with that digest
+    """
+    (manifest,) = image.platforms
+    platform, digest = manifest.platform, manifest.digest
+    hold = _hold(image, rules, wait.at)
+    if rules.skipped and hold is None:
+        return PlatformVerdict(
+            platform=platform,
+            digest=digest,
+            state=VerdictState.SKIPPED,
+            reason="Defender is off, and the policy skips the scan",
+        )
+    observations = sorted(observations, key=lambda observation: observation.source)
+    findings = merged(finding for observation in observations for finding in observation.findings)
+    counted, waived = _split_by_waiver(findings, image, rules, wait.at)
+    expired = [waiver for f in counted if (waiver := rules.exceptions.expired(f, image, wait.at)) is not None]
+    state, reason, acceptance = _state(image, observations, counted, waived, rules, wait)
+    if hold is not None and state is not VerdictState.UNHEALTHY:
+        state, reason, acceptance = VerdictState.HELD, hold.description, None
+    if expired and state is VerdictState.UNHEALTHY:
+        reason += f"; {_plural(len(expired), 'exception')} for them expired"
+    notes = dict.fromkeys(note for observation in observations for note in observation.notes)
+    return PlatformVerdict(
+        platform=platform,
+        digest=digest,
+        state=state,
+        reason=reason,
+        counted=counted,
+        waived=waived,
+        expired=tuple(dict.fromkeys(expired)),
+        acceptance=acceptance,
+        notes=(*contradictions(observations), *notes),
+        observations=tuple(observations),
+    )
+
+
+def _hold(image: ResolvedImage, rules: Rules, at: datetime) -> Hold | None:
+    """The hold on the image, if any. It does not apply when exceptions cover all findings that it is for."""
+    hold = next((rules.holds[digest] for digest in _digests(image) if digest in rules.holds), None)
+    if hold is None or (
+        hold.findings and all(rules.exceptions.waiver(finding, image, at) for finding in hold.findings)
+    ):
+        return None
+    return hold
+
+
+def _digests(image: ResolvedImage) -> tuple[str, ...]:
+    return (*(manifest.digest for manifest in image.platforms), image.digest)
+
+
+def excess(findings: Collection[Finding], limits: Limits) -> tuple[Finding, ...]:
+    """The findings beyond the limits: for each limit that is exceeded, all findings of its severity or worse.
+
+    A finding counts towards the limits of its own severity and of all milder ones. Otherwise, rating one finding as
+    worse could make room for another. Unknown severity counts as critical.
+    """
+    allowed = {
+        Severity.CRITICAL: limits.critical,
+        Severity.HIGH: limits.high,
+        Severity.MEDIUM: limits.medium,
+        Severity.LOW: limits.low,
+    }
+    beyond: set[Finding] = set()
+    for severity, most in allowed.items():
+        found = {finding for finding in findings if finding.severity >= severity}
+        if most is not None and len(found) > most:
+            beyond |= found
+    return worst_first(beyond)
+
+
+def _split_by_waiver(
+    findings: Sequence[Finding], image: ResolvedImage, rules: Rules, at: datetime
+) -> tuple[tuple[Finding, ...], tuple[WaivedFinding, ...]]:
+    counted: list[Finding] = []
+    waived: list[WaivedFinding] = []
+    for finding in findings:
+        waiver = rules.exceptions.waiver(finding, image, at)
+        if waiver is not None or (rules.policy.ignore_unfixed and finding.fix is Fix.NONE):
+            waived.append(WaivedFinding(finding, waiver))
+        else:
+            counted.append(finding)
+    return tuple(counted), tuple(waived)
+
+
+def _state(
+    image: ResolvedImage,
+    observations: Sequence[Observation],
+    counted: Sequence[Finding],
+    waived: Sequence[WaivedFinding],
+    rules: Rules,
+    wait: Wait,
+) -> tuple[VerdictState, str, Waiver | None]:
+    beyond = excess(counted, rules.policy.limits)
+    if beyond:
+        return VerdictState.UNHEALTHY, f"{_plural(len(beyond), 'finding')} beyond the limits", None
+    proof = prove(observations, rules.policy, rules.sources, wait.at)
+    if proof.given and not (counted or waived):
+        return VerdictState.HEALTHY, "assessed, nothing found", None
+    if proof.given:
+        reason = f"assessed, {_plural(len(counted), 'finding')} within the limits"
+        return VerdictState.TOLERATED, reason + (f", {len(waived)} waived" if waived else ""), None
+    if proof.in_doubt:
+        state = VerdictState.UNVERIFIED if wait.recovery_over else VerdictState.PENDING
+        return _ask_or_keep(state, rules.policy.unverified), proof.missing, None
+    state = VerdictState.NOT_APPLICABLE if proof.not_applicable else VerdictState.UNVERIFIED
+    return _unproven(image, state, proof.not_applicable or proof.missing, counted, rules, wait)
+
+
+def _unproven(
+    image: ResolvedImage, state: VerdictState, reason: str, counted: Sequence[Finding], rules: Rules, wait: Wait
+) -> tuple[VerdictState, str, Waiver | None]:
+    """An acceptance replaces missing proof, but never covers findings: an image with findings can be assessed."""
+    kind: AcceptedKind = "not-applicable" if state is VerdictState.NOT_APPLICABLE else "unverified"
+    accepted = None if counted else rules.exceptions.acceptance(image, kind, wait.at)
+    early = accepted is not None or state is VerdictState.NOT_APPLICABLE
+    if not (wait.patience_over if early else wait.deadline_over):
+        return VerdictState.PENDING, reason, None
+    if accepted:
+        acceptance = f"accepted by {accepted.approver} until {accepted.until}: {accepted.reason}"
+        return VerdictState.ACCEPTED, f"not assessed ({reason}); {acceptance}", accepted
+    if counted:
+        reason = f"{_plural(len(counted), 'finding')} within the limits, but the scan is not proven complete: {reason}"
+    expired = rules.exceptions.expired_acceptance(image, kind, wait.at)
+    if expired:
+        reason += f"; its acceptance expired at {expired.expires:%Y-%m-%d %H:%M} UTC"
+    rule = rules.policy.not_applicable if state is VerdictState.NOT_APPLICABLE else rules.policy.unverified
+    return _ask_or_keep(state, rule), reason, None
+
+
+def _ask_or_keep(state: VerdictState, rule: str) -> VerdictState:
+    return VerdictState.ASKING if rule == "ask" and state.blocks else state
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
