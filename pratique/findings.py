@@ -1,4 +1,4 @@
-"""Findings: vulnerabilities in packages of an image, whoever reports them.
+"""Findings: vulnerabilities in an image's packages, from any source.
 
 >>> Severity.parse("high") < Severity.parse("Critical") < Severity.parse("brand new")
 True
@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 
 
 class Severity(IntEnum):
-    """How bad a finding is; what nobody rated counts as the worst."""
+    """How severe a finding is. An unrated finding counts as the worst."""
 
     LOW = 1
     MEDIUM = 2
@@ -22,17 +22,17 @@ class Severity(IntEnum):
 
     @property
     def label(self) -> str:
-        """As Defender writes it."""
+        """The name as Defender writes it."""
         return self.name.capitalize()
 
     @classmethod
     def parse(cls, text: object) -> Severity:
-        """By name in any letter case; whatever else it is, is unknown."""
+        """Read a name in any letter case; anything else is ``UNKNOWN``."""
         return cls.__members__.get(text.strip().upper(), cls.UNKNOWN) if isinstance(text, str) else cls.UNKNOWN
 
     @classmethod
     def of_score(cls, score: float) -> Severity:
-        """The band of a CVSS base score (CVSS v3.1, section 5); its "None" counts as low here."""
+        """The severity of a CVSS base score (CVSS v3.1, section 5); its "None" counts as low here."""
         if not 0 <= score <= 10:
             return cls.UNKNOWN
         return next(band for least, band in _BANDS if score >= least)
@@ -42,7 +42,7 @@ _BANDS = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM)
 
 
 class Fix(StrEnum):
-    """Whether there is a version without the vulnerability. Only a plain "no" makes a finding unfixed."""
+    """Whether a version without the vulnerability exists. Only ``NONE`` makes a finding unfixed, not ``UNKNOWN``."""
 
     AVAILABLE = "fix available"
     NONE = "no fix"
@@ -53,10 +53,10 @@ class Fix(StrEnum):
 class Finding:
     """One vulnerability in one package.
 
-    :ivar vulnerability: its identifier, usually a CVE's
-    :ivar version: the version, or versions, that were found
-    :ivar fixed_version: empty when nobody names one
-    :ivar sources: who said so, in alphabetical order
+    :ivar vulnerability: its identifier, usually a CVE id
+    :ivar version: the version or versions found, separated by commas
+    :ivar fixed_version: empty when no source names one
+    :ivar sources: the sources that report it, in alphabetical order
     """
 
     vulnerability: str
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes two reports one finding."""
+        """Identifies the finding: reports with the same key are the same finding."""
         return self.vulnerability.upper(), self.package.lower()
 
     def __str__(self) -> str:
@@ -79,26 +79,26 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sorted by severity, then by name: the same findings always come in the same order."""
+    """Sort by severity, then by name, so that equal findings always come in the same order."""
     return tuple(sorted(findings, key=lambda f: (-f.severity, f.vulnerability, f.package, f.version, f.fixed_version)))
 
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """One finding a vulnerability and package, with the worst severity that anybody gives it.
+    """One finding per vulnerability and package, with the worst severity that any source gives it.
 
-    A fix that one source knows of exists; it is unfixed only if nobody says otherwise.
+    If one source knows a fix, there is one; a finding is unfixed only if no source says otherwise.
     """
-    together: dict[tuple[str, str], Finding] = {}
+    by_key: dict[tuple[str, str], Finding] = {}
     for finding in worst_first(findings):
-        other = together.get(finding.key)
-        together[finding.key] = finding if other is None else _both(other, finding)
-    return worst_first(together.values())
+        other = by_key.get(finding.key)
+        by_key[finding.key] = finding if other is None else _merge(other, finding)
+    return worst_first(by_key.values())
 
 
-def _both(worse: Finding, other: Finding) -> Finding:
+def _merge(worse: Finding, other: Finding) -> Finding:
     fixes = {worse.fix, other.fix}
     fix = next(fix for fix in (Fix.AVAILABLE, Fix.UNKNOWN, Fix.NONE) if fix in fixes)
-    versions = dict.fromkeys(v for one in (worse, other) for v in one.version.split(", ") if v)
+    versions = {version for finding in (worse, other) for version in finding.version.split(", ") if version}
     return replace(
         worse,
         version=", ".join(sorted(versions)),

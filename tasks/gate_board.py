@@ -1,4 +1,4 @@
-"""The gate as Prefect shows it: while it waits, one table kept up to date and a log line a change; then a record."""
+"""Shows the gate in Prefect: while it waits, a table that is updated and a log line per change; then a record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pratique.gate.wait import GateReport
 
 
 class GateBoard:
-    """Shows the reports of one release."""
+    """Shows the gate's reports on one release."""
 
     def __init__(self, release: str) -> None:
         self._release = release
@@ -24,7 +24,7 @@ class GateBoard:
         self._since: dict[tuple[str, str], datetime] = {}
 
     async def show(self, report: GateReport) -> None:
-        """Log what changed, and bring the table up to date."""
+        """Log what has changed, and update the table."""
         for verdict in report.verdicts:
             name = verdict.image.reference.short
             for platform_verdict in verdict.platforms:
@@ -47,12 +47,12 @@ class GateBoard:
                 await client.update_artifact(self._artifact, ArtifactUpdate(data=json.dumps(table)))
 
 
-async def leave_record(report: GateReport) -> None:
-    """The summary for people, and the record for machines."""
-    about = f"What the gate decided about release {report.release}, and why"
+async def publish_record(report: GateReport) -> None:
+    """Create the artifacts of a finished gate: the summary as Markdown, and the record as JSON."""
+    about = f"The gate's verdict on release {report.release}, with reasons"
     await acreate_markdown_artifact(markdown(report), key=f"gate-{report.release}-summary", description=about)
     recorded = f"```json\n{json.dumps(record(report), indent=1)}\n```"
-    about = f"The same as JSON, with nothing left out: release {report.release}"
+    about = f"The gate's full record of release {report.release}, as JSON"
     await acreate_markdown_artifact(recorded, key=f"gate-{report.release}-record", description=about)
     if report.approval is not None:
         await GateBoard(report.release).show(report)

@@ -1,4 +1,4 @@
-"""The rescan of ``live/``: what is there, how it is judged today, and what follows from that."""
+"""The rescan of ``live/``: its inventory, today's assessments, and the reactions to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.runtime import current, run_id
 from tasks.secrets import read_text_secret
 from tasks.step import step
 
-#: Changes of each kind that have an event each; the report has all.
+#: Changes of each kind for which an event is emitted; the report has all.
 _MOST_EVENTS = 100
 _EVENTS: dict[ChangeKind, Event] = {
     "newly bad": "live.newly-bad",
@@ -41,7 +41,7 @@ _EVENTS: dict[ChangeKind, Event] = {
 
 @step(name="list live", run_name="list live/ of {infrastructure.registry.name}", **UNCACHED)
 async def list_live(config: Bootstrap, infrastructure: Infrastructure) -> Inventory:
-    """Every image in live/, where it came from, and which manifests use it."""
+    """List the images in live/, where they came from, and which manifests use them."""
     runtime, server = current(), infrastructure.registry.login_server
     promotions = await (await runtime.records()).promotions()
     async with checkout(await runtime.repository()) as tree:
@@ -58,21 +58,21 @@ async def list_live(config: Bootstrap, infrastructure: Infrastructure) -> Invent
 
 @step(name="judge live", run_name="judge live/ of {inventory.registry}", **UNCACHED)
 async def assess_live(config: Bootstrap, inventory: Inventory) -> tuple[ImageAssessment, ...]:
-    """Judge every image under today's policy, exceptions and findings."""
+    """Assess every image under today's policy, exceptions and findings."""
     log, setup = get_run_logger(), await current().gate()
     for warning in setup.warnings:
         log.warning(warning)
     images = inventory.images
 
     def progress(done: int) -> None:
-        log.info("%d of %d images judged", done, len(images))
+        log.info("%d of %d images assessed", done, len(images))
 
     return tuple(await assess_images(images, setup.rules, setup.poller, config.scanning, progress=progress))
 
 
 @step(name="follow up", run_name="follow up on live/ of {inventory.registry}", **UNCACHED)
 async def follow_up(config: Bootstrap, inventory: Inventory, assessments: tuple[ImageAssessment, ...]) -> Rescan:
-    """Bring the cases on record up to date, and emit an event for each change."""
+    """Update the cases on record, and emit an event for each change."""
     runtime = current()
     rules, at = (await runtime.gate()).rules, runtime.clock.now()
     outcome = await record_cases(await runtime.records(), config, inventory, assessments, at=at, run=run_id())
@@ -90,7 +90,7 @@ async def follow_up(config: Bootstrap, inventory: Inventory, assessments: tuple[
 
 @step(name="react", run_name="react to live/ of {rescan.inventory.registry}", **UNCACHED)
 async def react(config: Bootstrap, rescan: Rescan) -> Rescan:
-    """Carry out, and undo, the reactions that the configuration names."""
+    """Carry out the configured reactions, and undo those that no longer apply."""
     runtime = current()
     reactions = Reactions(
         config=config,
@@ -110,21 +110,21 @@ async def react(config: Bootstrap, rescan: Rescan) -> Rescan:
 
 @step(name="verdict on live", run_name="verdict on live/ of {rescan.inventory.registry}", **UNCACHED)
 async def conclude_rescan(rescan: Rescan) -> Rescan:
-    """Leave the report.
+    """Publish the report.
 
-    :raises LiveImagesAtRisk: when images are bad, or overdue
+    :raises LiveImagesAtRisk: when images are bad, or have overdue findings
     """
-    about = "What is in live/, and in what condition"
+    about = "The images in live/ and their conditions"
     await acreate_markdown_artifact(report.markdown(rescan), key="live-summary", description=about)
     await acreate_table_artifact(report.rows(rescan), key="live", description="Images in live/ that need attention")
     recorded = f"```json\n{json.dumps(report.record(rescan), indent=1)}\n```"
-    await acreate_markdown_artifact(recorded, key="live-record", description="The same as JSON, with nothing left out")
+    await acreate_markdown_artifact(recorded, key="live-record", description="The full record of the rescan, as JSON")
     report.require_none_at_risk(rescan)
     return rescan
 
 
 def _emit(changes: Sequence[CaseChange]) -> None:
-    """Log the changes, and emit an event for each: of every kind, as many as there is room for."""
+    """Log the changes, and emit an event for each, up to a limit per kind."""
     log = get_run_logger()
     for kind, event in _EVENTS.items():
         for change in [change for change in changes if change.kind == kind][:_MOST_EVENTS]:
