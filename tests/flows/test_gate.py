@@ -49,7 +49,7 @@ async def test_vulnerable_image(world: MakeWorld) -> None:
 
 
 async def test_release_is_promoted_together_or_not_at_all(world: MakeWorld) -> None:
-    """A clean image waits outside while another one of its release is vulnerable, and follows once that is mended."""
+    """A clean image is not promoted while another of its release is vulnerable, and is once that one is fixed."""
     cluster = world(((KURED, FALCO),), Scenario(scans=VULNERABLE, timings=PROMPT))
     await _blocked(cluster)
     assert cluster.live == {}
@@ -63,7 +63,7 @@ async def test_release_is_promoted_together_or_not_at_all(world: MakeWorld) -> N
 
 
 async def test_never_scanned(world: MakeWorld) -> None:
-    """What nobody scanned does not pass, nor on an expired acceptance; a valid one lets it in, by name."""
+    """An unscanned image does not pass, nor with an expired acceptance; it does with a valid one, which is named."""
     cluster = world(scenario=Scenario(scans=NEVER, timings=PROMPT)).with_gate(deadline=AT_ONCE)
     assert "findings-artifact has no proof of a scan" in str(await _blocked(cluster))
     assert "acceptance expired" in str(await _blocked(cluster.excepting(acceptances=[acceptance(KURED, -1)])))
@@ -73,7 +73,7 @@ async def test_never_scanned(world: MakeWorld) -> None:
 
 
 async def test_findings_beat_an_acceptance(world: MakeWorld) -> None:
-    """An acceptance stands in for a scan that does not come, never for one that found something."""
+    """An acceptance replaces a missing scan, but does not cover findings."""
     cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
     accepted = cluster.excepting(acceptances=[acceptance(KURED)]).with_gate(patience=0.5)
     assert "CVE-2024-6119" in str(await _blocked(accepted))
@@ -89,13 +89,13 @@ async def test_findings_beat_an_acceptance(world: MakeWorld) -> None:
     ids=["plan off", "registry access off", "findings artifact off"],
 )
 async def test_defender_is_off(world: MakeWorld, plan: DefenderPlan, named: str) -> None:
-    """Without Defender, or without its proof, there are no findings; that is no pass."""
+    """Without Defender, or without its proof, there are no findings, and images do not pass."""
     cluster = world(scenario=Scenario(defender=plan, timings=PROMPT)).with_gate(deadline=SOON)
     assert named in str(await _blocked(cluster))
 
 
 async def test_defender_is_off_and_skipped(world: MakeWorld) -> None:
-    """Only a policy that says so lets images pass unscanned, and the record says that they were not."""
+    """Images pass unscanned only if the policy says so, and the record says that they were not scanned."""
     cluster = world(scenario=Scenario(defender=DefenderPlan(tier="Free"), timings=PROMPT))
     told = await cluster.with_gate(policy={"defender_off": "skip"}).prepare()
     assert [image.verdict for image in told.images] == ["Skipped"]
@@ -103,7 +103,7 @@ async def test_defender_is_off_and_skipped(world: MakeWorld) -> None:
 
 
 async def test_record(world: MakeWorld) -> None:
-    """What an auditor finds in the result: the policy and its digest, the file of exceptions, each source's word."""
+    """The record has the policy and its digest, the exceptions file and each source's answer."""
     cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
     waived = {**acceptance(KURED), "vulnerability": "CVE-2024-6119"}
     told = await cluster.excepting(exceptions=[waived]).prepare()
@@ -154,7 +154,7 @@ def _about_another_image(cluster: World, folder: Path) -> None:
 
 @pytest.mark.parametrize("forge", [_unsigned, _signed_by_somebody, _about_another_image])
 async def test_forged_artifact(world: MakeWorld, forge: Forge, tmp_path: Path) -> None:
-    """Whoever may push can attach "clean" statements; they count only with Defender's signature, about this digest."""
+    """Whoever may push can attach "clean" statements; only Defender's signature over this digest counts."""
     cluster = world(scenario=Scenario(scans=NEVER, timings=PROMPT)).with_gate(deadline=AT_ONCE)
     await _blocked(cluster)
     forge(cluster, tmp_path)
@@ -163,7 +163,7 @@ async def test_forged_artifact(world: MakeWorld, forge: Forge, tmp_path: Path) -
 
 
 async def test_worker_without_private_link(world: MakeWorld) -> None:
-    """A worker that cannot reach the registry cannot prove a clean scan: it says so, and the release waits."""
+    """A worker that cannot read the registry cannot prove a clean scan: it says so, and the release waits."""
     blind = Scenario(client=Client(private_links=frozenset()), timings=PROMPT)
     cluster = world(scenario=blind).with_gate(deadline=SOON)
     error = await _blocked(cluster)
@@ -181,8 +181,8 @@ async def _retag(found: Repository, tag: str) -> None:
     found.tags[tag].digest = next(digest for digest in found.manifests if digest != found.tags[tag].digest)
 
 
-async def test_taken_tag_is_not_moved_unseen(world: MakeWorld) -> None:
-    """A worker that cannot see live/ leaves a taken tag alone; the judged digest gets a tag of its own beside it."""
+async def test_taken_tag_is_not_moved(world: MakeWorld) -> None:
+    """A worker that cannot read live/ leaves a taken tag alone; the new digest gets its own tag beside it."""
     blind = Scenario(client=Client(private_links=frozenset()), timings=PROMPT)
     cluster = world(scenario=blind).with_gate(deadline=SOON).excepting(acceptances=[acceptance(KURED)])
     told = await cluster.prepare()

@@ -153,7 +153,7 @@ def its_clock(life: Life) -> Iterator[None]:
 
 
 async def test_a_month(life: Life) -> None:
-    """Bad on day 3 and told as new once; held meanwhile; its time over on day 33; a fix is released, the hold lifts."""
+    """Bad on day 3, reported and held; overdue on day 33; then a fix is released, and the hold is lifted."""
     life = life.with_scanning(reactions=["hold"])
     await life.days(1)
     quiet = await life.rescan()
@@ -233,7 +233,7 @@ async def test_an_exception_lifts_a_hold(life: Life) -> None:
 
 
 async def test_block_pulls(life: Life) -> None:
-    """Pulls of an image that the manifests use are blocked only by force, and allowed again by us once it is cured."""
+    """Pulls of an image that the manifests use are blocked only if configured, and allowed again once it is cured."""
     life.advisories.write_text(ADVISORY)
     await life.days(1)
     polite = life.with_scanning(reactions=["block-pulls"])
@@ -252,7 +252,7 @@ async def test_block_pulls(life: Life) -> None:
 
 
 async def test_a_reaction_that_fails(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is new is told all the same, and the report says what could not be done; the next run does it."""
+    """Changes are reported all the same, and the report says what failed; the next run does it."""
 
     async def refuse(*_: object, **__: object) -> None:
         raise PermissionDenied("block pulls", NAME, "It lacks push/write.", "Grant AcrPush.")
@@ -270,7 +270,7 @@ async def test_a_reaction_that_fails(life: Life, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_somebody_elses_block(life: Life) -> None:
-    """What somebody else has blocked stays blocked, whatever becomes of the image."""
+    """An image that somebody else has blocked stays blocked, whatever its condition."""
     life = life.with_scanning(reactions=["block-pulls"], block_pulls_referenced=True)
     life.set_readable(False)
     life.advisories.write_text(ADVISORY)
@@ -284,7 +284,7 @@ async def test_somebody_elses_block(life: Life) -> None:
 
 
 async def test_stale(life: Life) -> None:
-    """Once Defender looks no more, that it has found nothing means nothing: the run completes, and says so."""
+    """Once Defender no longer scans an image, the absence of findings means nothing: the run completes and says so."""
     await life.days(29)
     assert (await life.rescan())["outcome"] == "All is well"
     await life.days(15, scanned=False)
@@ -294,7 +294,7 @@ async def test_stale(life: Life) -> None:
 
 
 async def test_without_a_way_to_the_registry(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What promotions and manifests name is judged by what Resource Graph says; the report says what it cannot see."""
+    """Images in promotions and manifests are assessed by Resource Graph; the report says what could not be read."""
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, life.world.sandbox.proxy.replace("//", "//laptop@"))
     record = await life.rescan()
@@ -327,8 +327,8 @@ async def test_propose(life: Life) -> None:
     assert name not in git("branch", "--list", folder=life.world.gitops)
 
 
-async def test_who_is_told(life: Life, told: Told) -> None:
-    """Events about the image, once; with the reaction ``notify`` one for the whole run; none when nothing is new."""
+async def test_events(life: Life, told: Told) -> None:
+    """Each change of an image is one event; ``notify`` adds one for the whole run; without changes there is none."""
     life = life.with_scanning(reactions=["notify", "hold"])
     life.advisories.write_text(ADVISORY)
     await life.days(1)
@@ -344,7 +344,7 @@ async def test_who_is_told(life: Life, told: Told) -> None:
 
 
 async def test_states(life: Life) -> None:
-    """The run's state has a name: nothing to do, or at risk, with the message that says what to do."""
+    """The run's state is named: all is well, or at risk with a message that says what to do."""
     state = await rescan_live(life.world.config, return_state=True)
     assert (state.name, state.type) == ("Nothing to do", StateType.COMPLETED)
     life.advisories.write_text(ADVISORY)

@@ -72,7 +72,7 @@ def test_bands(score: float, severity: Severity) -> None:
 
 
 def test_finding_as_text() -> None:
-    """A finding reads as one line that says where it is and whether there is a fix."""
+    """A finding is one line with its place and whether there is a fix."""
     fixed = Finding(
         vulnerability="CVE-1",
         severity=Severity.HIGH,
@@ -131,7 +131,7 @@ def test_merged_takes_the_worst() -> None:
     ids=["none", "none and unknown", "none and available", "unknown and available"],
 )
 def test_merged_fixes(fixes: set[Fix], together: Fix) -> None:
-    """A finding is unfixed only when nobody says otherwise."""
+    """A finding is unfixed only when no source says otherwise."""
     for some in permutations(fixes):
         (one,) = merged(Finding(vulnerability="CVE-1", severity=Severity.HIGH, fix=fix) for fix in some)
         assert one.fix is together
@@ -165,7 +165,7 @@ def test_merged_loses_nothing(findings: list[Finding]) -> None:
 
 @given(FINDINGS, st.randoms(use_true_random=False))
 def test_order_never_matters(findings: list[Finding], random: Random) -> None:
-    """The fields that the verdict uses do not depend on the order of the findings."""
+    """The result does not depend on the order of the sources."""
     shuffled = list(findings)
     random.shuffle(shuffled)
     decisive = [

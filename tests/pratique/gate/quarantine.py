@@ -42,7 +42,7 @@ Progress = Callable[[GateReport], Awaitable[None]]
 
 
 class Hurried(SystemClock):
-    """This machine's time, which a test sends ahead: hours at the gate pass in a moment."""
+    """The system clock, which a test can move ahead: hours at the gate pass in a moment."""
 
     def __init__(self) -> None:
         self._ahead = timedelta()
@@ -55,7 +55,7 @@ class Hurried(SystemClock):
 
 
 def noting(event: asyncio.Event) -> Progress:
-    """For whoever wants to know when there is a first report."""
+    """For those who need to know when the first report is made."""
 
     async def told(_: GateReport) -> None:
         event.set()
@@ -64,7 +64,7 @@ def noting(event: asyncio.Event) -> Progress:
 
 
 async def unheard(_: GateReport) -> None:
-    """For whoever waits for the end only."""
+    """For those who only need the result."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,13 @@ def states(report: GateReport) -> list[VerdictState]:
 
 
 def only(report: GateReport) -> PlatformVerdict:
-    """The judgement of a release of one image with one platform."""
+    """The verdict on a release of one image with one platform."""
     ((platform_verdict,),) = (verdict.platforms for verdict in report.verdicts)
     return platform_verdict
 
 
 def written(folder: Path, **lists: Sequence[Entry]) -> Path:
-    """A file of exceptions and acceptances."""
+    """An exceptions file."""
     path = folder / "accepted.yaml"
     path.write_text(json.dumps(lists))
     return path

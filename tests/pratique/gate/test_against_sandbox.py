@@ -61,8 +61,8 @@ MIXED = Scenario(
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
-    """When anybody looked."""
+def polls(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The times of all polls."""
     found: list[datetime] = []
     look = EvidencePoller.poll
 
@@ -78,7 +78,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
 
 
 async def test_a_release_of_seven_images(quarantine: Open, tmp_path: Path) -> None:
-    """Each image is decided by what there is about it, at its time; one that is blocked keeps all of them out."""
+    """Each image's verdict follows from its evidence, in its time; one blocked image blocks the release."""
     place, clock = await quarantine(MIXED), Hurried()
     images = await place.bring(*SEVEN)
     steps: list[list[VerdictState]] = []
@@ -124,7 +124,7 @@ async def test_a_release_of_seven_images(quarantine: Open, tmp_path: Path) -> No
 
 
 async def test_the_first_blocked_image_ends_the_wait(quarantine: Open) -> None:
-    """Where nobody asked for the full report, nothing is waited for that cannot change the release's fate."""
+    """With fail-fast, the wait ends as soon as the release cannot pass."""
     place = await quarantine(MIXED)
     report = await place.judge(await place.bring(*SEVEN), place.gate(report="fail-fast"))
     assert states(report).count(VerdictState.PENDING) == 4
@@ -133,7 +133,7 @@ async def test_the_first_blocked_image_ends_the_wait(quarantine: Open) -> None:
 
 
 def _kept_out(report: GateReport, *because_of: str) -> None:
-    """Nothing of the release may be promoted, and the error names what is in the way."""
+    """Nothing of the release may be promoted, and the error names the images that block."""
     with pytest.raises(GateBlocked) as blocked:
         require_passed(report)
     assert [str(one.image.reference) for one in report.blocked] == [*because_of]
@@ -157,8 +157,8 @@ BULK = {
 }
 
 
-async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> None:
-    """Every decision is right, with one paged query a look, and artifacts looked up only where something is open."""
+async def test_a_thousand_images(quarantine: Open, polls: list[datetime]) -> None:
+    """Every verdict is right, with one paged query per poll, and artifacts fetched only for undecided images."""
     references = [f"docker.io/{name}:1.{number}" for name, count in KINDS.items() for number in range(count)]
     small = [
         PublicImage(reference=one, base="distroless:12", packages={"app": one}, platforms=("linux/amd64",))
@@ -188,12 +188,12 @@ async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> Non
     assert (pending[0], pending[-2:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0])
     pages = -(-len(list(place.sandbox.azure.state(Defender).rows())) // defender.PAGE)
     assert pages == 2
-    assert place.queries() <= len(looks) * pages
+    assert place.queries() <= len(polls) * pages
     assert not [entry for entry in place.sandbox.azure.requests.since(0) if entry.status == 429]
     asked = place.lookups(images)
     assert (asked[BAD], asked[MINOR], asked[GOOD]) == ({0}, {1}, {1})
-    assert asked[UNSEEN] == {len(looks)}
-    assert max(asked[TARDY]) <= len(looks)
+    assert asked[UNSEEN] == {len(polls)}
+    assert max(asked[TARDY]) <= len(polls)
 
 
 # What changes meanwhile
@@ -201,7 +201,7 @@ async def test_a_thousand_images(quarantine: Open, looks: list[datetime]) -> Non
 
 @pytest.mark.parametrize(("before", "after"), [(CLEAN, VULNERABLE), (VULNERABLE, CLEAN)], ids=["to worse", "to better"])
 async def test_a_tag_that_moves(quarantine: Open, before: Scan, after: Scan) -> None:
-    """Upstream and in quarantine: the decision is about the digest that was resolved, and about nothing else."""
+    """Upstream and in quarantine: the verdict is on the digest that was resolved, and on no other."""
     place = await quarantine(Scenario(scans={repository(LATE): NOT_YET}))
     (image,) = await place.bring(LATE)
     moved = {"reference": LATE, "base": "debian:12"}
@@ -232,7 +232,7 @@ async def test_a_tag_that_moves(quarantine: Open, before: Scan, after: Scan) -> 
 
 
 async def test_an_exception_that_expires_meanwhile(quarantine: Open, tmp_path: Path) -> None:
-    """It excuses as long as it lasts; then its finding blocks, and the report says whose exception ended when."""
+    """It waives the finding until it expires; then the finding blocks, and the report names owner and expiry."""
     place, clock = await quarantine(MIXED), Hurried()
     images = await place.bring(UNHEALTHY, LATE)
     ends = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
@@ -258,8 +258,8 @@ async def test_an_exception_that_expires_meanwhile(quarantine: Open, tmp_path: P
     assert "exception expired" in markdown(report)
 
 
-async def test_a_run_that_is_killed_and_repeated(quarantine: Open, looks: list[datetime]) -> None:
-    """The gate remembers nothing and loses nothing: whatever there is to know, the next one sees at its first look."""
+async def test_a_run_that_is_killed_and_repeated(quarantine: Open, polls: list[datetime]) -> None:
+    """The gate keeps no state: the next run has the whole evidence after its first poll."""
     place, waiting = await quarantine(MIXED), asyncio.Event()
     images = await place.bring(HEALTHY, LATE)
     killed = asyncio.create_task(place.judge(images, told=noting(waiting)))
@@ -270,24 +270,24 @@ async def test_a_run_that_is_killed_and_repeated(quarantine: Open, looks: list[d
     await place.arrive_again(LATE, CLEAN)
     await scans_end(place.sandbox)
     for _ in range(2):
-        looks.clear()
+        polls.clear()
         again = await place.bring(HEALTHY, LATE)
         assert again == images
         assert (await place.judge(again)).passed
-        assert len(looks) == 1
+        assert len(polls) == 1
 
 
-async def test_time_counts_from_the_arrival(quarantine: Open, looks: list[datetime]) -> None:
-    """Hours later, a run that is repeated does not wait for what should have come by then."""
+async def test_time_counts_from_the_arrival(quarantine: Open, polls: list[datetime]) -> None:
+    """Hours later, a repeated run does not wait again."""
     place, clock = await quarantine(MIXED), Hurried()
     images = await place.bring(NEVER)
     clock.jump(minutes=DEADLINE)
     assert states(await place.judge(images, clock=clock)) == [VerdictState.UNVERIFIED]
-    assert len(looks) == 1
+    assert len(polls) == 1
 
 
-async def test_two_releases_share_their_rounds(quarantine: Open, looks: list[datetime]) -> None:
-    """Both learn from the same queries, and the one that is decided does not wait for the other."""
+async def test_two_releases_share_polls(quarantine: Open, polls: list[datetime]) -> None:
+    """Both get their evidence from the same queries, and a release with its verdict does not wait for the other."""
     place, clock = await quarantine(MIXED), Hurried()
     (late,), (never,) = await place.bring(LATE), await place.bring(NEVER)
     gate = place.gate()
@@ -298,7 +298,7 @@ async def test_two_releases_share_their_rounds(quarantine: Open, looks: list[dat
         await asyncio.gather(*(event.wait() for event in seen))
         await place.arrive_again(LATE, CLEAN)
         assert (states(await faster), slower.done()) == ([VerdictState.HEALTHY], False)
-        assert len(looks) >= 4
-        assert place.queries() <= len(looks) // 2 + 1
+        assert len(polls) >= 4
+        assert place.queries() <= len(polls) // 2 + 1
         clock.jump(minutes=DEADLINE)
         assert states(await slower) == [VerdictState.UNVERIFIED]

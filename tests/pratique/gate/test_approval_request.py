@@ -40,8 +40,8 @@ def answered(choice: str = "approve", **fields: str) -> Approval:
     return QUESTION.read_answer(choice, today=TODAY, **filled)
 
 
-def test_an_approval_says_who_why_and_until_when() -> None:
-    """It goes into the record as JSON and into logs as words that do not claim more than is known."""
+def test_an_approval_has_name_reason_and_expiry() -> None:
+    """It is recorded as JSON, and logs mark the name as self-asserted."""
     answer = answered()
     assert answer == Approval(approved=True, reason="Clean in the portal.", name="Ada", expires=date(2026, 12, 1))
     assert answer.description == "approved until 2026-12-01 by Ada (self-asserted): Clean in the portal."
@@ -49,14 +49,14 @@ def test_an_approval_says_who_why_and_until_when() -> None:
 
 
 def test_a_rejection_needs_no_expiry() -> None:
-    """Whatever the date says, no stays no."""
+    """A rejection ignores the form's date."""
     for expires in ("", "banana", "2001-01-01"):
         assert not answered("reject", expires=expires).approved
 
 
 @pytest.mark.parametrize("choice", ["", "Approve", "approve ", "yes", "rejected"])
-def test_only_the_two_choices_decide(choice: str) -> None:
-    """Nothing that merely resembles an approval is one."""
+def test_only_the_two_choices_are_valid(choice: str) -> None:
+    """Other words are not taken for an approval."""
     with pytest.raises(UnreadableAnswer):
         answered(choice)
 
@@ -77,20 +77,20 @@ def test_only_the_two_choices_decide(choice: str) -> None:
         ({"name": "\n\t  "}, "name has 0 characters"),
     ],
 )
-def test_an_answer_that_decides_nothing_says_why(fields: dict[str, str], problem: str) -> None:
-    """Each wrong field is named, so that the next answer can be right."""
+def test_the_error_for_an_invalid_answer_says_why(fields: dict[str, str], problem: str) -> None:
+    """Every wrong field is named, so that the next answer can be right."""
     with pytest.raises(UnreadableAnswer, match=problem):
         answered(**fields)
 
 
 @pytest.mark.parametrize("expires", [TODAY, TODAY + timedelta(days=30)])
-def test_both_ends_of_the_time_that_the_policy_allows_count(expires: date) -> None:
-    """An approval may end today, and on the last day that the policy allows."""
+def test_the_policys_first_and_last_day_are_valid(expires: date) -> None:
+    """An approval may expire today, and on the last day that the policy allows."""
     assert answered(expires=expires.isoformat()).expires == expires
 
 
-def test_the_proposed_expiry_is_one_that_the_policy_allows() -> None:
-    """Also where the policy is stricter than usual, or has no end."""
+def test_the_policy_allows_the_proposed_expiry() -> None:
+    """Also where the policy is stricter than the default, or has no limit."""
     for days in (1, 30, 10**12):
         question = replace(QUESTION, policy_days=days)
         proposed = question.default_expiry(TODAY).isoformat()
@@ -98,8 +98,8 @@ def test_the_proposed_expiry_is_one_that_the_policy_allows() -> None:
 
 
 @given(fields=st.fixed_dictionaries({"reason": st.text(), "name": st.text(), "expires": st.text()}), choice=st.text())
-def test_no_answer_passes_by_accident(fields: dict[str, str], choice: str) -> None:
-    """Whatever is written into the form: a readable answer or our error."""
+def test_any_answer_is_an_approval_or_an_error(fields: dict[str, str], choice: str) -> None:
+    """Whatever the form contains, the result is an approval, a rejection or a PratiqueError."""
     try:
         answer = answered(choice, **fields)
     except UnreadableAnswer:
@@ -108,8 +108,8 @@ def test_no_answer_passes_by_accident(fields: dict[str, str], choice: str) -> No
     assert (answer.reason + answer.name).isprintable()
 
 
-def test_only_what_nobody_else_can_decide_is_asked() -> None:
-    """A platform that passes already is not part of the question; what sources say of the other one is."""
+def test_only_images_that_need_a_person_are_in_the_question() -> None:
+    """A platform that passes is not in the question; the other one is, with its sources' statuses."""
     high = flaw(Severity.HIGH, "CVE-2026-3")
     asking = PlatformVerdict(
         platform="linux/arm64",
@@ -145,19 +145,19 @@ def test_only_what_nobody_else_can_decide_is_asked() -> None:
         replace(QUESTION, items=(replace(ITEM, findings=("Low CVE-1", "Low CVE-2")), OTHER)),
     ],
 )
-def test_a_changed_question_is_asked_anew(changed: Question) -> None:
-    """An approval is for what was shown: these digests, with this evidence."""
+def test_a_changed_question_is_asked_again(changed: Question) -> None:
+    """An approval is valid for the digests and the evidence that were shown."""
     assert changed.key != QUESTION.key
 
 
 def test_the_same_question_is_asked_once() -> None:
-    """The order of images and the wording of reasons, which may hold a time, do not matter."""
+    """The order of images and the wording of reasons, which may contain times, do not matter."""
     reworded = replace(QUESTION, items=(OTHER, replace(ITEM, reason="no proof of a scan at 10:41")))
     assert reworded.key == QUESTION.key
 
 
-def test_the_form_shows_what_is_decided() -> None:
-    """Every image with digest and reason, what a look into the portal has to show, and what silence means."""
+def test_the_form_shows_the_question() -> None:
+    """Every image with digest and reason, what to look up in the portal, and what happens without an answer."""
     text = QUESTION.markdown(UNTIL)
     assert "- **nginx:1.27** linux/amd64, findings so far: 1 Low, `sha256:aa`" in text
     for words in (
@@ -173,8 +173,8 @@ def test_the_form_shows_what_is_decided() -> None:
         assert words in text
 
 
-def test_the_form_says_once_what_all_images_share() -> None:
-    """A hundred images without proof have one reason, not a hundred."""
+def test_the_form_shows_a_shared_reason_once() -> None:
+    """A hundred images with the same reason show it once."""
     same = replace(QUESTION, items=(ITEM, replace(ITEM, image="redis:7")))
     assert same.markdown(UNTIL).count("no proof of a scan") == 1
 
@@ -185,16 +185,16 @@ def test_paragraphs_of_the_form_are_single_lines() -> None:
         assert all(line.startswith("- ") for line in paragraph.strip().splitlines()[1:])
 
 
-def test_the_form_repeats_what_was_wrong() -> None:
-    """A second try starts with the first one's problem."""
+def test_the_form_shows_what_was_wrong() -> None:
+    """The next form starts with the error of the last answer."""
     assert QUESTION.markdown(UNTIL, "The expiry has passed.").startswith(
         "**The last answer was not accepted.** The expiry"
     )
 
 
 @given(words=st.text())
-def test_nobodys_words_break_the_list(words: str) -> None:
-    """A scanner's message stays in its line: no further line, no heading, no formatting of its own."""
+def test_reported_text_does_not_break_the_list(words: str) -> None:
+    """A scanner's message stays in its line, without headings or formatting."""
     hostile = replace(ITEM, image=words, reason=words)
     text, usual = (replace(QUESTION, items=(item, OTHER)).markdown(UNTIL) for item in (hostile, ITEM))
     assert len(text.splitlines()) == len(usual.splitlines())
@@ -202,7 +202,7 @@ def test_nobodys_words_break_the_list(words: str) -> None:
     assert re.sub(r"\\.", "", line).count("**") == 2
 
 
-def test_a_form_stays_readable_however_many_images_there_are() -> None:
-    """Further rows are counted, and the table artifact named that has them."""
+def test_the_forms_list_is_limited() -> None:
+    """Further images are counted, and the form names the table artifact that lists them."""
     many = Question("web", tuple(replace(ITEM, digest=f"sha256:{n}") for n in range(1000)), 30)
     assert "and 800 more, in the table artifact `gate-web`" in many.markdown(UNTIL)

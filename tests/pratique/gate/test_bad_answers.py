@@ -120,8 +120,8 @@ BODIES = (
 )
 
 
-async def test_answers_that_are_none(quarantine: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut off or of another kind: the image's good proof does not make up for it."""
+async def test_invalid_answers(quarantine: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A truncated answer, or one of another kind, blocks the image despite its valid proof."""
     place, image = await arrived(quarantine, CLEAN)
     with monkeypatch.context() as patched:
         for body in BODIES:
@@ -145,7 +145,7 @@ CHANGES: tuple[Change, ...] = (
 
 
 async def test_rows_of_wrong_types(quarantine: Open, tmp_path: Path) -> None:
-    """They may say anything: neither a proof from elsewhere nor an acceptance lets the image pass."""
+    """Their contents are unknown, so neither proof from another source nor an acceptance passes the image."""
     place, image = await arrived(quarantine, TOLERABLE)
     assert only(await judged(place, image)).state is VerdictState.TOLERATED
     for change in CHANGES:
@@ -157,7 +157,7 @@ async def test_rows_of_wrong_types(quarantine: Open, tmp_path: Path) -> None:
 
 
 async def test_a_megabyte_of_findings(quarantine: Open) -> None:
-    """All of them count and are on record; what people are shown stays readable, and says that there are more."""
+    """All of them count and are recorded; what people see is short, and says that there are more."""
     place, image = await arrived(quarantine, TOLERABLE)
     cves = [{"CveId": f"CVE-2026-{n:06}", "Severity": "High", "Description": "x" * 80} for n in range(8000)]
     text = json.dumps(cves)
@@ -174,7 +174,7 @@ async def test_a_megabyte_of_findings(quarantine: Open) -> None:
 
 
 async def test_odd_names(quarantine: Open) -> None:
-    """They neither hide a finding nor break what people read."""
+    """Odd names neither hide a finding nor break the reports."""
     place, image = await arrived(quarantine, TOLERABLE)
     for name in ("a\x00b", "\x00", "x" * 1_000_000, "a|b\n# c", "\u202eltr", {"a": 1}):
         cves = [{"CveId": "CVE-2026-1", "Severity": "High", "FixedVersion": name}]
@@ -229,8 +229,8 @@ GARBAGE: tuple[Garbage, ...] = (
 )
 
 
-async def test_attestations_that_are_garbage(quarantine: Open, tmp_path: Path) -> None:
-    """Anybody's is noted and otherwise ignored; Defender's own may have said anything, so that nothing passes on it."""
+async def test_malformed_attestations(quarantine: Open, tmp_path: Path) -> None:
+    """One that is not Defender's is noted and ignored; Defender's own may report findings, so it blocks."""
     references = [f"docker.io/library/garbage:{number}" for number, _ in enumerate(GARBAGE)]
     published = tuple(PublicImage(reference=one, packages={"app": one}) for one in references)
     place = await quarantine(Scenario(images=published, scans={"library/garbage": CLEAN}))
@@ -264,8 +264,8 @@ async def test_an_attestation_of_many_findings(quarantine: Open) -> None:
     shown(report, at_most=300_000)
 
 
-async def test_an_attestation_without_end(quarantine: Open) -> None:
-    """What is too large to be read is no proof, and hides what is older: a flood does not bring an old word back."""
+async def test_an_attestation_that_is_too_large(quarantine: Open) -> None:
+    """It is no proof, and hides older attestations, so it cannot bring an old one back into effect."""
     place, image = await arrived(quarantine, CLEAN)
     hang(place, image, b" " * (LARGEST_STATEMENT + 1), signed=True)
     report = await judged(place, image)

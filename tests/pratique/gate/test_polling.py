@@ -59,8 +59,8 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     assert asyncio.all_tasks() - {asyncio.current_task()} <= before
 
 
-async def test_all_who_wait_share_one_round(clock: FakeClock) -> None:
-    """Three releases cost one question about all their images; each is told of its own."""
+async def test_waiting_releases_share_one_round(clock: FakeClock) -> None:
+    """Three releases cost one query about all their images, and each gets the answer about its own."""
     broad, narrow = Source(RECOMMENDATIONS), Source(FINDINGS_ARTIFACT)
     async with EvidencePoller([broad], [narrow], clock) as poller:
         found = await asyncio.gather(*(poller.poll([one], everything, NOW) for one in (A, B, C)))
@@ -68,8 +68,8 @@ async def test_all_who_wait_share_one_round(clock: FakeClock) -> None:
     assert [set(one) for one in found] == [{A}, {B}, {C}]
 
 
-async def test_whoever_is_due_later_is_told_sooner(clock: FakeClock) -> None:
-    """The round is made when the first of them is due."""
+async def test_the_earliest_due_time_starts_the_round(clock: FakeClock) -> None:
+    """The round starts when the first request is due, and answers all of them."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         await asyncio.gather(poller.poll([A], none, NOW + seconds(60)), poller.poll([B], none, NOW + seconds(10)))
@@ -77,8 +77,8 @@ async def test_whoever_is_due_later_is_told_sooner(clock: FakeClock) -> None:
     assert clock.slept == [10]
 
 
-async def test_a_newcomer_in_a_hurry_does_not_wait_for_the_others(clock: FakeClock) -> None:
-    """It has come while a round that is due later is waited for: all are told now."""
+async def test_a_new_request_can_be_due_sooner(clock: FakeClock) -> None:
+    """A request that arrives before a later round starts brings that round forward for all."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         first = asyncio.create_task(poller.poll([A], none, NOW + seconds(60)))
@@ -88,8 +88,8 @@ async def test_a_newcomer_in_a_hurry_does_not_wait_for_the_others(clock: FakeClo
     assert clock.slept == []
 
 
-async def test_who_comes_during_a_round_gets_the_next_one(clock: FakeClock) -> None:
-    """An answer that was asked for before says nothing about the newcomer's images."""
+async def test_a_request_during_a_round_gets_the_next_one(clock: FakeClock) -> None:
+    """An answer to an earlier query says nothing about the new request's images."""
     broad = Held(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         first = asyncio.create_task(poller.poll([A], none, NOW))
@@ -101,8 +101,8 @@ async def test_who_comes_during_a_round_gets_the_next_one(clock: FakeClock) -> N
     assert broad.asked == [{"a"}, {"b"}]
 
 
-async def test_narrow_sources_are_asked_about_what_is_left(clock: FakeClock) -> None:
-    """Each release says what is undecided, knowing what the broad sources said."""
+async def test_narrow_sources_are_asked_about_undecided_subjects(clock: FakeClock) -> None:
+    """Each release says what is undecided, from what the broad sources report."""
     broad = Source(RECOMMENDATIONS, {"a": rows()})
     narrow = Source(FINDINGS_ARTIFACT, {name: artifact() for name in "abc"})
 
@@ -120,8 +120,8 @@ async def test_narrow_sources_are_asked_about_what_is_left(clock: FakeClock) -> 
     ]
 
 
-async def test_nobody_is_asked_about_nothing(clock: FakeClock) -> None:
-    """Neither broad sources about no images, nor narrow ones when all is decided."""
+async def test_sources_are_not_asked_about_nothing(clock: FakeClock) -> None:
+    """Broad sources are not asked about no images, nor narrow ones when no subject is undecided."""
     broad, narrow = Source(RECOMMENDATIONS), Source(FINDINGS_ARTIFACT)
     async with EvidencePoller([broad], [narrow], clock) as poller:
         assert await poller.poll([], everything, NOW) == {}
@@ -131,7 +131,7 @@ async def test_nobody_is_asked_about_nothing(clock: FakeClock) -> None:
 
 
 async def test_every_name_of_every_source_gives_an_observation(clock: FakeClock) -> None:
-    """What a source does not mention it knows nothing of."""
+    """A source's name without an answer counts as "nothing"."""
     several = Source("artifact acme", {"a": Observation(source="acme", status=SourceStatus.ASSESSED)})
     async with EvidencePoller([Source(RECOMMENDATIONS)], [several], clock) as poller:
         found = await poller.poll([A, B], everything, NOW)
@@ -140,8 +140,8 @@ async def test_every_name_of_every_source_gives_an_observation(clock: FakeClock)
     assert said[B] == {RECOMMENDATIONS: "nothing", "artifact": "nothing", "acme": "nothing"}
 
 
-async def test_a_failure_that_may_pass_is_an_observation(clock: FakeClock) -> None:
-    """The other sources are heard all the same, and the next round asks again."""
+async def test_a_transient_failure_is_an_observation(clock: FakeClock) -> None:
+    """The other sources' answers count, and the next round asks again."""
     failing, other = Source(f"{RECOMMENDATIONS} old", THROTTLED, {}), Source(FINDINGS_ARTIFACT, {"a": artifact()})
     async with EvidencePoller([failing], [other], clock) as poller:
         found = await poller.poll([A], everything, NOW)
@@ -156,8 +156,8 @@ async def test_a_failure_that_may_pass_is_an_observation(clock: FakeClock) -> No
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-async def test_a_lasting_error_reaches_everybody_who_waits(clock: FakeClock, narrow: bool) -> None:
-    """And nobody after them: the next round asks again."""
+async def test_a_permanent_error_reaches_every_waiting_release(clock: FakeClock, narrow: bool) -> None:
+    """Later requests do not get it: the next round asks again."""
     failing, other = Source(RECOMMENDATIONS, DENIED, {}), Source(FINDINGS_ARTIFACT)
     poller = EvidencePoller([other], [failing], clock) if narrow else EvidencePoller([failing], [other], clock)
     async with poller:
@@ -168,8 +168,8 @@ async def test_a_lasting_error_reaches_everybody_who_waits(clock: FakeClock, nar
         assert await poller.poll([A], everything, NOW)
 
 
-async def test_whatever_else_goes_wrong_leaves_nobody_waiting(clock: FakeClock) -> None:
-    """An error of ours is one for all who wait, too."""
+async def test_an_unexpected_error_reaches_every_waiting_release(clock: FakeClock) -> None:
+    """Also a programming error ends the wait of all."""
 
     def broken(found: Evidence) -> Collection[Subject]:
         raise ZeroDivisionError
@@ -181,8 +181,8 @@ async def test_whatever_else_goes_wrong_leaves_nobody_waiting(clock: FakeClock) 
     assert [type(answer) for answer in answers] == [ZeroDivisionError, ZeroDivisionError]
 
 
-async def test_who_gives_up_leaves_the_others(clock: FakeClock) -> None:
-    """A cancelled release is not asked about any more, and no reason to hurry."""
+async def test_a_cancelled_request_leaves_the_others(clock: FakeClock) -> None:
+    """Sources are not asked about a cancelled request, and it does not bring the round forward."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         gone = asyncio.create_task(poller.poll([A], none, NOW + seconds(10)))
@@ -195,8 +195,8 @@ async def test_who_gives_up_leaves_the_others(clock: FakeClock) -> None:
     assert gone.cancelled()
 
 
-async def test_who_gives_up_during_a_round_leaves_the_others(clock: FakeClock) -> None:
-    """The round goes on for those who are left."""
+async def test_a_request_cancelled_during_a_round_leaves_the_others(clock: FakeClock) -> None:
+    """The round continues for the other requests."""
     broad = Held(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         gone, stays = (asyncio.create_task(poller.poll([one], none, NOW)) for one in (A, B))
@@ -208,8 +208,8 @@ async def test_who_gives_up_during_a_round_leaves_the_others(clock: FakeClock) -
     assert gone.cancelled()
 
 
-async def test_when_all_have_given_up_somebody_else_may_come(clock: FakeClock) -> None:
-    """Nobody is asked in between."""
+async def test_a_request_after_all_others_were_cancelled(clock: FakeClock) -> None:
+    """The sources are not asked in between."""
     broad = Source(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         gone = asyncio.create_task(poller.poll([A], none, NOW + seconds(10)))
@@ -221,8 +221,8 @@ async def test_when_all_have_given_up_somebody_else_may_come(clock: FakeClock) -
 
 
 @pytest.mark.parametrize("asking", [False, True])
-async def test_closing_leaves_nobody_waiting(clock: FakeClock, asking: bool) -> None:
-    """Neither before a round nor in the middle of one."""
+async def test_closing_the_poller_cancels_requests(clock: FakeClock, asking: bool) -> None:
+    """Requests are cancelled before a round and in the middle of one."""
     broad = Held(RECOMMENDATIONS)
     async with EvidencePoller([broad], [], clock) as poller:
         left = asyncio.create_task(poller.poll([A], none, NOW if asking else NOW + seconds(1)))
@@ -232,8 +232,8 @@ async def test_closing_leaves_nobody_waiting(clock: FakeClock, asking: bool) -> 
     assert broad.asked == []
 
 
-async def test_the_clock_of_this_machine() -> None:
-    """It has an offset and moves on."""
+async def test_the_system_clock() -> None:
+    """Its time has an offset, and does not go backwards."""
     clock = SystemClock()
     before = clock.now()
     await clock.sleep(0)

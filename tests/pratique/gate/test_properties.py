@@ -55,7 +55,7 @@ class Situation:
     running: float
     image: ResolvedImage = NGINX
 
-    def decided(self) -> ImageVerdict:
+    def verdict(self) -> ImageVerdict:
         since, started = (NOW - timedelta(minutes=minutes) for minutes in (self.waited, self.running))
         rules = Rules(
             policy=self.policy, platforms=self.platforms, sources=frozenset(SOURCES), exceptions=self.exceptions
@@ -69,7 +69,7 @@ class Situation:
 
     @property
     def passes(self) -> bool:
-        return self.decided().state.passes
+        return self.verdict().state.passes
 
     def saying(self, digest: str, observations: Iterable[Observation]) -> Situation:
         return replace(self, said={**self.said, digest: tuple(observations)})
@@ -151,7 +151,7 @@ places = st.integers(0, len(SOURCES) - 1)
 @settings(max_examples=300)
 @given(situations, digests, places, findings)
 def test_adding_a_finding_never_helps(situation: Situation, digest: str, place: int, finding: Finding) -> None:
-    """Whoever reports it, of whatever severity, whether it is excused or not: what did not pass still does not."""
+    """Whoever reports it, with whatever severity, waived or not: an image that did not pass still does not."""
     said = list(situation.said[digest])
     said[place] = replace(said[place], findings=said[place].findings | {finding})
     assert situation.passes or not situation.saying(digest, said).passes
@@ -197,8 +197,8 @@ def test_an_assessment_that_is_taken_back_never_helps(situation: Situation, dige
 
 
 @given(situations, st.integers(0, 5))
-def test_what_is_struck_from_the_files_never_helps(situation: Situation, which: int) -> None:
-    """An exception, an acceptance or all of OpenVEX."""
+def test_a_removed_exception_never_helps(situation: Situation, which: int) -> None:
+    """Neither a removed exception, acceptance nor OpenVEX document."""
     held = situation.exceptions
     fewer = replace(
         held,
@@ -210,8 +210,8 @@ def test_what_is_struck_from_the_files_never_helps(situation: Situation, which: 
 
 
 @given(situations, st.integers(0, 2))
-def test_what_expires_never_helps(situation: Situation, which: int) -> None:
-    """At the moment at which it ends it is as if it were not there."""
+def test_an_expired_exception_never_helps(situation: Situation, which: int) -> None:
+    """From its expiry on, the verdict is as without it."""
     held = situation.exceptions
     expired = replace(
         held,
@@ -225,7 +225,7 @@ def test_what_expires_never_helps(situation: Situation, which: int) -> None:
 
 @given(situations, st.randoms(use_true_random=False))
 def test_order_never_matters(situation: Situation, random: Random) -> None:
-    """Neither of observations, nor of entries in files, nor of platforms, nor of manifests in the index."""
+    """Neither the order of observations, entries in files, platforms, nor manifests in the index."""
 
     def shuffled(items: Sequence[T]) -> tuple[T, ...]:
         return tuple(random.sample(items, len(items)))
@@ -238,7 +238,7 @@ def test_order_never_matters(situation: Situation, random: Random) -> None:
         exceptions=replace(held, exemptions=shuffled(held.exemptions), acceptances=shuffled(held.acceptances)),
         image=replace(NGINX, platforms=shuffled(NGINX.platforms)),
     )
-    one, other = situation.decided(), mixed.decided()
+    one, other = situation.verdict(), mixed.verdict()
     assert one.state is other.state
     assert set(one.platforms) == set(other.platforms)
     assert one.findings == other.findings
@@ -246,9 +246,9 @@ def test_order_never_matters(situation: Situation, random: Random) -> None:
 
 @settings(max_examples=500)
 @given(situations)
-def test_nothing_passes_without_proof_or_somebody_who_answers_for_it(situation: Situation) -> None:
-    """For each required manifest: an answer of every source, findings within the limits, and proof or acceptance."""
-    verdict = situation.decided()
+def test_nothing_passes_without_proof_or_acceptance(situation: Situation) -> None:
+    """A passing manifest has an answer of every source, findings within the limits, and proof or acceptance."""
+    verdict = situation.verdict()
     if not verdict.state.passes:
         return
     judged = {one.platform: one for one in verdict.platforms}
@@ -273,16 +273,16 @@ def test_nothing_passes_without_proof_or_somebody_who_answers_for_it(situation: 
 
 
 @given(situations)
-def test_nobody_waits_for_ever(situation: Situation) -> None:
-    """When the deadline is over, and sources in doubt have had their time, every image is decided."""
+def test_the_wait_always_ends(situation: Situation) -> None:
+    """After the deadline, and after the time for failing sources to recover, every image has a final verdict."""
     late = replace(situation, waited=DEADLINE, running=PATIENCE)
-    assert late.decided().state.final
+    assert late.verdict().state.final
 
 
 @given(situations)
 def test_a_person_is_asked_only_where_the_policy_says_so(situation: Situation) -> None:
-    """And never about findings beyond the limits."""
-    for platform_verdict in situation.decided().platforms:
+    """A person is never asked about findings beyond the limits."""
+    for platform_verdict in situation.verdict().platforms:
         if platform_verdict.state is VerdictState.ASKING:
             assert "ask" in (situation.policy.unverified, situation.policy.not_applicable)
             assert _within(_counting(situation, platform_verdict.digest), situation.policy)
@@ -300,7 +300,7 @@ def _proves(said: Observation, policy: Policy) -> bool:
 
 
 def _counting(situation: Situation, digest: str) -> dict[tuple[str, str], Severity]:
-    """The worst severity of what is not excused, by vulnerability and package; as the files of this module say it."""
+    """The worst severity of findings that are not waived, by vulnerability and package, under this module's files."""
     reports: dict[tuple[str, str], list[Finding]] = {}
     for said in situation.said[digest]:
         for one in said.findings:

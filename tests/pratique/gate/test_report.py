@@ -67,7 +67,7 @@ def reported(
     platforms: tuple[str, ...] = ("linux/amd64",),
     waited: float = 0,
 ) -> GateReport:
-    """The report on a release of one or two images, by what is said of each one's manifest for linux/amd64."""
+    """The report on a release of one or two images, from the observations on each one's manifest for linux/amd64."""
     held = exceptions or Exceptions()
     provenance = tuple((path, "commit c0ffee") for path, _ in held.files)
     rules = Rules(
@@ -96,12 +96,12 @@ def cells(markdown: str) -> list[list[str]]:
 # Why it said no
 
 
-def test_a_release_that_passes_is_no_error() -> None:
-    """Whatever was tolerated on the way."""
+def test_a_release_that_passes_raises_no_error() -> None:
+    """Also with tolerated findings."""
     pages.require_passed(reported((NO_ROWS, artifact(MEDIUM, LOW))))
 
 
-def test_the_developer_of_the_image_learns_what_to_upgrade() -> None:
+def test_the_error_says_what_to_upgrade() -> None:
     """Image, vulnerability, severity, package, version and the version with the fix; and the images that are clean are
     not mentioned."""
     bad = flaw(CRITICAL.severity, "CVE-2026-77", "libxml2", "2.9.1", "2.9.14")
@@ -113,7 +113,7 @@ def test_the_developer_of_the_image_learns_what_to_upgrade() -> None:
 
 
 def test_the_worst_findings_are_named_first_and_the_rest_counted() -> None:
-    """A message is read by people: ten findings are enough to begin with."""
+    """The error lists ten findings."""
     text = blocked(reported((rows(*many(LOW, 30), *many(HIGH, 3), UNRATED), NO_ARTIFACT)))
     named = re.findall(r"CVE-[0-9-]+", text)
     assert named[0] == UNRATED.vulnerability
@@ -123,12 +123,12 @@ def test_the_worst_findings_are_named_first_and_the_rest_counted() -> None:
 
 
 def test_a_finding_without_a_fix_says_so() -> None:
-    """Nobody looks for an upgrade that there is not."""
+    """The error says that there is no fix, so nobody looks for one."""
     assert "no fix" in blocked(reported((rows(unfixed(HIGH)), NO_ARTIFACT)))
 
 
 def test_expired_exceptions_are_named(tmp_path: Path) -> None:
-    """With their file, their owner and their end: somebody has to renew or remove them."""
+    """With their file, owner and expiry, because somebody has to renew or remove them."""
     held = on_file(tmp_path, [exception(HIGH.vulnerability, "2026-11-20")])
     report = reported((NO_ROWS, artifact(HIGH)), exceptions=held)
     for text in (blocked(report), pages.markdown(report)):
@@ -138,22 +138,22 @@ def test_expired_exceptions_are_named(tmp_path: Path) -> None:
     assert (recorded["subject"], recorded["expires"]) == (HIGH.vulnerability, "2026-11-21T00:00:00+00:00")
 
 
-def test_what_is_unverified_says_why() -> None:
-    """And where to read on."""
+def test_the_error_says_why_an_image_is_unverified() -> None:
+    """It also says where to read more."""
     text = blocked(reported((NO_ROWS, nothing(FINDINGS_ARTIFACT, "run from a private endpoint")), waited=240))
     for word in ("Unverified", "private endpoint", "docs/gate.md"):
         assert word in text
 
 
-def test_every_image_in_the_way_is_named() -> None:
-    """Those that are pending, too."""
+def test_every_image_that_does_not_pass_is_named() -> None:
+    """Also pending images."""
     text = blocked(reported((rows(HIGH), NO_ARTIFACT), (NO_ROWS, NO_ARTIFACT)))
     assert "nginx:1.27 is Unhealthy" in text
     assert "redis:7 is Pending" in text
 
 
 def test_the_message_is_one_line_of_printable_text() -> None:
-    """Whatever a scanner wrote: a terminal and a log take it."""
+    """Whatever a scanner reports, the message fits a terminal and a log."""
     hostile = flaw(CRITICAL.severity, f"CVE {HOSTILE}", HOSTILE, HOSTILE, HOSTILE)
     for report in (
         reported((rows(hostile), NO_ARTIFACT)),
@@ -167,7 +167,7 @@ def test_the_message_is_one_line_of_printable_text() -> None:
 
 
 def test_the_table_has_a_row_for_each_platform() -> None:
-    """Image, platform, state, since when, findings by severity, the worst of them, the reason."""
+    """A row has image, platform, state, since when, findings by severity, the worst finding and the reason."""
     found = (fixable(CRITICAL), HIGH, *many(LOW, 3))
     (first, second), since = (
         pages.rows(
@@ -191,7 +191,7 @@ def test_the_table_has_a_row_for_each_platform() -> None:
 
 
 def test_the_table_is_printable() -> None:
-    """Whatever a scanner wrote."""
+    """Whatever a scanner reports."""
     hostile = flaw(CRITICAL.severity, f"CVE {HOSTILE}", HOSTILE, HOSTILE)
     (row,) = pages.rows(reported((rows(hostile), replace(NO_ARTIFACT, detail=HOSTILE))), {})
     assert all(cell.isprintable() for cell in row.values())
@@ -222,7 +222,7 @@ def everything(folder: Path) -> GateReport:
 
 
 def test_the_summary_has_everything(tmp_path: Path) -> None:
-    """Each finding and who reported it, each exception and who answers for it, each source and what it said."""
+    """Each finding and its sources, each waiver and its owner, each source and its answer."""
     report = everything(tmp_path)
     text = pages.markdown(report).replace("\\", "")
     for word in (
@@ -243,8 +243,8 @@ def test_the_summary_has_everything(tmp_path: Path) -> None:
     assert ["CVE-2026-11 (High) in package-1 3.0.1, unknown", "findings-artifact"] in cells(text)
 
 
-def test_the_summary_says_how_it_ended(tmp_path: Path) -> None:
-    """Passed, blocked, waiting for a person, or passed because nobody was asked: never one for the other."""
+def test_the_summary_has_the_outcome(tmp_path: Path) -> None:
+    """Passed, blocked, waiting for a person, or passed without a scan; never one for another."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
     for report, outcome in (
         (reported((NO_ROWS, CLEAN)), "**Passed**"),
@@ -261,21 +261,21 @@ def test_the_summary_says_how_it_ended(tmp_path: Path) -> None:
 
 
 def test_the_summary_names_who_answered() -> None:
-    """As somebody who says so: nothing proves the name."""
+    """The answer is marked as self-asserted: nothing proves the name."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
     text = pages.markdown(asking.with_approval(WORD))
     for word in ("Ada Lovelace", "self-asserted", "the portal shows it as healthy", "2026-12-01"):
         assert word in text
 
 
-def test_what_is_about_to_expire_is_announced(tmp_path: Path) -> None:
-    """A week before, whether it was used or not."""
+def test_exceptions_that_expire_soon_are_reported(tmp_path: Path) -> None:
+    """A week before, whether the exception was used or not."""
     held = on_file(tmp_path, [exception("CVE-2026-9", "2026-11-28")])
     assert "CVE-2026-9" in pages.markdown(reported((NO_ROWS, CLEAN), exceptions=held))
 
 
-def test_the_summary_ends_somewhere() -> None:
-    """Prefect's page shows so much and no more; the rest is in the record, and the summary says so."""
+def test_the_summary_is_limited() -> None:
+    """Findings beyond the limit of Prefect's page are in the record, and the summary says so."""
     report = reported((rows(*many(HIGH, 1500)), NO_ARTIFACT), (rows(*many(HIGH, 1500)), NO_ARTIFACT))
     text = pages.markdown(report)
     assert sum("CVE-2026-3" in line for line in text.splitlines()) == 2000
@@ -283,16 +283,16 @@ def test_the_summary_ends_somewhere() -> None:
     assert sum(len(one["platforms"][0]["findings"]) for one in pages.record(report)["images"]) == 3000
 
 
-def test_the_cap_counts_all_platforms() -> None:
-    """An image with two platforms has no more room than one with one."""
+def test_the_limit_counts_all_platforms() -> None:
+    """An image with two platforms has no more rows than an image with one."""
     index = replace(NGINX, platforms=(PlatformManifest("linux/amd64", AMD64), PlatformManifest("linux/arm64", AMD64)))
     report = reported((rows(*many(HIGH, 1500)), NO_ARTIFACT), images=[index], platforms=("linux/amd64", "linux/arm64"))
     assert sum("CVE-2026-3" in line for line in pages.markdown(report).splitlines()) == 2000
 
 
 @given(st.text() | st.just(HOSTILE))
-def test_nobody_elses_words_format_the_summary(text: str) -> None:
-    """Pipes, newlines, HTML, headings, links and control characters stay what they are: text in a cell."""
+def test_reported_text_does_not_format_the_summary(text: str) -> None:
+    """Pipes, newlines, HTML, headings, links and control characters are shown as text in a cell."""
     finding = flaw(MEDIUM.severity, f"CVE {text}", text, text, text, sources=(text,))
     source = replace(rows(finding), detail=text, notes=(text,))
     image = replace(
@@ -315,7 +315,7 @@ def test_nobody_elses_words_format_the_summary(text: str) -> None:
 
 
 def test_the_record_is_complete_json(tmp_path: Path) -> None:
-    """It survives the way through JSON, and holds policy, files, sources, evidence and who answers for what."""
+    """It survives a JSON round trip, and has policy, files, sources, evidence and waivers."""
     report = everything(tmp_path)
     recorded = json.loads(json.dumps(pages.record(report)))
     assert recorded == pages.record(report)
@@ -356,7 +356,7 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
 
 
 def test_the_record_has_the_persons_answer() -> None:
-    """In JSON, like everything."""
+    """As JSON."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
     answer = json.loads(json.dumps(pages.record(asking.with_approval(WORD))))["answer"]
     assert (answer["approved"], answer["name"], answer["expires"]) == (True, "Ada Lovelace", "2026-12-01")
@@ -365,7 +365,7 @@ def test_the_record_has_the_persons_answer() -> None:
 
 @given(st.text())
 def test_any_text_can_be_recorded(text: str) -> None:
-    """As it is."""
+    """Any text is recorded unchanged."""
     report = reported((rows(flaw(HIGH.severity, text, text, text)), replace(NO_ARTIFACT, detail=text)))
     (platform,) = json.loads(json.dumps(pages.record(report)))["images"][0]["platforms"]
     assert platform["findings"][0]["package"] == text

@@ -54,8 +54,8 @@ def decided(row: Row, folder: Path) -> ImageVerdict:
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS])
-def test_decision(row: Row, tmp_path: Path) -> None:
-    """Each row of the table is decided as it says, for the reason that it says, and passes or not accordingly."""
+def test_verdict(row: Row, tmp_path: Path) -> None:
+    """Each row of the table has its state, for its reason, and passes or not accordingly."""
     verdict = decided(row, tmp_path)
     assert verdict.state is row.state, verdict.reason
     assert row.words in verdict.reason
@@ -64,7 +64,7 @@ def test_decision(row: Row, tmp_path: Path) -> None:
 
 
 def test_the_table_is_complete() -> None:
-    """Every row has a name of its own, and every state that a decision can have is there. Only people approve."""
+    """Every row has a unique name, and every state but a person's approval occurs."""
     names = Counter(name for name, _ in ROWS)
     assert [name for name, count in names.items() if count > 1] == []
     assert len(names) >= 150
@@ -72,7 +72,7 @@ def test_the_table_is_complete() -> None:
 
 
 def test_states_either_pass_or_wait_or_block() -> None:
-    """No state is two of these, and only waiting and asking are none of passing and blocking."""
+    """No state does two of these; only Pending and Asking neither pass nor block."""
     assert {state.value for state in VerdictState if state.passes} == PASSES
     assert {state for state in VerdictState if not state.passes and not state.blocks} == {
         VerdictState.PENDING,
@@ -82,8 +82,8 @@ def test_states_either_pass_or_wait_or_block() -> None:
     assert {state for state in VerdictState if not state.final} == {VerdictState.PENDING}
 
 
-def test_what_outweighs_what() -> None:
-    """What blocks outweighs what waits, what waits outweighs a question, and all of them what passes."""
+def test_states_outweigh_one_another() -> None:
+    """A blocking state outweighs a waiting one, that outweighs a question, and all outweigh a passing one."""
     waiting = [
         VerdictState.ASKING,
         VerdictState.PENDING,
@@ -96,8 +96,8 @@ def test_what_outweighs_what() -> None:
     assert ranks == sorted(set(ranks))
 
 
-def test_a_judgement_keeps_what_it_was_made_from(tmp_path: Path) -> None:
-    """What counted, what was excused and by whom, what expired, and every observation."""
+def test_a_verdict_keeps_its_evidence(tmp_path: Path) -> None:
+    """It has the findings that count, the waived ones with their waivers, expired exceptions and all observations."""
     waived, ignored, counted = HIGH, unfixed(flaw(HIGH.severity, "CVE-2026-7")), flaw(HIGH.severity, "CVE-2026-8")
     row = Row(
         "",
@@ -116,14 +116,14 @@ def test_a_judgement_keeps_what_it_was_made_from(tmp_path: Path) -> None:
     assert [one.source for one in platform_verdict.observations] == [FINDINGS_ARTIFACT, RECOMMENDATIONS]
 
 
-def test_the_decision_says_what_was_not_asked_for(tmp_path: Path) -> None:
-    """Other platforms are named; with all of them required there are none."""
+def test_the_verdict_names_other_platforms(tmp_path: Path) -> None:
+    """Platforms that need no verdict are named; with all platforms required there are none."""
     assert decided(Row("", UNPROVEN, VerdictState.PENDING), tmp_path).others == ("linux/arm64",)
     assert decided(Row("", UNPROVEN, VerdictState.PENDING, platforms=BOTH), tmp_path).others == ()
 
 
-def test_the_findings_of_an_image_are_those_of_all_its_platforms(tmp_path: Path) -> None:
-    """The same finding in two platforms is named once."""
+def test_an_images_findings_are_those_of_all_platforms(tmp_path: Path) -> None:
+    """A finding on two platforms is listed once."""
     both = Row(
         "", (rows(HIGH), exempt("x")), VerdictState.UNHEALTHY, platforms=BOTH, elsewhere={ARM64: (rows(HIGH), NO_ROWS)}
     )

@@ -141,8 +141,8 @@ def states(report: GateReport) -> list[VerdictState]:
 # When it ends
 
 
-async def test_a_clean_release_passes_and_each_change_is_told_once() -> None:
-    """The report has each image in the catalogue's order, and a look without news says nothing."""
+async def test_a_clean_release_passes_and_each_change_is_reported_once() -> None:
+    """The report has the images in the catalogue's order, and a poll without changes reports nothing."""
     run = Run(narrow=proven_by({}, {"a": CLEAN}, {}, {"b": CLEAN}))
     report = await run.of("a", "b")
     assert report.passed
@@ -157,7 +157,7 @@ async def test_a_clean_release_passes_and_each_change_is_told_once() -> None:
 
 
 async def test_one_blocked_image_ends_the_wait() -> None:
-    """Fail fast: nothing is waited for once the release cannot pass."""
+    """With fail-fast, the wait ends as soon as the release cannot pass."""
     run = Run(told_by({"b": BAD}))
     report = await run.of("a", "b")
     assert states(report) == [VerdictState.PENDING, VerdictState.UNHEALTHY]
@@ -166,8 +166,8 @@ async def test_one_blocked_image_ends_the_wait() -> None:
     assert run.clock.slept == []
 
 
-async def test_a_full_report_waits_for_all() -> None:
-    """One blocked image decides nothing about the others."""
+async def test_a_full_report_waits_for_all_images() -> None:
+    """One blocked image does not end the wait for the others."""
     run = Run(told_by({"b": BAD}), proven_by({}, {}, {"a": CLEAN}), **FULL)
     report = await run.of("a", "b")
     assert states(report) == [VerdictState.HEALTHY, VerdictState.UNHEALTHY]
@@ -175,7 +175,7 @@ async def test_a_full_report_waits_for_all() -> None:
 
 
 async def test_an_image_without_a_required_platform_ends_the_wait() -> None:
-    """No scan will ever tell of it."""
+    """A missing platform will never be scanned, so the wait ends."""
     lacking = Candidate(
         image=of_manifests(("linux/arm64", ARM64)),
         registry="registry.azurecr.io",
@@ -189,7 +189,7 @@ async def test_an_image_without_a_required_platform_ends_the_wait() -> None:
 
 
 async def test_the_deadline_counts_from_each_images_arrival() -> None:
-    """An image that came earlier is decided earlier; one of unknown arrival counts from the beginning."""
+    """An image that arrived earlier has its verdict earlier; one of unknown arrival counts from the gate's start."""
     run = Run(**FULL)
     report = await run.of(candidate("a", 200), candidate("b", 0), candidate("c", None))
     changes = [(round((one.at - NOW).total_seconds() / 60), states(one)) for one in run.told]
@@ -201,15 +201,15 @@ async def test_the_deadline_counts_from_each_images_arrival() -> None:
     assert report.at == NOW + minutes(240)
 
 
-async def test_the_last_look_is_at_the_deadline_and_not_later() -> None:
-    """Whatever the interval has grown to."""
+async def test_the_last_poll_is_at_the_deadline() -> None:
+    """The last poll is not later than the deadline, however long the interval has become."""
     run = Run(interval=1700)
     await run.of("a")
     assert run.clock.minutes == 240
 
 
-async def test_an_accepted_image_has_patience_and_no_more(tmp_path: Path) -> None:
-    """It passes as soon as that is over, counted from its arrival."""
+async def test_an_accepted_image_passes_after_the_patience(tmp_path: Path) -> None:
+    """It passes as soon as the patience is over, counted from its arrival."""
     accepted = on_file(tmp_path, acceptances=[acceptance(image="docker.io/library/a:1")])
     run = Run(exceptions=accepted)
     report = await run.of(candidate("a", 10))
@@ -218,8 +218,8 @@ async def test_an_accepted_image_has_patience_and_no_more(tmp_path: Path) -> Non
     assert run.clock.minutes == 20
 
 
-async def test_a_question_waits_until_all_else_is_decided() -> None:
-    """A person is asked once, about all that is left."""
+async def test_a_person_is_asked_after_all_other_verdicts() -> None:
+    """A person is asked once, about all images that are left."""
     clock = FakeClock()
     broad = told_by({"a": exempt()})
     narrow = Timed(FINDINGS_ARTIFACT, clock, {"b": (100, CLEAN)})
@@ -232,8 +232,8 @@ async def test_a_question_waits_until_all_else_is_decided() -> None:
     assert clock.minutes >= 100
 
 
-async def test_without_anybody_to_ask_nobody_is_asked() -> None:
-    """Defender is off, the policy says to go on, and there is nobody else."""
+async def test_without_sources_none_is_asked() -> None:
+    """Defender is off, the policy skips the scan, and there is no other source."""
     run = Run(asked=frozenset())
     report = await run.of("a", "b")
     assert states(report) == [VerdictState.SKIPPED, VerdictState.SKIPPED]
@@ -244,16 +244,16 @@ async def test_without_anybody_to_ask_nobody_is_asked() -> None:
 # Whom it asks
 
 
-async def test_proof_is_looked_up_only_for_what_is_undecided() -> None:
-    """One question a round covers all images; artifacts cost one each."""
+async def test_proof_is_fetched_only_for_undecided_images() -> None:
+    """One query per round covers all images; artifacts cost one request each."""
     run = Run(told_by({"c": BAD}), proven_by({"a": CLEAN, "d": artifact(LOW)}, {"b": CLEAN}), **FULL)
     await run.of("a", "b", "c", "d")
     assert run.broad.asked == [{"a", "b", "c", "d"}] * 2
     assert run.narrow.asked == [{"a", "b", "d"}, {"b"}]
 
 
-async def test_releases_share_their_rounds() -> None:
-    """Two releases cost no more questions than one, and each ends by itself."""
+async def test_releases_share_polls() -> None:
+    """Two releases cost no more queries than one, and each ends on its own."""
     run = Run(narrow=proven_by({"a": CLEAN}, {}, {"b": CLEAN}))
     reports = await run.together(["a"], ["b"])
     assert [states(one) for one in reports] == [[VerdictState.HEALTHY], [VerdictState.HEALTHY]]
@@ -261,14 +261,14 @@ async def test_releases_share_their_rounds() -> None:
 
 
 async def test_a_blocked_release_leaves_the_others_waiting() -> None:
-    """Releases do not wait for one another, nor fall with one another."""
+    """Releases do not wait for each other, and do not fail together."""
     run = Run(told_by({"a": BAD}), proven_by({}, {"b": CLEAN}))
     reports = await run.together(["a"], ["b"])
     assert [states(one) for one in reports] == [[VerdictState.UNHEALTHY], [VerdictState.HEALTHY]]
 
 
-def test_only_required_manifests_are_asked_for() -> None:
-    """Each digest once, with its arrival; neither the index nor other platforms."""
+def test_sources_are_asked_only_about_required_manifests() -> None:
+    """Each digest is asked about once, with its arrival; neither the index nor other platforms are."""
     index = of_manifests(("linux/amd64", AMD64), ("linux/amd64", OTHER), ("linux/arm64", ARM64))
     asked = Candidate(
         image=index, registry="r.azurecr.io", repository="quarantine/nginx", arrivals=((AMD64, NOW),)
@@ -293,7 +293,7 @@ def test_only_required_manifests_are_asked_for() -> None:
 
 
 async def test_the_interval_adapts() -> None:
-    """It grows with the time without news, up to ten times, and falls back when something happens."""
+    """The interval grows with the time without changes, up to ten times, and shrinks again after a change."""
     clock = FakeClock()
     run = Run(narrow=Timed(FINDINGS_ARTIFACT, clock, {"a": (90, CLEAN)}), clock=clock, patience=0)
     await run.of("a", "b")
@@ -310,8 +310,8 @@ async def test_the_interval_adapts() -> None:
     assert len(clock.slept) < 240 * 60 / 30 / 3
 
 
-async def test_news_is_told_when_only_the_reason_changes() -> None:
-    """A source that says why it is silent says something new."""
+async def test_a_changed_reason_is_reported() -> None:
+    """A verdict whose reason changes is reported, even if its state does not change."""
     run = Run(narrow=proven_by({"a": NO_ARTIFACT}, {"a": nothing(FINDINGS_ARTIFACT, "not signed")}, {"a": CLEAN}))
     await run.of("a")
     reasons = [one.verdicts[0].reason for one in run.told]
@@ -323,13 +323,13 @@ async def test_news_is_told_when_only_the_reason_changes() -> None:
 
 
 async def test_findings_that_arrive_after_the_proof_still_block() -> None:
-    """A clean artifact does not close the case while the release waits."""
+    """A clean artifact does not end the assessment while the release waits."""
     run = Run(told_by({}, {}, {"a": BAD}), proven_by({"a": CLEAN}))
     assert states(await run.of("a", "b")) == [VerdictState.UNHEALTHY, VerdictState.PENDING]
 
 
-async def test_an_acceptance_gives_way_to_what_is_found_meanwhile(tmp_path: Path) -> None:
-    """An accepted image is asked about as long as its release waits."""
+async def test_an_acceptance_does_not_cover_later_findings(tmp_path: Path) -> None:
+    """Sources are asked about an accepted image for as long as its release waits."""
     accepted = on_file(tmp_path, acceptances=[acceptance(image="docker.io/library/a:1")])
     run = Run(told_by({}, {}, {"a": BAD}), exceptions=accepted, patience=0)
     report = await run.of("a", "b")
@@ -338,7 +338,7 @@ async def test_an_acceptance_gives_way_to_what_is_found_meanwhile(tmp_path: Path
 
 
 async def test_an_exception_that_expires_while_waiting_no_longer_counts(tmp_path: Path) -> None:
-    """The image was within the policy when the wait began; the release does not pass with it."""
+    """An image that was within the policy when the wait began blocks the release once its exception expires."""
     ending = on_file(tmp_path, [exception(HIGH.vulnerability, "2026-11-23T13:00:00Z", image="docker.io/library/*")])
     clock = FakeClock()
     narrow = Timed(FINDINGS_ARTIFACT, clock, {"a": (0, artifact(HIGH)), "b": (120, CLEAN)})
@@ -351,7 +351,7 @@ async def test_an_exception_that_expires_while_waiting_no_longer_counts(tmp_path
 
 
 async def test_an_acceptance_that_expires_while_waiting_no_longer_counts(tmp_path: Path) -> None:
-    """The image goes back to waiting, and is blocked in the end."""
+    """The image waits again, and is blocked in the end."""
     accepted = on_file(
         tmp_path, acceptances=[acceptance(image="docker.io/library/a:1", expires="2026-11-23T13:00:00Z")]
     )
@@ -361,8 +361,8 @@ async def test_an_acceptance_that_expires_while_waiting_no_longer_counts(tmp_pat
     assert states(report) == [VerdictState.UNVERIFIED, VerdictState.UNVERIFIED]
 
 
-async def test_a_proof_that_grows_too_old_is_looked_up_again() -> None:
-    """A clean scan from before the release waited is not good for ever."""
+async def test_a_proof_that_becomes_too_old_is_fetched_again() -> None:
+    """A clean scan from before the wait does not count forever."""
     clock = FakeClock()
     run = Run(narrow=proven_by({"a": artifact(age=59)}), clock=clock, policy=Policy(maximum_age=2), **FULL)
     report = await run.of("a", "b")
@@ -371,8 +371,8 @@ async def test_a_proof_that_grows_too_old_is_looked_up_again() -> None:
     assert run.narrow.asked[-1] == {"a", "b"}
 
 
-async def test_a_source_that_fails_now_and_then_costs_rounds_and_not_the_run() -> None:
-    """What was known stays known."""
+async def test_a_source_that_fails_sometimes_does_not_fail_the_run() -> None:
+    """Earlier evidence is kept."""
     throttled = Throttled("query", "Resource Graph", "429.", "Wait.")
     run = Run(told_by(throttled, throttled, {}), proven_by({"a": CLEAN}, throttled, {"a": CLEAN}))
     assert (await run.of("a")).passed
@@ -380,7 +380,7 @@ async def test_a_source_that_fails_now_and_then_costs_rounds_and_not_the_run() -
 
 
 async def test_findings_survive_the_failure_of_their_source() -> None:
-    """A source that cannot be asked now has not taken anything back."""
+    """The earlier findings of a source that cannot be asked now still count."""
     throttled = Throttled("query", "Resource Graph", "429.", "Wait.")
     run = Run(told_by({"a": BAD}, throttled), proven_by({"a": CLEAN}, {}, {"b": CLEAN}), deadline=60, **FULL)
     report = await run.of("a", "b")
@@ -388,8 +388,8 @@ async def test_findings_survive_the_failure_of_their_source() -> None:
 
 
 @pytest.mark.parametrize("broad", [False, True])
-async def test_an_answer_that_means_nothing(broad: bool) -> None:
-    """It ends no wait of hours, and is no pass; the next one may be better."""
+async def test_an_unreadable_answer_does_not_end_the_wait(broad: bool) -> None:
+    """An unreadable answer neither ends the wait nor passes the image; the next answer may be better."""
     broken = UnreadableAnswer("read a row", "row", "It is truncated.", "Report it.")
     proven = {"a": CLEAN}
     lasting = Run(told_by(broken), proven_by(proven)) if broad else Run(narrow=proven_by(broken))
@@ -401,8 +401,8 @@ async def test_an_answer_that_means_nothing(broad: bool) -> None:
 
 
 @pytest.mark.parametrize("broad", [False, True])
-async def test_a_refusal_for_good_ends_the_wait(broad: bool) -> None:
-    """Whoever may not ask at all learns so at once, as an error of ours."""
+async def test_a_permanent_refusal_ends_the_wait(broad: bool) -> None:
+    """A source that refuses permanently raises a PratiqueError at once."""
     denied = PermissionDenied("query", "Resource Graph", "403.", "Grant the role.")
     with pytest.raises(PratiqueError, match="403"):
         await (Run(told_by(denied)) if broad else Run(narrow=proven_by(denied))).of("a")
@@ -411,8 +411,8 @@ async def test_a_refusal_for_good_ends_the_wait(broad: bool) -> None:
 # Again
 
 
-async def test_a_second_run_takes_up_where_the_evidence_stands() -> None:
-    """It decides the same with one look."""
+async def test_a_second_run_continues_from_the_evidence() -> None:
+    """It reaches the same verdict with one poll."""
     clock = FakeClock()
     narrow = Timed(FINDINGS_ARTIFACT, clock, {"a": (100, CLEAN)})
     first = await Run(narrow=narrow, clock=clock).of("a")
@@ -423,7 +423,7 @@ async def test_a_second_run_takes_up_where_the_evidence_stands() -> None:
 
 
 async def test_a_run_that_is_killed_and_repeated_has_no_new_deadline() -> None:
-    """The time counts from the arrival; a run that comes too late looks once."""
+    """The time counts from the arrival; a run that starts after the deadline polls once."""
     run = Run()
     assert states(await run.of(candidate("a", 240))) == [VerdictState.UNVERIFIED]
     assert run.clock.slept == []
@@ -431,7 +431,7 @@ async def test_a_run_that_is_killed_and_repeated_has_no_new_deadline() -> None:
 
 
 async def test_a_late_run_gives_a_failing_source_time_to_recover() -> None:
-    """What could not be asked is not known to be silent."""
+    """A source that could not be asked is not taken for one without evidence."""
     throttled = Throttled("query", "Resource Graph", "429.", "Wait.")
     run = Run(told_by(throttled, throttled, {}), proven_by({"a": CLEAN}))
     assert (await run.of(candidate("a", 1000))).passed
@@ -448,8 +448,8 @@ async def asked_about(name: str, **policy: Any) -> GateReport:
     return await run.of(candidate(name, 240), candidate("clean", 240))
 
 
-async def test_an_approval_lets_pass_what_was_asked() -> None:
-    """Its reason, name and end are in the decision and in the report."""
+async def test_an_approval_lets_the_images_in_question_pass() -> None:
+    """Its reason, name and expiry are in the verdict and in the report."""
     word = Word(approved=True, reason="looked at it in the portal", name="Ada", expires=date(2026, 12, 1))
     report = (await asked_about("a")).with_approval(word)
     assert states(report) == [VerdictState.APPROVED, VerdictState.HEALTHY]
@@ -461,7 +461,7 @@ async def test_an_approval_lets_pass_what_was_asked() -> None:
 
 
 async def test_a_rejection_blocks() -> None:
-    """With the person's reason."""
+    """The verdict has the person's reason."""
     report = (await asked_about("a")).with_approval(
         Word(approved=False, reason="never seen this image", name="Ada", expires=date(2026, 12, 1))
     )
@@ -470,8 +470,8 @@ async def test_a_rejection_blocks() -> None:
     assert report.blocked
 
 
-async def test_an_approval_is_about_nothing_but_the_question() -> None:
-    """What blocks or waits still does."""
+async def test_an_approval_covers_only_the_images_in_question() -> None:
+    """Images that block or wait still do."""
     report = await Run(told_by({"a": BAD})).of("a", "b")
     answered = report.with_approval(
         Word(approved=True, reason="let it all pass", name="Ada", expires=date(2026, 12, 1))
@@ -481,7 +481,7 @@ async def test_an_approval_is_about_nothing_but_the_question() -> None:
 
 
 async def test_a_clearance_is_for_one_digest() -> None:
-    """It says nothing about an image that the gate did not judge, under whatever tag; and it names its verdict."""
+    """It is not valid for a digest without a verdict, under whatever tag; and it names its verdict."""
     report = await Run(narrow=proven_by({"a": CLEAN})).of("a")
     (clearance,) = clear(report)
     clearance.require(image("a"))
@@ -492,8 +492,8 @@ async def test_a_clearance_is_for_one_digest() -> None:
         clearance.require(moved)
 
 
-async def test_a_release_that_is_blocked_clears_none_of_its_images() -> None:
-    """Nor does one that waits for a person."""
+async def test_a_blocked_release_clears_no_image() -> None:
+    """Nor does a release that waits for a person."""
     blocked = await Run(told_by({"b": BAD}), proven_by({"a": CLEAN})).of("a", "b")
     for report in (blocked, await asked_about("a")):
         with pytest.raises(GateBlocked):

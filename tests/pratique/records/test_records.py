@@ -99,8 +99,8 @@ records = st.builds(
 
 
 @given(st.lists(records), st.randoms())
-def test_the_same_records_make_the_same_text(some: list[PromotionRecord], random: Any) -> None:
-    """In whatever order they come; what is read is what was written, and there is one a place and digest."""
+def test_equal_records_give_equal_text(some: list[PromotionRecord], random: Any) -> None:
+    """The order of records does not matter, reading returns what was written, and no place and digest is twice."""
     promotions = Promotions().with_records(some)
     shuffled = list(promotions.records)
     random.shuffle(shuffled)
@@ -110,14 +110,14 @@ def test_the_same_records_make_the_same_text(some: list[PromotionRecord], random
     assert len(promotions.text().splitlines()) == (len(promotions.records) + 2 if some else 1)
 
 
-def test_what_is_on_record_stays() -> None:
-    """The first run that let an image in is the one that is told of, whoever finds it there later."""
+def test_a_record_is_not_replaced() -> None:
+    """The first run that recorded an image stays on record, whoever finds the image later."""
     later = replace(BUSYBOX, run="run-2", at=NOW + timedelta(days=1), how="found")
     assert Promotions().with_records([BUSYBOX]).with_records([later]).records == (BUSYBOX,)
 
 
-def test_explaining() -> None:
-    """A record explains its digest and the platforms' manifests below it, in its repository and registry only."""
+def test_a_record_is_found_by_digest() -> None:
+    """A digest, and the platforms' manifests below it, are found in their own repository and registry only."""
     promotions = Promotions((BUSYBOX,))
     assert promotions.find("live/library/busybox", INDEX) == BUSYBOX
     assert promotions.find("live/library/busybox", CHILD, HOST) == BUSYBOX
@@ -139,15 +139,15 @@ def test_explaining() -> None:
     ],
     ids=["no JSON", "no object", "no list", "newer", "without", "no entry", "unknown word"],
 )
-def test_unreadable_records(text: str, observed: str) -> None:
-    """A file of another version, or a malformed one, is refused with what to do; nothing is guessed."""
+def test_unreadable_records_are_an_error(text: str, observed: str) -> None:
+    """A malformed file, or one of another version, is an error that says what to do."""
     with pytest.raises(UnreadableAnswer, match=r"promotions\.json") as refused:
         Promotions.parse(text)
     assert observed in refused.value.observed
 
 
-def test_cases() -> None:
-    """What is read is what was written; a hold is found by the image's digest and by its bad manifests'."""
+def test_cases_round_trip() -> None:
+    """Reading returns what was written; a hold is found by the image's digest and by those of its bad manifests."""
     cases = Cases((CASE, replace(CASE, digest=OTHER, held_since=None, manifests=(), proposal="b@1", blocked_since=NOW)))
     assert Cases.parse(cases.text()) == cases
     assert cases.holds.keys() == {INDEX, CHILD}
@@ -158,8 +158,8 @@ def test_cases() -> None:
         Cases.parse('{"version": 7, "images": []}')
 
 
-async def test_the_branch_begins_with_the_first_record(remote: Path) -> None:
-    """Reading makes no branch; the first record does, without history of main's; its commit names the run."""
+async def test_the_first_record_creates_the_branch(remote: Path) -> None:
+    """Reading creates no branch; the first record creates one without main's history, and its commit names the run."""
     records = branch(remote)
     assert await records.promotions() == Promotions()
     assert git("branch", "--list", "--format=%(refname:short)", cwd=remote) == "main"
@@ -175,22 +175,22 @@ async def test_the_branch_begins_with_the_first_record(remote: Path) -> None:
     assert git("rev-parse", "main", cwd=remote) == main
 
 
-async def test_two_creators(remote: Path) -> None:
-    """Runs that make the branch at the same time do not undo one another: the loser does it again on the winner's."""
+async def test_two_runs_create_the_branch_at_once(remote: Path) -> None:
+    """The run that pushes second adds its record to the first run's branch."""
     several = [replace(BUSYBOX, tag=str(number)) for number in range(3)]
     await asyncio.gather(*(branch(remote).record([one], run=one.tag) for one in several))
     assert {one.tag for one in (await branch(remote).promotions()).records} == {"0", "1", "2"}
     assert git("rev-list", "--count", "pratique-records", cwd=remote) == "3"
 
 
-async def test_no_repository(tmp_path: Path) -> None:
-    """That the repository is not there is an error, not a missing branch."""
+async def test_a_missing_repository_is_an_error(tmp_path: Path) -> None:
+    """A missing repository is an error, and is not taken for a missing branch."""
     with pytest.raises(NotFound):
         await branch(tmp_path / "nowhere.git").promotions()
 
 
-async def test_nothing_is_written_over_what_cannot_be_read(remote: Path) -> None:
-    """A newer version's file stays as it is."""
+async def test_an_unreadable_file_is_not_overwritten(remote: Path) -> None:
+    """A file of a newer version stays as it is."""
     newer = json.dumps({"version": 9, "promotions": []})
     await branch(remote).write({"promotions.json": lambda _: newer}, "From the future.", run="")
     with pytest.raises(UnreadableAnswer, match="version 9"):

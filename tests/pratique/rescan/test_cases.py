@@ -1,4 +1,4 @@
-"""What a day's looks mean for the cases on file."""
+"""Updating the cases on record with a rescan's assessments."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def names(some: Sequence[Any]) -> list[str]:
     return [one.vulnerability for one in some]
 
 
-def test_told_once() -> None:
-    """A finding is new once, overdue once; a further finding of a bad image is new again."""
+def test_changes_are_reported_once() -> None:
+    """A finding is newly bad once and overdue once; another finding of a bad image is newly bad again."""
     days = Days()
     assert kinds(days(0, bad(image()))) == ["newly bad"]
     assert kinds(days(1, bad(image()))) == []
@@ -103,8 +103,8 @@ def test_told_once() -> None:
     assert days.case.since == day(0)
 
 
-def test_absence_cures_nothing() -> None:
-    """Neither a source that fails, nor a missing proof, nor an acceptance: only an assessment does."""
+def test_missing_proof_cures_nothing() -> None:
+    """A failing source, missing proof or an acceptance cures nothing; only an assessment does."""
     days = Days(reactions=("hold",))
     days(0, bad(image()))
     for number, assessment in enumerate((unproven(image()), unproven(image(), inconclusive=True)), start=1):
@@ -114,8 +114,8 @@ def test_absence_cures_nothing() -> None:
     assert kinds(days(3, good(image()))) == ["cured", "lifted"]
 
 
-def test_a_finding_that_comes_back_has_its_old_clock() -> None:
-    """For thirty days; then it is forgotten, and the file with it."""
+def test_a_returning_finding_keeps_its_due_date() -> None:
+    """A cured finding keeps its due date for thirty days; then it is forgotten."""
     days = Days()
     days(0, bad(image()))
     days(1, good(image()))
@@ -129,11 +129,11 @@ def test_a_finding_that_comes_back_has_its_old_clock() -> None:
     assert days.case.due == day(90)
 
 
-def test_an_exception_does_not_stop_the_clock() -> None:
-    """When it ends the image is as late as it would have been."""
+def test_an_exception_does_not_move_the_due_date() -> None:
+    """When the exception expires, the finding is as overdue as it would have been without it."""
     days = Days()
     days(0, bad(image()))
-    waived = ImageAssessment(image=image(), state=VerdictState.TOLERATED, reason="1 excused", waived=(HIGH,))
+    waived = ImageAssessment(image=image(), state=VerdictState.TOLERATED, reason="1 waived", waived=(HIGH,))
     assert kinds(days(5, waived)) == ["cured"]
     assert days.case.findings[0].state is FindingState.WAIVED
     assert kinds(days(40, waived)) == []
@@ -141,8 +141,8 @@ def test_an_exception_does_not_stop_the_clock() -> None:
     assert days.case.due == day(30)
 
 
-def test_within_policy_the_clock_runs_all_the_same() -> None:
-    """What the limits tolerate has its time too, by its severity; a worse rating shortens it from the first day on."""
+def test_findings_within_the_policy_have_clocks() -> None:
+    """A tolerated finding has a due date by its severity; a worse rating moves it, counted from the first day."""
     days = Days(sla=Sla(high=10, low=20))
     tolerated = ImageAssessment(
         image=image(), state=VerdictState.TOLERATED, reason="within the limits", findings=(LOW,)
@@ -154,8 +154,8 @@ def test_within_policy_the_clock_runs_all_the_same() -> None:
     assert days.case.due == day(10)
 
 
-def test_replaced() -> None:
-    """What the manifests have left for another image that passes needs no action, until they go back to it."""
+def test_an_image_whose_replacement_passes_needs_no_action() -> None:
+    """An image that the manifests replaced by one that passes is cured, until the manifests return to it."""
     old, new, days = image(users=()), image(version="2"), Days(reactions=("hold",))
     days(0, bad(image()))
     assert kinds(days(40, bad(old), good(new))) == ["cured", "lifted"]
@@ -164,16 +164,16 @@ def test_replaced() -> None:
     assert kinds(days(42, bad(image()), good(replace(new, users=())))) == ["newly bad", "held", "overdue"]
 
 
-def test_not_replaced_by_what_does_not_pass() -> None:
-    """Neither an unproven image nor one that nobody uses replaces a bad one."""
+def test_only_a_used_image_that_passes_replaces_another() -> None:
+    """Neither an unproven image nor an unused one replaces a bad image."""
     for other in (unproven(image(version="2")), good(image(version="2", users=()))):
         days = Days()
         days(0, bad(image(users=())), other)
         assert Condition.BAD in {case.condition for case in days.cases.cases}
 
 
-def test_gone() -> None:
-    """An image that is not there any more is cured; where the registry cannot be complete, nobody knows that."""
+def test_a_deleted_image_is_cured() -> None:
+    """An image that is no longer there is cured; without the registry's own list, nothing is known to be deleted."""
     days = Days(reactions=("hold",))
     days(0, bad(image()))
     assert kinds(days(1, complete=False)) == []
@@ -182,8 +182,8 @@ def test_gone() -> None:
     assert days.cases == Cases()
 
 
-def test_other_registries() -> None:
-    """The cases of another cluster's registry are none of this one's business."""
+def test_cases_of_other_registries_stay() -> None:
+    """A rescan leaves the cases of another cluster's registry alone."""
     days = Days()
     days(0, bad(image(registry="other.azurecr.io")))
     days.cases = Cases(tuple(replace(one, registry="other.azurecr.io") for one in days.cases.cases))
@@ -192,8 +192,8 @@ def test_other_registries() -> None:
     assert days.cases == before
 
 
-def test_stale() -> None:
-    """Outside the window, and without an assessment that is young enough; a source that fails makes nothing stale."""
+def test_an_image_outside_the_window_is_stale() -> None:
+    """An image is stale outside the window without a recent assessment; a failing source makes nothing stale."""
     for assessment, condition in (
         (unproven(image()), Condition.STALE),
         (unproven(image(), assessed_at=day(20)), Condition.STALE),
@@ -208,8 +208,8 @@ def test_stale() -> None:
         assert days.case.condition is condition
 
 
-def test_blocks() -> None:
-    """Only what nobody refers to, only so many, and never what somebody else has blocked."""
+def test_pull_blocks_are_limited() -> None:
+    """Only unused images are blocked, up to a limit, and never one that somebody else has blocked."""
     unused = [image(f"job-{number}", users=()) for number in range(3)]
     done = Days(reactions=("block-pulls",))(0, bad(image()), *map(bad, unused))
     assert {case.repository for case in done.to_block} == {one.repository for one in unused}
@@ -221,8 +221,8 @@ def test_blocks() -> None:
     assert theirs.to_block == ()
 
 
-def test_blocks_are_made_again_and_undone() -> None:
-    """One that was written down and never made is made; one that nothing asks for any more is undone."""
+def test_pull_blocks_are_repeated_and_undone() -> None:
+    """A block that is on record but was not made is made; one that is no longer wanted is undone."""
     days = Days(reactions=("block-pulls",))
     days(0, bad(image(users=())))
     assert len(days(1, bad(image(users=()))).to_block) == 1

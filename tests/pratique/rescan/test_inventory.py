@@ -1,4 +1,4 @@
-"""What is in live/, as the registry and the manifests tell."""
+"""The inventory of live/, from the registry and from the manifests."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ image: evil-{HOST}/live/team/app:1
 """
 
 
-def test_references(tmp_path: Path) -> None:
-    """Entries of kustomizations and plain references, of this registry's live/ only, each with its file."""
+def test_references_in_manifests(tmp_path: Path) -> None:
+    """References in kustomizations and plain manifests are found, for this registry's live/ only, with their files."""
     folder = tmp_path / "cluster-manifests" / "web"
     folder.mkdir(parents=True)
     (folder / "kustomization.yaml").write_text(KUSTOMIZATION)
@@ -53,7 +53,7 @@ def test_references(tmp_path: Path) -> None:
     ]
 
 
-async def test_what_stands_there(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_registrys_images_are_listed(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of live/ alone, page by page: an index is one image, its findings artifacts and manifests are none, an
     untagged one counts; users are found by digest, by a platform's tag, and what they miss is named."""
     monkeypatch.setattr("pratique.oci.acr.PAGE", 2)

@@ -64,8 +64,8 @@ def accepting(folder: Path, **changes: Any) -> Exceptions:
     return load(write(folder, acceptances=[entry]))
 
 
-def test_nothing_is_excused_by_default() -> None:
-    """Without files nothing is excused or accepted, and there is nothing to report."""
+def test_nothing_is_waived_by_default() -> None:
+    """Without files nothing is waived or accepted, and there is nothing to report."""
     empty = Exceptions()
     assert empty.waiver(OPENSSL, BUSYBOX, NOW) is None
     assert empty.expired(OPENSSL, BUSYBOX, NOW) is None
@@ -74,8 +74,8 @@ def test_nothing_is_excused_by_default() -> None:
     assert load() == empty
 
 
-def test_an_exception_says_who_answers_for_it(tmp_path: Path) -> None:
-    """An excuse carries everything that a report needs."""
+def test_a_waiver_has_everything_for_a_report(tmp_path: Path) -> None:
+    """A waiver has the file, kind, subject, reason, owner, approver and expiry of its exception."""
     waiver = one(tmp_path).waiver(OPENSSL, BUSYBOX, NOW)
     assert waiver is not None
     assert (waiver.kind, waiver.subject, waiver.origin) == ("exception", "CVE-2024-6119", f"{tmp_path}/accepted.yaml")
@@ -109,7 +109,7 @@ COVERAGE: list[tuple[str, dict[str, Any], Finding, ResolvedImage, bool]] = [
 def test_what_an_exception_covers(
     tmp_path: Path, changes: dict[str, Any], finding: Finding, image: ResolvedImage, covered: bool
 ) -> None:
-    """The exact vulnerability, package and image; a platform's digest excuses nothing on another platform."""
+    """The exact vulnerability, package and image; a platform's digest waives nothing on another platform."""
     assert (one(tmp_path, **changes).waiver(finding, image, NOW) is not None) is covered
 
 
@@ -137,12 +137,12 @@ PATTERNS = [
 
 @pytest.mark.parametrize(("pattern", "reference", "matches"), PATTERNS)
 def test_a_pattern_is_compared_part_by_part(pattern: str, reference: str, matches: bool) -> None:
-    """A wildcard stays within registry, repository or tag, and each of them is compared whole."""
+    """A wildcard stays within registry, repository or tag, and each part must match as a whole."""
     assert ImagePattern.parse(pattern).matches(ImageReference.parse(reference)) is matches
 
 
-def test_a_date_counts_through_its_last_day(tmp_path: Path) -> None:
-    """A date ends with its day in UTC; at that moment the exception has lapsed."""
+def test_a_date_is_valid_until_its_end(tmp_path: Path) -> None:
+    """A date ends with its day in UTC; at that moment the exception expires."""
     exceptions = one(tmp_path, expires="2026-12-01")
     end = datetime(2026, 12, 2, tzinfo=UTC)
     assert exceptions.waiver(OPENSSL, BUSYBOX, end - timedelta(microseconds=1)) is not None
@@ -156,8 +156,8 @@ def test_a_date_counts_through_its_last_day(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "written", ["2026-12-01T12:00:00+02:00", "'2026-12-01T10:00:00Z'", "2026-12-01t10:00:00.0000001Z"]
 )
-def test_a_time_counts_to_the_second(tmp_path: Path, written: str) -> None:
-    """A time with an offset is taken as it is, quoted or not."""
+def test_a_time_is_valid_to_the_second(tmp_path: Path, written: str) -> None:
+    """A time with an offset is read as it is, quoted or not."""
     path = tmp_path / "accepted.yaml"
     entry = "\n".join(f"    {key}: {value}" for key, value in {**ACCEPTANCE, "expires": written}.items())
     path.write_text(f"acceptances:\n  -\n{entry}\n", encoding="utf-8")
@@ -167,8 +167,8 @@ def test_a_time_counts_to_the_second(tmp_path: Path, written: str) -> None:
     assert accepted.until == "2026-12-01 10:00 UTC"
 
 
-def test_the_exception_that_lasts_longest_is_named(tmp_path: Path) -> None:
-    """Several may apply; the report names the one that matters."""
+def test_the_exception_that_expires_last_is_named(tmp_path: Path) -> None:
+    """Of several exceptions for a finding, the report names the one that expires last."""
     short = {**EXCEPTION, "image": "docker.io/library/busybox", "expires": "2026-12-01"}
     exceptions = load(write(tmp_path, exceptions=[EXCEPTION, short]))
     found = exceptions.waiver(OPENSSL, BUSYBOX, NOW)
@@ -201,7 +201,7 @@ ACCEPTED: list[tuple[str, dict[str, Any], ResolvedImage, bool]] = [
 def test_what_an_acceptance_covers(
     tmp_path: Path, changes: dict[str, Any], image: ResolvedImage, covered: bool
 ) -> None:
-    """One image, by its exact reference or digest, and by default only where proof is missing."""
+    """An acceptance covers one image, by exact reference or digest, and by default only missing proof."""
     accepted = accepting(tmp_path, **changes)
     assert (accepted.acceptance(image, "unverified", NOW) is not None) is covered
     assert accepted.acceptance(image, "not-applicable", NOW) is None
@@ -209,7 +209,7 @@ def test_what_an_acceptance_covers(
 
 
 def test_an_acceptance_names_its_states_and_expires(tmp_path: Path) -> None:
-    """It counts for the states that it names, until it lapses."""
+    """An acceptance covers the states that it names, until it expires."""
     accepted = accepting(tmp_path, states=["not-applicable"])
     assert accepted.acceptance(BUSYBOX, "unverified", NOW) is None
     found = accepted.acceptance(BUSYBOX, "not-applicable", NOW)
@@ -220,8 +220,8 @@ def test_an_acceptance_names_its_states_and_expires(tmp_path: Path) -> None:
     assert accepted.expired_acceptance(BUSYBOX, "not-applicable", NOW) is None
 
 
-def test_expired_and_expiring_entries_are_announced(tmp_path: Path) -> None:
-    """Each with file, subject and owner: what has expired, and what will within a week."""
+def test_expired_and_expiring_entries_are_reported(tmp_path: Path) -> None:
+    """Each notice names file, subject and owner, of entries that have expired or expire within a week."""
     path = write(
         tmp_path,
         exceptions=[
@@ -240,8 +240,8 @@ def test_expired_and_expiring_entries_are_announced(tmp_path: Path) -> None:
     assert "CVE-2025-1 (owner team@contoso.com): valid only until 2026-11-29 12:00 UTC" in soon
 
 
-def test_the_policy_bounds_how_far_an_exception_reaches(tmp_path: Path) -> None:
-    """The last day that exception_days reach is allowed, the next is not."""
+def test_the_policy_limits_the_expiry(tmp_path: Path) -> None:
+    """The last day within exception_days is allowed, the next day is not."""
     policy = Policy(exception_days=30)
     load(write(tmp_path, exceptions=[{**EXCEPTION, "expires": "2026-12-23"}]), policy=policy)
     with pytest.raises(ConfigurationError, match=r"exceptions\.0\.expires.*exception_days") as caught:
@@ -249,8 +249,8 @@ def test_the_policy_bounds_how_far_an_exception_reaches(tmp_path: Path) -> None:
     assert caught.value.subject.endswith("accepted.yaml")
 
 
-def test_an_endless_policy_breaks_nothing(tmp_path: Path) -> None:
-    """A number of days that no calendar holds allows every date."""
+def test_very_large_exception_days_allow_every_date(tmp_path: Path) -> None:
+    """More exception_days than the calendar has allow every date."""
     policy = Policy(exception_days=10**12)
     exceptions = load(write(tmp_path, exceptions=[{**EXCEPTION, "expires": "9999-12-31"}]), policy=policy)
     assert exceptions.waiver(OPENSSL, BUSYBOX, NOW) is not None
@@ -320,7 +320,7 @@ def test_a_wrong_entry_is_named(tmp_path: Path, spoil: Callable[[dict[str, Any]]
     ids=str,
 )
 def test_a_wrong_acceptance_is_an_error(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """An acceptance is for single images, by exact reference or digest."""
+    """An acceptance must name a single image, by exact reference or digest."""
     with pytest.raises(ConfigurationError, match=r"acceptances\.0"):
         accepting(tmp_path, **changes)
 
@@ -351,8 +351,8 @@ NO_FILES = {
 
 
 @pytest.mark.parametrize("content", NO_FILES.values(), ids=NO_FILES.keys())
-def test_what_is_no_exceptions_file_is_our_error(tmp_path: Path, content: bytes) -> None:
-    """Whatever the file holds, the error is of our tree and names the file."""
+def test_an_invalid_file_is_a_configuration_error(tmp_path: Path, content: bytes) -> None:
+    """Whatever the file contains, the error is a ConfigurationError that names it."""
     path = tmp_path / "accepted.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -362,14 +362,14 @@ def test_what_is_no_exceptions_file_is_our_error(tmp_path: Path, content: bytes)
 
 
 @pytest.mark.parametrize("path", ["missing.yaml", ".", "no\0file"])
-def test_a_file_that_cannot_be_read_is_our_error(tmp_path: Path, path: str) -> None:
-    """Missing, a folder, or no path at all."""
+def test_an_unreadable_file_is_a_configuration_error(tmp_path: Path, path: str) -> None:
+    """Also for a missing file, a folder, or an invalid path."""
     with pytest.raises(ConfigurationError, match=r"gate\.exceptions"):
         load(tmp_path / path)
 
 
 def test_many_wrong_entries_make_a_short_error(tmp_path: Path) -> None:
-    """The first few are told in full, the rest is counted; long values are cut."""
+    """The first errors are listed in full and the rest counted; long values are cut."""
     wrong = {**EXCEPTION, "vulnerability": "*" * 100_000}
     with pytest.raises(ConfigurationError, match="and 90 more") as caught:
         load(write(tmp_path, exceptions=[wrong] * 100))
@@ -382,7 +382,7 @@ def test_many_wrong_entries_make_a_short_error(tmp_path: Path) -> None:
     ids=str,
 )
 def test_the_same_exception_twice_is_an_error(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """Nobody could say which of them counts; in one file or in two."""
+    """Two entries for the same thing are an error, in one file or in two."""
     second = {**EXCEPTION, **changes}
     with pytest.raises(ConfigurationError, match="It repeats exception CVE-2024-6119"):
         load(write(tmp_path, exceptions=[EXCEPTION, second]))
@@ -393,8 +393,8 @@ def test_the_same_exception_twice_is_an_error(tmp_path: Path, changes: dict[str,
         load(write(tmp_path, acceptances=[ACCEPTANCE, ACCEPTANCE]))
 
 
-def test_what_could_not_be_shown_is_replaced(tmp_path: Path) -> None:
-    """Control characters and line breaks of a reason do not reach reports."""
+def test_control_characters_are_replaced(tmp_path: Path) -> None:
+    """Control characters and line breaks in a reason do not reach reports."""
     waiver = one(tmp_path, reason="never\n called\x00 \u202eever").waiver(OPENSSL, BUSYBOX, NOW)
     assert waiver is not None
     assert waiver.reason == "never called\ufffd \ufffdever"
@@ -417,7 +417,7 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
 
 
 def test_the_example_accepts_busybox() -> None:
-    """The file that a user copies is valid, and so is the exception in its comments."""
+    """The file that a user copies is valid."""
     example = EXAMPLES / "gate-exceptions.yaml"
     accepted = load(example).acceptance(BUSYBOX, "unverified", NOW)
     assert accepted is not None
@@ -425,7 +425,7 @@ def test_the_example_accepts_busybox() -> None:
 
 
 def test_the_exception_in_the_examples_comments_is_valid(tmp_path: Path) -> None:
-    """Whoever takes the comment signs away has an exception that counts."""
+    """With its comment signs removed, the example's exception is valid."""
     text = (EXAMPLES / "gate-exceptions.yaml").read_text(encoding="utf-8")
     commented = text[text.index("# exceptions:") :].splitlines()
     path = tmp_path / "accepted.yaml"
@@ -434,7 +434,7 @@ def test_the_exception_in_the_examples_comments_is_valid(tmp_path: Path) -> None
 
 
 def test_a_thousand_exceptions_are_looked_up_by_vulnerability(tmp_path: Path) -> None:
-    """Only entries about the same vulnerability are compared, whatever else the file holds."""
+    """Only entries about the same vulnerability are compared, whatever else the file has."""
     many = [{**EXCEPTION, "vulnerability": f"CVE-2025-{number}"} for number in range(1000)]
     exceptions = load(write(tmp_path, exceptions=many))
     found = exceptions.waiver(replace(OPENSSL, vulnerability="cve-2025-777"), BUSYBOX, NOW)
@@ -465,7 +465,7 @@ lists = st.lists(
 def test_order_never_matters(
     tmp_path_factory: pytest.TempPathFactory, entries: list[dict[str, Any]], order: Any, vulnerability: str, days: int
 ) -> None:
-    """However entries are ordered, the same one excuses, the same one has lapsed, and the same is announced."""
+    """However entries are ordered, the same waivers apply, the same have expired, and the same are reported."""
     shuffled = order.sample(entries, len(entries))
     folder = tmp_path_factory.mktemp("order")
     first, second = (load(write(folder, exceptions=listed)) for listed in (entries, shuffled))
@@ -477,10 +477,10 @@ def test_order_never_matters(
 
 
 @given(entries=lists, vulnerability=vulnerabilities, days=st.integers(-60, 320))
-def test_an_exception_excuses_only_what_it_names_while_it_lasts(
+def test_an_exception_waives_only_what_it_names_until_it_expires(
     tmp_path_factory: pytest.TempPathFactory, entries: list[dict[str, Any]], vulnerability: str, days: int
 ) -> None:
-    """Whatever excuses has not expired, and some entry names the very vulnerability and package and the image."""
+    """A waiver has not expired, and an entry names the finding's vulnerability, package and image."""
     exceptions = load(write(tmp_path_factory.mktemp("named"), exceptions=entries))
     at = NOW + timedelta(days=days)
     waiver = exceptions.waiver(replace(OPENSSL, vulnerability=vulnerability), BUSYBOX, at)
@@ -499,18 +499,20 @@ part = st.text("ab1", min_size=1, max_size=3)
 
 
 @given(registry=part, repository=part, tag=part, other=st.tuples(part, part, part))
-def test_a_pattern_without_wildcards_means_one_image(
+def test_a_pattern_without_wildcards_matches_one_image(
     registry: str, repository: str, tag: str, other: tuple[str, str, str]
 ) -> None:
-    """It matches exactly what it writes out."""
+    """It matches exactly the reference that it spells out."""
     pattern = ImagePattern.parse(f"{registry}.io/{repository}:{tag}")
     reference = ImageReference(f"{other[0]}.io", other[1], other[2])
     assert pattern.matches(reference) is ((registry, repository, tag) == other)
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_no_bytes_make_anything_but_our_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    """A file of any bytes is an exceptions file or a ConfigurationError."""
+def test_any_bytes_are_a_file_or_a_configuration_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    """A file of any bytes is a valid exceptions file or a ConfigurationError."""
     path = tmp_path_factory.mktemp("bytes") / "accepted.yaml"
     path.write_bytes(content)
     try:

@@ -1,4 +1,4 @@
-"""OpenVEX documents: which findings they excuse, what takes that back, and what is wrong with the malformed ones."""
+"""OpenVEX documents: which findings they waive, what revokes that, and how malformed ones are reported."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def waived(
     return exceptions.waiver(finding, image, at) is not None
 
 
-def test_a_statement_says_who_made_it_and_why(tmp_path: Path) -> None:
-    """The excuse names the file, the author and the justification, and counts for exception_days."""
+def test_a_waiver_names_its_document(tmp_path: Path) -> None:
+    """The waiver names the file, the author and the justification, and is valid for exception_days."""
     said = statement(impact_statement="Built without\nX.509.", status_notes="See ticket 7.")
     waiver = load(tmp_path, document(said), policy=Policy(exception_days=30)).waiver(FINDING, IMAGE, NOW)
     assert waiver is not None
@@ -87,8 +87,8 @@ STATUSES = {"not_affected": True, "fixed": True, "affected": False, "under_inves
 
 
 @pytest.mark.parametrize(("status", "waivers"), STATUSES.items())
-def test_only_two_statuses_excuse(tmp_path: Path, status: str, waivers: bool) -> None:
-    """What is affected, or not yet known, counts."""
+def test_only_two_statuses_waive(tmp_path: Path, status: str, waivers: bool) -> None:
+    """A finding that is affected or under investigation counts."""
     assert waived(load(tmp_path, document(statement(status=status)))) is waivers
 
 
@@ -152,13 +152,13 @@ PRODUCTS: list[tuple[str, Any, ResolvedImage, bool]] = [
 
 
 @pytest.mark.parametrize(("product", "image", "matches"), [p[1:] for p in PRODUCTS], ids=[p[0] for p in PRODUCTS])
-def test_which_image_a_product_is(tmp_path: Path, product: Any, image: ResolvedImage, matches: bool) -> None:
-    """Everything that is said of the product has to hold, and it has to say a repository or a digest."""
+def test_which_image_a_product_identifies(tmp_path: Path, product: Any, image: ResolvedImage, matches: bool) -> None:
+    """All identifiers of a product must match, and one must give a repository or a digest."""
     assert waived(load(tmp_path, document(statement(product))), image=image) is matches
 
 
 def test_fixed_needs_a_version(tmp_path: Path) -> None:
-    """A repository has versions from before the fix, so 'fixed' counts only with a tag or digest."""
+    """A repository has versions from before the fix, so 'fixed' applies only with a tag or digest."""
     assert not waived(load(tmp_path, document(statement(f"pkg:oci/busybox?{PLACE}", "fixed"))))
     assert waived(load(tmp_path, document(statement(f"pkg:oci/busybox?{PLACE}&tag=1.37.0", "fixed"))))
 
@@ -214,8 +214,10 @@ SUBCOMPONENTS: list[tuple[str, list[Any], Finding, bool]] = [
 @pytest.mark.parametrize(
     ("locators", "finding", "matches"), [s[1:] for s in SUBCOMPONENTS], ids=[s[0] for s in SUBCOMPONENTS]
 )
-def test_which_packages_subcomponents_are(tmp_path: Path, locators: list[str], finding: Finding, matches: bool) -> None:
-    """With subcomponents only these packages are excused, in the versions that are named."""
+def test_which_packages_subcomponents_identify(
+    tmp_path: Path, locators: list[str], finding: Finding, matches: bool
+) -> None:
+    """With subcomponents only these packages are covered, in the versions that are named."""
     product = {"@id": PINNED, "subcomponents": [{"@id": locator} for locator in locators]}
     assert waived(load(tmp_path, document(statement(product))), finding, ON_AMD64) is matches
 
@@ -224,8 +226,8 @@ def test_which_packages_subcomponents_are(tmp_path: Path, locators: list[str], f
     ("vulnerability", "matches"),
     [("cve-2024-6119", True), ("ghsa-1", True), ("CVE-2024-61190", False), ("CVE-2024-611", False), ("GHSA", False)],
 )
-def test_a_vulnerability_goes_by_name_and_aliases(tmp_path: Path, vulnerability: str, matches: bool) -> None:
-    """By each exact name, in any letter case."""
+def test_a_vulnerability_is_found_by_name_and_aliases(tmp_path: Path, vulnerability: str, matches: bool) -> None:
+    """Each exact name matches, in any letter case."""
     said = statement(vulnerability={"name": "CVE-2024-6119", "aliases": ["GHSA-1"]})
     assert waived(load(tmp_path, document(said)), replace(FINDING, vulnerability=vulnerability)) is matches
 
@@ -298,10 +300,8 @@ HISTORY: list[tuple[str, list[dict[str, Any]], bool]] = [
 
 
 @pytest.mark.parametrize(("statements", "counts"), [h[1:] for h in HISTORY], ids=[h[0] for h in HISTORY])
-def test_later_statements_take_back_earlier_ones(
-    tmp_path: Path, statements: list[dict[str, Any]], counts: bool
-) -> None:
-    """What is said later of the same thing counts, and when in doubt, the worse; in one document or in two."""
+def test_later_statements_revoke_earlier_ones(tmp_path: Path, statements: list[dict[str, Any]], counts: bool) -> None:
+    """The later statement applies and, when in doubt, the worse one; in one document or in two."""
     first, second = statements
     assert waived(load(tmp_path, document(first, second))) is counts
     assert waived(load(tmp_path, document(second, first))) is counts
@@ -311,7 +311,7 @@ def test_later_statements_take_back_earlier_ones(
 
 
 def test_a_new_version_of_a_document_replaces_the_old_one(tmp_path: Path) -> None:
-    """What the new version no longer says does not count, whatever the order of files."""
+    """A statement that the new version lacks does not apply, whatever the order of files."""
     other = statement(vulnerability={"name": "CVE-1"})
     old, new = document(statement()), document(other, version=2)
     for documents in ((old, new), (new, old)):
@@ -322,14 +322,14 @@ def test_a_new_version_of_a_document_replaces_the_old_one(tmp_path: Path) -> Non
 
 
 def test_the_same_version_twice_is_an_error(tmp_path: Path) -> None:
-    """Two documents with one identity and version: nobody could say which of them counts."""
+    """Two documents with the same id and version are an error."""
     with pytest.raises(ConfigurationError, match=r"same @id and version as .*0\.json") as caught:
         load(tmp_path, document(statement()), document(statement(status="affected")))
     assert caught.value.subject == f"{tmp_path}/1.json"
 
 
-def test_a_statement_wears_off(tmp_path: Path) -> None:
-    """It counts for exception_days from its own time, then it has lapsed; bad news does not wear off."""
+def test_a_waiver_expires(tmp_path: Path) -> None:
+    """A waiver is valid for exception_days from its statement on; an affected status does not expire."""
     exceptions = load(tmp_path, document(statement()), policy=Policy(exception_days=30))
     end = datetime(2026, 12, 1, tzinfo=UTC)
     assert waived(exceptions, at=end - timedelta(seconds=1))
@@ -341,8 +341,8 @@ def test_a_statement_wears_off(tmp_path: Path) -> None:
     assert load(tmp_path, taken_back).expired(FINDING, IMAGE, end + timedelta(days=9999)) is None
 
 
-def test_expired_statements_are_announced_together(tmp_path: Path) -> None:
-    """One sentence a document for what has expired, and one for what will soon."""
+def test_expired_statements_are_reported_together(tmp_path: Path) -> None:
+    """One notice per document for expired statements, and one for those that expire soon."""
     old = [
         statement(timestamp="2025-11-01T00:00:00Z", vulnerability={"name": f"CVE-2025-{number}"})
         for number in range(1, 10)
@@ -354,15 +354,15 @@ def test_expired_statements_are_announced_together(tmp_path: Path) -> None:
     assert "CVE-2024-9: valid only until 2026-11-24" in soon
 
 
-def test_a_renewed_statement_is_not_announced(tmp_path: Path) -> None:
-    """What was said again, or taken back, has not expired."""
+def test_a_renewed_statement_is_not_reported(tmp_path: Path) -> None:
+    """A statement that was repeated or revoked later is not reported as expired."""
     for status in ("not_affected", "affected"):
         old, new = statement(timestamp="2024-01-01T00:00:00Z"), statement(status=status)
         assert load(tmp_path, document(old, new)).notices(NOW) == ()
 
 
-def test_a_document_that_names_no_image_is_announced(tmp_path: Path) -> None:
-    """Whoever left out the repository learns why nothing counts."""
+def test_a_document_that_identifies_no_image_is_reported(tmp_path: Path) -> None:
+    """The notice says why no statement of the document applies."""
     (notice,) = load(tmp_path, document(statement("pkg:oci/busybox?tag=1.37.0"))).notices(NOW)
     assert notice.startswith(
         f"{tmp_path}/0.json: none of its statements applies, because none names an image by repository"
@@ -450,8 +450,8 @@ BYTES = {
 
 
 @pytest.mark.parametrize("content", BYTES.values(), ids=BYTES.keys())
-def test_what_is_no_document_is_our_error(tmp_path: Path, content: bytes) -> None:
-    """Whatever the file holds, the error is of our tree and names the file."""
+def test_an_invalid_document_is_a_configuration_error(tmp_path: Path, content: bytes) -> None:
+    """Whatever the file contains, the error is a ConfigurationError that names it."""
     path = tmp_path / "vex.json"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -459,8 +459,8 @@ def test_what_is_no_document_is_our_error(tmp_path: Path, content: bytes) -> Non
     assert caught.value.subject == str(path)
 
 
-def test_what_could_not_be_shown_is_replaced(tmp_path: Path) -> None:
-    """Control characters of an author or reason do not reach reports."""
+def test_control_characters_are_replaced(tmp_path: Path) -> None:
+    """Control characters in an author or reason do not reach reports."""
     content = document(statement(impact_statement="no\x00pe"), author="Con\ntoso\x07")
     waiver = load(tmp_path, content).waiver(FINDING, IMAGE, NOW)
     assert waiver is not None
@@ -469,7 +469,7 @@ def test_what_could_not_be_shown_is_replaced(tmp_path: Path) -> None:
 
 
 def test_fractions_of_seconds_are_read(tmp_path: Path) -> None:
-    """As the specification's own examples have them."""
+    """Timestamps with fractions of seconds are read, as in the specification's examples."""
     waiver = load(tmp_path, document(statement(), timestamp="2026-01-08T18:02:03.647787998-06:00")).waiver(
         FINDING, IMAGE, NOW
     )
@@ -478,14 +478,14 @@ def test_fractions_of_seconds_are_read(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
-    """Order, white space and the way a time is written do not matter; what is said does."""
+    """Order, white space and the notation of times do not change the digest; the content does."""
     more = statement(vulnerability={"name": "CVE-1"})
     first = load(tmp_path, document(statement(), more))
     assert load(tmp_path, document(more, statement(), timestamp="2026-11-01T01:00:00+01:00")).digest == first.digest
     assert load(tmp_path, document(statement())).digest != first.digest
 
 
-def test_the_example_excuses_a_finding() -> None:
+def test_the_example_waives_a_finding() -> None:
     """The document that a user starts from is valid, and is about one package of one image."""
     exceptions = Exceptions.load([], [EXAMPLE], policy=Policy(), now=NOW)
     image = ResolvedImage(
@@ -500,8 +500,8 @@ def test_the_example_excuses_a_finding() -> None:
     assert exceptions.notices(NOW) == ()
 
 
-def test_an_exception_and_a_document_count_side_by_side(tmp_path: Path) -> None:
-    """The one that lasts longest is named; one person's exception is not taken back by a supplier's statement."""
+def test_exceptions_and_documents_apply_side_by_side(tmp_path: Path) -> None:
+    """The waiver that expires last is named; a supplier's statement does not revoke a person's exception."""
     accepted = tmp_path / "accepted.yaml"
     entry = {"vulnerability": "CVE-2024-6119", "image": "docker.io/library/busybox", "expires": "2026-12-31"}
     entry |= {"reason": "Not reachable from outside.", "owner": "a", "approver": "b"}
@@ -518,8 +518,8 @@ def test_an_exception_and_a_document_count_side_by_side(tmp_path: Path) -> None:
     "text",
     ["", "pkg:", "pkg:oci", "pkg:oci/", "pkg:oci/@1", "npm/x", "docker:oci/x", "pkg:oci/x?a=1&A=2", "pkg:oci/a/"],
 )
-def test_what_is_no_package_url(text: str) -> None:
-    """Without type or name, of another scheme, or with a qualifier twice; a trailing slash is ignored."""
+def test_invalid_package_urls(text: str) -> None:
+    """Without type or name, with another scheme or a repeated qualifier, text is not a package URL."""
     if text == "pkg:oci/a/":
         assert Purl.parse(text).name == "a"
     else:
@@ -548,7 +548,7 @@ some_statements = st.lists(
 def test_order_never_matters(
     tmp_path_factory: pytest.TempPathFactory, statements: list[dict[str, Any]], order: Any, days: int
 ) -> None:
-    """However statements are ordered, the same one excuses, and the digest is the same."""
+    """However statements are ordered, the same waivers apply, and the digest is the same."""
     folder, at = tmp_path_factory.mktemp("order"), NOW + timedelta(days=days)
     first = load(folder, document(*statements))
     second = load(folder, document(*order.sample(statements, len(statements))))
@@ -563,7 +563,7 @@ def test_order_never_matters(
 def test_bad_news_never_helps(
     tmp_path_factory: pytest.TempPathFactory, statements: list[dict[str, Any]], days: int
 ) -> None:
-    """Adding a statement that excuses nothing never excuses more; a last word of 'affected' leaves no excuse."""
+    """Adding a statement that waives nothing never adds waivers; a last status of 'affected' revokes all."""
     folder, at = tmp_path_factory.mktemp("worse"), NOW + timedelta(days=days)
     before = waived(load(folder, document(*statements)), at=at)
     more = statement(status="affected", timestamp=EARLY)
