@@ -1,4 +1,4 @@
-"""What the gate evaluates images by: its rules, and the time that an image has waited."""
+"""The rules under which the gate evaluates images, and the time that an image has waited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pratique.gate.policy import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What an image is evaluated by.
+    """The rules under which images are evaluated.
 
     :ivar sources: names of the sources that are asked
     :ivar provenance: each exceptions file with its state in Git

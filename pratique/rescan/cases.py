@@ -60,7 +60,7 @@ class RescanOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Context:
-    """What every case of one rescan is updated by."""
+    """What updating each case of one rescan needs."""
 
     scanning: Scanning
     window: timedelta

@@ -91,7 +91,7 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known from other places than the registry.
+    """What is known from other sources than the registry.
 
     :ivar uses: references in the manifests
     :ivar catalogue: upstream references that the configuration names

@@ -24,7 +24,7 @@ def hold_since(case: Case | None, condition: Condition, scanning: Scanning, at: 
 
 @dataclass(frozen=True)
 class PullBlockPlan:
-    """What to do about the pulls of images.
+    """The pulls to block and to allow.
 
     :ivar new: cases to block, with the time of the block
     :ivar repeated: cases on record as blocked whose pulls are allowed: an earlier run did not get to block them
