@@ -92,10 +92,11 @@ class StartSandbox(Protocol):
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product gives up on connections and answers only when they hang."""
+    """What the product gives up on after some seconds it gives up on only when that hangs."""
     monkeypatch.setattr("pratique.azure.session.CONNECT_SECONDS", HANGS)
     monkeypatch.setattr("pratique.azure.session.READ_SECONDS", HANGS)
     monkeypatch.setattr("pratique.azure.session.REQUEST_SECONDS", 10 * HANGS)
+    monkeypatch.setattr("pratique.access.grant.FINISH_SECONDS", HANGS)
 
 
 @pytest.fixture(scope="session")

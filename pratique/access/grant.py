@@ -35,7 +35,7 @@ from pratique.azure.vault import ProbeResult, Vault, probe
 from pratique.cancellation import run_to_completion
 from pratique.config import Access
 from pratique.errors import Conflict, NotYetEffective
-from pratique.lease import Lease, from_tags, lease_id
+from pratique.lease import TAG_PREFIX, Lease, from_tags, lease_id
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ async def close_access(session: AzureSession, vault: Vault, owner: str) -> list[
     :raises AccessNotRevoked: with the commands that revoke it by hand
     """
     owned = lease_id(owner, vault.id)
-    return await end_leases(session, vault.id, which=lambda lease: lease.id == owned)
+    return await end_leases(session, vault.id, which=lambda lease: lease.id == owned, tag_names={TAG_PREFIX + owned})
 
 
 async def _open(session: AzureSession, http: httpx.AsyncClient, vault: Vault, access: Access, lease: Lease) -> Lease:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -75,16 +75,19 @@ async def sweep(session: AzureSession, vault_id: str, *, everything: bool = Fals
     return SweepResult(tuple(ended), (await read_access(session, vault_id)).all)
 
 
-async def end_leases(session: AzureSession, vault_id: str, *, which: LeaseFilter) -> list[Lease]:
+async def end_leases(
+    session: AzureSession, vault_id: str, *, which: LeaseFilter, tag_names: Collection[str] = ()
+) -> list[Lease]:
     """End every lease on the vault that ``which`` selects. A shared rule or role stays while another lease needs it.
 
     Records are removed first, so that of two runs that share an assignment and end at the same time, at least one finds
     itself to be the last. Rules and assignments without a lease are never touched.
 
+    :param tag_names: records that are erased even if they are missing now: another writer may put them back
     :returns: the leases that were ended
     :raises AccessNotRevoked: when access may still be open after several attempts
     """
-    revocation = _Revocation(session=session, vault_id=vault_id, which=which)
+    revocation = _Revocation(session=session, vault_id=vault_id, which=which, tag_names=frozenset(tag_names))
     failure: PratiqueError | None = None
     for pause in PAUSES:
         await asyncio.sleep(pause)
@@ -110,6 +113,7 @@ class _Revocation:
     session: AzureSession
     vault_id: str
     which: LeaseFilter
+    tag_names: frozenset[str]
     ended: dict[str, Lease] = field(default_factory=dict)
     records: list[Lease] = field(default_factory=list)
     rules: set[str] = field(default_factory=set)
@@ -123,9 +127,9 @@ class _Revocation:
         """
         failures: list[BaseException] = []
         await self._read()
-        if self.records:
+        if tag_names := self.tag_names | {lease.tag_name for lease in self.records}:
             try:
-                await erase_leases(self.session, self.vault_id, {lease.tag_name for lease in self.records})
+                await erase_leases(self.session, self.vault_id, tag_names)
             except PratiqueError as error:
                 failures.append(error)
             # A run that shares an assignment and ends now has removed its record by now, or sees that this one is gone.

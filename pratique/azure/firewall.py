@@ -123,7 +123,8 @@ async def erase_leases(session: AzureSession, vault_id: str, tag_names: Collecti
     """Remove the leases' tags, and each address's rule with the last tag that names the address.
 
     A rule without a tag is kept, because no lease added it. Another writer that read the vault earlier may write the
-    tags back, so the removal counts only if it lasts for a while.
+    tags back, even tags that were missing for a moment because a third writer had not seen them, so the removal counts
+    only if it lasts for a while.
 
     :raises Conflict: when other writers keep undoing the change
     """
@@ -159,7 +160,7 @@ async def _converge(
 ) -> Firewall:
     """Write the changes that the plan returns until it returns none.
 
-    :param lasting: whether the plan must still return none some seconds after the last write
+    :param lasting: whether the plan must still return none some seconds later, also when nothing had to be written
     """
     written, refused, settling = 0, 0, False
     while True:
@@ -167,10 +168,10 @@ async def _converge(
         current = _firewall(vault)
         change = plan(current)
         if change is None:
-            if settling or not (written and lasting):
+            if settling or not lasting:
                 return current
             settling = True
-            await asyncio.sleep(SETTLE_SECONDS)
+            await _settle()
             continue
         if written == ATTEMPTS:
             raise _undone(attempted, vault_id)
@@ -181,6 +182,11 @@ async def _converge(
         written, settling = written + 1, False
         if written > 1:  # undone or refused before: a random pause keeps the writers from colliding again
             await asyncio.sleep(random.uniform(0, SETTLE_SECONDS / 3))  # noqa: S311  # no secret
+
+
+async def _settle() -> None:
+    """Wait until every writer that has read the vault earlier has written it."""
+    await asyncio.sleep(SETTLE_SECONDS)
 
 
 async def _get(session: AzureSession, vault_id: str) -> models.Vault:

@@ -10,7 +10,7 @@ import pytest
 from pratique.azure.session import AzureSession
 from tests.conftest import RunningSandbox
 from tests.pratique.repositories import make_remote
-from tests.waiting import HANGS
+from tests.pratique.writers import Writers
 
 
 @pytest.fixture
@@ -23,10 +23,9 @@ async def session(sandbox: RunningSandbox) -> AsyncIterator[AzureSession]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that Azure needs and the local one does not."""
-    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.1)
+    Writers(monkeypatch)
     monkeypatch.setattr("pratique.access.grant.PROBE_SECONDS", 0.01)
     monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0,) * 5)
-    monkeypatch.setattr("pratique.access.grant.FINISH_SECONDS", HANGS)
 
 
 @pytest.fixture

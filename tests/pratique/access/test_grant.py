@@ -462,12 +462,11 @@ async def test_a_record_that_somebody_strips(vault: Door) -> None:
     assert vault.traces.rules == frozenset()
 
 
-async def test_twenty_at_once(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_twenty_at_once(start_sandbox: StartSandbox) -> None:
     """Each imports its certificate; nothing is left, and nothing of others is gone."""
-    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 1.0)
     theirs = ("198.51.100.0/24", "192.0.2.7/32")
     late = Scenario(timings=Timings(role_assignment=600, firewall_rule=300))
-    async with door(start_sandbox, *theirs, scenario=late, speed=300) as vault:
+    async with door(start_sandbox, *theirs, scenario=late) as vault:
         vault.hold_role(vault.vault.id, principal="6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a")
         before = vault.traces
 

@@ -23,6 +23,7 @@ from sandbox.scenario import Identity, Scenario
 from tests.conftest import StartSandbox
 from tests.pratique.azure.vaults import NAME
 from tests.pratique.doors import HOME, OFFICER, PROMPT, RULE, Door, Traces, door, import_certificate
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -280,6 +281,24 @@ async def test_an_activation_that_cannot_be_ended(managed: Door) -> None:
     with pytest.raises(AccessNotRevoked, match="403"):
         await managed.sweep_all()
     assert managed.leases == []
+
+
+async def test_a_record_that_comes_back(vault: Door) -> None:
+    """One writer has dropped the record, another puts it back that had read it before: that is waited for."""
+    mine = await vault.open("run")
+    held = vault.sandbox.azure.faults.add(kind="slow", seconds=60, **PATCH)
+    theirs = Lease(id="0123456789ab", owner="other", expires=datetime.now(UTC) + timedelta(minutes=5))
+    writing = asyncio.create_task(record_lease(vault.session, vault.vault.id, theirs, OTHER))
+    await until(lambda: held.hits > 0)
+    vault.change(tags={"team": "platform"})
+    looked = vault.requests("GET", "/vaults/")
+    closing = asyncio.create_task(close_access(vault.session, vault.vault, "run"))
+    await until(lambda: closing.done() or vault.requests("GET", "/vaults/") >= looked + 2)
+    await vault.jump(60)
+    await asyncio.gather(writing, closing)
+    assert [lease.id for lease in vault.leases] == [theirs.id]
+    assert vault.traces.rules == {"192.0.2.0/24", f"{OTHER}/32"}
+    assert mine.assignment not in vault.traces.roles
 
 
 async def test_only_those_that_are_picked(vault: Door) -> None:

@@ -115,9 +115,8 @@ async def test_only_what_was_named_is_erased(session: AzureSession) -> None:
     assert (await read_firewall(session, vault)).tags == {"team": "platform"}
 
 
-async def test_writers_at_once_lose_nothing(session: AzureSession, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_writers_at_once_lose_nothing(session: AzureSession) -> None:
     """Each erasure reads back what it wrote, and writes again when another one's PATCH has undone it."""
-    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.5)
     vault = await make_vault(session, "192.0.2.1/32")
     addresses = [IPv4Address(f"198.51.100.{number}") for number in range(4)]
     leases = [await record_lease(session, vault, lease(str(number)), a) for number, a in enumerate(addresses)]
@@ -160,11 +159,8 @@ async def test_a_record_that_was_overwritten_is_seen(start_sandbox: StartSandbox
         assert is_recorded(wall, theirs)
 
 
-async def test_a_lease_that_comes_back_is_erased_again(
-    start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lease_that_comes_back_is_erased_again(start_sandbox: StartSandbox) -> None:
     """A slow writer writes an erased tag back with its own: the erasure waits for that, and repeats itself."""
-    monkeypatch.setattr("pratique.azure.firewall.SETTLE_SECONDS", 0.5)
     between = Interleaved(start_sandbox)
     async with AzureSession.open() as session:
         vault = await make_vault(session)
