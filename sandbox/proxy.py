@@ -23,7 +23,8 @@ from sandbox.tls import CertificateAuthority
 
 _log = logging.getLogger(__name__)
 _LONGEST_HEAD = 16_384
-_HANDSHAKE_SECONDS = 20.0
+_HANDSHAKE_SECONDS = 600.0  # ends what hangs, and no client that is slow
+_IDLE_SECONDS = 600  # longer than clients keep a connection: else one is closed while a request is on its way
 
 
 class Proxy:
@@ -42,7 +43,13 @@ class Proxy:
         blocks: Callable[[str, str], bool],
     ) -> None:
         self._config = Config(
-            application, lifespan="off", log_config=None, access_log=False, ws="none", date_header=False
+            application,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            date_header=False,
+            timeout_keep_alive=_IDLE_SECONDS,
         )
         self._config.load()
         self._server_state = ServerState()
