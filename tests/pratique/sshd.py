@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import until
+
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -68,10 +70,8 @@ async def serve(folder: Path, allowed: str) -> AsyncIterator[Sshd]:
     command = (SSHD, "-D", "-f", str(folder / "sshd_config"), "-E", str(log))
     process = await asyncio.create_subprocess_exec(*command)
     try:
-        async with asyncio.timeout(30):
-            while not await asyncio.to_thread(_listens, port):
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.02)
+        await until(lambda: process.returncode is not None or _listens(port))
+        assert process.returncode is None, log.read_text()
         yield Sshd(port, f"[127.0.0.1]:{port} {public(folder / 'host')}", log)
     finally:
         if process.returncode is None:

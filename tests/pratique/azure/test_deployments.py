@@ -11,12 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.azure.deployments import ensure_deployment, find_deployment, read_outputs, same_parameters
+from pratique.azure.deployments import (
+    Deployment,
+    ensure_deployment,
+    find_deployment,
+    read_outputs,
+    same_parameters,
+)
 from pratique.azure.session import AzureSession
 from pratique.azure.templates import load_template
 from pratique.errors import ConfigurationError, NotFound, OperationFailed
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP, spoke_network_id
 from tests.conftest import RunningSandbox, StartSandbox
+from tests.sandbox.callers import jump
+from tests.waiting import until
 
 SPOKE = "spoke-BU0001A0005-01"
 NAME = "small"
@@ -86,12 +94,23 @@ async def test_another_template_is_deployed(session: AzureSession) -> None:
     assert (done.outcome, done.outputs["also"]) == ("deployed", "x")
 
 
-async def test_one_that_is_running_is_joined(start_sandbox: StartSandbox) -> None:
+async def test_one_that_is_running_is_joined(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three runs at once make one deployment, and all get its outputs."""
-    sandbox = start_sandbox(speed=600)
+    sandbox, joining = start_sandbox(speed=0), set[object]()
+
+    async def look(*arguments: Any) -> Deployment | None:
+        found = await find_deployment(*arguments)
+        if found is not None and found.state != "Succeeded":
+            joining.add(asyncio.current_task())
+        return found
+
+    monkeypatch.setattr("pratique.azure.deployments.find_deployment", look)
     async with AzureSession.open(poll_seconds=0.05) as session:
         asked = [ensure_deployment(session, CLUSTER_GROUP, NAME, template(), {"name": "id-a"}) for _ in range(3)]
-        done = await asyncio.gather(*asked)
+        runs = [asyncio.create_task(one) for one in asked]
+        await until(lambda: len(joining) == 2)
+        await asyncio.to_thread(jump, sandbox, sandbox.azure.scenario.timings.deployment)
+        done = await asyncio.gather(*runs)
     assert sorted(one.outcome for one in done) == ["deployed", "joined", "joined"]
     assert [one.outputs for one in done] == [{"made": "id-a"}] * 3
     assert puts(sandbox) == 1

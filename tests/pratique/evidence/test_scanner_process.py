@@ -11,11 +11,12 @@ import pytest
 
 from pratique.evidence import scanner_process
 from pratique.evidence.scanner_process import Command, CommandFailed
+from tests.waiting import HANGS, until
 
 SECRET = "a-password-for-the-registry"
 
 
-def python(program: str, timeout: float = 30) -> Command:
+def python(program: str, timeout: float = HANGS) -> Command:
     """A command that runs a few lines of Python."""
     arguments = [sys.executable, "-c", f"import os, sys, time\n{program}"]
     return Command(arguments, {"SECRET": SECRET}, timeout, (SECRET, ""))
@@ -42,10 +43,9 @@ def lock(tmp_path: Path) -> Path:
 
 async def free(lock: Path) -> bool:
     """Wait until no process holds the lock."""
-    async with asyncio.timeout(20):
-        with lock.open() as file:
-            await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
-            return True
+    with lock.open() as file:
+        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+        return True
 
 
 async def test_the_output() -> None:
@@ -66,9 +66,7 @@ async def test_a_program_that_hangs(lock: Path) -> None:
 async def test_cancellation(lock: Path) -> None:
     """A cancelled run leaves no process behind."""
     running = asyncio.create_task(python(hangs(lock)).run())
-    async with asyncio.timeout(20):
-        while not lock.with_name("lock.ready").exists():  # noqa: ASYNC110  # another process makes it
-            await asyncio.sleep(0.01)
+    await until(lock.with_name("lock.ready").exists)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

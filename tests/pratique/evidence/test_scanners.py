@@ -18,6 +18,7 @@ from pratique.evidence.scanners import CommandScanner
 from pratique.findings import Fix, Severity
 from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.oci.auth import Login
+from tests.waiting import HANGS
 
 HOST, REPOSITORY = "acraks.azurecr.io", "quarantine/library/busybox"
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -69,10 +70,12 @@ async def login(registry: str) -> Login:
 
 
 @pytest.fixture
-def scanner(tmp_path: Path) -> MakeScanner:
+def scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeScanner:
     """Makes a scanner whose program is given as Python code. It logs each run in the file ``runs``."""
 
-    def make(body: str, format: str = "trivy", timeout: float = 30) -> Scanner:
+    monkeypatch.setattr(scanners, "ROUND", HANGS)
+
+    def make(body: str, format: str = "trivy", timeout: float = HANGS) -> Scanner:
         program = tmp_path / "scanner.py"
         runs = f"open({str(tmp_path / 'runs')!r}, 'a').write(sys.argv[1] + '\\n')\n"
         program.write_text(f"import json, os, sys, time\n{runs}{body}\n")
@@ -249,6 +252,6 @@ async def test_a_long_queue(scanner: MakeScanner, tmp_path: Path, monkeypatch: p
     waiting = await observe(source)
     assert waiting.status is SourceStatus.FAILED
     assert "has not started" in waiting.detail
-    monkeypatch.setattr(scanners, "ROUND", 60.0)
+    monkeypatch.setattr(scanners, "ROUND", HANGS)
     assert (await observe(source)).status is SourceStatus.ASSESSED
     assert runs(tmp_path) == [IMAGE]
