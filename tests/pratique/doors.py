@@ -32,7 +32,7 @@ HOME = IPv4Address("203.0.113.10")
 RULE = f"{HOME}/32"
 OFFICER = CERTIFICATES_OFFICER
 #: Access that counts at once.
-PROMPT = Timings(role_assignment=0, firewall_rule=0)
+PROMPT = Timings(role_assignment=0, firewall_rule=0, graph=0)
 
 
 @dataclass(frozen=True)
