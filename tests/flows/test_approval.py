@@ -24,6 +24,7 @@ from pratique.errors import GateBlocked
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Item, Question
 from tasks.policies import CACHED
+from tests.waiting import until_met
 
 QUESTION = Question(
     "web", (Item(image="nginx:1.27", platform="linux/amd64", digest="sha256:aa", reason="no proof of a scan"),), 30
@@ -209,8 +210,8 @@ async def test_a_run_on_a_temporary_server_cannot_ask() -> None:
 
 
 async def _paused(run: Run, release: str) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            current = await run.read()
-            if current.state_name == "Paused" and release in await described(current):
-                return
+    async def paused() -> bool:
+        current = await run.read()
+        return current.state_name == "Paused" and release in await described(current)
+
+    await until_met(paused)

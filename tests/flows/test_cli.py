@@ -20,6 +20,7 @@ from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.manifests import IN_TOTO
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, PROJECT, World
+from tests.waiting import HANGS
 
 FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", version="3.1.4-r5")
 
@@ -27,7 +28,7 @@ FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", v
 def _prepare(cluster: World, prefect: Path, *options: str) -> tuple[int, str, str]:
     """Exit code, output and errors of ``pratique prepare``."""
     process = cluster.start(prefect, *options)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=HANGS)
     return process.returncode, output, errors
 
 

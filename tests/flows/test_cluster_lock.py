@@ -20,6 +20,7 @@ from pratique.release.summary import Preparation
 from tasks.cluster_lock import cluster_lock, lock_released
 from tasks.runtime import azure_runtime
 from tests.flows.conftest import MakeWorld
+from tests.waiting import until_met
 
 happened: list[str] = []
 doors: list[asyncio.Event] = []
@@ -71,9 +72,13 @@ def heartbeat(held: Variable) -> int:
 
 
 async def until_somebody_has_it() -> Variable:
-    async with asyncio.timeout(30):
-        while not (found := await turns()):  # noqa: ASYNC110  # it happens behind HTTP
-            await asyncio.sleep(0.01)
+    found: list[Variable] = []
+
+    async def somebody_has_it() -> bool:
+        found[:] = await turns()
+        return bool(found)
+
+    await until_met(somebody_has_it)
     return found[0]
 
 
@@ -135,9 +140,11 @@ async def test_asking(world: MakeWorld) -> None:
     config = world().config
     asking = asyncio.create_task(asks(config))
     mine = await until_somebody_has_it()
-    async with asyncio.timeout(30):
-        while [one.id for one in await turns()] == [mine.id]:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+
+    async def given_up() -> bool:
+        return mine.id not in [one.id for one in await turns()]
+
+    await until_met(given_up)
     await works(config, "other")
     doors[0].set()
     await asking
@@ -171,9 +178,11 @@ async def test_holder_alive(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -
     first = asyncio.create_task(works(config, "first", behind_door=True))
     await until_somebody_has_it()
     second = asyncio.create_task(works(config, "second"))
-    async with asyncio.timeout(30):
-        while heartbeat((await turns())[0]) < 5:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+
+    async def has_beaten() -> bool:
+        return heartbeat((await turns())[0]) >= 5
+
+    await until_met(has_beaten)
     assert happened == ["first begins"]
     doors[0].set()
     await asyncio.gather(first, second)

@@ -79,7 +79,7 @@ class Driller:
 
 async def test_the_role_is_what_a_drill_uses(drilling: MakeDrilling) -> None:
     """A drill succeeds under it, and uses all of it. Without any one of its actions an error names what is missing."""
-    driller = Driller(drilling(deadline=0.1))
+    driller = Driller(drilling())
     await driller.deploy()
     before = driller.granted()
     assert (await driller.cluster.run()).outcome == "passed"

@@ -18,6 +18,7 @@ from sandbox.services.defender.notation import Signer
 from sandbox.services.oci.repository import Repository
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import FALCO, KURED, World, acceptance
+from tests.waiting import HANGS
 
 KURED_NAME = ImageReference.parse(KURED).repository
 OPENSSL = Finding(cve="CVE-2024-6119", severity="High", package="openssl", version="3.1.4-r5", fixed_version="3.1.7-r1")
@@ -75,7 +76,7 @@ async def test_never_scanned(world: MakeWorld) -> None:
 async def test_findings_beat_an_acceptance(world: MakeWorld) -> None:
     """An acceptance replaces a missing scan, but does not cover findings."""
     cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
-    accepted = cluster.excepting(acceptances=[acceptance(KURED)]).with_gate(patience=0.5)
+    accepted = cluster.excepting(acceptances=[acceptance(KURED)]).with_gate(patience=HANGS / 60)
     assert "CVE-2024-6119" in str(await _blocked(accepted))
 
 

@@ -19,6 +19,7 @@ from tests.flows.conftest import MakeWorld
 from tests.flows.test_cluster_stamp import configured
 from tests.flows.world import FALCO, KURED, World, git
 from tests.sandbox.registries import publish
+from tests.waiting import HANGS
 
 #: POST requests that change nothing.
 _READ_ONLY = ("/token", "/whatIf", "/calculateTemplateHash", "/Microsoft.ResourceGraph/resources", "/oauth2/exchange")
@@ -147,7 +148,7 @@ async def test_a_plan_is_shown_three_ways(world: MakeWorld, prefect: Path) -> No
     cluster = world()
     target = cluster.folder / "plan.json"
     process = cluster.start(prefect, "--output", str(target), command="plan")
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 0, errors
     assert output.rstrip().endswith(NOTHING_CHANGED)
     document = json.loads(target.read_text())

@@ -74,7 +74,7 @@ class Life:
         :param scanned: whether the image is still scanned, and its scans waited for
         """
         before = self._scans()
-        await asyncio.to_thread(self.world.sandbox.control, "POST", "/clock", json={"jump": count * DAY})
+        await self.world.jump(count * DAY)
         if scanned:
             await self.world.until(lambda: all(now > then for now, then in zip(self._scans(), before, strict=True)))
 

@@ -29,7 +29,9 @@ from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.state import PublicRegistries
 from tests.conftest import RunningSandbox
+from tests.sandbox.callers import jump
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+from tests.waiting import HANGS, until
 
 PROJECT = Path(__file__).parents[2]
 SAMPLE = PROJECT / "examples" / "cluster-manifests"
@@ -127,9 +129,11 @@ class World:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Look at the local Azure again and again until it is so."""
-        async with asyncio.timeout(30):
-            while not await asyncio.to_thread(condition):  # noqa: ASYNC110  # it happens behind HTTP
-                await asyncio.sleep(0.01)
+        await until(condition)
+
+    async def jump(self, seconds: float) -> None:
+        """Let Azure's time pass."""
+        await asyncio.to_thread(jump, self.sandbox, seconds)
 
     def tags(self, prefix: str) -> dict[str, str]:
         """Digests in all registries by ``repository:tag`` without the prefix (``live/``, ``quarantine/``)."""
@@ -222,9 +226,9 @@ def make_config(folder: Path, azure: Path, releases: Sequence[Sequence[str]] | N
     else:
         document["gate"]["exceptions"] = [str(write_exceptions(folder, acceptances=[acceptance(BUSYBOX)]))]
     document["gate"] |= {
-        # Minutes at Azure's pace are fractions of a second here; a missing scan must not hold up a test.
+        # Minutes at Azure's pace are fractions of a second here.
         "interval": 0.05,
-        "deadline": 0.5,
+        "deadline": HANGS / 60,
         "patience": 0.01,
         "trust_store": [str(azure / "defender-root.pem")],
     }
