@@ -39,7 +39,7 @@ class Server:
     def __init__(self, url: str, environment: dict[str, str]) -> None:
         self.url = url
         self.environment = environment
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False)
 
     def get(self, path: str) -> Any:
         return self._client.get(path).raise_for_status().json()
@@ -160,7 +160,9 @@ def local_azure(folder: Path, speed: float) -> Iterator[LocalAzure]:
         wait_until(lambda: "listens on" in log.read_text(), process, log)
         environment = client_environment(Home(home))
         trust = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])
-        with httpx.Client(proxy=environment["HTTPS_PROXY"], verify=trust, trust_env=False, timeout=60) as client:
+        with httpx.Client(
+            proxy=environment["HTTPS_PROXY"], verify=trust, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as client:
             yield LocalAzure(home, environment, client)
 
 

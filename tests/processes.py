@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 #: Only ends what hangs: nothing that works takes nearly as long, even on a busy machine.
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 600.0
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -51,7 +51,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
 def responds(url: str) -> bool:
     """Whether a GET request succeeds."""
     try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
+        return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 

@@ -194,7 +194,7 @@ def _patch(server: Server, path: str, document: dict[str, Any]) -> None:
     """Repeated when SQLite is busy."""
 
     def answered() -> bool:
-        answer = httpx.patch(f"{server.url}{path}", json=document, trust_env=False, timeout=30)
+        answer = httpx.patch(f"{server.url}{path}", json=document, trust_env=False, timeout=600)
         busy = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
         return not busy and answer.raise_for_status().is_success
 

@@ -24,7 +24,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     written = dict(line.split("=", 1) for line in env_file.read_text().splitlines())
     user, _, password = written["PREFECT_AUTH"].partition(":")
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}/api", auth=(user, password), timeout=30, trust_env=False
+        base_url=f"http://127.0.0.1:{port}/api", auth=(user, password), timeout=600, trust_env=False
     ) as api:
         stack = Stack(f"pratique-{secrets.token_hex(3)}", env_file, written, api)
         try:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = shlex.split(os.environ.get("COMPOSE", "docker compose"))
 SERVICES = {"postgres", "redis", "server", "services", "worker", "sandbox", "sandbox-worker"}
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-_PATIENCE_SECONDS = 300.0
+_PATIENCE_SECONDS = 600.0
 #: Method, path and body are its arguments: nothing has to be quoted.
 _CONTROL = """
 set -eu
@@ -26,7 +26,7 @@ set -eu
 exec python -c '
 import httpx, sys
 method, path, body = sys.argv[1:]
-answer = httpx.request(method, "https://sandbox.localhost" + path, content=body, timeout=60)
+answer = httpx.request(method, "https://sandbox.localhost" + path, content=body, timeout=600)
 print(answer.raise_for_status().text)' "$@"
 """
 

@@ -14,7 +14,6 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Crashed, Failed
-from sandbox.services.alerts.state import Alerts
 
 from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
 from flows.hooks import remove_drill_of_run
@@ -26,6 +25,7 @@ from pratique.config import Bootstrap
 from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied
 from sandbox.scenario import Client, Scenario, Timings
 from sandbox.services.alerts.rules import RULE_TYPE
+from sandbox.services.alerts.state import Alerts
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, Logs
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.conftest import MakeWorld

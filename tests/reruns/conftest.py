@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         started.deploy()
         for automation in started.post("/automations/filter", {}):
             address = f"{started.url}/automations/{automation['id']}"
-            httpx.patch(address, json={"enabled": False}, trust_env=False).raise_for_status()
+            httpx.patch(address, json={"enabled": False}, trust_env=False, timeout=600).raise_for_status()
         yield started
 
 
