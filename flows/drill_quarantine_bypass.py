@@ -12,7 +12,7 @@ from flows.hooks import remove_drill_of_run
 from pratique.audit.drill.alert import AlertResult
 from pratique.audit.drill.diagnosis import defects
 from pratique.audit.drill.report import DrillReport
-from pratique.audit.drill.staging import Staged, check_names
+from pratique.audit.drill.staging import StagedImage, check_names
 from pratique.config import Bootstrap
 from tasks.drill import (
     begin_drill,
@@ -58,7 +58,7 @@ async def drill_quarantine_bypass(
         leftovers = await clear_leftovers(registry)
         setup = await read_alert_setup(registry, config.drill)
         started = await begin_drill(registry, config.drill, leftovers)
-        staged: list[Staged] = []
+        staged: list[StagedImage] = []
         result: AlertResult | None = None
         removed: list[str] = []
         try:
@@ -71,5 +71,5 @@ async def drill_quarantine_bypass(
         finally:
             removed = await remove_drill(registry)
         report = await conclude_drill(registry, config.drill, started, setup, staged, result, removed)
-        report.require()
+        report.require_passed()
         return report

@@ -1,4 +1,4 @@
-"""What Prefect calls when a run has ended badly, possibly in another process than the run's own."""
+"""State hooks: Prefect calls them when a run has failed, crashed or was cancelled, possibly in another process."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _log = logging.getLogger("prefect.pratique.hooks")
 
 
 async def remove_drill_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
-    """Remove what a drill has put into ``live/``; of one that died, also what Azure finishes importing afterwards."""
+    """Remove a drill's images from ``live/``. After a crash, also remove an image whose import ends later."""
     config = Bootstrap.model_validate(flow_run.parameters["config"])
-    # A drill that was refused because images in use have its place must not remove them.
+    # A drill that was refused because images in use have its repositories must not remove them.
     staging.check_names([image.reference.repository for image in config.catalogue.images])
     async with AzureSession.open(config.subscription_id, config.cloud) as session, httpx.AsyncClient() as http:
         registry = await find_registry(session, config.cluster)
         if registry is None:
             return
         client = oci_client(session, http, {})
-        remove = staging.take_back if state.is_failed() else staging.take_back_late
-        for repository in await remove(client, registry):
-            _log.warning("Removed from %s what a drill had left: %s", registry.login_server, repository)
+        clean_up = staging.clean_up if state.is_failed() else staging.clean_up_after_crash
+        for repository in await clean_up(client, registry):
+            _log.warning("Removed %s from %s, which a drill had left", repository, registry.login_server)
 
 
 async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
-    """Revoke whatever the run still holds. The run's own ``finally`` has mostly done so: then this only reads.
+    """Revoke all access that the run still holds. Usually the run's ``finally`` has done so, and this only reads.
 
-    It needs Azure and nothing else: a secret that is missing must not keep the vault open.
+    It needs only Azure, so that a missing secret does not keep the vault open.
     """
     config = Bootstrap.model_validate(flow_run.parameters["config"])
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
@@ -51,4 +51,4 @@ async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> 
             leases = await close_access(session, vault, owner)
         emit_revoked(vault.name, leases, cluster=cluster)
         for lease in leases:
-            _log.warning("Ended on vault %s what its run had left: lease %s", vault.name, lease)
+            _log.warning("Ended lease %s on vault %s, which its run had left", lease, vault.name)

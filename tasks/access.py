@@ -1,4 +1,4 @@
-"""Temporary access to the vault: granting and revoking are visible as runs of their own."""
+"""Opening and revoking temporary access to the vault, as task runs of their own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @step(name="open access", run_name="open access to {vault.name}", **UNCACHED)
 async def open_vault_access(vault: Vault, access: Access) -> Lease:
-    """Grant the role and open the firewall, as far as needed, and wait until the vault lets this worker in."""
+    """Grant the role and open the firewall, each only if needed, and wait until the vault lets this worker in."""
     runtime = current()
     lease = await grant.open_access(runtime.session, runtime.http, vault, access, owner=lease_owner())
     get_run_logger().info("Lease %s", lease)
@@ -34,7 +34,7 @@ async def open_vault_access(vault: Vault, access: Access) -> Lease:
 
 
 async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work of a step, and open the vault again if another run has closed it meanwhile."""
+    """Do a step's work, and open the vault again if another run has closed it in the meantime."""
     runtime = current()
     return await grant.keep_open(runtime.session, runtime.http, vault, access, lease, work)
 
@@ -46,15 +46,15 @@ async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable
     **UNCACHED,
 )
 async def revoke_vault_access(vault: Vault) -> list[Lease]:
-    """Revoke everything that this run holds, and read back that it is gone.
+    """Revoke all access that this run holds, and read back that it is gone.
 
-    :raises AccessNotRevoked: when it is not
+    :raises AccessNotRevoked: when access may still be open
     """
     owner = lease_owner()
     with emit_on_leak(vault.name, lease_id(owner, vault.id)):
         leases = await grant.close_access(current().session, vault, owner)
     get_run_logger().info(
-        "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in leases) or "none was held"
+        "Access revoked and read back as gone: %s", ", ".join(lease.id for lease in leases) or "there was none"
     )
     emit_revoked(vault.name, leases)
     return leases
@@ -62,15 +62,15 @@ async def revoke_vault_access(vault: Vault) -> list[Lease]:
 
 @step(name="sweep vault", run_name="sweep the vault of {config.cluster.deployment}", **UNCACHED)
 async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[str]:
-    """End the leases that Azure records as expired, or all; needs no state kept here, and no secret.
+    """End the expired leases, or all. The leases are recorded in Azure, so this needs no other state and no secret.
 
-    :return: the ids of the leases that were ended
+    :returns: ids of the leases that were ended
     """
     log, group = get_run_logger(), config.cluster.resource_group
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
         vault = await find_vault(session, config.cluster)
         if vault is None:
-            log.info("Nothing is deployed yet: there is no vault to sweep")
+            log.info("Nothing is deployed yet, so there is no vault to sweep")
             return []
         with emit_on_leak(vault.name, cluster=group):
             swept = await revoke.sweep(session, vault.id, everything=everything)

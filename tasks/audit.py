@@ -1,4 +1,4 @@
-"""The audit of ``live/``."""
+"""Auditing the images in ``live/``."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tasks.policies import UNCACHED
 from tasks.runtime import current
 from tasks.step import step
 
-_MOST_EVENTS = 100  # irregularities with an event each; the report has all
+_MOST_EVENTS = 100  # irregularities with an event each; the report lists all
 
 
 @step(name="audit live", run_name="audit live/ of {registry.name}", unlinked=("images",), **UNCACHED)
 async def audit_live_images(registry: Registry, images: list[ImageReference], promotions: Promotions) -> AuditReport:
-    """Explain why each image stands in live/, and name the images that bypassed the quarantine.
+    """Find out why each image is in live/, and report the images that bypassed the quarantine.
 
     The caller decides what a report that is not clean means for the run.
     """
     runtime, log = current(), get_run_logger()
     report = await explain_live(runtime.session, registry, images, promotions, at=runtime.clock.now())
-    for irregularity in report.alarming[:_MOST_EVENTS]:
+    for irregularity in report.needing_attention[:_MOST_EVENTS]:
         log.warning("%s", irregularity)
         _emit(irregularity)
     log.info(
-        "%d images in live/: %d recorded, %d logged, %d to look at",
+        "%d images in live/: %d recorded, %d logged, %d need attention",
         report.images,
         report.recorded,
         report.logged,
-        len(report.alarming),
+        len(report.needing_attention),
     )
     await acreate_markdown_artifact(report.markdown(), key="live-audit", description="Why each image is in live/")
     return report
@@ -51,7 +51,7 @@ def _emit(irregularity: Irregularity) -> None:
         about,
         reference=str(reference),
         digest=digest,
-        way=event.way,
+        way=event.operation,
         source=event.source,
         identity=event.identity,
         address=event.address,

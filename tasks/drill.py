@@ -10,8 +10,8 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.audit.drill import alert, diagnosis, staging
 from pratique.audit.drill.alert import AlertResult, AlertSetup
-from pratique.audit.drill.report import FILE, DrillReport, concluded, including
-from pratique.audit.drill.staging import Staged
+from pratique.audit.drill.report import FILE, DrillReport, final_report, merge_entry
+from pratique.audit.drill.staging import StagedImage
 from pratique.azure.registries import Registry
 from pratique.cancellation import run_to_completion
 from pratique.config import Drill
@@ -20,13 +20,13 @@ from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
 from tasks.step import step
 
-#: Seconds that a cancelled drill waits for its import; the removal has to follow before Prefect kills, after thirty.
+#: Seconds that a cancelled drill waits for its import; the removal must follow before Prefect kills it after thirty.
 _IMPORT_PATIENCE = 14.0
 
 
 @step(name="read alert setup", run_name="read the alert setup of {registry.name}", **UNCACHED)
 async def read_alert_setup(registry: Registry, drill: Drill) -> AlertSetup:
-    """Read the rule, the log that feeds it, and whom it notifies."""
+    """Read the alert rule, the diagnostic settings that feed it, and the action groups that it notifies."""
     setup = await alert.read_alert_setup(current().session, registry, drill.rule)
     await alert.require_readable(current().session, registry, setup)
     for defect in diagnosis.defects(setup):
@@ -54,8 +54,8 @@ async def begin_drill(registry: Registry, drill: Drill, leftovers: list[str]) ->
 
 
 @step(name="import past quarantine", run_name="import {drill.source} past quarantine", **UNCACHED)
-async def import_past_quarantine(registry: Registry, drill: Drill) -> Staged:
-    """Import an image straight into live/. Azure finishes an import that nothing waits for, so this waits for it."""
+async def import_past_quarantine(registry: Registry, drill: Drill) -> StagedImage:
+    """Import an image straight into live/. Wait for it even if cancelled, because Azure completes an import anyway."""
     runtime, source = current(), drill.image
     account = runtime.credentials.get(source.registry)
     return await run_to_completion(
@@ -64,14 +64,14 @@ async def import_past_quarantine(registry: Registry, drill: Drill) -> Staged:
 
 
 @step(name="push past quarantine", run_name="push past quarantine to {registry.name}", **UNCACHED)
-async def push_past_quarantine(registry: Registry) -> Staged:
+async def push_past_quarantine(registry: Registry) -> StagedImage:
     """Push an image straight into live/."""
     return await staging.stage_push(current().oci, registry)
 
 
 @step(name="wait for alert", run_name="wait for the alert of {registry.name}", **UNCACHED)
-async def wait_for_alert(registry: Registry, setup: AlertSetup, staged: list[Staged], drill: Drill) -> AlertResult:
-    """Wait until the alert has fired for every staged image, or its time is over."""
+async def wait_for_alert(registry: Registry, setup: AlertSetup, staged: list[StagedImage], drill: Drill) -> AlertResult:
+    """Wait until the alert has fired for every staged image, or until its deadline."""
     since = min(image.began for image in staged)
     result = await alert.wait_for_alert(current().session, registry, setup, staged, drill, since=since)
     if result.alert is not None:
@@ -81,10 +81,10 @@ async def wait_for_alert(registry: Registry, setup: AlertSetup, staged: list[Sta
 
 @step(name="clear leftovers", run_name="clear leftovers in {registry.name}", **UNCACHED)
 async def clear_leftovers(registry: Registry) -> list[str]:
-    """Remove what an earlier drill has left. A drill that cannot remove images does not begin."""
+    """Remove images that an earlier drill has left. A drill that cannot remove images must not begin."""
     removed = await staging.remove_images(current().oci, registry)
     for repository in removed:
-        get_run_logger().warning("An earlier drill had left %s", repository)
+        get_run_logger().warning("Removed %s, which an earlier drill had left", repository)
     return removed
 
 
@@ -99,8 +99,8 @@ async def remove_drill(registry: Registry) -> list[str]:
 @step(name="remove drill's images", run_name="remove drill's images from {registry.name}", **UNCACHED)
 async def _remove(registry: Registry) -> list[str]:
     """Remove every image of the drill, and read back that it is gone."""
-    removed = await staging.take_back(current().oci, registry)
-    get_run_logger().info("Gone from live/: %s", ", ".join(removed) or "nothing was there")
+    removed = await staging.clean_up(current().oci, registry)
+    get_run_logger().info("Removed from live/: %s", ", ".join(removed) or "nothing")
     return removed
 
 
@@ -110,16 +110,16 @@ async def conclude_drill(
     drill: Drill,
     begun: DrillReport,
     setup: AlertSetup,
-    staged: list[Staged],
+    staged: list[StagedImage],
     result: AlertResult | None,
     removed: list[str],
 ) -> DrillReport:
-    """Find the reason if the alert did not fire, and record the drill."""
+    """Find out why the alert did not fire, if it did not, and record the drill."""
     found = diagnosis.defects(setup)
     if result is not None:
         setup = await alert.read_alert_setup(current().session, registry, drill.rule)
-        found = diagnosis.reasons(setup, staged, result)
-    report = concluded(begun, setup, staged, result, found, removed=removed, ended=datetime.now(UTC))
+        found = diagnosis.diagnose(setup, staged, result)
+    report = final_report(begun, setup, staged, result, found, removed=removed, ended=datetime.now(UTC))
     await asyncio.gather(
         _record(report),
         acreate_markdown_artifact(report.markdown(), key="quarantine-drill", description="Whether the alert fired"),
@@ -134,4 +134,4 @@ async def conclude_drill(
 
 async def _record(report: DrillReport) -> None:
     branch, message = await current().records(), f"Record a drill of the quarantine: {report.outcome}."
-    await branch.write({FILE: lambda text: including(text, report)}, message, run=report.run)
+    await branch.write({FILE: lambda text: merge_entry(text, report)}, message, run=report.run)

@@ -1,1 +1,1 @@
-"""Why each image stands in live/."""
+"""The audit of live/: why each image is there, and a drill of the alert."""

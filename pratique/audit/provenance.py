@@ -1,9 +1,9 @@
-"""Why each image stands in ``live/``: by a record of ours, by the registry's log, or for no reason that anybody knows.
+"""Finds out why each image is in ``live/``: a promotion record or the registry's log explains it, or nothing does.
 
-An image is explained by the record of its promotion, or by the import of its very digest from ``quarantine/`` of this
-registry, done by the pipeline's identity. Every other import and every push into ``live/`` is named with time, identity
-and address. What neither a record nor the log explains, because it is older than the log reaches back, is unexplained:
-that is no excuse for it.
+An image is explained by the record of its promotion, or by the import of the same digest from ``quarantine/`` of this
+registry by the pipeline's identity. Every other import into ``live/``, and every push, is reported with its time,
+identity and address. An image that neither a record nor the log explains is unexplained, even if it may be older than
+the log.
 
 Facts: table ContainerRegistryRepositoryEvents. UNVERIFIED: that imports are logged as ``importImage`` with the source
 in ``MediaType`` (evidenced by the walkthrough's rule only), and that ``Identity`` holds the caller's object id.
@@ -21,28 +21,28 @@ from pratique.images import DRILL, ImageReference
 from pratique.markdown import literal, one_line, table
 from pratique.records.promotions import Promotions
 
-#: For how long a bypass is told of whose image is gone, or was judged since.
+#: How long a bypass is reported whose image was deleted or passed the gate since.
 RECENT = timedelta(days=7)
-_NAMED = 5  # irregularities that an error's message names; the report has all
-_ROWS = 200  # of a table in the report; what is more is counted
+_NAMED = 5  # irregularities that an error's message names; the report lists all
+_ROWS = 200  # rows of the report's table; the rest is counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LiveEvent:
-    """Equal operations on one digest of a repository in ``live/``, as the registry's log has them.
+    """Equal operations on one digest of a repository in ``live/``, from the registry's log.
 
-    :ivar way: ``importImage`` or ``Push``
-    :ivar promoted: an import from ``quarantine/`` of the same registry
-    :ivar source: of an import; a push has none
-    :ivar identity: object id of who did it, as the log has it
-    :ivar address: from where, the last time
-    :ivar tag: of the last time
+    :ivar operation: ``importImage`` or ``Push``
+    :ivar promoted: whether it is an import from ``quarantine/`` of the same registry
+    :ivar source: source of an import; empty for a push
+    :ivar identity: object id of the caller, as the log has it
+    :ivar address: the caller's address at the last operation
+    :ivar tag: tag of the last operation
     """
 
     repository: str
     digest: str
     tag: str
-    way: str
+    operation: str
     promoted: bool
     source: str
     identity: str
@@ -53,21 +53,21 @@ class LiveEvent:
 
 
 class IrregularityKind(StrEnum):
-    """What is wrong with an image."""
+    """How an image in ``live/`` is irregular."""
 
     BYPASS = "bypassed the quarantine"
-    UNGATED = "left quarantine by another hand than ours"
+    UNGATED = "promoted by another identity"
     UNEXPLAINED = "unexplained"
-    JUDGED = "bypassed the quarantine, judged since"
-    GONE = "bypassed the quarantine, gone since"
-    DRILL = "a drill's"
+    PASSED_SINCE = "bypassed the quarantine, passed the gate since"
+    DELETED_SINCE = "bypassed the quarantine, deleted since"
+    DRILL = "drill"
 
 
 @dataclass(frozen=True)
 class Irregularity:
-    """One image, and the event that brought it, where the log has one.
+    """An irregular image, and the event that put it into ``live/``, if the log has it.
 
-    :ivar reference: where it stands, or stood, with its digest
+    :ivar reference: its place in ``live/``, with its digest
     """
 
     kind: IrregularityKind
@@ -75,28 +75,28 @@ class Irregularity:
     event: LiveEvent | None = None
 
     @property
-    def alarming(self) -> bool:
-        """Whether somebody has to look at it. A drill's image that is gone is a drill that went well."""
+    def needs_attention(self) -> bool:
+        """Whether a person should look at it. A deleted image of a drill is expected."""
         return self.kind is not IrregularityKind.DRILL
 
     def __str__(self) -> str:
         if self.event is None:
             return f"{self.reference}: {self.kind}"
-        how = "imported from " + self.event.source if self.event.source else "pushed"
+        operation = "imported from " + self.event.source if self.event.source else "pushed"
         at = self.event.last.isoformat(timespec="seconds")
         return one_line(
-            f"{self.reference}: {self.kind}: {how} by {self.event.identity} from {self.event.address}, {at}"
+            f"{self.reference}: {self.kind}: {operation} by {self.event.identity} from {self.event.address}, {at}"
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """The outcome.
+    """The result of an audit.
 
-    :ivar images: how many stand in ``live/``
-    :ivar recorded: how many of them a record of ours explains
-    :ivar logged: how many the registry's log explains
-    :ivar log_begins: the oldest entry of the log; ``None`` when it has none at all
+    :ivar images: number of images in ``live/``
+    :ivar recorded: number of them that a promotion record explains
+    :ivar logged: number of them that the registry's log explains
+    :ivar log_begins: time of the log's oldest entry; ``None`` when the log is empty
     """
 
     registry: str
@@ -108,61 +108,62 @@ class AuditReport:
     irregularities: tuple[Irregularity, ...]
 
     @property
-    def alarming(self) -> tuple[Irregularity, ...]:
-        return tuple(one for one in self.irregularities if one.alarming)
+    def needing_attention(self) -> tuple[Irregularity, ...]:
+        """The irregularities that a person should look at."""
+        return tuple(irregularity for irregularity in self.irregularities if irregularity.needs_attention)
 
     @property
     def clean(self) -> bool:
-        """Whether everything is explained, by a log that would have told of a bypass."""
-        return not self.alarming and self.log_begins is not None
+        """Whether every image is explained, and the log exists that would show a bypass."""
+        return not self.needing_attention and self.log_begins is not None
 
     def require_explained(self) -> None:
-        """:raises LiveImagesUnexplained: when something in ``live/`` bypassed the quarantine, or nobody could tell"""
+        """:raises LiveImagesUnexplained: when an image bypassed the quarantine, or no log would show whether one did"""
         if self.clean:
             return
-        found = " ".join(f"{irregularity}." for irregularity in self.alarming[:_NAMED])
-        if (more := len(self.alarming) - _NAMED) > 0:
-            found += f" And {more} more."
+        observed = " ".join(f"{irregularity}." for irregularity in self.needing_attention[:_NAMED])
+        if (more := len(self.needing_attention) - _NAMED) > 0:
+            observed += f" And {more} more."
         raise LiveImagesUnexplained(
             "explain the images in live/",
             self.registry,
-            found or "The registry's log is empty: nobody could tell what bypassed the quarantine.",
-            "Ask who did it, and remove what nobody answers for; what is wanted comes in by 'pratique release'. "
-            "docs/continuous-scanning.md tells more.",
+            observed or "The registry's log is empty, so it cannot show whether an image bypassed the quarantine.",
+            "Find out who did it, and remove images that nobody vouches for; release those that you want with "
+            "'pratique release'. See docs/continuous-scanning.md.",
         )
 
     def markdown(self) -> str:
-        """For people to read."""
-        reach = f"The registry's log goes back to {self.log_begins:%Y-%m-%d %H:%M} UTC." if self.log_begins else _BLIND
+        """The report as Markdown."""
+        log = f"The registry's log goes back to {self.log_begins:%Y-%m-%d %H:%M} UTC." if self.log_begins else _NO_LOG
         parts = [
-            f"# {'Every image in live/ is explained' if self.clean else 'Not everything in live/ is explained'}",
-            f"{self.images} images in {self.registry}: {self.recorded} by records of ours, {self.logged} by the "
-            f"registry's log, {len(self.alarming)} to look at. {reach}",
+            f"# {'Every image in live/ is explained' if self.clean else 'Not every image in live/ is explained'}",
+            f"{self.images} images in {self.registry}: {self.recorded} explained by promotion records, {self.logged} "
+            f"by the registry's log; {len(self.needing_attention)} need attention. {log}",
         ]
         if self.irregularities:
-            rows = [_row(one) for one in self.irregularities[:_ROWS]]
-            parts.append(table(("what", "image", "digest", "how", "when", "identity", "address"), rows))
+            rows = [_row(irregularity) for irregularity in self.irregularities[:_ROWS]]
+            parts.append(table(("finding", "image", "digest", "operation", "time", "identity", "address"), rows))
         if (more := len(self.irregularities) - _ROWS) > 0:
             parts.append(f"And {more} more.")
-        if any(one.kind is IrregularityKind.UNEXPLAINED for one in self.irregularities):
+        if any(irregularity.kind is IrregularityKind.UNEXPLAINED for irregularity in self.irregularities):
             parts.append(literal(_UNEXPLAINED))
         return "\n\n".join(parts) + "\n"
 
 
-_BLIND = "The registry's log is empty: a bypass would go unseen. Check the registry's diagnostic setting."
+_NO_LOG = "The registry's log is empty, so a bypass would go unnoticed. Check the registry's diagnostic setting."
 _UNEXPLAINED = (
-    "Unexplained: neither a record nor the log tells how the image came here. It may be older than the log. Release it "
-    "again with 'pratique release', which judges and records it, or remove it."
+    "Unexplained: neither a record nor the log shows how the image got into live/. It may be older than the log. "
+    "Release it again with 'pratique release', which gates and records it, or remove it."
 )
 
 
 class Audit:
-    """Takes the events of the log one after the other, in any order, and keeps of them what it has to tell.
+    """Collects the irregularities from the log's events, which are added in any order.
 
     :param registry: login server
-    :param images: all that stand in ``live/``, each with tag and digest
-    :param promoters: identities whose imports from quarantine are this project's, as the log has them
-    :param at: now
+    :param images: all images in ``live/``, each with tag and digest
+    :param promoters: identities of the pipeline, as the log has them
+    :param at: the current time
     """
 
     def __init__(
@@ -175,70 +176,71 @@ class Audit:
         at: datetime,
     ) -> None:
         self._registry, self._images, self._at = registry, images, at
-        self._standing = {_key(one): one for one in images}
-        self._open = {key for key in self._standing if promotions.find(*key, registry) is None}
-        self._ours = {name.lower() for name in promoters}
+        self._by_key = {_key(image): image for image in images}
+        self._unrecorded = {key for key in self._by_key if promotions.find(*key, registry) is None}
+        self._promoters = {name.lower() for name in promoters}
         self._logged: set[tuple[str, str]] = set()
-        self._strange: dict[tuple[str, str], Irregularity] = {}
+        self._ungated: dict[tuple[str, str], Irregularity] = {}
         self._bypasses: list[Irregularity] = []
 
-    def take(self, event: LiveEvent) -> None:
-        """Count one event of the log."""
+    def add(self, event: LiveEvent) -> None:
+        """Add one event of the log."""
         key = (event.repository, event.digest)
         if not event.promoted:
-            self._take_bypass(key, event)
-        elif key in self._open:
-            if event.identity.lower() in self._ours:
+            self._add_bypass(key, event)
+        elif key in self._unrecorded:
+            if event.identity.lower() in self._promoters:
                 self._logged.add(key)
             else:
-                self._strange[key] = Irregularity(IrregularityKind.UNGATED, self._standing[key], event)
+                self._ungated[key] = Irregularity(IrregularityKind.UNGATED, self._by_key[key], event)
 
-    def _take_bypass(self, key: tuple[str, str], event: LiveEvent) -> None:
-        there, recent = self._standing.get(key), self._at - event.last <= RECENT
-        if there is not None and (recent or key in self._open):
-            kind = IrregularityKind.BYPASS if key in self._open else IrregularityKind.JUDGED
-            self._bypasses.append(Irregularity(kind, there, event))
-        elif there is None and recent:
-            gone = ImageReference(self._registry, event.repository, event.tag or None, event.digest or None)
-            kind = IrregularityKind.DRILL if event.repository.startswith(DRILL) else IrregularityKind.GONE
-            self._bypasses.append(Irregularity(kind, gone, event))
+    def _add_bypass(self, key: tuple[str, str], event: LiveEvent) -> None:
+        image, recent = self._by_key.get(key), self._at - event.last <= RECENT
+        if image is not None and (recent or key in self._unrecorded):
+            kind = IrregularityKind.BYPASS if key in self._unrecorded else IrregularityKind.PASSED_SINCE
+            self._bypasses.append(Irregularity(kind, image, event))
+        elif image is None and recent:
+            deleted = ImageReference(self._registry, event.repository, event.tag or None, event.digest or None)
+            kind = IrregularityKind.DRILL if event.repository.startswith(DRILL) else IrregularityKind.DELETED_SINCE
+            self._bypasses.append(Irregularity(kind, deleted, event))
 
     def report(self, log_begins: datetime | None) -> AuditReport:
-        """The outcome, once all events are taken.
+        """The result, once all events are added.
 
-        :param log_begins: the oldest entry of the log; ``None`` when it has none at all
+        :param log_begins: time of the log's oldest entry; ``None`` when the log is empty
         """
-        named = {_key(one.reference) for one in self._bypasses}
-        rest = self._open - self._logged - named
-        unexplained = (
-            self._strange.get(key) or Irregularity(IrregularityKind.UNEXPLAINED, self._standing[key]) for key in rest
-        )
-        told = sorted(
-            [*self._bypasses, *unexplained], key=lambda one: (list(IrregularityKind).index(one.kind), str(one))
-        )
-        keys = [_key(one) for one in self._images]
+        bypassed = {_key(irregularity.reference) for irregularity in self._bypasses}
+        unexplained = [
+            self._ungated.get(key) or Irregularity(IrregularityKind.UNEXPLAINED, self._by_key[key])
+            for key in self._unrecorded - self._logged - bypassed
+        ]
+        keys = [_key(image) for image in self._images]
         return AuditReport(
             registry=self._registry,
             at=self._at,
             images=len(keys),
-            recorded=sum(key not in self._open for key in keys),
+            recorded=sum(key not in self._unrecorded for key in keys),
             logged=sum(key in self._logged for key in keys),
             log_begins=log_begins,
-            irregularities=tuple(told),
+            irregularities=tuple(sorted([*self._bypasses, *unexplained], key=_severity)),
         )
+
+
+def _severity(irregularity: Irregularity) -> tuple[int, str]:
+    return list(IrregularityKind).index(irregularity.kind), str(irregularity)
 
 
 def _key(reference: ImageReference) -> tuple[str, str]:
     return reference.repository, reference.digest or ""
 
 
-def _row(one: Irregularity) -> tuple[str, ...]:
-    digest = one.reference.digest or ""
-    if one.event is None:
-        return (one.kind, one.reference.short, digest, "-", "-", "-", "-")
-    event = one.event
-    how = f"import from {event.source}" if event.source else "push"
-    when = event.last.isoformat(timespec="seconds")
+def _row(irregularity: Irregularity) -> tuple[str, ...]:
+    kind, image, digest = irregularity.kind, irregularity.reference.short, irregularity.reference.digest or ""
+    event = irregularity.event
+    if event is None:
+        return (kind, image, digest, "-", "-", "-", "-")
+    operation = f"import from {event.source}" if event.source else "push"
+    time = event.last.isoformat(timespec="seconds")
     if event.times > 1:
-        when += f", {event.times} times since {event.first.isoformat(timespec='seconds')}"
-    return (one.kind, one.reference.short, digest, how, when, event.identity or "anonymous", event.address)
+        time += f", {event.times} times since {event.first.isoformat(timespec='seconds')}"
+    return (kind, image, digest, operation, time, event.identity or "anonymous", event.address)

@@ -1,7 +1,7 @@
-"""What the registry's log tells about ``live/``, in as few rows and queries as that takes.
+"""Reads the imports and pushes into ``live/`` from the registry's log, with few queries and rows.
 
-Equal events are counted by Log Analytics, so a promotion is one row however often it was repeated; time is asked for in
-slices, and a slice with too many rows is halved. Five thousand images are a page or two.
+Log Analytics counts equal events, so a promotion is one row however often it was repeated. Time is queried in slices,
+and a slice with too many rows is halved. Five thousand images take a page or two.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pratique.records.promotions import Promotions
 
 SLICE = timedelta(days=30)
 SHORTEST = timedelta(minutes=1)
-MOST_ROWS = 10_000  # of one answer; Log Analytics itself gives 500,000 at most, or 64 MB
-#: By which Azure's clock may be ahead of the worker's.
+MOST_ROWS = 10_000  # rows of one answer; Log Analytics returns at most 500,000, or 64 MB
+#: How far Azure's clock may be ahead of the worker's.
 _AHEAD = timedelta(hours=1)
 
 _TABLE = "ContainerRegistryRepositoryEvents"
 _BEGINS = f"{_TABLE} | summarize Begins = min(TimeGenerated)"
-# A refused push or import has brought nothing.
+# A push or import that the registry refused is not an event of the image.
 _EVENTS = f"""
 {_TABLE}
 | where Repository startswith "live/"
@@ -41,7 +41,7 @@ _EVENTS = f"""
 
 
 async def log_begins(session: AzureSession, registry: Registry) -> datetime | None:
-    """The oldest entry that the registry's log still has; ``None`` when it has none."""
+    """Read the time of the oldest entry in the registry's log; ``None`` when the log is empty."""
     rows = await query_logs(session, registry.id, _BEGINS)
     begins = rows[0]["Begins"] if rows else None
     return None if begins is None else timestamp(begins)
@@ -50,13 +50,13 @@ async def log_begins(session: AzureSession, registry: Registry) -> datetime | No
 async def live_events(
     session: AzureSession, registry: Registry, begins: datetime, at: datetime
 ) -> AsyncIterator[LiveEvent]:
-    """Every import and push into ``live/`` that the log has, newest slice first.
+    """Yield every import and push into ``live/`` in the log, newest slice first.
 
-    An event that happened in several slices comes once for each.
+    An event that occurs in several slices is yielded once for each.
 
-    :param begins: the log's oldest entry
-    :param at: now
-    :raises UnreadableAnswer: when there is more in a minute than one answer holds
+    :param begins: time of the log's oldest entry
+    :param at: the current time
+    :raises UnreadableAnswer: when one minute has more events than one answer can hold
     """
     until = max(at, begins) + _AHEAD
     while until > begins:
@@ -74,18 +74,18 @@ async def explain_live(
     *,
     at: datetime,
 ) -> AuditReport:
-    """Explain why each image stands in ``live/`` (:class:`Audit`).
+    """Find out why each image is in ``live/`` (:class:`Audit`).
 
-    The session's own identity counts as the pipeline's.
+    The session's identity counts as the pipeline's.
 
-    :param images: all that stand there, each with tag and digest
+    :param images: all images in ``live/``, each with tag and digest
     """
     begins, caller = await log_begins(session, registry), await session.caller()
-    auditing = Audit(registry.login_server, images, promotions, promoters=(caller.object_id,), at=at)
+    audit = Audit(registry.login_server, images, promotions, promoters=(caller.object_id,), at=at)
     if begins is not None:
         async for event in live_events(session, registry, begins, at):
-            auditing.take(event)
-    return auditing.report(begins)
+            audit.add(event)
+    return audit.report(begins)
 
 
 async def _slice(
@@ -101,7 +101,10 @@ async def _slice(
             continue
         if until - since <= SHORTEST:
             raise UnreadableAnswer(
-                "read the registry's log", registry.name, f"More than {MOST_ROWS} kinds of event.", "Look at the log."
+                "read the registry's log",
+                registry.name,
+                f"One minute has more than {MOST_ROWS} different events.",
+                "Check the registry's log.",
             )
         half = since + (until - since) / 2
         pending += [(since, half), (half, until)]
@@ -114,7 +117,7 @@ def _event(row: Row) -> LiveEvent:
             ("repository", "Repository"),
             ("digest", "Digest"),
             ("tag", "Tag"),
-            ("way", "OperationName"),
+            ("operation", "OperationName"),
             ("source", "Source"),
             ("identity", "Identity"),
             ("address", "CallerIpAddress"),

@@ -180,7 +180,7 @@ async def test_the_alarm_rings(drilling: MakeDrilling) -> None:
     [entry] = cluster.records
     assert (entry["outcome"], entry["delay_seconds"]) == ("passed", report.delay)
     assert sorted(event["operation"] for event in entry["events"]) == ["Push", "importImage"]
-    assert "The alarm rang" in report.markdown()
+    assert "The alert fired" in report.markdown()
 
 
 def not_deployed(cluster: Drilling) -> None:
@@ -225,8 +225,8 @@ def empty_group(cluster: Drilling) -> None:
 #: What is done to the alarm, and what the drill says of it.
 BROKEN: dict[Callable[[Drilling], None], str] = {
     disabled: "is disabled. Next: Enable it: az monitor scheduled-query update",
-    nobody: "No action group is attached",
-    other_workspace: "and the rule looks at",
+    nobody: "has no action group, so it notifies nobody",
+    other_workspace: "but the rule queries",
     not_deployed: "There is no alert rule",
     disabled_group: "action group sec is disabled",
     empty_group: "action group sec has no receiver",
@@ -282,7 +282,7 @@ class TestSilence:
         cluster.change_rule(criteria={"allOf": [{**criteria["allOf"][0], "query": query}]})
         alerts = cluster.sandbox.azure.state(Alerts).alerts
         notified = await cluster.fails_late(lambda: bool(alerts) and cluster.logged == {IMPORTED, PUSHED})
-        assert "The push of live/quarantine-drill/pushed:SkippedQuarantine is in the registry's log" in notified
+        assert "The push of live/quarantine-drill/pushed:SkippedQuarantine has been in the registry's log" in notified
         assert "import of" not in notified
         [entry] = cluster.records
         assert entry["alert"] is not None
@@ -293,7 +293,7 @@ class TestSilence:
         await cluster.deploy()
         cluster.change_rule(evaluationFrequency="P1D", windowSize="P1D", autoMitigate=True)
         notified = await cluster.fails_late(lambda: cluster.logged == {IMPORTED, PUSHED})
-        assert "evaluated every P1D, has not fired" in notified
+        assert "evaluated every P1D, did not fire" in notified
         assert "It is stateful" in notified
         assert cluster.left == set()
 

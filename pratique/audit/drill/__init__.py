@@ -1,1 +1,1 @@
-"""Past the quarantine on purpose: does the alert fire?"""
+"""A drill that bypasses the quarantine on purpose, to test the alert."""

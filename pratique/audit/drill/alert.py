@@ -1,7 +1,7 @@
-"""The alarm that a bypass has to raise: what it consists of, and whether it rang.
+"""The alert that a bypass of the quarantine must fire: its setup, and whether it fired.
 
-Everything here is looked at, nothing is assumed: the rule as it is deployed, the diagnostic settings that feed it, the
-action groups that it calls, the rows of the log, and the alerts that Azure lists.
+Everything is read from Azure: the deployed rule, the diagnostic settings that feed it, the action groups that it
+notifies, the rows of the log, and the alerts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from pratique.audit.drill.staging import Staged
+from pratique.audit.drill.staging import StagedImage
 from pratique.azure.alerts import Alert, list_alerts
 from pratique.azure.logs import Row, query_logs, timestamp
 from pratique.azure.monitor import (
@@ -31,9 +31,9 @@ from pratique.images import DRILL
 
 CATEGORY = "ContainerRegistryRepositoryEvents"
 
-#: By which Azure's clock may be ahead of the worker's.
+#: How far Azure's clock may be ahead of the worker's.
 _AHEAD = timedelta(hours=1)
-_OURS = f"""
+_DRILL_EVENTS = f"""
 {CATEGORY}
 | where Repository startswith "{DRILL}"
 | where OperationName =~ "Push" or OperationName =~ "importImage"
@@ -42,29 +42,31 @@ _OURS = f"""
 """.strip()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlertSetup:
-    """What stands.
+    """The resources that make up the alert.
 
-    :ivar place: resource group of registry and rule
-    :ivar rule: ``None`` when there is none of the name that is configured
-    :ivar groups: of the rule's action groups each with what stands behind its id
+    :ivar resource_group: resource group of the registry and the rule
+    :ivar name: configured name of the rule
+    :ivar rule: ``None`` when there is no rule of that name
+    :ivar settings: diagnostic settings of the registry
+    :ivar action_groups: ids of the rule's action groups, each with its group, or ``None`` if that does not exist
     """
 
-    place: str
+    resource_group: str
     name: str
     rule: AlertRule | None
     settings: tuple[DiagnosticSetting, ...]
-    groups: tuple[tuple[str, ActionGroup | None], ...]
+    action_groups: tuple[tuple[str, ActionGroup | None], ...]
 
 
-@dataclass(frozen=True)
-class Recorded:
+@dataclass(frozen=True, kw_only=True)
+class LoggedEvent:
     """An event of the drill in the registry's log.
 
-    :ivar happened: when, by Azure's clock
-    :ivar ingested: when it could be found
-    :ivar matched: whether the rule's own query finds it
+    :ivar happened: time of the event, by Azure's clock
+    :ivar ingested: time from which a query finds it
+    :ivar matched: whether the rule's query finds it
     """
 
     repository: str
@@ -78,98 +80,107 @@ class Recorded:
 
 @dataclass(frozen=True)
 class AlertResult:
-    """What came of it by the end.
+    """The result of waiting for the alert.
 
-    :ivar deadline: until when the alarm had to ring
-    :ivar alert: the first that fired after the first event was in the log, in time or not
+    :ivar deadline: time by which the alert must fire
+    :ivar alert: the first alert after the first event was in the log, in time or not
     """
 
     deadline: datetime
-    events: tuple[Recorded, ...]
+    events: tuple[LoggedEvent, ...]
     alert: Alert | None
 
-    def event(self, staged: Staged) -> Recorded | None:
-        """The event of an image, once it is in the log."""
-        return next((one for one in self.events if one.repository == staged.reference.repository), None)
+    def event(self, staged: StagedImage) -> LoggedEvent | None:
+        """The image's event; ``None`` if it is not in the log yet."""
+        return next((event for event in self.events if event.repository == staged.reference.repository), None)
 
     @property
     def fired(self) -> bool:
         """Whether the alert fired in time."""
         return self.alert is not None and self.alert.started <= self.deadline
 
-    def complete(self, staged: Sequence[Staged]) -> bool:
-        """Whether the alarm rang, and would have rung for each."""
-        seen = [self.event(one) for one in staged]
-        return self.fired and all(one is not None and one.matched for one in seen)
+    def complete(self, staged: Sequence[StagedImage]) -> bool:
+        """Whether the alert fired in time and the rule's query finds each image's event."""
+        events = [self.event(image) for image in staged]
+        return self.fired and all(event is not None and event.matched for event in events)
 
 
 async def read_alert_setup(session: AzureSession, registry: Registry, rule_name: str) -> AlertSetup:
-    """Read what the alarm consists of."""
+    """Read the alert's setup."""
     group = ResourceId.parse(registry.id).group
     rule, settings = await asyncio.gather(
         read_rule(session, group, rule_name), read_diagnostic_settings(session, registry.id, CATEGORY)
     )
     ids = rule.action_groups if rule else ()
-    groups = await asyncio.gather(*(read_action_group(session, one) for one in ids))
-    return AlertSetup(group, rule_name, rule, tuple(settings), tuple(zip(ids, groups, strict=True)))
+    groups = await asyncio.gather(*(read_action_group(session, group_id) for group_id in ids))
+    return AlertSetup(
+        resource_group=group,
+        name=rule_name,
+        rule=rule,
+        settings=tuple(settings),
+        action_groups=tuple(zip(ids, groups, strict=True)),
+    )
 
 
 async def require_readable(session: AzureSession, registry: Registry, setup: AlertSetup) -> None:
-    """Check that this identity may read log and alerts: who cannot listen must not begin.
+    """Check that this identity may read the log and the alerts, without which a drill must not begin.
 
     :raises PermissionDenied: when it may not
     """
-    now = datetime.now(UTC)
-    await query_logs(session, registry.id, _OURS, now - _AHEAD, now)
+    at = datetime.now(UTC)
+    await query_logs(session, registry.id, _DRILL_EVENTS, at - _AHEAD, at)
     if setup.rule is not None:
-        await list_alerts(session, setup.place, setup.rule.id, since=now)
+        await list_alerts(session, setup.resource_group, setup.rule.id, since=at)
 
 
 async def wait_for_alert(
     session: AzureSession,
     registry: Registry,
     setup: AlertSetup,
-    staged: Sequence[Staged],
+    staged: Sequence[StagedImage],
     drill: Drill,
     *,
     since: datetime,
 ) -> AlertResult:
-    """Look again and again until the alarm has rung for everything, or its time is over.
+    """Poll until the alert has fired for all images, or until its deadline.
 
-    :param since: when the drill began
+    :param since: time at which the drill began
     """
-    deadline = max(one.began for one in staged) + timedelta(minutes=drill.deadline)
+    deadline = max(image.began for image in staged) + timedelta(minutes=drill.deadline)
     matched: set[str] = set()
     while True:
-        now = datetime.now(UTC)
-        events, alert = await _read_events(session, registry, setup, since, now, matched)
-        heard = AlertResult(deadline, events, alert)
-        if heard.complete(staged) or now >= deadline:
-            return heard
-        await asyncio.sleep(min(drill.interval, max(0.0, (deadline - now).total_seconds())))
+        at = datetime.now(UTC)
+        events, alert = await _read_events(session, registry, setup, since, at, matched)
+        result = AlertResult(deadline, events, alert)
+        if result.complete(staged) or at >= deadline:
+            return result
+        await asyncio.sleep(min(drill.interval, max(0.0, (deadline - at).total_seconds())))
 
 
 async def _read_events(
-    session: AzureSession, registry: Registry, setup: AlertSetup, since: datetime, now: datetime, matched: set[str]
-) -> tuple[tuple[Recorded, ...], Alert | None]:
-    """One look. What the rule's query has found once stays found: it may look at what is new only."""
-    rule, until = setup.rule, now + _AHEAD
-    rows = await query_logs(session, registry.id, _OURS, since, until)
+    session: AzureSession, registry: Registry, setup: AlertSetup, since: datetime, at: datetime, matched: set[str]
+) -> tuple[tuple[LoggedEvent, ...], Alert | None]:
+    """Read the events and the alert once.
+
+    :param matched: repositories that the rule's query has found, which is updated: the query may cover new events only
+    """
+    rule, until = setup.rule, at + _AHEAD
+    rows = await query_logs(session, registry.id, _DRILL_EVENTS, since, until)
     events = tuple(_event(row) for row in rows)
-    if rule is not None and {one.repository for one in events} - matched:
+    if rule is not None and {event.repository for event in events} - matched:
         matched |= await _matched(session, registry, rule, since, until)
-    events = tuple(replace(one, matched=one.repository in matched) for one in events)
+    events = tuple(replace(event, matched=event.repository in matched) for event in events)
     alert = None
     if rule is not None and events:
-        first = min(one.ingested for one in events)
-        alert = next(iter(await list_alerts(session, setup.place, rule.id, since=first)), None)
+        first = min(event.ingested for event in events)
+        alert = next(iter(await list_alerts(session, setup.resource_group, rule.id, since=first)), None)
     return events, alert
 
 
 async def _matched(
     session: AzureSession, registry: Registry, rule: AlertRule, since: datetime, until: datetime
 ) -> set[str]:
-    """Repositories of the drill that the rule's own query finds; none when it cannot be asked about repositories."""
+    """The drill's repositories that the rule's query finds; none when its rows have no repository."""
     query = f'{rule.query}\n| where Repository startswith "{DRILL}"\n| summarize Events = count() by Repository'
     try:
         return {str(row["Repository"]) for row in await query_logs(session, registry.id, query, since, until)}
@@ -177,9 +188,15 @@ async def _matched(
         return set()
 
 
-def _event(row: Row) -> Recorded:
+def _event(row: Row) -> LoggedEvent:
     repository, operation, identity, address = (
         str(row[name] or "") for name in ("Repository", "OperationName", "Identity", "CallerIpAddress")
     )
-    happened, ingested = timestamp(row["Happened"]), timestamp(row["Ingested"])
-    return Recorded(repository, operation, identity, address, happened, ingested)
+    return LoggedEvent(
+        repository=repository,
+        operation=operation,
+        identity=identity,
+        address=address,
+        happened=timestamp(row["Happened"]),
+        ingested=timestamp(row["Ingested"]),
+    )

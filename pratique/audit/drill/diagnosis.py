@@ -1,4 +1,4 @@
-"""Why an alarm did not ring, or why nobody would have heard it, and what to do about it."""
+"""Why the alert did not fire, or would have notified nobody, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pratique.audit.drill.alert import CATEGORY, AlertResult, AlertSetup
-from pratique.audit.drill.staging import Staged
+from pratique.audit.drill.staging import StagedImage
 from pratique.azure.monitor import AlertRule
 
 _DEPLOY = "Deploy the template again: pratique prepare, with cluster.redeploy."
@@ -15,10 +15,10 @@ _DEPLOY = "Deploy the template again: pratique prepare, with cluster.redeploy."
 
 @dataclass(frozen=True)
 class Defect:
-    """One reason.
+    """A reason why the alert does not work.
 
-    :ivar cause: a sentence
-    :ivar remedy: another
+    :ivar cause: one or more sentences
+    :ivar remedy: one or more sentences
     """
 
     cause: str
@@ -29,102 +29,105 @@ class Defect:
 
 
 def defects(setup: AlertSetup) -> list[Defect]:
-    """What is wrong with the alarm however long one waits."""
-    return [*_of_rule(setup), *_of_settings(setup), *_of_groups(setup)]
+    """The defects of the setup, which waiting cannot fix."""
+    return [*_rule_defects(setup), *_setting_defects(setup), *_action_group_defects(setup)]
 
 
-def reasons(setup: AlertSetup, staged: Sequence[Staged], heard: AlertResult) -> list[Defect]:
-    """Why it did not ring in its time, or not for everything.
+def diagnose(setup: AlertSetup, staged: Sequence[StagedImage], result: AlertResult) -> list[Defect]:
+    """Why the alert did not fire in time, or not for all images; empty when all is well.
 
-    :param setup: as it stands now: it may have changed since the drill began
+    :param setup: the current setup, which may have changed since the drill began
     """
-    if heard.complete(staged):
-        return defects(setup)
-    if (standing := defects(setup)) or setup.rule is None:
-        return standing
-    found = [defect for one in staged for defect in _of_event(setup.rule, one, heard)]
-    return found or [_unfired(setup.rule, heard)]
+    found = defects(setup)
+    if result.complete(staged) or found or setup.rule is None:
+        return found
+    found = [defect for image in staged for defect in _event_defects(setup.rule, image, result)]
+    return found or [_not_fired(setup.rule, result)]
 
 
-def _of_rule(setup: AlertSetup) -> Iterator[Defect]:
+def _rule_defects(setup: AlertSetup) -> Iterator[Defect]:
     if setup.rule is None:
-        yield Defect(f"There is no alert rule {setup.name!r} in {setup.place}.", f"{_DEPLOY} Or set drill.rule.")
+        cause = f"There is no alert rule {setup.name!r} in {setup.resource_group}."
+        yield Defect(cause, f"{_DEPLOY} Or set drill.rule.")
     elif not setup.rule.enabled:
-        command = f"az monitor scheduled-query update -g {setup.place} -n {setup.name!r} --disabled false"
+        command = f"az monitor scheduled-query update -g {setup.resource_group} -n {setup.name!r} --disabled false"
         yield Defect(
             f"The alert rule {setup.name!r} is disabled.",
-            f"Enable it: {command}. Azure itself disables a rule that failed for a week.",
+            f"Enable it: {command}. Azure itself disables a rule that has failed for a week.",
         )
 
 
-def _of_settings(setup: AlertSetup) -> Iterator[Defect]:
-    sending = [one for one in setup.settings if one.sends and one.workspace]
+def _setting_defects(setup: AlertSetup) -> Iterator[Defect]:
+    sending = [setting for setting in setup.settings if setting.sends and setting.workspace]
     if not setup.settings:
-        yield Defect("The registry has no diagnostic setting: nothing that happens in it is logged.", _DEPLOY)
+        yield Defect("The registry has no diagnostic setting, so its events are not logged.", _DEPLOY)
     elif not sending:
-        names = ", ".join(one.name for one in setup.settings)
+        names = ", ".join(setting.name for setting in setup.settings)
         yield Defect(f"No diagnostic setting of the registry ({names}) sends {CATEGORY} to a workspace.", _DEPLOY)
     elif setup.rule is not None:
-        watched = [one.lower() for one in setup.rule.scopes if "/workspaces/" in one.lower()]
-        if len(watched) == len(setup.rule.scopes) and not {one.workspace.lower() for one in sending} & set(watched):
-            goes = ", ".join(one.workspace for one in sending)
-            cause = f"The registry's log goes to {goes}, and the rule looks at {', '.join(setup.rule.scopes)}."
-            yield Defect(cause, "Let both name the same workspace.")
+        scopes = setup.rule.scopes
+        queried = {scope.lower() for scope in scopes if "/workspaces/" in scope.lower()}
+        workspaces = {setting.workspace.lower() for setting in sending}
+        if all(scope.lower() in queried for scope in scopes) and not workspaces & queried:
+            targets = ", ".join(setting.workspace for setting in sending)
+            cause = f"The registry's log goes to {targets}, but the rule queries {', '.join(scopes)}."
+            yield Defect(cause, "Use the same workspace for both.")
 
 
-def _of_groups(setup: AlertSetup) -> Iterator[Defect]:
+def _action_group_defects(setup: AlertSetup) -> Iterator[Defect]:
     if setup.rule is None:
         return
-    if not setup.groups:
+    if not setup.action_groups:
         yield Defect(
-            f"No action group is attached to the alert rule {setup.name!r}: nobody is told.",
-            "Name one in the template's parameter actionGroups, and deploy again.",
+            f"The alert rule {setup.name!r} has no action group, so it notifies nobody.",
+            "Set the template's parameter actionGroups, and deploy again.",
         )
-    for group_id, group in setup.groups:
+    for group_id, group in setup.action_groups:
         if group is None:
-            yield Defect(f"The rule's action group {group_id} does not exist.", "Create it, or name another one.")
+            yield Defect(f"The rule's action group {group_id} does not exist.", "Create it, or use another one.")
         elif not group.enabled:
             yield Defect(f"The rule's action group {group.name} is disabled.", "Enable it.")
         elif not group.receivers:
             yield Defect(f"The rule's action group {group.name} has no receiver.", "Add one.")
 
 
-def _of_event(rule: AlertRule, staged: Staged, heard: AlertResult) -> Iterator[Defect]:
-    event, what = heard.event(staged), f"The {staged.way} of {staged.reference.short}"
+def _event_defects(rule: AlertRule, staged: StagedImage, result: AlertResult) -> Iterator[Defect]:
+    event, subject = result.event(staged), f"The {staged.way} of {staged.reference.short}"
     if event is None:
+        delay = _span(result.deadline - staged.began)
         yield Defect(
-            f"{what} is not in the registry's log {_span(heard.deadline - staged.began)} after it began: log delay.",
-            "Look again in the log, and at Azure's service health; if this is usual, set drill.deadline higher.",
+            f"{subject} is not in the registry's log {delay} after it began: log delay.",
+            "Check the log again, and Azure's service health; if such a delay is normal, raise drill.deadline.",
         )
-    elif event.ingested > heard.deadline:
+    elif event.ingested > result.deadline:
         yield Defect(
-            f"{what} came into the registry's log {_span(event.ingested - event.happened)} late: log delay.",
-            "Look at Azure's service health; if this is usual, set drill.deadline higher.",
+            f"{subject} reached the registry's log {_span(event.ingested - event.happened)} late: log delay.",
+            "Check Azure's service health; if such a delay is normal, raise drill.deadline.",
         )
     elif not event.matched:
         yield Defect(
-            f"{what} is in the registry's log since {event.ingested:%H:%M:%S}, and the query of the rule {rule.name!r} "
-            "does not find it.",
+            f"{subject} has been in the registry's log since {event.ingested:%H:%M:%S}, but the query of the rule "
+            f"{rule.name!r} does not find it.",
             f"Compare the rule's query with infra/pre-cluster-stamp.json. {_DEPLOY}",
         )
 
 
-def _unfired(rule: AlertRule, heard: AlertResult) -> Defect:
-    last = max(event.ingested for event in heard.events)
-    left = heard.deadline - last
+def _not_fired(rule: AlertRule, result: AlertResult) -> Defect:
+    left = result.deadline - max(event.ingested for event in result.events)
     cause = (
-        f"The last event came into the registry's log {_span(left)} before the end. The rule {rule.name!r} finds it, "
-        f"but, evaluated every {rule.frequency}, has not fired by then: log delay, or an evaluation that failed."
+        f"The last event reached the registry's log {_span(left)} before the deadline. The query of the rule "
+        f"{rule.name!r} finds it, but the rule, evaluated every {rule.frequency}, did not fire in time: log delay, or "
+        "a failed evaluation."
     )
-    if heard.alert is not None:
-        cause += f" It fired {_span(heard.alert.started - heard.deadline)} late."
+    if result.alert is not None:
+        cause += f" It fired {_span(result.alert.started - result.deadline)} late."
     if rule.stateful:
-        cause += " It is stateful: an earlier alert that is not resolved keeps it from firing again."
-    return Defect(cause, "Look at the rule's history; if log delay is usual, set drill.deadline higher.")
+        cause += " It is stateful: an earlier unresolved alert keeps it from firing again."
+    return Defect(cause, "Check the rule's history; if log delay is normal, raise drill.deadline.")
 
 
 def _span(length: timedelta) -> str:
-    """For people: whole minutes, or seconds below one.
+    """A duration in words: whole minutes, or seconds if less than one minute.
 
     >>> _span(timedelta(minutes=20, seconds=3)), _span(timedelta(seconds=7.9))
     ('20 min', '7 s')

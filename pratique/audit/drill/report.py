@@ -1,18 +1,19 @@
-"""What a drill leaves behind for an auditor: a report to read, and an entry of :data:`FILE` on the records' branch.
+"""A drill's report, and its entry in :data:`FILE` on the records branch, for auditors.
 
-The entry is made before anything is put into ``live/``, and replaced by the result: a drill that died stays ``begun``.
+The entry is written before any image is put into ``live/``, and later replaced by the result. The entry of a drill that
+crashed stays ``begun``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from pratique.audit.drill.alert import AlertResult, AlertSetup, Recorded
+from pratique.audit.drill.alert import AlertResult, AlertSetup, LoggedEvent
 from pratique.audit.drill.diagnosis import Defect
-from pratique.audit.drill.staging import Staged
+from pratique.audit.drill.staging import StagedImage
 from pratique.azure.alerts import Alert
 from pratique.errors import AlertNotFired
 from pratique.markdown import literal, table
@@ -25,16 +26,16 @@ _KEY = "drills"
 Outcome = Literal["begun", "passed", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DrillReport:
-    """One drill.
+    """The report of one drill.
 
     :ivar run: id of the flow run
-    :ivar by: whose identity the drill had
+    :ivar by: the identity that ran the drill
     :ivar rule: name of the alert rule
     :ivar notified: ids of the action groups
-    :ivar leftovers: repositories that an earlier drill had left, and that were removed
-    :ivar removed: repositories that this one removed, each read back as gone
+    :ivar leftovers: repositories that an earlier drill had left and this one removed before it began
+    :ivar removed: repositories of this drill that were removed, each read back as gone
     """
 
     run: str
@@ -45,8 +46,8 @@ class DrillReport:
     outcome: Outcome
     rule: str
     notified: tuple[str, ...] = ()
-    staged: tuple[Staged, ...] = ()
-    events: tuple[Recorded, ...] = ()
+    staged: tuple[StagedImage, ...] = ()
+    events: tuple[LoggedEvent, ...] = ()
     alert: Alert | None = None
     defects: tuple[Defect, ...] = ()
     leftovers: tuple[str, ...] = ()
@@ -54,56 +55,55 @@ class DrillReport:
 
     @property
     def delay(self) -> float | None:
-        """Seconds from the first event, when its import or push was done, to the alert."""
+        """Seconds from the first event (a completed import or push) to the alert."""
         if self.alert is None or not self.events:
             return None
         return (self.alert.started - min(event.happened for event in self.events)).total_seconds()
 
-    def require(self) -> None:
-        """:raises AlertNotFired: unless the alarm rang for everything, and somebody was told"""
+    def require_passed(self) -> None:
+        """:raises AlertNotFired: when the alert did not fire for all images, or would have notified nobody"""
         if self.outcome == "failed":
             raise AlertNotFired(
-                "hear the alarm",
+                "get the alert",
                 f"{self.rule} of {self.registry}",
                 " ".join(defect.cause for defect in self.defects),
                 " ".join(dict.fromkeys(defect.remedy for defect in self.defects)),
             )
 
     def markdown(self) -> str:
-        """For people to read."""
-        heading = {"passed": "The alarm rang", "failed": "The alarm is not to be relied on", "begun": "Begun"}
+        """The report as Markdown."""
+        heading = {"passed": "The alert fired", "failed": "The alert is not reliable", "begun": "Begun"}
         facts = [
             ("registry", self.registry),
-            ("by", self.by),
-            ("from", format_time(self.began)),
-            ("to", format_time(self.ended)),
+            ("run by", self.by),
+            ("began", format_time(self.began)),
+            ("ended", format_time(self.ended)),
             ("rule", self.rule),
             ("notified", ", ".join(self.notified) or "nobody"),
             ("alert", f"{self.alert.severity}, {format_time(self.alert.started)}" if self.alert else "none"),
             ("delay", f"{self.delay:.0f} s from the first event" if self.delay is not None else "-"),
-            ("removed", ", ".join(self.removed) or "nothing was there"),
+            ("removed", ", ".join(self.removed) or "nothing"),
             ("left by an earlier drill", ", ".join(self.leftovers) or "nothing"),
         ]
         parts = [f"# {heading[self.outcome]}", table(("", ""), facts)]
         parts += [f"- {literal(defect.cause)} {literal(defect.remedy)}" for defect in self.defects]
         if self.staged:
-            parts.append(table(("way", "image", "done", "in the log", "the rule's query"), self._rows()))
+            parts.append(table(("way", "image", "completed", "logged", "found by the rule's query"), self._rows()))
         return "\n\n".join(parts) + "\n"
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = []
-        for one in self.staged:
-            event = next((event for event in self.events if event.repository == one.reference.repository), None)
-            seen = ("-", "not seen", "-")
+        for image in self.staged:
+            event = next((event for event in self.events if event.repository == image.reference.repository), None)
+            logged = ("-", "no", "-")
             if event is not None:
-                late = (event.ingested - event.happened).total_seconds()
-                finds = "finds it" if event.matched else "does not find it"
-                seen = (format_time(event.happened), f"after {late:.0f} s", finds)
-            rows.append((one.way, one.reference.short, *seen))
+                delay = (event.ingested - event.happened).total_seconds()
+                logged = (format_time(event.happened), f"after {delay:.0f} s", "yes" if event.matched else "no")
+            rows.append((image.way, image.reference.short, *logged))
         return rows
 
     def entry(self) -> dict[str, Any]:
-        """Its JSON form."""
+        """The report's entry in :data:`FILE`."""
         return {
             "run": self.run,
             "registry": self.registry,
@@ -114,8 +114,8 @@ class DrillReport:
             "rule": self.rule,
             "notified": list(self.notified),
             "images": [
-                {"way": one.way, "reference": str(one.reference), "began": format_time(one.began)}
-                for one in self.staged
+                {"way": image.way, "reference": str(image.reference), "began": format_time(image.began)}
+                for image in self.staged
             ],
             "events": [
                 {
@@ -137,52 +137,49 @@ class DrillReport:
         }
 
 
-def concluded(
+def final_report(
     begun: DrillReport,
     setup: AlertSetup,
-    staged: Sequence[Staged],
-    heard: AlertResult | None,
+    staged: Sequence[StagedImage],
+    result: AlertResult | None,
     found: Sequence[Defect],
     *,
     removed: Sequence[str],
     ended: datetime,
 ) -> DrillReport:
-    """The drill's result.
+    """The report of a completed drill.
 
-    :param heard: ``None`` when the alarm was found defective before anything was staged
-    :param found: what is wrong with the alarm
+    :param begun: the report from when the drill began
+    :param result: ``None`` when the alert's setup had defects, so that no image was staged
+    :param found: the alert's defects
     """
-    return DrillReport(
-        begun.run,
-        begun.registry,
-        begun.by,
-        begun.began,
-        ended,
-        "failed" if found else "passed",
-        setup.name,
-        tuple(group_id for group_id, group in setup.groups if group is not None),
-        tuple(staged),
-        heard.events if heard else (),
-        heard.alert if heard else None,
-        tuple(found),
-        begun.leftovers,
-        tuple(removed),
+    return replace(
+        begun,
+        ended=ended,
+        outcome="failed" if found else "passed",
+        rule=setup.name,
+        notified=tuple(group_id for group_id, group in setup.action_groups if group is not None),
+        staged=tuple(staged),
+        events=result.events if result else (),
+        alert=result.alert if result else None,
+        defects=tuple(found),
+        removed=tuple(removed),
     )
 
 
-def including(text: str | None, report: DrillReport) -> str:
-    """The text of :data:`FILE` with this drill, in place of what was written when it began.
+def merge_entry(text: str | None, report: DrillReport) -> str:
+    """Add the report to the text of :data:`FILE`, in place of the entry from when the drill began.
 
-    :param text: as it is; ``None`` for no file
-    :raises UnreadableAnswer: when it is of another version, or malformed
+    :param text: current text of the file; ``None`` when there is no file
+    :raises UnreadableAnswer: when the text is malformed or has another version
     """
-    before: list[Mapping[str, Any]] = load(text, FILE, _KEY, VERSION, _entry) if text is not None else []
-    kept = [one for one in before if one["run"] != report.run or not report.run]
+    entries: list[Mapping[str, Any]] = load(text, FILE, _KEY, VERSION, _entry) if text is not None else []
+    kept = [entry for entry in entries if entry["run"] != report.run or not report.run]
     return dump(_KEY, VERSION, [*kept, report.entry()])
 
 
 def _entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An entry of any drill, of which only its run is read again."""
+    """Check an entry. Only its run is used."""
     if not isinstance(entry["run"], str):
         raise TypeError(f"run is {entry['run']!r}")
     return entry

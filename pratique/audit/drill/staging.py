@@ -1,8 +1,8 @@
-"""What a drill puts into ``live/``, and how it all goes away again.
+"""Puts a drill's images into ``live/``, and removes them.
 
-Its images have repositories of their own below :data:`DRILL`, so that no manifest is shared with an image in use: the
-walkthrough's busybox has the digest of the released one, and deleting the one would delete the other. Whoever comes
-after a drill that died needs no record of it: what is below these names is a drill's.
+The images have repositories of their own below :data:`DRILL`, so that no manifest is shared with an image in use: the
+walkthrough's busybox has the digest of the released one, and deleting one would delete the other. Cleaning up after a
+drill that crashed needs no record of it, because everything below these names belongs to a drill.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ TAG = "SkippedQuarantine"
 IMPORTED = f"{DRILL}library/busybox"
 PUSHED = f"{DRILL}pushed"
 REPOSITORIES = (IMPORTED, PUSHED)
-#: Seconds in which an import ends that was under way when its drill died; most take about seventy.
+#: Seconds after which an import has ended that was running when its drill crashed; most take about seventy.
 LINGERS = 150.0
 LOOK_AGAIN_SECONDS = 5.0
 ATTEMPTS = 3
 
-_TEXT = "A drill of Pratique: pushed past the quarantine on purpose. Runs nothing."
+_TEXT = "A drill of Pratique: pushed past the quarantine on purpose. Contains no program."
 
 Way = Literal["import", "push"]
 
 
 @dataclass(frozen=True)
-class Staged:
-    """An image that is in ``live/`` without having been in quarantine.
+class StagedImage:
+    """An image that a drill has put into ``live/``, past the quarantine.
 
-    :ivar reference: with tag; with the digest where this worker knows it
-    :ivar began: when it was begun, by this worker's clock
+    :ivar reference: with its tag, and with its digest if this worker knows it
+    :ivar began: start of the import or push, by this worker's clock
     """
 
     way: Way
@@ -49,87 +49,87 @@ class Staged:
 
 
 def check_names(repositories: Collection[str]) -> None:
-    """No image of the catalogue may have its place where drills delete.
+    """Check that no image of the catalogue has a repository that a drill would delete.
 
-    :param repositories: of the catalogue's images, without ``live/``
-    :raises ConfigurationError: when one has
+    :param repositories: repositories of the catalogue's images, without ``live/``
+    :raises ConfigurationError: when an image has such a repository
     """
     prefix = DRILL.removeprefix(LIVE)
     if taken := sorted(name for name in repositories if name.startswith(prefix)):
         raise ConfigurationError(
-            "choose the drill's place",
+            "reserve the drill's repositories",
             ", ".join(taken),
-            f"Whatever is below {DRILL} is removed by the next drill.",
-            "Bring these images in under another name.",
+            f"The next drill removes everything below {DRILL}.",
+            "Give these images another name.",
         )
 
 
 async def stage_import(
     session: AzureSession, registry: Registry, source: ImageReference, credentials: RegistryCredentials | None
-) -> Staged:
-    """Import an image straight into ``live/``, as somebody would who knows no better."""
+) -> StagedImage:
+    """Import an image straight into ``live/``, as somebody might do by mistake."""
     began = datetime.now(UTC)
     upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", credentials)
     await import_image(session, registry, source=upstream, targets=[f"{IMPORTED}:{TAG}"], force=True)
-    return Staged("import", ImageReference(registry.login_server, IMPORTED, TAG), began)
+    return StagedImage("import", ImageReference(registry.login_server, IMPORTED, TAG), began)
 
 
-async def stage_push(client: OciClient, registry: Registry) -> Staged:
+async def stage_push(client: OciClient, registry: Registry) -> StagedImage:
     """Push an image straight into ``live/``.
 
     :raises PermissionDenied: when the identity may not push
     """
     began, place = datetime.now(UTC), ImageReference(registry.login_server, PUSHED, TAG)
-    return Staged("push", place.at(await push(client, place, empty_image(_TEXT))), began)
+    return StagedImage("push", place.at(await push(client, place, empty_image(_TEXT))), began)
 
 
 async def remove_images(client: OciClient, registry: Registry) -> list[str]:
-    """Delete whatever drills have put into ``live/``, and read back that it is gone.
+    """Delete all images that drills have put into ``live/``, and read back that they are gone.
 
-    Done before a drill as well: an earlier one may have died, and who cannot delete must not begin.
+    Also call this before a drill: an earlier one may have crashed, and a drill that cannot delete must not begin.
 
-    :returns: the repositories that were there
-    :raises NetworkDenied: when this worker does not reach the registry
-    :raises PermissionDenied: when the identity may not delete, whether or not there is anything
-    :raises DrillNotRemoved: when something was deleted, and still stands
+    :returns: the repositories that existed
+    :raises NetworkDenied: when this worker cannot reach the registry
+    :raises PermissionDenied: when the identity may not delete, even if there is nothing to delete
+    :raises DrillNotRemoved: when a repository was deleted and still exists
     """
     try:
-        return [one for one in REPOSITORIES if await _removed(client, registry, one)]
+        return [repository for repository in REPOSITORIES if await _remove(client, registry, repository)]
     except NetworkDenied as error:
-        remedy = "Run the drill on a worker with a way to the registry's data plane: only there are images deleted."
+        remedy = "Run the drill on a worker that reaches the registry's data plane, which deleting images requires."
         raise NetworkDenied(error.attempted, error.subject, error.observed, remedy) from None
 
 
-async def take_back(client: OciClient, registry: Registry) -> list[str]:
-    """The same after a drill, when there is something to remove: whatever goes wrong is grave.
+async def clean_up(client: OciClient, registry: Registry) -> list[str]:
+    """Like :func:`remove_images`, after a drill: any error means that an image may still be in ``live/``.
 
-    :raises DrillNotRemoved: instead of any other error
+    :raises DrillNotRemoved: in place of every other error
     """
     try:
         return await remove_images(client, registry)
     except DrillNotRemoved:
         raise
     except PratiqueError as error:
-        raise _left(registry, error.observed, error.remedy) from None
+        raise _not_removed(registry, error.observed, error.remedy) from None
 
 
-async def take_back_late(client: OciClient, registry: Registry) -> list[str]:
-    """The same after a drill that died, perhaps in the middle of an import, which Azure finishes all the same.
+async def clean_up_after_crash(client: OciClient, registry: Registry) -> list[str]:
+    """Like :func:`clean_up`, after a drill that may have crashed during an import, which Azure still completes.
 
-    Looks until the import has come and gone, or :data:`LINGERS` have passed.
+    Repeats the removal until the imported image has appeared and is removed, or :data:`LINGERS` have passed.
     """
-    removed = await take_back(client, registry)
-    until = time.monotonic() + LINGERS
-    while IMPORTED not in removed and time.monotonic() < until:
+    removed = await clean_up(client, registry)
+    deadline = time.monotonic() + LINGERS
+    while IMPORTED not in removed and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        removed += await take_back(client, registry)
+        removed += await clean_up(client, registry)
     return removed
 
 
-async def _removed(client: OciClient, registry: Registry, repository: str) -> bool:
-    """Whether it was there.
+async def _remove(client: OciClient, registry: Registry, repository: str) -> bool:
+    """Remove a repository, and return whether it existed. Transient errors are retried.
 
-    :raises PratiqueError: when it cannot be deleted, in several attempts where they are worth it
+    :raises PratiqueError: when it cannot be deleted
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -140,12 +140,14 @@ async def _removed(client: OciClient, registry: Registry, repository: str) -> bo
             if attempt == ATTEMPTS:
                 raise
         await asyncio.sleep(attempt)
-    raise _left(registry, f"{repository} was deleted, and is still there.", "Look who else writes to it.")
+    raise _not_removed(
+        registry, f"{repository} was deleted but still exists.", "Find out who else writes to the repository."
+    )
 
 
-def _left(registry: Registry, observed: str, remedy: str) -> DrillNotRemoved:
+def _not_removed(registry: Registry, observed: str, remedy: str) -> DrillNotRemoved:
     commands = "; ".join(
-        f"az acr repository delete -n {registry.name} --repository {one} --yes" for one in REPOSITORIES
+        f"az acr repository delete -n {registry.name} --repository {repository} --yes" for repository in REPOSITORIES
     )
     return DrillNotRemoved(
         "remove the drill's images", f"{registry.login_server}/{DRILL}", observed, f"{remedy} Then: {commands}"

@@ -38,7 +38,7 @@ def event(**changes: Any) -> LiveEvent:
         "repository": "live/app",
         "digest": DIGEST,
         "tag": "1",
-        "way": "importImage",
+        "operation": "importImage",
         "promoted": True,
         "source": "/registry/quarantine/app:1",
         "identity": OURS,
@@ -69,7 +69,7 @@ def record(**changes: Any) -> PromotionRecord:
 def audited(*events: LiveEvent, images: tuple[ImageReference, ...] = (APP,), records: Any = ()) -> AuditReport:
     audit = Audit(HOST, images, Promotions(tuple(records)), promoters=(OURS.upper(),), at=NOW)
     for one in events:
-        audit.take(one)
+        audit.add(one)
     return audit.report(NOW - timedelta(days=90))
 
 
@@ -89,7 +89,7 @@ class TestReasons:
             ([event(repository="live/other")], IrregularityKind.UNEXPLAINED),
             ([event(identity="somebody")], IrregularityKind.UNGATED),
             ([event(promoted=False, source="docker.io/library/app:1", identity="somebody")], IrregularityKind.BYPASS),
-            ([event(promoted=False, way="Push", source="", identity="somebody")], IrregularityKind.BYPASS),
+            ([event(promoted=False, operation="Push", source="", identity="somebody")], IrregularityKind.BYPASS),
         ],
     )
     def test_nothing_else_does(self, brought: list[LiveEvent], kind: IrregularityKind) -> None:
@@ -112,17 +112,17 @@ class TestReasons:
 
     def test_a_bypass_is_told_although_it_was_explained_since(self) -> None:
         """For a week; so is one whose image is gone. An image that nobody has explained is told of for ever."""
-        push = event(promoted=False, way="Push", source="", last=NOW - RECENT)
-        old = event(promoted=False, way="Push", source="", last=NOW - RECENT - timedelta(hours=1))
-        assert [one.kind for one in audited(push, records=[record()]).irregularities] == [IrregularityKind.JUDGED]
-        assert [one.kind for one in audited(push, images=()).irregularities] == [IrregularityKind.GONE]
+        push = event(promoted=False, operation="Push", source="", last=NOW - RECENT)
+        old = event(promoted=False, operation="Push", source="", last=NOW - RECENT - timedelta(hours=1))
+        assert [one.kind for one in audited(push, records=[record()]).irregularities] == [IrregularityKind.PASSED_SINCE]
+        assert [one.kind for one in audited(push, images=()).irregularities] == [IrregularityKind.DELETED_SINCE]
         assert audited(old, records=[record()]).clean
         assert audited(old, images=()).clean
         assert [one.kind for one in audited(old).irregularities] == [IrregularityKind.BYPASS]
 
     def test_a_drill_that_went_well_alarms_nobody(self) -> None:
         """Its events are shown. An image that stands in its place is a bypass like any other."""
-        drill = event(repository="live/quarantine-drill/pushed", promoted=False, way="Push", source="")
+        drill = event(repository="live/quarantine-drill/pushed", promoted=False, operation="Push", source="")
         report = audited(drill, records=[record()])
         assert [one.kind for one in report.irregularities] == [IrregularityKind.DRILL]
         assert report.clean
@@ -132,7 +132,7 @@ class TestReasons:
     def test_without_a_log_nothing_is_clean(self) -> None:
         """Everything may be recorded: a bypass would go unseen."""
         report = Audit(HOST, [APP], Promotions((record(),)), promoters=(), at=NOW).report(None)
-        assert report.alarming == ()
+        assert report.needing_attention == ()
         assert not report.clean
         assert "log is empty" in report.markdown()
 
@@ -188,7 +188,7 @@ class TestTheLog:
         ):
             assert one.kind is IrregularityKind.BYPASS
             assert one.event is not None
-            assert (one.event.way, one.event.source, one.event.identity) == (way, source, OURS)
+            assert (one.event.operation, one.event.source, one.event.identity) == (way, source, OURS)
             assert one.event.address == self.sandbox.azure.scenario.client.address
             assert datetime.now(UTC) - one.event.last < timedelta(minutes=5)
 
@@ -234,7 +234,7 @@ class TestTheLog:
             assert sorted(found) == sorted(f"live/{number}" for number in range(12))
             for number in range(5):
                 happen(self.sandbox, self.document, f"live/at-once-{number}")
-            with pytest.raises(UnreadableAnswer, match="More than 4"):
+            with pytest.raises(UnreadableAnswer, match="more than 4"):
                 [one async for one in live_events(session, registry, begins, now)]
 
     async def test_half_an_answer_is_none(self, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
