@@ -7,12 +7,12 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.branches import results, run_branches
 from flows.hooks import remove_drill_of_run
 from pratique.audit.drill.alert import AlertResult
 from pratique.audit.drill.diagnosis import defects
 from pratique.audit.drill.report import DrillReport
 from pratique.audit.drill.staging import StagedImage, check_names
+from pratique.branches import results, run_branches
 from pratique.config import Bootstrap
 from tasks.drill import (
     begin_drill,

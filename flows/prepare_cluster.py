@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.branches import Branch, results, run_branches
 from flows.hooks import end_leases_of_run
 from flows.release import approve_pending, run_release
+from pratique.branches import Branch, results, run_branches
 from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters

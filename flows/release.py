@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from flows.approval import ask
-from flows.branches import Branch, results, run_branches, succeeded
+from pratique.branches import Branch, results, run_branches, succeeded
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap, Image, Release
 from pratique.errors import PratiqueError

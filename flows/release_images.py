@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.branches import results, run_branches
 from flows.release import approve_pending, run_release
+from pratique.branches import results, run_branches
 from pratique.config import Bootstrap
 from pratique.release.summary import Delivery
 from tasks.cluster_lock import cluster_lock

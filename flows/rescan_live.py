@@ -6,8 +6,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.branches import run_branches
 from pratique.azure.registries import Registry
+from pratique.branches import run_branches
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.rescan import report

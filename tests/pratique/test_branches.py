@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.branches import results, run_branches, succeeded
+from pratique.branches import results, run_branches, succeeded
 from pratique.errors import AccessNotRevoked, GateBlocked, NotFound, PratiqueError, Unavailable
 
 
