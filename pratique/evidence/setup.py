@@ -59,8 +59,8 @@ async def set_up(
     :raises ConfigurationError: when a file that the configuration names is missing or invalid
     :raises GateBlocked: when Defender is off, and the policy does not allow continuing without it
     """
-    now = clock.now() if clock else datetime.now(UTC)
-    exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=now)
+    at = clock.now() if clock else datetime.now(UTC)
+    exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=at)
     plan = await _plan(session)
     rules = Rules(
         policy=gate.policy,
@@ -75,7 +75,7 @@ async def set_up(
     if rules.sources & {*gate.resource_graph}:
         await require_actions(session, group, [READ_FINDINGS])
     broad, narrow = _sources(gate, rules.sources, session, client)
-    return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(_warnings(gate, rules, plan, now)))
+    return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(_warnings(gate, rules, plan, at)))
 
 
 def _sources(
@@ -117,7 +117,7 @@ async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:
     return tuple([(str(path), await git_status(path)) for path in (*gate.exceptions, *gate.vex)])
 
 
-def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime) -> Iterator[str]:
+def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, at: datetime) -> Iterator[str]:
     if plan is None:
         yield "Cannot read whether Defender for Containers is on; if it is off, the gate waits in vain"
     elif not plan.registry_assessment:
@@ -130,4 +130,4 @@ def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, now: datetime
     yield from (
         f"{path}: {git_status}" for path, git_status in rules.provenance if not git_status.startswith("commit ")
     )
-    yield from rules.exceptions.notices(now)
+    yield from rules.exceptions.notices(at)
