@@ -1,4 +1,4 @@
-"""Leases end: one's own, those that others could not end, and nothing else with them."""
+"""Ending leases: a run's own, and those that other runs could not end. Nothing else is removed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def expire(vault: Door, lease: Lease) -> Lease:
 
 
 async def test_a_sweep(vault: Door) -> None:
-    """What is over its time is ended, whoever took it; what is not goes on, and both are told."""
+    """A sweep ends expired leases of any owner, keeps the others, and reports both."""
     before = vault.traces
     dead = Lease(id="0123456789ab", owner="dead", expires=datetime.now(UTC) - timedelta(minutes=1))
     await record_lease(vault.session, vault.vault.id, dead, OTHER)
@@ -70,8 +70,8 @@ async def test_a_sweep(vault: Door) -> None:
     assert await sweep(vault.session, vault.vault.id) == replace(swept, ended=(), left=())
 
 
-async def test_a_sweep_leaves_what_the_living_share(vault: Door) -> None:
-    """The dead run made rule and assignment; a live one uses both, and they go with it."""
+async def test_a_sweep_keeps_what_a_live_run_shares(vault: Door) -> None:
+    """A rule and an assignment that a dead run created stay while a live run uses them, and are removed with it."""
     before = vault.traces
     dead = await vault.open("dead")
     async with vault.access("alive") as alive:
@@ -85,8 +85,8 @@ async def test_a_sweep_leaves_what_the_living_share(vault: Door) -> None:
     assert vault.traces == before
 
 
-async def test_sweeps_side_by_side(vault: Door) -> None:
-    """Each may find what the others are ending; together they leave nothing."""
+async def test_concurrent_sweeps(vault: Door) -> None:
+    """Each may find leases that the others are ending; together they leave nothing."""
     before = vault.traces
     for name in ("one", "two", "three"):
         await expire(vault, await vault.open(name))
@@ -95,7 +95,7 @@ async def test_sweeps_side_by_side(vault: Door) -> None:
 
 
 async def test_everything(vault: Door) -> None:
-    """On demand the living are shut out as well; they open again, and still leave nothing behind."""
+    """Sweeping everything shuts out live runs too; they open their access again, and leave nothing in the end."""
     before = vault.traces
     async with vault.access("alive") as alive:
         swept = await sweep(vault.session, vault.vault.id, everything=True)
@@ -106,7 +106,7 @@ async def test_everything(vault: Door) -> None:
 
 
 async def _made(vault: Door, expires: datetime) -> Lease:
-    """An assignment whose maker died before its record was written."""
+    """An assignment whose run died before the lease was recorded."""
     caller = await vault.session.caller()
     lease = Lease(
         id=lease_id("dead", vault.vault.id),
@@ -121,7 +121,7 @@ async def _made(vault: Door, expires: datetime) -> Lease:
 
 
 async def test_an_assignment_without_a_record(vault: Door) -> None:
-    """Its description is record enough: ended when its time is over."""
+    """Its description serves as the record, so that it is revoked when the lease has expired."""
     before = vault.traces
     lease = await _made(vault, datetime.now(UTC) - timedelta(minutes=1))
     assert [one.id for one in (await sweep(vault.session, vault.vault.id)).ended] == [lease.id]
@@ -129,7 +129,7 @@ async def test_an_assignment_without_a_record(vault: Door) -> None:
 
 
 async def test_an_assignment_that_is_just_being_recorded(vault: Door) -> None:
-    """It looks as if its maker had died: a sweep leaves it until its time is over, and everything means everything."""
+    """It looks like a dead run's: a sweep keeps it until the lease expires, unless it sweeps everything."""
     before = vault.traces
     lease = await _made(vault, datetime.now(UTC) + timedelta(minutes=5))
     swept = await sweep(vault.session, vault.vault.id)
@@ -140,7 +140,7 @@ async def test_an_assignment_that_is_just_being_recorded(vault: Door) -> None:
 
 
 async def test_an_assignment_whose_maker_is_gone(vault: Door) -> None:
-    """It goes with the last lease that names it, although another one's record is in its description."""
+    """It is revoked with the last lease that names it, although its description has another lease's record."""
     before = vault.traces
     await vault.open("first")
     await vault.open("second")
@@ -151,7 +151,7 @@ async def test_an_assignment_whose_maker_is_gone(vault: Door) -> None:
 
 
 async def test_a_list_that_lags(vault: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An assignment that the list does not show yet is revoked by its name, and proven gone by it."""
+    """An assignment that the list does not show yet is revoked by its name, and read back by its name."""
 
     async def empty(session: AzureSession, scope: str) -> list[Assignment]:
         return []
@@ -164,7 +164,7 @@ async def test_a_list_that_lags(vault: Door, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_damaged_record(vault: Door) -> None:
-    """What nobody can read is swept; a rule that nobody can tell whose it is stays."""
+    """A damaged record is swept; a rule without a readable owner stays."""
     vault.change(tags={**vault.document["tags"], f"{TAG_PREFIX}0123": "nonsense"})
     before = vault.traces
     assert [one.id for one in (await sweep(vault.session, vault.vault.id)).ended] == ["0123"]
@@ -172,7 +172,7 @@ async def test_a_damaged_record(vault: Door) -> None:
 
 
 async def test_nothing_of_others(vault: Door) -> None:
-    """Rules, tags and assignments that no lease of ours made are there after everything was ended."""
+    """Rules, tags and assignments that no lease created are kept when everything is swept."""
     vault.change(tags={"team": "platform", "pratique": "no lease", "lease": "no prefix"})
     before = vault.traces
     await vault.sweep_all()
@@ -184,7 +184,7 @@ async def test_nothing_of_others(vault: Door) -> None:
     "request_", [DELETE, PATCH, {"method": "GET", "path": "*/vaults/*"}], ids=lambda r: r["method"]
 )
 async def test_a_request_that_fails_once(vault: Door, request_: dict[str, Any], kind: str) -> None:
-    """Whatever fails, applied or not, the access ends."""
+    """The access is revoked whichever request fails, and whether or not it was applied."""
     before = vault.traces
     await vault.open("run")
     standing = vault.sandbox.azure.faults.add(kind=kind, **request_)
@@ -199,8 +199,8 @@ async def _fails(vault: Door) -> AccessNotRevoked:
     return told.value
 
 
-async def test_the_role_cannot_be_taken_back(vault: Door) -> None:
-    """The other half is gone; the command for what is left is exact; nothing is lost once the reason is."""
+async def test_the_role_cannot_be_revoked(vault: Door) -> None:
+    """The rule is removed, the error has the exact command for the role, and a later sweep revokes it."""
     before = vault.traces
     lease = await vault.open("run")
     vault.sandbox.azure.faults.add(**LOCKED, **DELETE)
@@ -214,8 +214,8 @@ async def test_the_role_cannot_be_taken_back(vault: Door) -> None:
     assert vault.traces == before
 
 
-async def test_the_rule_cannot_be_taken_back(vault: Door) -> None:
-    """The role is gone all the same; rule and tag are named, and the next sweep finds them."""
+async def test_the_rule_cannot_be_removed(vault: Door) -> None:
+    """The role is revoked anyway, the error names rule and tag, and the next sweep removes them."""
     before = vault.traces
     lease = await vault.open("run")
     vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
@@ -228,8 +228,8 @@ async def test_the_rule_cannot_be_taken_back(vault: Door) -> None:
     assert vault.traces == before
 
 
-async def test_what_others_need_is_not_to_be_taken_back_by_hand(vault: Door) -> None:
-    """A rule and a role that a live run shares are in no command."""
+async def test_the_commands_spare_shared_access(vault: Door) -> None:
+    """No command removes a rule or a role that a live run shares."""
     lease = await vault.open("run")
     async with vault.access("alive"):
         vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
@@ -239,7 +239,7 @@ async def test_what_others_need_is_not_to_be_taken_back_by_hand(vault: Door) -> 
 
 
 async def test_a_vault_that_cannot_be_read(vault: Door) -> None:
-    """Nobody knows what stands: the commands show it."""
+    """If nothing can be read, the commands show what exists."""
     await vault.open("run")
     vault.sandbox.azure.faults.add(kind="status", status=403, method="GET", path="*/vaults/*", times=None)
     error = await _fails(vault)
@@ -247,8 +247,8 @@ async def test_a_vault_that_cannot_be_read(vault: Door) -> None:
     assert f"az role assignment list --scope {vault.vault.id}" in error.remedy
 
 
-async def test_a_worker_that_may_not_revoke_and_had_nothing_to(start_sandbox: StartSandbox) -> None:
-    """A right that is missing is no alarm where there is nothing to revoke."""
+async def test_a_worker_without_the_right_to_revoke_and_without_a_lease(start_sandbox: StartSandbox) -> None:
+    """A missing right is no error when there is nothing to revoke."""
     reader = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor",)))
     async with door(start_sandbox, scenario=reader) as vault:
         lease = Lease(id=lease_id("run", vault.vault.id), owner="run", expires=datetime.now(UTC), assignment=SOMEBODY)
@@ -259,14 +259,14 @@ async def test_a_worker_that_may_not_revoke_and_had_nothing_to(start_sandbox: St
 
 @pytest.fixture
 async def managed(start_sandbox: StartSandbox) -> AsyncIterator[Door]:
-    """A vault whose roles are given for a time."""
+    """A vault whose roles are time-limited."""
     administrator = Scenario(timings=PROMPT, identity=Identity(roles=("Contributor", "User Access Administrator")))
     async with door(start_sandbox, scenario=administrator) as opened:
         yield opened
 
 
-async def test_an_activation_of_the_dead(managed: Door) -> None:
-    """It is ended by its request, which the record names."""
+async def test_an_activation_of_a_dead_run(managed: Door) -> None:
+    """It is ended through its request, which the lease's record names."""
     before = managed.traces
     await managed.open("run", Access(method="pim"))
     managed.sandbox.azure.faults.add(kind="reset-after", **ACTIVATION)
@@ -275,7 +275,7 @@ async def test_an_activation_of_the_dead(managed: Door) -> None:
 
 
 async def test_an_activation_that_cannot_be_ended(managed: Door) -> None:
-    """It is told, although Azure will end it by itself."""
+    """An error reports it, although Azure will end it by itself."""
     await managed.open("run", Access(method="pim"))
     managed.sandbox.azure.faults.add(kind="status", status=403, times=None, **ACTIVATION)
     with pytest.raises(AccessNotRevoked, match="403"):
@@ -284,7 +284,7 @@ async def test_an_activation_that_cannot_be_ended(managed: Door) -> None:
 
 
 async def test_a_record_that_comes_back(vault: Door) -> None:
-    """One writer has dropped the record, another puts it back that had read it before: that is waited for."""
+    """Closing waits for a writer that puts back a record which another writer had dropped."""
     mine = await vault.open("run")
     held = vault.sandbox.azure.faults.add(kind="slow", seconds=60, **PATCH)
     theirs = Lease(id="0123456789ab", owner="other", expires=datetime.now(UTC) + timedelta(minutes=5))
@@ -306,8 +306,8 @@ async def test_a_record_that_comes_back(vault: Door) -> None:
     assert mine.assignment not in vault.traces.roles
 
 
-async def test_only_those_that_are_picked(vault: Door) -> None:
-    """Leases end one by one, too."""
+async def test_only_the_selected_leases(vault: Door) -> None:
+    """A single lease can be ended."""
     before = vault.traces
     one, two = await vault.open("one"), await vault.open("two")
     ended = await end_leases(vault.session, vault.vault.id, which=lambda lease: lease.id == two.id)

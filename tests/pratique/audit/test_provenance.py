@@ -1,4 +1,4 @@
-"""Every image in live/ has a reason, or is named with whoever brought it."""
+"""Every image in live/ is explained, or reported with the identity that put it there."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def audited(*events: LiveEvent, images: tuple[ImageReference, ...] = (APP,), rec
 
 class TestReasons:
     def test_a_record_or_the_log_explains(self) -> None:
-        """One of them suffices."""
+        """Either one is enough."""
         for report in (audited(records=[record()]), audited(event())):
             assert report.clean
             assert report.recorded + report.logged == 1
@@ -93,7 +93,7 @@ class TestReasons:
         ],
     )
     def test_nothing_else_does(self, brought: list[LiveEvent], kind: IrregularityKind) -> None:
-        """No event, one of another digest or repository, one of another hand, an import from elsewhere, a push."""
+        """No event, or one of another digest, repository or identity, an import from elsewhere, or a push."""
         report = audited(*brought)
         [found] = report.irregularities
         assert (found.kind, found.reference) == (kind, APP)
@@ -104,14 +104,14 @@ class TestReasons:
             assert "203.0.113.10" in report.markdown()
 
     def test_a_record_of_another_digest_explains_nothing(self) -> None:
-        """Nor one of another repository or registry: the digest is what was judged, and where."""
+        """Nor does one of another repository or registry: a record is about one digest in one place."""
         for other in ({"digest": "sha256:" + "b" * 64}, {"repository": "live/b"}, {"registry": "other.azurecr.io"}):
             assert [one.kind for one in audited(records=[record(**other)]).irregularities] == [
                 IrregularityKind.UNEXPLAINED
             ]
 
-    def test_a_bypass_is_told_although_it_was_explained_since(self) -> None:
-        """For a week; so is one whose image is gone. An image that nobody has explained is told of for ever."""
+    def test_a_bypass_is_reported_although_it_was_explained_since(self) -> None:
+        """It is reported for a week, also when its image was deleted. An unexplained image is reported for ever."""
         push = event(promoted=False, operation="Push", source="", last=NOW - RECENT)
         old = event(promoted=False, operation="Push", source="", last=NOW - RECENT - timedelta(hours=1))
         assert [one.kind for one in audited(push, records=[record()]).irregularities] == [IrregularityKind.PASSED_SINCE]
@@ -120,8 +120,8 @@ class TestReasons:
         assert audited(old, images=()).clean
         assert [one.kind for one in audited(old).irregularities] == [IrregularityKind.BYPASS]
 
-    def test_a_drill_that_went_well_alarms_nobody(self) -> None:
-        """Its events are shown. An image that stands in its place is a bypass like any other."""
+    def test_a_drill_that_was_cleaned_up_needs_no_attention(self) -> None:
+        """Its events are shown. An image that is still there is a bypass like any other."""
         drill = event(repository="live/quarantine-drill/pushed", promoted=False, operation="Push", source="")
         report = audited(drill, records=[record()])
         assert [one.kind for one in report.irregularities] == [IrregularityKind.DRILL]
@@ -130,14 +130,14 @@ class TestReasons:
         assert [one.kind for one in audited(drill, images=(left,)).irregularities] == [IrregularityKind.BYPASS]
 
     def test_without_a_log_nothing_is_clean(self) -> None:
-        """Everything may be recorded: a bypass would go unseen."""
+        """Without a log a bypass would go unnoticed, even if every image is recorded."""
         report = Audit(HOST, [APP], Promotions((record(),)), promoters=(), at=NOW).report(None)
         assert report.needing_attention == ()
         assert not report.clean
         assert "log is empty" in report.markdown()
 
-    def test_the_log_says_what_it_likes(self) -> None:
-        """What strangers chose (repository, tag, address) breaks no table."""
+    def test_hostile_text_in_the_log(self) -> None:
+        """Values that strangers choose (repository, tag, source, identity) break no table."""
         report = audited(event(promoted=False, source="evil|`x`\n| a |", identity="<b>"), images=())
         assert "\n| a |" not in report.markdown()
         assert "\n" not in str(report.irregularities[0])
