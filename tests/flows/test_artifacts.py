@@ -1,4 +1,4 @@
-"""What a run leaves for its readers beside the gate's reports."""
+"""A run's artifacts other than the gate's reports."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from tests.flows.world import FALCO, KURED
 
 
 async def test_artifacts(world: MakeWorld) -> None:
-    """Full bars for imports and promotions, a link to each place that a person can open, and the summary."""
+    """There are full bars for imports and promotions, links to what a person can open, and the summary."""
     cluster = world(((KURED, FALCO),))
     state: State[Any] = await prepare_cluster(cluster.config, return_state=True)
     run_id = state.state_details.flow_run_id
     assert run_id is not None
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
     async with get_client() as client:
-        found: dict[str, Any] = {one.key or "": one.data for one in await client.read_artifacts(artifact_filter=of_run)}
+        found: dict[str, Any] = {
+            artifact.key or "": artifact.data for artifact in await client.read_artifacts(artifact_filter=of_run)
+        }
     assert (found["imports-release-0"], found["promotions-release-0"]) == (100, 100)
     assert cluster.vault_id in found["vault"]
     assert "Microsoft.ContainerRegistry/registries/" in found["registry"]
     assert "commit" not in found  # the tests' repository is a folder
-    told = await state.aresult()
-    assert all(image.digest in found["preparation"] for image in told.images)
+    prepared = await state.aresult()
+    assert all(image.digest in found["preparation"] for image in prepared.images)

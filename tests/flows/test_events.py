@@ -1,4 +1,4 @@
-"""What a run tells Prefect as events, and that the documentation has it."""
+"""The events that a run emits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", v
 
 @pytest.fixture
 def told(prefect: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    """Our events since the last call, with what Prefect adds to them, instead of being sent."""
+    """Returns the project's events since the last call, with Prefect's additions. Nothing is sent."""
     worker = EventsWorker.instance(AssertingEventsClient)
     monkeypatch.setattr(EventsWorker, "instance", lambda *_: worker)
 
@@ -50,7 +50,7 @@ def cluster_id(cluster: World) -> str:
 
 
 async def test_a_run(world: MakeWorld, told: Told) -> None:
-    """In order, about the right thing, related to cluster and run; a run that changes nothing tells of no change."""
+    """Events come in order, about the right resource, related to cluster and run; without changes there are fewer."""
     cluster = world()
     await cluster.prepare()
     events = told()
@@ -83,7 +83,7 @@ async def test_a_run(world: MakeWorld, told: Told) -> None:
 
 
 async def test_a_blocked_release(world: MakeWorld, told: Told) -> None:
-    """A gate that says no tells so once, with the reason and the next step, and nothing tells of a promotion."""
+    """A blocked gate emits one event with the reason and the next step, and there is no event of a promotion."""
     scans = {"kubereboot/kured": Scan(outcome="unhealthy", findings=(FINDING,))}
     cluster = world(scenario=Scenario(scans=scans, timings=PROMPT))
     assert isinstance(await cluster.fail(), GateBlocked)
@@ -95,7 +95,7 @@ async def test_a_blocked_release(world: MakeWorld, told: Told) -> None:
 
 
 async def test_leaked_access(world: MakeWorld, told: Told) -> None:
-    """A sweep tells of access that outlived its lease, and that it is gone; when there is none it tells nothing."""
+    """A sweep emits that a lease had expired, and that it is revoked; without an expired lease it emits nothing."""
     cluster = world()
     await cluster.prepare()
     await sweep_access(cluster.config)
@@ -122,7 +122,7 @@ async def test_leaked_access(world: MakeWorld, told: Told) -> None:
 async def test_access_that_cannot_be_revoked(
     world: MakeWorld, told: Told, monkeypatch: pytest.MonkeyPatch, revokes: str
 ) -> None:
-    """Whoever fails to take access back tells so, with what finishes it by hand; nobody tells that it was revoked."""
+    """Whatever fails to revoke access emits that, with the manual steps, and does not emit that it was revoked."""
     monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0, 0.0))
     cluster = world()
     faults = cluster.sandbox.azure.faults
@@ -142,7 +142,7 @@ async def test_access_that_cannot_be_revoked(
 
 
 async def test_an_expiring_certificate(world: MakeWorld, told: Told) -> None:
-    """A renewal that has nothing better at hand tells until when the vault's is good."""
+    """A renewal without a better certificate emits when the vault's expires."""
     cluster = await deployed(world, issue(age=300, days=310))
     with pytest.raises(CertificateRejected):
         await renew_certificate(cluster.config)
@@ -156,7 +156,7 @@ async def test_an_expiring_certificate(world: MakeWorld, told: Told) -> None:
 
 
 async def test_a_question(told: Told) -> None:
-    """A run tells when it begins to wait for a person, and not again when it goes on with the answer."""
+    """A run emits an event when it starts to wait for a person, and none when it continues with the answer."""
     run = await Run.of("web")
     await run.until_it_asks()
     (asked,) = told()

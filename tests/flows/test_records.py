@@ -1,4 +1,4 @@
-"""Runs put on record what they let into live/."""
+"""Runs record their promotions to live/."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_promotions_are_recorded(world: MakeWorld) -> None:
     nothing."""
     cluster = world(((KURED,), (FALCO,)))
     await cluster.prepare()
-    found = {one["source"]: one for one in promotions(cluster)}
+    found = {record["source"]: record for record in promotions(cluster)}
     assert set(found) == {KURED, FALCO}
     kured = found[KURED]
     assert f"{kured['repository']}:{kured['tag']}" == "live/kubereboot/kured:1.14.0"
@@ -41,17 +41,17 @@ async def test_promotions_are_recorded(world: MakeWorld) -> None:
 
 
 async def test_promotions_of_a_run_that_fails(world: MakeWorld) -> None:
-    """What one release brought into live/ is on record although another one was blocked."""
+    """The promotions of one release are recorded although another release was blocked."""
     cluster = world(((KURED,), (FALCO,)), Scenario(scans=VULNERABLE, timings=PROMPT))
     with pytest.raises(GateBlocked):
         await cluster.prepare()
-    assert [one["source"] for one in promotions(cluster)] == [FALCO]
+    assert [record["source"] for record in promotions(cluster)] == [FALCO]
 
 
 async def test_lost_records_come_back(world: MakeWorld) -> None:
-    """What is found promoted, passes today and is not on record is recorded as found."""
+    """An image in live/ that passes the gate and has no record is recorded as found."""
     cluster = world()
     await cluster.prepare()
     git("branch", "--delete", "--force", "pratique-records", folder=cluster.gitops)
     await release_images(cluster.config)
-    assert [(one["source"], one["how"]) for one in promotions(cluster)] == [(KURED, "found")]
+    assert [(record["source"], record["how"]) for record in promotions(cluster)] == [(KURED, "found")]

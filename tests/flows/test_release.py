@@ -1,4 +1,4 @@
-"""A changed catalogue reaches a cluster that was prepared before."""
+"""Releases of a changed catalogue to a prepared cluster."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NEWER = KURED.replace("1.14.0", "1.14.1")
 
 
 def with_newer(cluster: World) -> World:
-    """The same world once upstream has published another version, which the catalogue now names."""
+    """The world after upstream published a new version, with that version in the catalogue."""
     publish(cluster.sandbox, image_spec(NEWER, "alpine:3.20", {"curl": "8.9.1-r2"}))
     document = cluster.config.model_dump(mode="json")
     for release in document["catalogue"]["releases"]:
-        release["images"] = [{"source": one["source"].replace(KURED, NEWER)} for one in release["images"]]
+        release["images"] = [{"source": image["source"].replace(KURED, NEWER)} for image in release["images"]]
     return replace(cluster, config=Bootstrap.model_validate(document))
 
 
@@ -34,18 +34,18 @@ def imports(cluster: World, since: int) -> int:
 
 
 async def test_a_new_version(world: MakeWorld) -> None:
-    """It is quarantined, judged, promoted and published; nothing is deployed or opened, and the certificate may be
-    gone."""
+    """It is quarantined, gated, promoted and published; nothing is deployed, no access opened, and no certificate
+    needed."""
     cluster = world(((KURED,), (FALCO,)))
     await cluster.prepare()
     before, commits, since, changed = cluster.live, cluster.commits, cluster.last_request(), with_newer(cluster)
     cluster.pem.unlink()
-    told = await release_images(changed.config)
+    delivery = await release_images(changed.config)
     assert cluster.live == before | cluster.upstream(NEWER)
-    assert {image.source for image in told.images} == {NEWER, FALCO}
-    assert cluster.commits == [*(message for _, message in told.commits), *commits]
-    assert len(told.commits) == 1
-    assert all(image.digest in cluster.manifests for image in told.images)
+    assert {image.source for image in delivery.images} == {NEWER, FALCO}
+    assert cluster.commits == [*(message for _, message in delivery.commits), *commits]
+    assert len(delivery.commits) == 1
+    assert all(image.digest in cluster.manifests for image in delivery.images)
     assert imports(cluster, since) == 2
     writes = [entry["path"] for entry in cluster.requests(since) if entry["method"] in ("PUT", "PATCH", "DELETE")]
     assert [path for path in writes if "/providers/" in path] == []
@@ -53,34 +53,34 @@ async def test_a_new_version(world: MakeWorld) -> None:
 
 
 async def test_only_one_image(world: MakeWorld) -> None:
-    """The chosen image comes with its release, whose other image is found done; other releases are not looked at, and
-    their manifests stay."""
+    """The chosen image is released with its release, whose other image is already done; other releases and
+    their manifests stay unchanged."""
     cluster = world(((KURED, FALCO), (FALCOCTL,)))
     await cluster.prepare()
     since, changed = cluster.last_request(), with_newer(cluster)
     publish(cluster.sandbox, image_spec(FALCOCTL, "alpine:3.20", {"curl": "8.9.1-r2"}))  # would be a conflict
-    told = await release_images(changed.config, [NEWER])
-    assert [image.source for image in told.images] == [NEWER, FALCO]
+    delivery = await release_images(changed.config, [NEWER])
+    assert [image.source for image in delivery.images] == [NEWER, FALCO]
     assert imports(cluster, since) == 2
     assert not [entry for entry in cluster.requests(since) if "falcoctl" in entry["path"]]
     assert cluster.live[f"{FALCOCTL.removeprefix('docker.io/')}"] in cluster.manifests
-    assert told.images[0].digest in cluster.manifests
+    assert delivery.images[0].digest in cluster.manifests
     with pytest.raises(Conflict):
         await release_images(changed.config)
 
 
 async def test_nothing_to_do(world: MakeWorld) -> None:
-    """With an unchanged catalogue a release imports and commits nothing, and says so."""
+    """With an unchanged catalogue a release imports and commits nothing, and its result says so."""
     cluster = world()
     await cluster.prepare()
     since, head, live = cluster.last_request(), cluster.head, cluster.live
-    told = await release_images(cluster.config)
-    assert (told.changed, told.title, told.commits) == (False, "Nothing to do", ())
+    delivery = await release_images(cluster.config)
+    assert (delivery.changed, delivery.title, delivery.commits) == (False, "Nothing to do", ())
     assert (cluster.head, cluster.live, imports(cluster, since)) == (head, live, 0)
 
 
 async def test_unknown_reference(world: MakeWorld) -> None:
-    """What the catalogue does not have is refused before anything is asked; it names what there is."""
+    """An image that is not in the catalogue is refused before any request; the error lists the known ones."""
     cluster = world()
     since = cluster.last_request()
     with pytest.raises(ConfigurationError) as refused:
@@ -91,7 +91,7 @@ async def test_unknown_reference(world: MakeWorld) -> None:
 
 
 async def test_no_infrastructure_yet(world: MakeWorld) -> None:
-    """Before the cluster was prepared there is nowhere to release to: it says what to run first."""
+    """Without infrastructure the run fails, and the error names the command to run first."""
     cluster = world()
     with pytest.raises(NotFound, match="prepare_cluster"):
         await release_images(cluster.config)
@@ -99,7 +99,7 @@ async def test_no_infrastructure_yet(world: MakeWorld) -> None:
 
 
 def test_command_line(world: MakeWorld) -> None:
-    """``pratique release`` ends with 1 where nothing was prepared, and with 2 for an image that is not there."""
+    """``pratique release`` exits with 1 without infrastructure, and with 2 for an unknown image."""
     config = world().written()
     unprepared = CliRunner().invoke(app, ["release", config, "--only", KURED])
     assert unprepared.exit_code == 1

@@ -1,4 +1,4 @@
-"""How runs end, as Prefect shows it: states named for what happened, of Prefect's own final types."""
+"""The named states in which runs end, each of one of Prefect's final types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TAKEN = Conflict("promote", "nginx:1.27", "It is another one.", "Use a new tag."
 
 
 async def stored(state: State) -> tuple[str | None, StateType, str]:
-    """The state as the server has it, which is what the UI shows."""
+    """The state on the server, which the UI shows."""
     run_id = state.state_details.flow_run_id
     assert run_id is not None
     async with get_client() as client:
@@ -33,7 +33,7 @@ async def stored(state: State) -> tuple[str | None, StateType, str]:
 
 
 async def task_states(state: State) -> dict[str, str | None]:
-    """Names of the states of a run's tasks, by the tasks' own names."""
+    """Names of the states of a run's tasks, by the name of the task."""
     async with get_client() as client:
         run_id = FlowRunFilterId(any_=[state.state_details.flow_run_id])
         runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=run_id))
@@ -41,7 +41,7 @@ async def task_states(state: State) -> dict[str, str | None]:
 
 
 async def test_nothing_to_do(world: MakeWorld) -> None:
-    """Every flow says when it had nothing to do, and gives its result as ever."""
+    """Every flow ends in this state if it changed nothing, and still returns its result."""
     cluster = world()
     first: State[Any] = await prepare_cluster(cluster.config, return_state=True)
     assert (await stored(first))[:2] == ("Completed", StateType.COMPLETED)
@@ -65,7 +65,7 @@ async def test_nothing_to_do(world: MakeWorld) -> None:
 
 
 async def test_blocked_by_gate(world: MakeWorld) -> None:
-    """A blocked run has failed, under a name of its own and with the error's words; callers get the error itself."""
+    """A blocked run ends in a named failed state with the error's message; callers get the error."""
     scans = {"kubereboot/kured": Scan(outcome="unhealthy", findings=(FINDING,))}
     cluster = world(scenario=Scenario(scans=scans, timings=PROMPT))
     state: State[Any] = await prepare_cluster(cluster.config, return_state=True)
@@ -77,7 +77,7 @@ async def test_blocked_by_gate(world: MakeWorld) -> None:
 
 
 async def test_certificate_rejected(world: MakeWorld) -> None:
-    """So has one whose certificate must not be used."""
+    """A run whose certificate is rejected ends in a named failed state."""
     cluster = world()
     write_certificate(cluster.pem, "somebody-else.contoso.com")
     state: State[Any] = await prepare_cluster(cluster.config, return_state=True)

@@ -1,4 +1,4 @@
-"""Steps: states named for what happened, and inputs that do not multiply."""
+"""Steps: named states, and one input for each argument."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Report:
 
 
 def origins() -> Origins:
-    """The task runs that Prefect knows the arguments of this step to come from."""
+    """The task runs from which Prefect takes the arguments of this step."""
     context = TaskRunContext.get()
     assert context is not None
     (inputs,) = context.task_run.task_inputs.values()
@@ -57,14 +57,14 @@ async def work(subject: str, error: PratiqueError | None = None) -> str:
 
 @step(name="find", run_name="find {subject}", outcome=lambda _: NOTHING_TO_DO, **CACHED)
 async def find(subject: str) -> Part:
-    """Something that the next step is given."""
+    """A result for the next step."""
     begun.append(this_run())
     return Part(subject)
 
 
 @step(name="report", run_name="report", unlinked=("quietly",), **UNCACHED)
 async def report(parts: list[Part], quietly: Part) -> tuple[Origins, Report]:
-    """A result that is made of the results of others."""
+    """A result that contains the results of other steps."""
     assert quietly.name
     return origins(), Report(tuple(parts))
 
@@ -78,7 +78,7 @@ async def read(whole: Report, part: Part) -> Origins:
 
 @pytest.mark.parametrize("error", [None, BLOCKED, TAKEN])
 async def test_the_caller_has_the_result_or_the_error(error: PratiqueError | None, prefect: Path) -> None:
-    """Whatever the state is called in which the step has ended."""
+    """The caller gets the result or the error, whatever the name of the state."""
 
     @flow
     async def calls() -> str:
@@ -94,7 +94,7 @@ async def test_the_caller_has_the_result_or_the_error(error: PratiqueError | Non
 
 @pytest.mark.parametrize(("error", "name"), [(None, "It is done"), (BLOCKED, "Blocked by gate"), (TAKEN, "Failed")])
 async def test_states_are_named(error: PratiqueError | None, name: str, prefect: Path) -> None:
-    """By the result, or by the class of the error; where neither has a name, by Prefect."""
+    """The result or the class of the error names the state; otherwise it has Prefect's name."""
 
     @flow
     @named_states(lambda result: f"It is {result}")
@@ -106,7 +106,7 @@ async def test_states_are_named(error: PratiqueError | None, name: str, prefect:
 
 
 async def test_named_results_are_cached(prefect: Path) -> None:
-    """A state with a name and a result is persisted like any other: the second call has the result without the work."""
+    """A result in a named state is cached like any other: a second call does not repeat the work."""
     begun.clear()
 
     @flow
@@ -118,7 +118,7 @@ async def test_named_results_are_cached(prefect: Path) -> None:
 
 
 async def test_an_argument_is_one_input(prefect: Path) -> None:
-    """An edge comes from the step that made an argument, or an item of a list; none from what that is made of."""
+    """An edge starts at the step that returned an argument or an item of a list, not at those of its parts."""
     begun.clear()
 
     @flow

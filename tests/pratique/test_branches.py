@@ -13,7 +13,7 @@ from pratique.errors import AccessNotRevoked, GateBlocked, NotFound, PratiqueErr
 
 
 class Stopped(BaseException):
-    """As Prefect's TerminationSignal: not an Exception."""
+    """Like Prefect's TerminationSignal, not an Exception."""
 
 
 async def gives(value: int) -> int:
@@ -35,12 +35,12 @@ async def run_all(*branches: Coroutine[Any, Any, Any]) -> list[Any]:
 
 
 async def test_results_come_in_the_order_of_the_branches() -> None:
-    """As with gather."""
+    """Results have the order of the branches, as with gather."""
     assert await run_all(gives(1), gives(2), gives(3)) == [1, 2, 3]
 
 
 async def test_branches_wait_for_branches() -> None:
-    """A branch can be given to another, before it has a result; one may be started by another."""
+    """A branch can wait for another branch, and start one."""
 
     async def adds(number: asyncio.Future[int]) -> int:
         return await number + 1
@@ -57,7 +57,7 @@ async def test_branches_wait_for_branches() -> None:
 
 
 async def test_a_failure_in_the_block_lets_the_branches_finish() -> None:
-    """Whether the block failed itself, or awaited a branch that did."""
+    """The branches finish if the block fails, and if it awaits a failed branch."""
     finished = asyncio.Event()
 
     async def goes_on() -> None:
@@ -75,8 +75,8 @@ async def test_a_failure_in_the_block_lets_the_branches_finish() -> None:
     assert finished.is_set()
 
 
-async def test_what_succeeded_is_known_although_something_failed() -> None:
-    """Promotions go on record whatever became of the others."""
+async def test_results_of_succeeded_branches_are_kept() -> None:
+    """The results of succeeded branches are available although another branch failed."""
     started: list[asyncio.Future[int]] = []
 
     async def starts_three() -> None:
@@ -89,7 +89,7 @@ async def test_what_succeeded_is_known_although_something_failed() -> None:
 
 
 async def test_a_failure_lets_the_others_finish() -> None:
-    """The other branch is neither cancelled nor left behind."""
+    """The other branch is neither cancelled nor left unawaited."""
     failed, finished = asyncio.Event(), asyncio.Event()
 
     async def breaks() -> None:
@@ -108,7 +108,7 @@ async def test_a_failure_lets_the_others_finish() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 async def test_the_most_severe_failure_is_raised(order: int) -> None:
-    """Access that was not revoked outweighs a blocked gate, which outweighs what a retry may fix."""
+    """Unrevoked access is more severe than a blocked gate, which is more severe than a retryable error."""
     kinds = [AccessNotRevoked, GateBlocked, NotFound, Unavailable]
     for first in range(len(kinds)):
         with pytest.raises(kinds[first]):
@@ -132,15 +132,15 @@ class Branch:
 
 
 async def test_an_interruption_stops_the_others_and_waits_for_their_cleanup() -> None:
-    """A signal that surfaces in one branch ends the flow now, with every finally run."""
+    """A signal in one branch ends the flow at once, after the cleanup of every branch."""
     branch = Branch()
     with pytest.raises(Stopped):
         await run_all(branch.run(), fails(Stopped()))
     assert branch.cleaned.is_set()
 
 
-async def test_cancelling_the_whole_runs_every_cleanup() -> None:
-    """Cancellation from outside reaches each branch before it goes on."""
+async def test_cancelling_the_flow_runs_every_cleanup() -> None:
+    """A cancellation from outside waits for the cleanup of every branch."""
     branch = Branch()
     whole = asyncio.ensure_future(run_all(branch.run(), gives(1)))
     await branch.started.wait()
