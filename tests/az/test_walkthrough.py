@@ -81,7 +81,7 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
         "PATH": f"{ROOT / '.venv-az' / 'bin'}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "AZURE_CONFIG_DIR": str(tmp_path / "azure"),
-        # Telemetry would be refused as every host is that nobody plays, but by a process that outlives az.
+        # Telemetry would be refused like every unsupported host, but by a process that outlives az.
         "AZURE_CORE_COLLECT_TELEMETRY": "no",
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{

@@ -94,6 +94,6 @@ def test_an_image_is_pulled_through_the_token_exchange(imported: str) -> None:
     assert json.loads(pulled)["os"] == "linux"
 
 
-def test_a_host_that_is_not_played_is_refused() -> None:
+def test_a_host_that_is_not_supported_is_refused() -> None:
     """The proxy refuses to connect."""
     assert "403" in refused("curl", "-sS", "https://www.example.com")

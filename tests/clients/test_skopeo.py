@@ -78,7 +78,7 @@ def test_who_does_not_log_in_is_refused(cluster: Cluster) -> None:
     assert "authentication required, visit https://aka.ms/acr/authorization" in said
 
 
-def test_a_host_that_is_not_played_is_refused() -> None:
+def test_a_host_that_is_not_supported_is_refused() -> None:
     """Nothing leaves the machine, and the client's user reads why."""
     said = refused("skopeo", "inspect", "docker://registry.example.com/some/image:1")
     assert "The sandbox does not support registry.example.com:443" in said

@@ -485,7 +485,7 @@ def test_when_an_alert_is_resolved(frequency: str, evaluations: int) -> None:
     assert Rule.of(rule(target, DIRECT, {}, evaluationFrequency=frequency)).healthy_evaluations == evaluations
 
 
-def test_rules_that_are_not_played() -> None:
+def test_rules_that_are_not_supported() -> None:
     """Splitting by dimensions and ranges of its own are refused rather than misread."""
     target = {"id": "/subscriptions/s/resourceGroups/g/providers/P/t/n"}
     dimensions = [{"name": "Identity", "operator": "Include", "values": ["*"]}]

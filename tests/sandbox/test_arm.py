@@ -138,7 +138,7 @@ async def test_a_filter_that_is_not_understood_is_an_error(client: ResourceManag
 
 
 async def test_any_resource_can_be_read_by_its_id(client: ResourceManagementClient, sandbox: RunningSandbox) -> None:
-    """What no service plays is still there to be read, its list too."""
+    """ARM reads and lists resources without a service of their own."""
     network = await client.resources.get_by_id(spoke_network_id(sandbox.azure), api_version="2025-01-01")
     assert network.type == "Microsoft.Network/virtualNetworks"
     subnets = _get(f"{spoke_network_id(sandbox.azure)}/subnets", _token(sandbox)).json()["value"]
@@ -172,8 +172,8 @@ async def test_a_missing_resource_is_named_in_the_error(
         await client.resources.get_by_id(missing, api_version="2025-01-01")
 
 
-def test_a_type_that_is_not_played_says_so(sandbox: RunningSandbox) -> None:
-    """501, never an invented 404."""
+def test_a_type_that_is_not_supported_says_so(sandbox: RunningSandbox) -> None:
+    """The answer is 501, never an invented 404."""
     path = f"{group_id(sandbox.azure, CLUSTER_GROUP)}/providers/Microsoft.Compute/virtualMachines/vm"
     answer = _get(path, _token(sandbox))
     assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotSupportedBySandbox")

@@ -217,7 +217,7 @@ def test_strangers_are_challenged(sandbox: RunningSandbox) -> None:
 
 
 def test_the_rest_is_refused(credential: ClientSecretCredential) -> None:
-    """What is not played says so, and a fault speaks Storage's XML."""
+    """Unsupported operations get a 501 that says so, in Storage's XML."""
     with service(RECORDS, credential) as made:
         container = made.get_container_client("results")
         for attempt in (

@@ -169,7 +169,7 @@ async def test_docker_io_is_not_a_registry(sandbox: RunningSandbox, http: httpx.
 
 
 async def test_public_registries_take_no_pushes(sandbox: RunningSandbox, http: httpx.AsyncClient) -> None:
-    """Writing upstream is not played, and the answer says so."""
+    """Writing upstream is not supported, and the answer says so."""
     answer = await http.post(f"{K8S}/v2/acme/tool/blobs/uploads/")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (501, "UNSUPPORTED")
 

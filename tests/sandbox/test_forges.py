@@ -176,7 +176,7 @@ def test_pull_requests_of_azure_devops(sandbox: RunningSandbox, tmp_path: Path) 
 
 @pytest.mark.usefixtures("sandbox")
 def test_whom_the_apis_refuse() -> None:
-    """An unknown or expired token gets 401, one that only reads 403, nobody gets what is not played."""
+    """An unknown or expired token gets 401, a read-only one 403, and unsupported operations 501."""
     with Client() as client:
         github, azure = APIS[GITHUB], APIS[AZURE]
         assert client.get(github).json()["message"] == "Requires authentication"

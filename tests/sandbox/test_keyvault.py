@@ -317,7 +317,7 @@ async def test_a_version_is_relabelled(certificates: CertificateClient) -> None:
 
 
 async def test_what_stands_beside_certificates_is_not_one(certificates: CertificateClient) -> None:
-    """Contacts are not played, which is not to say that a certificate of this name is missing."""
+    """Contacts get a 501: the path is not read as the name of a missing certificate."""
     with pytest.raises(HttpResponseError, match="does not support") as refused:
         await certificates.get_contacts()
     assert refused.value.status_code == 501

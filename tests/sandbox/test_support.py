@@ -1,4 +1,4 @@
-"""The support table in docs/sandbox.md is what the routes say, and what it calls not played is refused."""
+"""The table in docs/sandbox.md matches the routes, and operations that it lists as unsupported are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP = f"/subscriptions/{{sub}}/resourceGroups/{CLUSTER_GROUP}"
 DEPLOYMENTS = "/providers/Microsoft.Resources/deployments"
 REGISTRY = f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/acrnone"
 GRAPH = "/providers/Microsoft.ResourceGraph/resources"
-#: One request for what the table calls not played.
+#: One request for each unsupported operation.
 EXAMPLES: tuple[tuple[str, str, object], ...] = (
     ("PUT", f"/subscriptions/{{sub}}{DEPLOYMENTS}/x", {"location": "centralus", "properties": {}}),
     ("PUT", f"{GROUP}/providers/Microsoft.Network/virtualNetworks/x", {"location": "centralus"}),
@@ -53,7 +53,7 @@ def test_every_operation_is_in_the_table() -> None:
     assert names >= REFUSED
 
 
-def test_a_page_without_marks_is_refused() -> None:
+def test_a_page_without_markers_is_refused() -> None:
     """The table is not written just anywhere, and the rest of the page stays."""
     assert rewritten(f"a\n{BEGIN}\nold\n{END}\nb", "new\n") == f"a\n{BEGIN}\nnew\n{END}\nb"
     with pytest.raises(ValueError, match="lacks the markers"):
@@ -73,7 +73,7 @@ async def arm(sandbox: RunningSandbox) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize(("method", "path", "body"), EXAMPLES)
-async def test_what_is_not_played_says_so(
+async def test_what_is_not_supported_says_so(
     sandbox: RunningSandbox, arm: httpx.AsyncClient, method: str, path: str, body: object
 ) -> None:
     """501 with a code of the sandbox's own, never an error that Azure could give."""

@@ -122,7 +122,7 @@ class TestParameters:
         assert message in caught.value.message
         assert caught.value.code == "InvalidTemplate"
 
-    def test_key_vault_references_are_not_played(self) -> None:
+    def test_key_vault_references_are_not_supported(self) -> None:
         """501 says what is missing."""
         with pytest.raises(TemplateError, match="Key Vault references") as caught:
             plan_of(supplied={"p": {"reference": {}}}, parameters={"p": {"type": "string"}})
@@ -216,7 +216,7 @@ class TestPlan:
             template_of(languageVersion="2.0"),
         ],
     )
-    def test_what_is_not_played_says_so(self, template: dict[str, Any]) -> None:
+    def test_what_is_not_supported_says_so(self, template: dict[str, Any]) -> None:
         """501, never a deployment that leaves something out."""
         with pytest.raises(TemplateError, match="does not support") as caught:
             make_plan(template, {}, PLACE)

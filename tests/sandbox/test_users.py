@@ -157,7 +157,7 @@ def test_graph_refuses_tokens_that_are_not_for_it(tenant: RunningSandbox) -> Non
         assert document["error"]["message"] == reason
 
 
-def test_grants_that_are_not_played_say_so(tenant: RunningSandbox) -> None:
+def test_grants_that_are_not_supported_say_so(tenant: RunningSandbox) -> None:
     """The device code flow is a 501 of the sandbox, not a refusal of Entra ID's."""
     form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "client_id": AZURE_CLI, "scope": ARM_SCOPE}
     with httpx.Client() as client:

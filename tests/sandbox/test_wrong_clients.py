@@ -143,7 +143,7 @@ def test_a_registry_without_public_access(sandbox: RunningSandbox) -> None:
     assert error["message"].startswith("client with IP '203.0.113.10' is not allowed access.")
 
 
-def test_a_host_that_is_not_played(sandbox: RunningSandbox, http: httpx.Client) -> None:
+def test_a_host_that_is_not_supported(sandbox: RunningSandbox, http: httpx.Client) -> None:
     """The proxy refuses the CONNECT, and says why: nothing leaves the machine."""
     with pytest.raises(httpx.ProxyError, match=r"403 .*does not support example\.com:443"):
         http.get("https://example.com/")
@@ -170,7 +170,7 @@ def test_a_vault_that_does_not_exist(sandbox: RunningSandbox, http: httpx.Client
         ("https://login.microsoftonline.com/common/oauth2/v2.0/logout", "GET"),
     ],
 )
-def test_what_is_not_played_says_so_in_the_services_envelope(http: httpx.Client, url: str, method: str) -> None:
+def test_what_is_not_supported_says_so_in_the_services_envelope(http: httpx.Client, url: str, method: str) -> None:
     """501 that names the request, where the service's own clients look for a message."""
     answer = http.request(method, url)
     body = answer.json()
