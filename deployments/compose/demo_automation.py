@@ -31,7 +31,9 @@ async def main() -> None:
 def for_demo(document: Document) -> Document:
     """The same for the demo's pool, with the demo's deployment."""
     changed = {**copy.deepcopy(document), "name": f"{document['name']} (local Azure)"}
-    (pool,) = [one for one in changed["trigger"]["match_related"] if one["prefect.resource.role"] == "work-pool"]
+    (pool,) = [
+        related for related in changed["trigger"]["match_related"] if related["prefect.resource.role"] == "work-pool"
+    ]
     pool["prefect.resource.name"] = POOL
     (action,) = changed["actions"]
     action["deployment"] = SWEEP

@@ -180,7 +180,7 @@ def _runs_on(architecture: str | None, image: ResolvedImage) -> bool:
     """Whether an architecture is the only one of the image."""
     if architecture in (None, "all", "noarch"):
         return True
-    offered = {one.platform.partition("/")[2].partition("/")[0] for one in image.platforms}
+    offered = {manifest.platform.partition("/")[2].partition("/")[0] for manifest in image.platforms}
     return offered == {_ARCHITECTURES.get(architecture, architecture)}
 
 
