@@ -342,7 +342,7 @@ class TestNothingStays:
             await cluster.cluster.jump(UNTIL_A_JUMP)
             with pytest.raises(asyncio.CancelledError):
                 await run
-            monkeypatch.setattr("pratique.drill.staging.LINGERS", 0.0)
+            monkeypatch.setattr("pratique.audit.drill.staging.LINGERS", 0.0)
             await cluster.hook(Cancelled())
             assert cluster.imports("Running") == 0
             assert cluster.left == set()

@@ -59,14 +59,14 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     (
         "higher limit for a worse severity",
         edit_policy(limits={"critical": 5, "high": 0}),
-        "worse severity has a higher limit",
+        "a higher limit than a milder severity",
     ),
     ("empty policy", edit_gate(policy={}), "the policy is empty"),
     ("no policy", edit_gate(policy=None), "the policy is empty"),
     ("allow all unverified", edit_policy(unverified="allow"), "accept single images in the exceptions file"),
     ("allow all not applicable", edit_policy(not_applicable="allow"), "accept single images"),
     ("no source of proof", edit_policy(sufficient_sources=[], required_sources=[]), "nothing could prove a scan"),
-    ("impossible age of evidence", edit_policy(minimum_age=120, maximum_age=2), "of the right age"),
+    ("impossible age of evidence", edit_policy(minimum_age=120, maximum_age=2), "could ever have the right age"),
     ("unknown source", edit_policy(required_sources=["trivy"]), "trivy is not a source of this gate"),
     (
         "table that is not queried",

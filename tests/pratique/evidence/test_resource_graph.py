@@ -17,11 +17,12 @@ from pratique.gate.evidence import Observation, SourceStatus
 from pratique.gate.policy import RECOMMENDATIONS, SUB_ASSESSMENTS
 from sandbox.scenario import DefenderPlan, Finding, Scan, Scenario
 from sandbox.services.defender.reports import Row
+from sandbox.services.defender.state import Defender
 from sandbox.services.resourcegraph import quota
 from tests.pratique.evidence.conftest import Scan as Scanning
 from tests.pratique.evidence.conftest import subject
 from tests.pratique.evidence.rows import BOTH, CVES, NAMES, change_rows, observe
-from tests.sandbox.defending import FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY, bring, scans_end
+from tests.sandbox.defending import FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY, bring, scans_end, until
 from tests.sandbox.registries import content
 
 
@@ -130,7 +131,8 @@ async def test_a_reimported_image(scanned: Scanning) -> None:
         store.delete_repository(REPOSITORY)
 
     sandbox.run(delete())
-    sandbox.control("POST", "/clock", json={"jump": 600})
+    sandbox.control("POST", "/clock", json={"jump": 3600})
+    await until(sandbox, lambda: not list(sandbox.azure.state(Defender).rows()))
     await bring(sandbox)
     again = subject(digest, arrived=store.manifest(REPOSITORY, digest).created)
     await scans_end(sandbox)
