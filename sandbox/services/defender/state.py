@@ -129,11 +129,13 @@ class Defender:
 
     async def _run_periodically(self) -> None:
         clock = self._azure.clock
+        began = clock.elapsed()
         while True:
-            await clock.sleep_until(clock.elapsed() + _ROUND)
+            await clock.sleep_until(began + _ROUND)
+            began = clock.elapsed()  # not at the end: time may jump while a round runs
             self._forget_deleted()
             proofs = []
-            for image in self._daily.due(clock.elapsed()) if self._assesses else ():
+            for image in self._daily.due(began) if self._assesses else ():
                 proofs.append(self._assess(image, clock.now()))
                 await asyncio.sleep(0)  # a thousand images must not block the event loop
             if any(proofs):
