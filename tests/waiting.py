@@ -1,18 +1,18 @@
-"""How tests wait: for what happens, however long the machine takes, and in vain only when something hangs."""
+"""How tests wait for an event: as long as the machine takes, and up to a limit that only a hang reaches."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-#: Seconds after which something hangs. No test waits for them to pass.
+#: Seconds after which a test has hung. No test waits until they have passed.
 HANGS = 600.0
-#: Seconds of Azure's time, for faults that last until the clock jumps by them: it does not get there by itself.
+#: Azure seconds: a fault of this length lasts until the test moves the clock past it.
 UNTIL_A_JUMP = 2 * 86_400.0
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Look again and again at what happens in another thread or process until it is so."""
+    """Wait until a condition holds that another thread or process makes true."""
 
     async def met() -> bool:
         return await asyncio.to_thread(condition)
@@ -21,7 +21,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def until_met(condition: Callable[[], Awaitable[bool]]) -> None:
-    """The same for what has to be awaited to be seen."""
+    """Wait until a condition holds that has to be awaited."""
     async with asyncio.timeout(HANGS):
-        while not await condition():  # noqa: ASYNC110  # nothing tells when it is so
+        while not await condition():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)

@@ -12,7 +12,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-#: Azure seconds. What takes longer is waited for by nobody: it does not keep the time of an on-demand clock going.
+#: Azure seconds. An on-demand clock does not run for longer waits.
 LONGEST_WAIT = 86_400.0
 
 
@@ -20,9 +20,9 @@ class Clock:
     """A clock whose durations run ``speed`` times faster than the wall's.
 
     :param speed: 0 for a clock that stands still until it jumps
-    :param on_demand: durations pass only while something waits for them, so that a client that is slow, or on a busy
-        machine, does not miss days of Azure's time between two requests. What goes on forever, such as daily scans and
-        the evaluation of alert rules, does not count as waiting
+    :param on_demand: time passes only while something waits for it. A slow client, or one on a busy machine, then does
+        not miss days of Azure's time between two requests. Work that never ends, such as daily scans and the evaluation
+        of alert rules, does not count as waiting
     """
 
     def __init__(self, speed: float = 60.0, *, on_demand: bool = False) -> None:
@@ -87,7 +87,7 @@ class Clock:
         """Headers that ask a client to come back in ``seconds`` of Azure's time.
 
         ``Retry-After`` has whole seconds only, and azure-core heeds the header in milliseconds only without it: below
-        one second of wall time that one goes alone, and also while time stands still, as nobody knows until when.
+        one second of wall time, or while time stands still, only the milliseconds are sent.
         """
         wall = seconds / self.speed if self.speed else 0.0
         if wall < 1:

@@ -1,1 +1,1 @@
-"""Pull requests, at whoever keeps the GitOps repository: GitHub or Azure DevOps."""
+"""Pull requests on GitHub and Azure DevOps."""
