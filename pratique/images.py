@@ -12,6 +12,7 @@ later step names the image by that digest.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,6 +33,11 @@ QUARANTINE = "quarantine/"
 LIVE = "live/"
 #: Prefix of a drill's repositories. The next drill removes them.
 DRILL = f"{LIVE}quarantine-drill/"
+
+
+def digest_of(content: bytes) -> str:
+    """The digest that names these bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @dataclass(frozen=True, order=True)

@@ -13,7 +13,6 @@ Facts: OCI distribution-spec v1.1; OCI image-spec v1.1.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from typing import Any
 import httpx
 
 from pratique.errors import DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
-from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, PlatformManifest, ResolvedImage
+from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, PlatformManifest, ResolvedImage, digest_of
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.media_types import ACCEPT, IMAGE_CONFIGS, INDEXES, MANIFESTS, OCI_INDEX, platform_name, runnable
 from pratique.oci.transport import LARGEST_MANIFEST, Request, Transport, base_url
@@ -106,7 +105,7 @@ class OciClient:
         :raises DigestMismatch: when the bytes do not match the digest of the registry or of the reference
         """
         response = await self.transport.send(_manifest_request("read the manifest", reference))
-        digest = _digest(response.content)
+        digest = digest_of(response.content)
         for claimed in (reference.digest, response.headers.get("Docker-Content-Digest")):
             if claimed and claimed != digest:
                 raise _mismatch(reference, claimed, digest)
@@ -168,8 +167,8 @@ class OciClient:
         """
         request = _request("read the blob", reference, f"blobs/{digest}", accept="*/*", largest=largest)
         content = (await self.transport.send(request)).content
-        if _digest(content) != digest:
-            raise _mismatch(reference, digest, _digest(content))
+        if digest_of(content) != digest:
+            raise _mismatch(reference, digest, digest_of(content))
         return content
 
     async def acr(
@@ -229,10 +228,6 @@ def _manifest_request(attempted: str, reference: ImageReference) -> Request:
 
 def _version(reference: ImageReference) -> str:
     return reference.digest or reference.tag or ""
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _json(response: httpx.Response, reference: ImageReference | str) -> dict[str, Any]:

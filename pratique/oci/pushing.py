@@ -12,14 +12,13 @@ Facts: OCI distribution-spec v1.1, "Pushing a blob in chunks: POST then PUT"; az
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 
 import httpx
 
 from pratique.errors import AuthenticationFailed, DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
-from pratique.images import ImageReference
+from pratique.images import ImageReference, digest_of
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import OCI_CONFIG, OCI_MANIFEST
 from pratique.oci.transport import Request, base_url
@@ -44,10 +43,6 @@ class SmallImage:
     @property
     def digest(self) -> str:
         return digest_of(self.manifest)
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def empty_image(text: str) -> SmallImage:
