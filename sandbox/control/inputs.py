@@ -29,6 +29,14 @@ class Page(BaseModel):
     since: int = Field(default=0, ge=0, description="The number of the last request that is already known.")
 
 
+class Purge(BaseModel):
+    """Where to delete manifests that have no tag."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repositories: str = Field(default="*", description="Pattern for the repositories' names; * matches any text.")
+
+
 def read(model: type[Model], call: Call) -> Model:
     """The body, JSON or YAML, as a model.
 

@@ -7,17 +7,20 @@ every route.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
 
 from starlette.responses import Response
 
 from sandbox.control import HOST
-from sandbox.control.inputs import Jump, Page, check, read, refused
+from sandbox.control.inputs import Jump, Page, Purge, check, read, refused
 from sandbox.control.invariants import invariants_document
 from sandbox.control.state import state_document
 from sandbox.core.clock import Clock
 from sandbox.core.faults import Fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.scenario import PublicImage, Scan, Scenario
+from sandbox.services.acr.models import REGISTRY_TYPE
+from sandbox.services.acr.state import Registries
 from sandbox.services.oci.catalogue import image_spec
 from sandbox.services.public_registries.state import PublicRegistries
 
@@ -36,6 +39,7 @@ def control_service(restart: Restart) -> Service:
     control.get("/invariants")(get_invariants)
     control.put("/scans/{repository:path}")(put_scan)
     control.post("/upstream")(move_upstream)
+    control.post("/purge")(purge)
     control.get("/clock")(get_clock)
     control.post("/clock")(jump)
     control.get("/faults")(get_faults)
@@ -92,6 +96,17 @@ async def move_upstream(call: Call) -> Response:
     except ValueError as error:
         raise refused("base" if "base" in str(error) else "reference", str(error)) from None
     return answer({"reference": asked.reference, "digest": index.digest}, 201)
+
+
+async def purge(call: Call) -> Response:
+    """Delete manifests without a tag from repositories, as ``acr purge --untagged`` does: also those below an index."""
+    asked, purged = read(Purge, call), []
+    for registry in call.azure.resources.list(REGISTRY_TYPE):
+        store = call.azure.state(Registries).store(registry["name"])
+        for repository in store.repositories():
+            if fnmatchcase(repository, asked.repositories):
+                purged += [f"{registry['name']}/{repository}@{one}" for one in store.purge_untagged(repository)]
+    return answer({"purged": purged})
 
 
 async def get_clock(call: Call) -> Response:

@@ -54,6 +54,7 @@ def _shell(script: str) -> None:
         ("POST", "/reset", {"nonsense": 1}, "nonsense"),
         ("POST", "/upstream", {"reference": "docker.io/x:1", "base": "windows"}, "base"),
         ("POST", "/upstream", {"reference": "quay.io/x/y:1"}, "reference"),
+        ("POST", "/purge", {"repository": "live/*"}, "repository"),
         ("POST", "/faults", {"kind": "slow", "seconds": -3}, "seconds"),
     ],
 )

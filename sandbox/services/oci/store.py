@@ -180,6 +180,22 @@ class RegistryStore:
             del self._repositories[repository]
         return stored
 
+    def purge_untagged(self, repository: str) -> list[str]:
+        """Remove the manifests without a tag, except referrers and locked ones, and return their digests.
+
+        Like ``acr purge --untagged`` in versions that did not look at indexes, it removes what is below a tagged index.
+        """
+        found = self.repository(repository)
+        tagged = {tag.digest for tag in found.tags.values()}
+        purged = [
+            digest
+            for digest, stored in found.manifests.items()
+            if digest not in tagged and stored.manifest.subject is None and stored.attributes.deletable
+        ]
+        for digest in purged:
+            self.delete_manifest(repository, digest)
+        return purged
+
     def delete_tag(self, repository: str, name: str) -> Tag:
         """:raises Locked: when the repository or the tag must not be deleted"""
         found = self.repository(repository)
