@@ -17,6 +17,7 @@ Every error states the same four things: what was attempted, on what, what was o
         ├── NetworkDenied       a firewall, a proxy or a private endpoint blocks this worker
         ├── NotFound
         ├── Conflict            something else already exists under that name
+        │   └── TagExists       the import's target tag exists, with whatever digest
         ├── OperationFailed     a long-running operation ended as Failed or Canceled
         ├── UnreadableAnswer    a response in an unknown format
         ├── DigestMismatch      content that does not match its digest
@@ -143,6 +144,10 @@ class NotFound(PermanentError):
 
 class Conflict(PermanentError):
     """Something else already exists under the same name."""
+
+
+class TagExists(Conflict):
+    """The target tag of an import exists. Only the registry's data plane says which digest it names."""
 
 
 class OperationFailed(PermanentError):

@@ -16,7 +16,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pratique.errors import ConfigurationError
 
@@ -143,20 +143,27 @@ class UnresolvedReference:
     reason: str
 
 
+Outcome: TypeAlias = Literal["imported", "already there"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImportedImage:
     """An image in one of the cluster's registries.
 
     :ivar reference: in that registry, with its digest
-    :ivar verified: whether the digest was read back there; ``False`` when this worker cannot reach the registry
+    :ivar outcome: ``already there`` when nothing was imported
+    :ivar verified: whether its digest and everything below it were read back there; ``False`` when this worker cannot
+        reach the registry
     :ivar imported_at: start of the import, if there was one
+    :ivar restored: digests below its own that had been deleted, and were imported again
     """
 
     image: ResolvedImage
     reference: ImageReference
-    outcome: Literal["imported", "already there"]
+    outcome: Outcome
     verified: bool
     imported_at: datetime | None = None
+    restored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

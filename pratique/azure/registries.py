@@ -30,6 +30,7 @@ from pratique.errors import (
     NotFound,
     OperationFailed,
     PratiqueError,
+    TagExists,
     Throttled,
     UnreadableAnswer,
 )
@@ -37,7 +38,6 @@ from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
-TAG_EXISTS = "already exists in target registry"
 # The service passes on the upstream registry's message; the codes are those of the OCI distribution spec.
 _THROTTLED = ("toomanyrequests", "too many requests", "rate limit", "status code 429")
 _REFUSED = ("unauthorized", "authentication required", "denied", "status code 401", "status code 403")
@@ -137,7 +137,8 @@ async def import_image(
     :param targets: each ``repository:tag``
     :param untagged_repositories: repositories that get the manifest without a tag
     :param force: move target tags that already exist
-    :raises Conflict: a target tag already exists, with any digest, and ``force`` is not set
+    :raises TagExists: a target tag already exists, with any digest, and ``force`` is not set
+    :raises Conflict: the registry refuses the import for another reason that may be over later
     :raises NotFound: the source or the registry does not exist
     :raises Throttled: the upstream registry limits the service's pulls
     :raises Unavailable: the answer was lost; check the tag before you try again
@@ -157,7 +158,7 @@ async def import_image(
                 poller = await session.registries.registries.begin_import_image(at.group, at.name, request)
                 await poller.result()
     except (Conflict, OperationFailed) as error:
-        raise _import_error(error, source) from None
+        raise _import_error(error, source, targets) from None
 
 
 def _own(session: AzureSession, resource_id: str) -> ResourceId:
@@ -183,12 +184,19 @@ def _source(source: Upstream | Internal) -> models.ImportSource:
     return models.ImportSource(source_image=source.image, registry_uri=source.registry_uri, credentials=credentials)
 
 
-def _import_error(error: Conflict | OperationFailed, source: Upstream | Internal) -> PratiqueError:
-    """The error class of a failed import: the service reports every cause as the same failed operation."""
+def _import_error(
+    error: Conflict | OperationFailed, source: Upstream | Internal, targets: Sequence[str]
+) -> PratiqueError:
+    """The error class of a failed import: the service reports every cause as the same failed operation.
+
+    A conflict is an existing tag only if the message says so of one of the targets.
+    """
     message = error.observed.lower()
     kind: type[PratiqueError]
-    if TAG_EXISTS in message or isinstance(error, Conflict):
-        kind, remedy = Conflict, "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
+    if any(f"tag {target} already exists in target registry" in message for target in map(str.lower, targets)):
+        kind, remedy = TagExists, "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
+    elif isinstance(error, Conflict):
+        kind, remedy = Conflict, "Resolve what the message names, then run again. Nothing was imported."
     elif any(mark in message for mark in _THROTTLED):
         kind, remedy = Throttled, "Wait, or configure credentials for the upstream registry."
     elif any(mark in message for mark in _REFUSED):

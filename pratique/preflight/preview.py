@@ -33,9 +33,10 @@ from pratique.git.publish import apply_edit
 from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
+from pratique.release.contents import NotReadable, digest_at
 from pratique.release.delivery import working_branch
 from pratique.release.manifest_edits import edits, images_edit
-from pratique.release.promotion import NotReadable, digest_at, resolve
+from pratique.release.promotion import resolve
 
 _REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NOT_ASSESSED = "Not in quarantine yet, so it cannot have been assessed."

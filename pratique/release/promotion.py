@@ -1,32 +1,34 @@
 """Imports an image from upstream into quarantine, and promotes it from quarantine into ``live/``.
 
-Both import by digest, do nothing when the image is already there, and verify the result if the worker can reach the
-registry's data plane.
+Both import by digest, do nothing when the image is already there with everything below its digest, restore what is
+missing below it, and verify the result if the worker can reach the registry's data plane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from pratique.azure.registries import Internal, Registry, RegistryCredentials, Upstream, import_image
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError, Conflict, DigestMismatch, NetworkDenied, NotFound, Unavailable
+from pratique.errors import (
+    ConfigurationError,
+    Conflict,
+    DigestMismatch,
+    NetworkDenied,
+    NotFound,
+    TagExists,
+    Unavailable,
+)
 from pratique.gate.clearance import PromotionClearance
-from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
+from pratique.images import ImageReference, ImportedImage, Outcome, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
+from pratique.release.contents import Found, NotReadable, Place, digest_at, look_at, restore
 
 #: Manifests of one image that importImage accepts (Microsoft Learn, "Import container images to a container registry").
 _MOST_MANIFESTS = 50
-
-
-class NotReadable:
-    """This worker cannot reach the data plane, so it does not know whether the image is there."""
-
-
-NOT_READABLE = NotReadable()
 
 
 async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | UnresolvedReference:
@@ -75,12 +77,17 @@ async def _quarantine(
         resolved = await _read_back(client, source, target)
         return ImportedImage(image=resolved, reference=target.at(resolved.digest), outcome="imported", verified=True)
     _check_size(image)
-    current = await digest_at(client, target)
-    if current == image.digest:
-        return ImportedImage(image=image, reference=target.at(image.digest), outcome="already there", verified=True)
-    upstream = Upstream(source.registry, source.repository, image.digest, account)
-    await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
-    return await _verify_import(client, image, target)
+
+    def upstream_of(digest: str) -> Upstream:
+        return Upstream(source.registry, source.repository, digest, account)
+
+    (found,) = await look_at(client, [Place(target, image)])
+    if found.digest == image.digest:
+        return await _completed(session, client, registry, found, upstream_of, "already there")
+    await import_image(session, registry, source=upstream_of(image.digest), targets=[_path(target)], force=True)
+    # What the gate asks about next shows whether everything below it arrived: here the tag is enough.
+    found = Found(found.place, await digest_at(client, target))
+    return await _completed(session, client, registry, found, upstream_of, "imported")
 
 
 async def promote(
@@ -99,23 +106,63 @@ async def promote(
     :raises Conflict: when the tag in ``live/`` refers to another digest; a released tag is never moved
     """
     clearance.require(image)
-    live = image.reference.released(target.login_server)
-    current = await digest_at(client, live)
-    if current == image.digest:
-        return ImportedImage(image=image, reference=live.at(image.digest), outcome="already there", verified=True)
-    if isinstance(current, str):
-        raise _tag_taken(live, image.digest, current)
-    internal = Internal(source.id, image.reference.quarantined(source.login_server).repository, image.digest)
+    return await ensure_live(session, client, image, source, target)
+
+
+async def ensure_live(
+    session: AzureSession, client: OciClient, image: ResolvedImage, source: Registry, target: Registry
+) -> ImportedImage:
+    """Import what ``live/`` lacks of an image that the gate lets pass: its tag, or manifests below its digest.
+
+    :raises Conflict: when the tag refers to another digest, or the registry refuses the import
+    """
+    place = Place(image.reference.released(target.login_server), image)
+
+    def quarantined(digest: str) -> Internal:
+        return Internal(source.id, image.reference.quarantined(source.login_server).repository, digest)
+
+    (found,) = await look_at(client, [place])
+    if found.digest == image.digest:
+        return await _completed(session, client, target, found, quarantined, "already there")
+    if isinstance(found.digest, str):
+        raise tag_taken(place, found.digest)
     try:
-        await import_image(session, target, source=internal, targets=[_path(live)], force=False)
-    except Conflict:
-        current = await digest_at(client, live)
-        if isinstance(current, NotReadable):
-            return await _promote_unreadable(session, image, internal, target, live)
-        # Another attempt of this run may have succeeded meanwhile. A tag with another digest is a conflict.
-        if current != image.digest:
-            raise
-    return await _verify_import(client, image, live)
+        await import_image(
+            session, target, source=quarantined(image.digest), targets=[_path(place.reference)], force=False
+        )
+    except TagExists as error:
+        if isinstance(found.digest, NotReadable):
+            return await _promote_unreadable(session, image, quarantined(image.digest), target, place.reference)
+        await _require_tag(session, client, target, place, quarantined, error)
+    (found,) = await look_at(client, [place])
+    return await _completed(session, client, target, found, quarantined, "imported")
+
+
+async def _require_tag(
+    session: AzureSession,
+    client: OciClient,
+    target: Registry,
+    place: Place,
+    source: Callable[[str], Internal],
+    refusal: TagExists,
+) -> None:
+    """After a refused import: another attempt has created the tag meanwhile, or it names a manifest that was deleted.
+
+    :raises Conflict: when the tag names another digest, or a manifest that is not there
+    """
+    (found,) = await look_at(client, [place])
+    if found.digest is None:
+        await restore(session, target, place.reference.repository, [place.image.digest], source)
+        (found,) = await look_at(client, [place])
+    if found.digest is None:
+        raise Conflict(
+            refusal.attempted,
+            str(place.reference),
+            "The tag exists, and names a manifest that was deleted, which is another one than this image's.",
+            "A released tag is never moved. Remove the tag (az acr repository untag), or use a new tag upstream.",
+        )
+    if isinstance(found.digest, str) and found.digest != place.image.digest:
+        raise tag_taken(place, found.digest)
 
 
 async def _promote_unreadable(
@@ -127,32 +174,43 @@ async def _promote_unreadable(
     deleted.
     """
     unique = replace(live, tag=f"{live.tag}-{image.digest.removeprefix('sha256:')[:12]}")
-    with suppress(Conflict):  # an earlier run created it
+    with suppress(TagExists):  # an earlier run created it
         await import_image(session, target, source=source, targets=[_path(unique)], force=False)
     return ImportedImage(image=image, reference=live.at(image.digest), outcome="already there", verified=False)
 
 
-async def _verify_import(client: OciClient, image: ResolvedImage, target: ImageReference) -> ImportedImage:
-    """:raises DigestMismatch: when the target does not have the imported digest"""
-    current = await digest_at(client, target)
-    if isinstance(current, NotReadable):
-        return ImportedImage(image=image, reference=target.at(image.digest), outcome="imported", verified=False)
-    if current != image.digest:
+async def _completed(
+    session: AzureSession,
+    client: OciClient,
+    registry: Registry,
+    found: Found,
+    source: Callable[[str], Internal | Upstream],
+    outcome: Outcome,
+) -> ImportedImage:
+    """Restore what is missing below the image's digest, and read it back.
+
+    :param found: after the import, if there was one
+    :raises DigestMismatch: when the registry does not have what was imported
+    """
+    place, restored = found.place, found.missing
+    if restored:
+        await restore(session, registry, place.reference.repository, restored, source)
+        (found,) = await look_at(client, [place])
+    reference, readable = place.reference.at(place.image.digest), not isinstance(found.digest, NotReadable)
+    if readable and not found.complete:
         raise DigestMismatch(
             "verify the import",
-            str(target),
-            f"It should be {image.digest} and is {current or 'absent'}.",
+            str(place.reference),
+            f"It should be {place.image.digest}, complete, and is {found.description}.",
             "Somebody else writes to this repository. Find out who from the registry's log, then run it again.",
         )
-    return ImportedImage(image=image, reference=target.at(image.digest), outcome="imported", verified=True)
-
-
-async def digest_at(client: OciClient, reference: ImageReference) -> str | NotReadable | None:
-    """The current digest at a reference; ``None`` when there is none, :data:`NOT_READABLE` when out of reach."""
-    try:
-        return await client.head(reference)
-    except NetworkDenied:
-        return NOT_READABLE
+    return ImportedImage(
+        image=place.image,
+        reference=reference,
+        outcome="imported" if restored else outcome,
+        verified=readable,
+        restored=restored,
+    )
 
 
 async def _read_back(client: OciClient, source: ImageReference, target: ImageReference) -> ResolvedImage:
@@ -182,11 +240,13 @@ def _check_size(image: ResolvedImage) -> None:
         )
 
 
-def _tag_taken(live: ImageReference, wanted: str, current: str) -> Conflict:
+def tag_taken(place: Place, current: str) -> Conflict:
+    """The error when a tag in ``live/`` names another digest than the released one."""
     return Conflict(
         "promote the image",
-        str(live),
-        f"The tag already refers to {current}, not to {wanted}: upstream has moved it since it was released.",
+        str(place.reference),
+        f"The tag already refers to {current}, not to {place.image.digest}: upstream has moved it since it was "
+        "released, or somebody has moved it in live/.",
         "A released tag is never moved. Use a new tag upstream, or remove the old one from live/ if nothing runs it.",
     )
 
