@@ -1,12 +1,15 @@
-"""Turns quarantined images into gate candidates: adds the time at which each digest arrived in quarantine."""
+"""Turns quarantined images into gate candidates: adds the time at which each digest arrived in quarantine.
+
+A digest that is not in quarantine arrives now at the earliest, so what was said about it before proves nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
-from pratique.errors import PermissionDenied, UnreadableAnswer
+from pratique.errors import NetworkDenied, NotFound, PermissionDenied, UnreadableAnswer
 from pratique.gate.evaluate import required_manifests
 from pratique.gate.wait import Candidate
 from pratique.images import ImageReference, ImportedImage
@@ -32,7 +35,9 @@ async def candidates(
         async with limit:
             try:
                 return await arrival(client, reference)
-            except (PermissionDenied, UnreadableAnswer):
+            except NotFound:
+                return datetime.now(UTC)  # deleted since its import
+            except (NetworkDenied, PermissionDenied, UnreadableAnswer):
                 return None
 
     async def candidate(imported: ImportedImage) -> Candidate:
@@ -40,7 +45,9 @@ async def candidates(
         digests = [manifest.digest for manifest in required]
         times = await asyncio.gather(*(arrival_time(imported.reference.at(digest)) for digest in digests))
         known = tuple((digest, at) for digest, at in zip(digests, times, strict=True) if at is not None)
-        since = max((at for _, at in known), default=imported.imported_at)
+        since = max((at for _, at in known), default=None) if len(known) == len(digests) else None
+        if not imported.verified:  # it could not be looked at, so its import is all that is known
+            since = imported.imported_at
         return Candidate(
             image=imported.image,
             registry=registry,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pratique.errors import NetworkDenied, NotFound, UnreadableAnswer
+from pratique.errors import UnreadableAnswer
 from pratique.images import ImageReference, PlatformManifest
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES, platform_name
@@ -43,18 +43,16 @@ class StoredManifest:
     readable: bool
 
 
-async def arrival(client: OciClient, reference: ImageReference) -> datetime | None:
-    """When a digest arrived in its repository; ``None`` when it is not there, or the registry cannot be reached.
+async def arrival(client: OciClient, reference: ImageReference) -> datetime:
+    """When a digest arrived in its repository.
 
     A digest that was deleted and pushed again has the time of the last push. Moving a tag does not change the time.
 
     :param reference: with the digest
+    :raises NotFound: when it is not there
     :raises UnreadableAnswer: when the registry gives no valid time
     """
-    try:
-        return _created(await attributes(client, reference), str(reference))
-    except (NetworkDenied, NotFound):
-        return None
+    return _created(await attributes(client, reference), str(reference))
 
 
 async def attributes(

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
-from pratique.errors import AuthenticationFailed, UnreadableAnswer
+from pratique.errors import AuthenticationFailed, NetworkDenied, NotFound, UnreadableAnswer
 from pratique.images import ImageReference
 from pratique.oci.acr import arrival
 from pratique.oci.auth import Authenticator, Login
@@ -27,7 +27,7 @@ HOST = f"{NAME}.azurecr.io"
 PLACE = ImageReference(HOST, REPOSITORY)
 
 
-async def arrival_of(digest: str) -> datetime | None:
+async def arrival_of(digest: str) -> datetime:
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
         return await arrival(oci_client(session, http, {}), PLACE.at(digest))
 
@@ -40,21 +40,21 @@ async def test_when_an_image_arrived(start_sandbox: StartSandbox, monkeypatch: p
     before = datetime.now(UTC)
     digest = await bring(sandbox)
     first = await arrival_of(digest)
-    assert first is not None
     assert before <= first <= datetime.now(UTC)
     await bring(sandbox)
     assert await arrival_of(digest) == first
-    assert await arrival_of("sha256:" + "0" * 64) is None
+    with pytest.raises(NotFound):
+        await arrival_of("sha256:" + "0" * 64)
 
     async def delete() -> None:
         content(sandbox, NAME).delete_repository(REPOSITORY)
 
     sandbox.run(delete())
-    assert await arrival_of(digest) is None
+    with pytest.raises(NotFound):
+        await arrival_of(digest)
     sandbox.control("POST", "/clock", json={"jump": 600})
     await bring(sandbox)
     again = await arrival_of(digest)
-    assert again is not None
     assert again - first >= timedelta(minutes=10)
     for body in (b'{"manifest": {"createdTime": "soon"}}', b'{"manifest": 5}', b"{}", b"[]", b'{"manifest'):
         monkeypatch.setattr(attributes, "answer", lambda *_, body=body: Response(body, media_type="application/json"))
@@ -63,10 +63,12 @@ async def test_when_an_image_arrived(start_sandbox: StartSandbox, monkeypatch: p
 
 
 async def test_arrival_in_an_unreachable_registry(start_sandbox: StartSandbox) -> None:
-    """For a worker without a private endpoint, the arrival is unknown."""
+    """A worker without a private endpoint is told why it does not learn the arrival."""
     sandbox = start_sandbox(Scenario(client=Client(private_links=frozenset())))
     add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
-    assert await arrival_of(await bring(sandbox)) is None
+    digest = await bring(sandbox)
+    with pytest.raises(NetworkDenied):
+        await arrival_of(digest)
 
 
 async def test_a_login_for_other_programs(start_sandbox: StartSandbox) -> None:
