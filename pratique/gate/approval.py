@@ -1,10 +1,46 @@
-"""A person's approval or rejection of a release that only a person can let in."""
+"""A person's approval or rejection of a release that only a person can let in, and what the person was shown."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
+
+from pratique.gate.verdict import PlatformVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One platform of an image that only a person can let in.
+
+    :ivar statuses: the status of each source
+    :ivar findings: severity, identifier and package of each finding so far, within the limits
+    """
+
+    image: str
+    platform: str
+    digest: str
+    reason: str
+    statuses: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+
+    @classmethod
+    def about(cls, image: str, platform_verdict: PlatformVerdict) -> Item:
+        statuses = sorted(
+            f"{observation.source}: {observation.status}" for observation in platform_verdict.observations
+        )
+        findings = sorted(
+            f"{finding.severity.label} {finding.vulnerability} {finding.package}".rstrip()
+            for finding in platform_verdict.counted
+        )
+        return cls(
+            image=image,
+            platform=platform_verdict.platform,
+            digest=platform_verdict.digest,
+            reason=platform_verdict.reason,
+            statuses=tuple(statuses),
+            findings=tuple(findings),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +50,7 @@ class Approval:
     :ivar name: who claims to have answered; nothing proves it
     :ivar expires: the last day (UTC) on which an approval counts; for a rejection, the day it was given
     :ivar read_at: when the run read the answer
+    :ivar shown: what the person saw; an approval covers nothing else
     """
 
     approved: bool
@@ -21,6 +58,7 @@ class Approval:
     name: str
     expires: date
     read_at: datetime | None = field(default=None, compare=False)
+    shown: tuple[Item, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def description(self) -> str:
@@ -28,7 +66,28 @@ class Approval:
         answer = f"approved until {self.expires}" if self.approved else "rejected"
         return f"{answer} by {self.name} (self-asserted): {self.reason}"
 
+    def gap(self, image: str, platform_verdict: PlatformVerdict, at: datetime) -> str:
+        """Why the approval does not cover what is known about a platform now; empty when it does.
+
+        :param image: as in the item that was shown
+        """
+        if at.date() > self.expires:
+            return f"the approval expired on {self.expires}"
+        now = Item.about(image, platform_verdict)
+        shown = next((item for item in self.shown if _subject(item) == _subject(now)), None)
+        if shown is None:
+            return "the person was not asked about this digest"
+        if findings := sorted({*now.findings} - {*shown.findings}):
+            return f"since the question there are new findings: {', '.join(findings)}"
+        if statuses := sorted({*now.statuses} - {*shown.statuses}):
+            return f"since the question the sources have changed: {', '.join(statuses)}"
+        return ""
+
     def record(self) -> dict[str, Any]:
         """The approval as JSON data."""
         read_at = {"read_at": self.read_at.isoformat() if self.read_at else None}
         return asdict(self) | {"expires": self.expires.isoformat()} | read_at
+
+
+def _subject(item: Item) -> tuple[str, str, str]:
+    return item.image, item.platform, item.digest

@@ -16,8 +16,8 @@ from typing import Literal
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.approval import Approval
-from pratique.gate.verdict import PlatformVerdict, VerdictState
+from pratique.gate.approval import Approval, Item
+from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain
 
@@ -32,48 +32,6 @@ DEFAULT_DAYS = 30
 
 #: Images in the form: as many as a person would still read.
 _MOST_ITEMS = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One platform of an image that only a person can let in.
-
-    :ivar statuses: the status of each source
-    :ivar findings: severity and identifier of each finding so far, within the limits
-    """
-
-    image: str
-    platform: str
-    digest: str
-    reason: str
-    statuses: tuple[str, ...] = ()
-    findings: tuple[str, ...] = ()
-
-    @classmethod
-    def about(cls, image: str, platform_verdict: PlatformVerdict) -> Item:
-        statuses = sorted(
-            f"{observation.source}: {observation.status}" for observation in platform_verdict.observations
-        )
-        findings = sorted(f"{finding.severity.label} {finding.vulnerability}" for finding in platform_verdict.counted)
-        return cls(
-            image=image,
-            platform=platform_verdict.platform,
-            digest=platform_verdict.digest,
-            reason=platform_verdict.reason,
-            statuses=tuple(statuses),
-            findings=tuple(findings),
-        )
-
-    def line(self, *, with_reason: bool) -> str:
-        """The item as an entry of the form's list.
-
-        :param with_reason: whether to include its reason and statuses
-        """
-        severities = Counter(Severity.parse(finding.partition(" ")[0]) for finding in self.findings)
-        found = [f"{severities[severity]} {severity.label}" for severity in sorted(severities, reverse=True)]
-        about = f"findings so far: {', '.join(found) or 'none known'}"
-        why = f" {_why(self.reason, self.statuses)}" if with_reason else ""
-        return f"- **{literal(self.image)}** {literal(self.platform)}, {about}, `{plain(self.digest)}`{why}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +81,7 @@ class Question:
         problems.append(self._expiry_problem(until, today))
         if until is None or any(problems):
             raise self.invalid(" ".join(filter(None, problems)))
-        return Approval(approved=choice == "approve", reason=reason, name=name, expires=until)
+        return Approval(approved=choice == "approve", reason=reason, name=name, expires=until, shown=self.items)
 
     def invalid(self, observed: str) -> UnreadableAnswer:
         """The error for an invalid answer."""
@@ -144,7 +102,7 @@ class Question:
             f"An approval lasts at most {self.policy_days} days. Without an answer by {until}, the run fails and "
             "nothing of this release is promoted.",
             *([_why(*shared.pop())] if len(shared) == 1 else []),
-            "\n".join(item.line(with_reason=bool(shared)) for item in self.items[:_MOST_ITEMS]),
+            "\n".join(_line(item, with_reason=bool(shared)) for item in self.items[:_MOST_ITEMS]),
             f"… and {more} more, in the table artifact `gate-{self.release}`." if more > 0 else "",
         ]
         return "\n\n".join(filter(None, parts)) + "\n"
@@ -168,6 +126,18 @@ _ADVICE = (
     "Your name and reason become part of the run's record. The name is self-asserted: Prefect does not show who "
     "answers."
 )
+
+
+def _line(item: Item, *, with_reason: bool) -> str:
+    """An item as an entry of the form's list.
+
+    :param with_reason: whether to include its reason and statuses
+    """
+    severities = Counter(Severity.parse(finding.partition(" ")[0]) for finding in item.findings)
+    found = [f"{severities[severity]} {severity.label}" for severity in sorted(severities, reverse=True)]
+    about = f"findings so far: {', '.join(found) or 'none known'}"
+    why = f" {_why(item.reason, item.statuses)}" if with_reason else ""
+    return f"- **{literal(item.image)}** {literal(item.platform)}, {about}, `{plain(item.digest)}`{why}"
 
 
 def _why(reason: str, statuses: Sequence[str]) -> str:

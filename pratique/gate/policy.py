@@ -74,6 +74,12 @@ class Policy(BaseModel):
     )
     minimum_age: float = Field(0, ge=0, description="Minutes that must pass after an assessment before it counts.")
     maximum_age: float = Field(168, gt=0, description="Hours after which an assessment no longer counts.")
+    maximum_verdict_age: float = Field(
+        30,
+        gt=0,
+        description="Minutes after which a verdict is too old to promote an image or publish the manifests: the "
+        "sources are asked again first.",
+    )
     unverified: Unproven = Field("block", description="For an image without proof: block, or ask a person.")
     not_applicable: Unproven = Field(
         "block", description="For an image that Defender is configured not to assess: block, or ask a person."

@@ -17,6 +17,8 @@ from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain, table
 
+NOTHING_PROMOTED = "Nothing of this release was promoted."
+
 #: Images that an error names, and findings of each; the summary has all.
 _NAMED = 10
 #: Sentences in an error about an image that is not assessed.
@@ -27,8 +29,12 @@ _MOST_NOTES = 100
 _MOST_ROWS = 2000
 
 
-def require_passed(report: GateReport) -> None:
-    """:raises GateBlocked: unless the release passes, naming each image that does not and what to upgrade in it"""
+def require_passed(report: GateReport, consequence: str = NOTHING_PROMOTED) -> None:
+    """Require that the release passes.
+
+    :param consequence: what was not done, as a sentence for the error
+    :raises GateBlocked: unless it passes, naming each image that does not and what to upgrade in it
+    """
     if report.passed:
         return
     if report.approval is not None and not report.approval.approved:
@@ -36,14 +42,14 @@ def require_passed(report: GateReport) -> None:
             "let the release through the scan gate",
             report.release,
             f"It was {report.approval.description}",
-            "Nothing of this release was promoted. When the objection is resolved, retry the run: it asks again.",
+            f"{consequence} When the objection is resolved, retry the run: it asks again.",
         )
     worst_first = sorted(report.verdicts, key=lambda verdict: -verdict.state.rank)
     raise GateBlocked(
         "let the release through the scan gate",
         report.release,
         _joined([_explain(verdict) for verdict in worst_first if not verdict.state.passes], " ", _NAMED),
-        "Nothing of this release was promoted. For findings: use images with the fixed packages, or add an exception. "
+        f"{consequence} For findings: use images with the fixed packages, or add an exception. "
         "For images without proof of a scan: see docs/gate.md on what proves one, or accept them in an exceptions file."
         " Then run again.",
     )

@@ -93,9 +93,15 @@ class GateReport:
         return tuple(verdict for verdict in self.verdicts if verdict.state is VerdictState.ASKING)
 
     def with_approval(self, approval: Approval) -> GateReport:
-        """The report with a person's answer on all images that needed one."""
+        """The report with a person's answer on all images that needed one. An approval covers only what was shown."""
         verdicts = tuple(
-            replace(verdict, platforms=tuple(_with_approval(platform, approval) for platform in verdict.platforms))
+            replace(
+                verdict,
+                platforms=tuple(
+                    _with_approval(verdict.image.reference.short, platform, approval, self.at)
+                    for platform in verdict.platforms
+                ),
+            )
             for verdict in self.verdicts
         )
         return replace(self, verdicts=verdicts, approval=approval)
@@ -213,8 +219,10 @@ class _Assessment:
         return candidate.since or self.started
 
 
-def _with_approval(platform_verdict: PlatformVerdict, approval: Approval) -> PlatformVerdict:
+def _with_approval(image: str, platform_verdict: PlatformVerdict, approval: Approval, at: datetime) -> PlatformVerdict:
     if platform_verdict.state is not VerdictState.ASKING:
         return platform_verdict
-    state = VerdictState.APPROVED if approval.approved else VerdictState.UNVERIFIED
-    return replace(platform_verdict, state=state, reason=f"{platform_verdict.reason}; {approval.description}")
+    gap = approval.gap(image, platform_verdict, at) if approval.approved else ""
+    state = VerdictState.APPROVED if approval.approved and not gap else VerdictState.UNVERIFIED
+    reasons = (platform_verdict.reason, gap, approval.description)
+    return replace(platform_verdict, state=state, reason="; ".join(filter(None, reasons)))

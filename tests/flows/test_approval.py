@@ -21,8 +21,8 @@ from prefect.states import AwaitingRetry, Scheduled
 
 from flows.approval import ask
 from pratique.errors import GateBlocked
-from pratique.gate.approval import Approval
-from pratique.gate.approval_request import Item, Question
+from pratique.gate.approval import Approval, Item
+from pratique.gate.approval_request import Question
 from tasks.policies import CACHED
 from tests.waiting import until_met
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
-from pratique.gate.approval import Approval
-from pratique.gate.approval_request import Item, Question
+from pratique.gate.approval import Approval, Item
+from pratique.gate.approval_request import Question
 from pratique.gate.policy import Policy
 from pratique.gate.rules import Rules
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
@@ -132,7 +132,7 @@ def test_only_images_that_need_a_person_are_in_the_question() -> None:
     (item,) = question.items
     assert (question.release, question.policy_days) == ("web", 7)
     assert (item.digest, item.statuses) == (ARM64, ("recommendations: assessed",))
-    assert "findings so far: 1 High, 1 Low," in item.line(with_reason=False)
+    assert "findings so far: 1 High, 1 Low," in question.markdown(UNTIL)
 
 
 @pytest.mark.parametrize(

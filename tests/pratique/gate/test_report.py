@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pratique.errors import GateBlocked
 from pratique.gate import report as pages
 from pratique.gate.approval import Approval as Word
+from pratique.gate.approval_request import Question
 from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation
 from pratique.gate.exceptions.lookup import Exceptions
@@ -56,6 +57,11 @@ REDIS = ResolvedImage(
 )
 ASKED = frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT})
 WORD = Word(approved=True, reason="the portal shows it as healthy", name="Ada Lovelace", expires=date(2026, 12, 1))
+
+
+def word_on(report: GateReport) -> Word:
+    """The answer to the question about this report."""
+    return replace(WORD, shown=Question.about(report).items)
 
 
 def reported(
@@ -251,8 +257,8 @@ def test_the_summary_has_the_outcome(tmp_path: Path) -> None:
         (reported((rows(HIGH), CLEAN)), "**Blocked**"),
         (reported((NO_ROWS, NO_ARTIFACT)), "**Blocked**"),
         (asking, "**Waits for a person**"),
-        (asking.with_approval(WORD), "**Passed**"),
-        (asking.with_approval(replace(WORD, approved=False)), "**Blocked**"),
+        (asking.with_approval(word_on(asking)), "**Passed**"),
+        (asking.with_approval(replace(word_on(asking), approved=False)), "**Blocked**"),
         (reported((), sources=frozenset()), "**Passed without a scan: Defender is off**"),
         (reported((), sources=frozenset(), platforms=("linux/s390x",)), "**Blocked**"),
     ):
@@ -263,7 +269,7 @@ def test_the_summary_has_the_outcome(tmp_path: Path) -> None:
 def test_the_summary_names_who_answered() -> None:
     """The answer is marked as self-asserted: nothing proves the name."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
-    text = pages.markdown(asking.with_approval(WORD))
+    text = pages.markdown(asking.with_approval(word_on(asking)))
     for word in ("Ada Lovelace", "self-asserted", "the portal shows it as healthy", "2026-12-01"):
         assert word in text
 
@@ -358,7 +364,7 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
 def test_the_record_has_the_persons_answer() -> None:
     """As JSON."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
-    answer = json.loads(json.dumps(pages.record(asking.with_approval(WORD))))["answer"]
+    answer = json.loads(json.dumps(pages.record(asking.with_approval(word_on(asking)))))["answer"]
     assert (answer["approved"], answer["name"], answer["expires"]) == (True, "Ada Lovelace", "2026-12-01")
     assert pages.record(asking)["answer"] is None
 

@@ -13,6 +13,7 @@ import pytest
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
 from pratique.gate.approval import Approval as Word
+from pratique.gate.approval_request import Question
 from pratique.gate.clearance import clear
 from pratique.gate.evidence import Observation, Subject
 from pratique.gate.exceptions.lookup import Exceptions
@@ -448,10 +449,17 @@ async def asked_about(name: str, **policy: Any) -> GateReport:
     return await run.of(candidate(name, 240), candidate("clean", 240))
 
 
+def answer_to(report: GateReport, **fields: Any) -> Word:
+    """A person's answer to the question about a report."""
+    given = {"approved": True, "reason": "fine", "name": "Ada", "expires": date(2026, 12, 1)} | fields
+    return Word(shown=Question.about(report).items, **given)
+
+
 async def test_an_approval_lets_the_images_in_question_pass() -> None:
     """Its reason, name and expiry are in the verdict and in the report."""
-    word = Word(approved=True, reason="looked at it in the portal", name="Ada", expires=date(2026, 12, 1))
-    report = (await asked_about("a")).with_approval(word)
+    asked = await asked_about("a")
+    word = answer_to(asked, reason="looked at it in the portal")
+    report = asked.with_approval(word)
     assert states(report) == [VerdictState.APPROVED, VerdictState.HEALTHY]
     assert report.passed
     assert report.approval == word
@@ -462,9 +470,8 @@ async def test_an_approval_lets_the_images_in_question_pass() -> None:
 
 async def test_a_rejection_blocks() -> None:
     """The verdict has the person's reason."""
-    report = (await asked_about("a")).with_approval(
-        Word(approved=False, reason="never seen this image", name="Ada", expires=date(2026, 12, 1))
-    )
+    asked = await asked_about("a")
+    report = asked.with_approval(answer_to(asked, approved=False, reason="never seen this image"))
     assert states(report) == [VerdictState.UNVERIFIED, VerdictState.HEALTHY]
     assert "never seen this image" in report.verdicts[0].reason
     assert report.blocked
@@ -473,9 +480,7 @@ async def test_a_rejection_blocks() -> None:
 async def test_an_approval_covers_only_the_images_in_question() -> None:
     """Images that block or wait still do."""
     report = await Run(told_by({"a": BAD})).of("a", "b")
-    answered = report.with_approval(
-        Word(approved=True, reason="let it all pass", name="Ada", expires=date(2026, 12, 1))
-    )
+    answered = report.with_approval(answer_to(report, reason="let it all pass"))
     assert answered.verdicts == report.verdicts
     assert not answered.passed
 
