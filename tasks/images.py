@@ -10,9 +10,12 @@ from pratique.gate.clearance import PromotionClearance
 from pratique.images import ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.release import promotion
 from tasks.events import emit_imported
+from tasks.gate import renew_verdict
 from tasks.policies import CACHED, cached_without
 from tasks.runtime import current
 from tasks.step import NOTHING_TO_DO, step
+
+_NOT_PROMOTED = "This image was not promoted; what had been promoted before is in live/, and no manifests were pushed."
 
 
 def _outcome(image: ImportedImage) -> str | None:
@@ -47,7 +50,7 @@ async def quarantine_image(
         quarantined = await promotion.quarantine(
             runtime.session, runtime.oci, infrastructure.quarantine, resolved, runtime.credentials
         )
-    get_run_logger().info("%s: %s", quarantined.reference, quarantined.outcome)
+    _log(quarantined)
     emit_imported("image.quarantined", quarantined)
     return quarantined
 
@@ -63,12 +66,26 @@ async def quarantine_image(
 async def promote_image(
     image: ResolvedImage, clearance: PromotionClearance, infrastructure: Infrastructure
 ) -> ImportedImage:
-    """Import the cleared digest into live/, unless it is already there."""
+    """Import the cleared digest into live/, unless it is already there with everything below it."""
     runtime = current()
     async with runtime.imports:
+        # The wait for a slot, or for another attempt, may have been long.
+        await renew_verdict(clearance.release, _NOT_PROMOTED)
         promoted = await promotion.promote(
             runtime.session, runtime.oci, image, clearance, infrastructure.quarantine, infrastructure.registry
         )
-    get_run_logger().info("%s: %s", promoted.reference, promoted.outcome)
+    _log(promoted)
     emit_imported("image.promoted", promoted)
     return promoted
+
+
+def _log(imported: ImportedImage) -> None:
+    get_run_logger().info("%s: %s", imported.reference, imported.outcome)
+    if imported.restored:
+        get_run_logger().warning(
+            "%s: below it %s had been deleted and is imported again; check purges and retention",
+            imported.reference,
+            ", ".join(imported.restored),
+        )
+    if not imported.verified:
+        get_run_logger().warning("%s: this worker cannot read the registry, and did not see it", imported.reference)

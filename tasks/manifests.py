@@ -7,16 +7,21 @@ from prefect import get_run_logger
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
+from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImportedImage
 from pratique.release import delivery
+from pratique.release.live import require_known_digests, require_live
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.summary import PublishedManifests
 from tasks.events import emit
+from tasks.gate import renew_verdicts
 from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
 from tasks.secrets import read_text_secret
 from tasks.step import NOTHING_TO_DO, step
+
+_NOT_PUSHED = "No manifests were pushed. What had been promoted before is in live/."
 
 
 @step(
@@ -36,12 +41,24 @@ async def publish_manifests(
 ) -> PublishedManifests:
     """Commit the released digests and the vault's values, and push the commits together.
 
+    Right before the push, every image still has a passing verdict, and is in live/ with everything below its digest.
+
     :param certificate: its name in the vault; without it the vault's values stay unchanged
     :param partial: whether the catalogue has images that are not among the promoted ones
     :param stamp: commits the next step's parameters as well
     """
     runtime = current()
     images = images_edit(target, infrastructure, promoted, partial=partial)
+    reports: list[GateReport] = []
+    seen: list[ImportedImage] = []
+
+    async def look_again() -> None:
+        reports[:] = await renew_verdicts({image.image.digest for image in promoted}, _NOT_PUSHED)
+        seen[:] = await require_live(
+            runtime.session, runtime.oci, promoted, infrastructure.quarantine, infrastructure.registry
+        )
+        require_known_digests(target.pin, seen)
+
     publication = await delivery.deliver(
         target,
         await runtime.repository(),
@@ -51,11 +68,13 @@ async def publish_manifests(
         policy=runtime.policy,
         token=await read_text_secret(target.token),
         http=runtime.http,
+        before_push=look_again,
     )
     _report(publication)
     for warning in images.usage.warnings():
         get_run_logger().warning("%s", warning)
-    return PublishedManifests(publication, images.usage)
+    unseen = tuple(image.reference for image in seen if not image.verified)
+    return PublishedManifests(publication, images.usage, tuple(reports), unseen)
 
 
 def _report(publication: Publication) -> None:

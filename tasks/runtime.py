@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -22,6 +22,7 @@ from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
 from pratique.config import Bootstrap, Manifests
 from pratique.evidence.setup import GateSetup, set_up
+from pratique.gate.standing import StandingVerdict
 from pratique.git.checkout import CommitAuthor, Repository
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
@@ -59,6 +60,7 @@ class Runtime:
     :ivar repository: the manifests' repository
     :ivar records: the branch with records of all runs
     :ivar clock: for deadlines and expiry dates
+    :ivar verdicts: on the releases that have passed through the gate in this process, by name
     """
 
     cluster: str
@@ -72,6 +74,7 @@ class Runtime:
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
+    verdicts: dict[str, StandingVerdict] = field(default_factory=dict)
 
 
 #: Concurrent imports: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,

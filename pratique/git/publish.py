@@ -81,6 +81,7 @@ async def publish(
     author: CommitAuthor,
     trailers: Mapping[str, str] | None = None,
     working_branch: str | None = None,
+    before_push: Callable[[], Awaitable[None]] | None = None,
 ) -> Publication:
     """Clone, apply and commit each edit, push once; start over from the new head when the branch has moved.
 
@@ -94,6 +95,7 @@ async def publish(
     :param trailers: at the end of each message; :data:`~pratique.git.pending.RUN` is required with ``working_branch``
     :param working_branch: gets the commits instead of the target, on top of the commits that wait there. It stays as
         it is when the edits add nothing to it
+    :param before_push: called right before each push, and when there is nothing to push; what it raises stops the push
     :raises Conflict: names the file and the key, or the obstacle on the working branch
     :raises TransientError: when the branch moved during each of :data:`ATTEMPTS` attempts
     :raises PratiqueError: as :func:`.checkout.checkout` and :meth:`Checkout.push`, and what the edits raise
@@ -109,6 +111,8 @@ async def publish(
                 commit for message, edit in edits if (commit := await _commit(tree, message, edit, author, trailers))
             ]
             found = _require_no_conflict(found, commits, repository)
+            if before_push is not None:
+                await before_push()
             if not commits or await _push(tree, working_branch, pending) is PushResult.PUSHED:
                 return await _publication(repository, tree, commits, working_branch, pending)
     raise TransientError(

@@ -39,6 +39,8 @@ class PromotionRecord:
     :ivar run: id of the flow run; empty outside of one
     :ivar policy: digest of the policy that let it pass
     :ivar how: ``promoted`` by that run, or ``found`` in ``live/`` by it, with a passing verdict
+    :ivar verified: whether the run read it back from ``live/``, with everything below its digest; records of older
+        versions do not say so
     """
 
     source: str
@@ -51,6 +53,7 @@ class PromotionRecord:
     run: str
     policy: str
     how: How
+    verified: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -90,6 +93,7 @@ class PromotionRecord:
             run=run,
             policy=policy,
             how="promoted" if imported.outcome == "imported" else "found",
+            verified=imported.verified,
         )
 
     @classmethod
@@ -106,6 +110,7 @@ class PromotionRecord:
             ),
             at=parse_time(entry["at"]),
             how=cast(How, entry["how"]),
+            verified=entry.get("verified") is True,
             **{name: str(entry[name]) for name in _TEXTS},
         )
 
@@ -113,7 +118,8 @@ class PromotionRecord:
         """Its JSON form."""
         platforms = [{"platform": platform.platform, "digest": platform.digest} for platform in self.platforms]
         texts = {name: getattr(self, name) for name in _TEXTS}
-        return texts | {"platforms": platforms, "at": format_time(self.at), "how": self.how}
+        more = {"at": format_time(self.at), "how": self.how, "verified": self.verified}
+        return texts | {"platforms": platforms} | more
 
 
 _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")

@@ -60,6 +60,7 @@ async def deliver(
     policy: str,
     token: str | None,
     http: httpx.AsyncClient,
+    before_push: Callable[[], Awaitable[None]] | None = None,
 ) -> Publication:
     """Commit edits, and deliver them as the configuration says.
 
@@ -69,6 +70,7 @@ async def deliver(
     :param run: id of the run, for the commits' trailers
     :param policy: digest of the gate's policy
     :param token: for the forge's API
+    :param before_push: as in :func:`~pratique.git.publish.publish`
     :raises PratiqueError: as :func:`~pratique.git.publish.publish` and
         :func:`~pratique.git.forges.pull_request.propose`
     """
@@ -82,7 +84,9 @@ async def deliver(
         )
     forge = forge_of(target.remote, token or "", http) if target.deliver == "pull-request" else None
     author, trailers = CommitAuthor(target.author.name, target.author.email), {RUN: run, POLICY: policy}
-    published = await publish(to, edits, author=author, trailers=trailers, working_branch=source)
+    published = await publish(
+        to, edits, author=author, trailers=trailers, working_branch=source, before_push=before_push
+    )
     if forge is None or source is None or not published.awaits_merge:
         return published
     title = f"Released images and vault of {cluster}"

@@ -13,7 +13,7 @@ from pratique.cluster.stamp_parameters import StampParameters
 from pratique.gate.report import record
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
-from pratique.images import ImportedImage
+from pratique.images import ImageReference, ImportedImage
 from pratique.manifests.kustomize import Usage
 from pratique.markdown import literal, table
 
@@ -23,10 +23,14 @@ class PublishedManifests:
     """The result of publishing the manifests.
 
     :ivar usage: compares the images that they use with the released ones
+    :ivar reports: the gate's latest report on each release, as of the push
+    :ivar unseen: images that this worker could not see in ``live/``
     """
 
     publication: Publication
     usage: Usage
+    reports: tuple[GateReport, ...] = ()
+    unseen: tuple[ImageReference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Delivery:
     :ivar request: address of the pull request to merge, if there is one
     :ivar usage: the images that the manifests use, and how they differ from the released ones
     :ivar gates: the record of each release's gate, for auditors
+    :ivar unseen: released images that this worker could not see in ``live/``
     """
 
     images: tuple[PreparedImage, ...]
@@ -66,6 +71,7 @@ class Delivery:
     request: str | None
     usage: Usage
     gates: tuple[dict[str, Any], ...]
+    unseen: tuple[str, ...]
     changed: bool
 
     @classmethod
@@ -76,6 +82,8 @@ class Delivery:
         published: PublishedManifests,
     ) -> Delivery:
         publication = published.publication
+        latest = {report.release: report for report in published.reports}
+        releases = [(latest.get(report.release, report), promoted) for report, promoted in releases]
         images = tuple(
             PreparedImage(str(verdict.image.reference), image.image.digest, str(verdict.state), str(image.reference))
             for report, promoted in releases
@@ -91,6 +99,7 @@ class Delivery:
             request=publication.url,
             usage=published.usage,
             gates=tuple(record(report) for report, _ in releases),
+            unseen=tuple(map(str, published.unseen)),
             changed=imported or not publication.unchanged,
         )
 
@@ -106,7 +115,8 @@ class Delivery:
             f"| {image.live_tag.removeprefix(f'{self.registry}/')} `{image.digest}` |" for image in self.images
         )
         commits = "\n".join(f"- `{sha[:12]}` {message}" for sha, message in self.commits)
-        warnings = "\n".join(f"- {literal(warning)}" for warning in self.usage.warnings())
+        unseen = [f"{image} was not seen in live/: this worker cannot read the registry" for image in self.unseen]
+        warnings = "\n".join(f"- {literal(warning)}" for warning in [*unseen, *self.usage.warnings()])
         warned = f"\nWarnings:\n\n{warnings}\n" if warnings else ""
         merge = f"\nTo merge: {self.request}\n" if self.request else ""
         return (

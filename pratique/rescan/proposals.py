@@ -7,20 +7,24 @@ checks.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pratique.errors import ConfigurationError, NetworkDenied, NotFound
 from pratique.git.branches import branch_head, delete_branch
 from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
 from pratique.git.forges.pull_request import Forge, Proposal, PullRequest
 from pratique.git.forges.pull_request import propose as propose_to_forge
 from pratique.git.pending import RUN
-from pratique.images import LIVE, LiveImage
+from pratique.images import LIVE, ImageReference, LiveImage
 from pratique.manifests.images import Pin, point_images
 from pratique.markdown import table
+from pratique.oci.client import OciClient
 from pratique.records.cases import Case, Cases, Condition
+from pratique.release.contents import Place, look_at
 from pratique.rescan.assessment import ImageAssessment
 
 PREFIX = "pratique/live-"
@@ -53,12 +57,22 @@ def branch_name(replacements: Replacements) -> str:
 
 
 async def propose(
-    manifests: Repository, registry: str, replacements: Replacements, *, author: CommitAuthor, pin: Pin, run: str
+    manifests: Repository,
+    registry: str,
+    replacements: Replacements,
+    *,
+    client: OciClient,
+    author: CommitAuthor,
+    pin: Pin,
+    run: str,
 ) -> str | None:
     """Push a branch on which the manifests name these images; ``name@sha`` of it, or ``None`` if nothing would change.
 
     :param manifests: the branch to start from
+    :param client: sees before the push whether the images are in ``live/``
     :param run: id of the flow run, for the commit's trailer
+    :raises NotFound: when an image is not in ``live/``, with everything below its digest
+    :raises ConfigurationError: when the manifests name tags only, and this worker cannot read the registry
     :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.images.point_images`
     """
     name = branch_name(replacements)
@@ -68,9 +82,36 @@ async def propose(
         sha = await tree.commit(message, author, {RUN: run}) if changes else None
         if sha is None:
             return None
+        await _require_live(client, registry, replacements, pin)
         if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run pushed it, from an earlier commit
             sha = await branch_head(replace(manifests, branch=name)) or sha
     return f"{name}@{sha}"
+
+
+async def _require_live(client: OciClient, registry: str, replacements: Replacements, pin: Pin) -> None:
+    references = [
+        ImageReference(registry, LIVE + repository, image.tag, image.digest)
+        for repository, image in replacements.items()
+    ]
+    try:
+        images = await asyncio.gather(*map(client.resolve, references))
+    except NetworkDenied as error:
+        if pin != "tag":
+            return
+        raise ConfigurationError(
+            "propose other images",
+            ", ".join(map(str, references)),
+            f"manifests.pin is tag, and the registry cannot be read to see what the tags name: {error.observed}",
+            "Set manifests.pin to both or digest, or give the worker a private endpoint to the registry.",
+        ) from None
+    for look in await look_at(client, map(Place, references, images)):
+        if not look.complete:
+            raise NotFound(
+                "propose other images",
+                str(look.place.reference),
+                f"live/ does not hold it as it was listed; the tag is {look.description}.",
+                "Release the image again: the release restores what is missing.",
+            )
 
 
 async def open_pull_request(forge: Forge, target: str, replacements: Replacements) -> PullRequest:

@@ -121,6 +121,7 @@ class Reactions:
                 self.manifests,
                 rescan.inventory.registry,
                 replacements,
+                client=self.client,
                 author=self.records.author,
                 pin=target.pin,
                 run=self.run,
