@@ -72,7 +72,7 @@ def artifacts(*rounds: Mapping[str, Observation] | Exception) -> Source:
 
 def approval(verdict: StandingVerdict, **fields: Any) -> Approval:
     """A person approves what the report asks about."""
-    given = {"approved": True, "reason": "clean in the portal", "name": "Ada", "expires": date(2026, 12, 1)} | fields
+    given: dict[str, Any] = {"approved": True, "reason": "clean in the portal", "name": "Ada", "expires": date(2026, 12, 1)} | fields
     return Approval(shown=Question.about(verdict.report).items, **given)
 
 

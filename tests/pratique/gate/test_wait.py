@@ -451,7 +451,7 @@ async def asked_about(name: str, **policy: Any) -> GateReport:
 
 def answer_to(report: GateReport, **fields: Any) -> Word:
     """A person's answer to the question about a report."""
-    given = {"approved": True, "reason": "fine", "name": "Ada", "expires": date(2026, 12, 1)} | fields
+    given: dict[str, Any] = {"approved": True, "reason": "fine", "name": "Ada", "expires": date(2026, 12, 1)} | fields
     return Word(shown=Question.about(report).items, **given)
 
 

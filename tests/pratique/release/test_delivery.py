@@ -70,8 +70,9 @@ async def run(
 
     there = await repository(target, read)
     edits = [("Use released images.", edit or lines("cluster/values.txt", one="1"))]
-    told = {"cluster": "rg-bu0001a0008", "run": run_id, "policy": POLICY}
-    return await deliver(target, there, edits, token=token, http=http, **told)
+    return await deliver(
+        target, there, edits, cluster="rg-bu0001a0008", run=run_id, policy=POLICY, token=token, http=http
+    )
 
 
 @both
