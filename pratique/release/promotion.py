@@ -151,6 +151,8 @@ async def _require_tag(
     :raises Conflict: when the tag names another digest, or a manifest that is not there
     """
     (found,) = await look_at(client, [place])
+    if isinstance(found.digest, NotReadable):
+        raise refusal
     if found.digest is None:
         await restore(session, target, place.reference.repository, [place.image.digest], source)
         (found,) = await look_at(client, [place])
@@ -190,7 +192,8 @@ async def _completed(
     """Restore what is missing below the image's digest, and read it back.
 
     :param found: after the import, if there was one
-    :raises DigestMismatch: when the registry does not have what was imported
+    :raises DigestMismatch: when the tag names another digest
+    :raises Unavailable: when the registry does not show yet what was imported
     """
     place, restored = found.place, found.missing
     if restored:
@@ -198,11 +201,13 @@ async def _completed(
         (found,) = await look_at(client, [place])
     reference, readable = place.reference.at(place.image.digest), not isinstance(found.digest, NotReadable)
     if readable and not found.complete:
-        raise DigestMismatch(
+        # Replicas of a registry are eventually consistent (Azure/acr issues 716 and 880).
+        kind = Unavailable if found.digest in (None, place.image.digest) else DigestMismatch
+        raise kind(
             "verify the import",
             str(place.reference),
             f"It should be {place.image.digest}, complete, and is {found.description}.",
-            "Somebody else writes to this repository. Find out who from the registry's log, then run it again.",
+            "If it stays so, somebody else writes to this repository or purges it: the registry's log says who.",
         )
     return ImportedImage(
         image=place.image,

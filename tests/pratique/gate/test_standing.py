@@ -72,8 +72,14 @@ def artifacts(*rounds: Mapping[str, Observation] | Exception) -> Source:
 
 def approval(verdict: StandingVerdict, **fields: Any) -> Approval:
     """A person approves what the report asks about."""
-    given: dict[str, Any] = {"approved": True, "reason": "clean in the portal", "name": "Ada", "expires": date(2026, 12, 1)} | fields
-    return Approval(shown=Question.about(verdict.report).items, **given)
+    word = Approval(
+        approved=True,
+        reason="clean in the portal",
+        name="Ada",
+        expires=date(2026, 12, 1),
+        shown=Question.about(verdict.report).items,
+    )
+    return replace(word, **fields)
 
 
 async def test_a_young_verdict_is_used_as_it_is() -> None:

@@ -8,24 +8,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
 from pratique.azure.registries import Registry, get_registry, oci_client
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError, Conflict, DigestMismatch, GateBlocked, NotFound, OperationFailed
+from pratique.errors import ConfigurationError, Conflict, GateBlocked, NotFound, OperationFailed, Unavailable
 from pratique.gate.clearance import PromotionClearance
-from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
+from pratique.images import ImageReference, ImportedImage, LiveImage, ResolvedImage, UnresolvedReference
+from pratique.manifests.images import Pin
 from pratique.oci.client import OciClient
 from pratique.release.contents import manifests_below
 from pratique.release.live import require_known_digests, require_live
 from pratique.release.promotion import promote, quarantine, resolve
+from pratique.rescan.proposals import propose
 from sandbox.scenario import Client, Scenario
 from sandbox.services.oci.repository import Repository
 from sandbox.services.oci.store import RegistryStore
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox, StartSandbox
+from tests.pratique.repositories import AUTHOR, git, make_remote, somebody_pushes, there
 from tests.sandbox.defending import NAME
 from tests.sandbox.registries import add_registry, content
 
@@ -224,7 +228,7 @@ async def test_a_restored_manifest_is_read_back(registries: Registries, monkeypa
         """Succeeds."""
 
     monkeypatch.setattr("pratique.release.contents.import_image", nothing)
-    with pytest.raises(DigestMismatch, match="without sha256:"):
+    with pytest.raises(Unavailable, match="without sha256:"):
         await registries.require(promoted)
 
 
@@ -288,3 +292,66 @@ async def test_only_the_cleared_digest(registries: Registries) -> None:
 async def _seen_elsewhere(blind: Registries) -> ResolvedImage:
     """An image in quarantine: this worker resolves it upstream."""
     return await blind.quarantined()
+
+
+KUSTOMIZATION = """\
+images:
+- name: docker.io/library/busybox
+  newName: {registry}/live/library/busybox
+  newTag: 1.36.1
+"""
+
+
+@pytest.mark.parametrize("lost", ["nothing", "a manifest below it", "the image"])
+async def test_a_proposal_names_only_what_is_in_live(registries: Registries, tmp_path: Path, lost: str) -> None:
+    """A rescan's proposal is not pushed if an image that it names was deleted, or a manifest below one was."""
+    remote, promoted = make_remote(tmp_path), await registries.promoted()
+    login_server = registries.registry.login_server
+    somebody_pushes(remote, "cluster/kustomization.yaml", KUSTOMIZATION.format(registry=login_server))
+    if lost == "a manifest below it":
+        registries.purge()
+    if lost == "the image":
+
+        async def delete() -> None:
+            registries.store.delete_repository(promoted.reference.repository)
+
+        registries.sandbox.run(delete())
+    replacements = {"library/busybox": LiveImage("1.37.0", promoted.image.digest)}
+    proposing = propose(
+        replace(there(remote), folder="cluster"),
+        login_server,
+        replacements,
+        client=registries.client,
+        author=AUTHOR,
+        pin="both",
+        run="1",
+    )
+    if lost == "nothing":
+        assert await proposing
+        return
+    with pytest.raises(NotFound):
+        await proposing
+    assert git("branch", "--list", "--format=%(refname:short)", cwd=remote) == "main"
+
+
+async def test_a_proposal_of_tags_that_cannot_be_seen(blind: Registries, tmp_path: Path) -> None:
+    """A branch that names only tags is not pushed by a worker that does not know what they stand for."""
+    remote, login_server = make_remote(tmp_path), blind.registry.login_server
+    somebody_pushes(remote, "cluster/kustomization.yaml", KUSTOMIZATION.format(registry=login_server))
+    replacements = {"library/busybox": LiveImage("1.37.0", "sha256:" + "0" * 64)}
+    pins: tuple[Pin, ...] = ("tag", "both")
+    for pin in pins:
+        proposing = propose(
+            replace(there(remote), folder="cluster"),
+            login_server,
+            replacements,
+            client=blind.client,
+            author=AUTHOR,
+            pin=pin,
+            run="1",
+        )
+        if pin == "tag":
+            with pytest.raises(ConfigurationError, match=r"manifests\.pin"):
+                await proposing
+        else:
+            assert await proposing
