@@ -11,17 +11,18 @@ import pytest
 
 from pratique.azure import defender
 from pratique.errors import GateBlocked
+from pratique.evidence.candidates import candidates
 from pratique.gate.clearance import clear
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.report import markdown, require_passed
 from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport
-from pratique.images import ImageReference
+from pratique.images import ImageReference, ImportedImage
 from sandbox.scenario import Finding, PublicImage, Scan, Scenario
 from sandbox.services.defender.state import Defender
 from tests.pratique.gate.conftest import Open
 from tests.pratique.gate.kit import acceptance, exception
-from tests.pratique.gate.quarantine import Hurried, noting, only, states, wait, written
+from tests.pratique.gate.quarantine import PLATFORMS, Hurried, noting, only, states, wait, written
 from tests.sandbox.defending import NAME, scans_end
 from tests.sandbox.registries import content
 
@@ -284,6 +285,30 @@ async def test_time_counts_from_the_arrival(quarantine: Open, polls: list[dateti
     clock.jump(minutes=DEADLINE)
     assert states(await place.judge(images, clock=clock)) == [VerdictState.UNVERIFIED]
     assert len(polls) == 1
+
+
+async def test_a_digest_that_quarantine_has_lost(quarantine: Open) -> None:
+    """The import is remembered, the image was deleted since: nothing that was said before is about what comes next."""
+    place = await quarantine(MIXED)
+    (image,) = await place.bring(HEALTHY)
+    reference = image.image.reference.quarantined(place.registry.login_server).at(image.image.digest)
+    remembered = ImportedImage(
+        image=image.image,
+        reference=reference,
+        outcome="imported",
+        verified=True,
+        imported_at=datetime.now(UTC) - timedelta(days=1),
+    )
+
+    async def delete() -> None:
+        content(place.sandbox, NAME).delete_repository(image.repository)
+
+    await asyncio.to_thread(place.sandbox.run, delete())
+    before = datetime.now(UTC)
+    (again,) = await candidates(place.client, place.registry.login_server, [remembered], PLATFORMS)
+    assert [digest for digest, _ in again.arrivals] == [digest for digest, _ in image.arrivals]
+    assert again.since is not None
+    assert min(again.since, *(arrived for _, arrived in again.arrivals)) >= before
 
 
 async def test_two_releases_share_polls(quarantine: Open, polls: list[datetime]) -> None:

@@ -56,6 +56,24 @@ async def test_a_second_run_commits_nothing(remote: Path) -> None:
     assert second.head == first.head == git("rev-parse", "main", cwd=remote)
 
 
+@pytest.mark.parametrize("changes", ["1\n", "0\n"], ids=["something to push", "nothing to push"])
+async def test_what_is_looked_at_right_before_the_push(remote: Path, changes: str) -> None:
+    """The look comes after the edits, once for each attempt; what it raises stops the push."""
+    seen: list[list[str]] = []
+
+    async def refuses() -> None:
+        seen.append(subjects(remote))
+        if len(seen) == 1 and changes == "1\n":
+            somebody_pushes(remote, "b.txt")
+        elif len(seen) == 2 or changes == "0\n":
+            raise NotFound("look", "live/", "It is not there.", "Run again.")
+
+    with pytest.raises(NotFound):
+        await publish(there(remote), [("one", write("value.txt", changes))], author=AUTHOR, before_push=refuses)
+    assert seen == ([["first"], ["write b.txt", "first"]] if changes == "1\n" else [["first"]])
+    assert "one" not in subjects(remote)
+
+
 async def test_a_run_continues_where_another_ended(remote: Path) -> None:
     """With the first edit already in the branch only the second is committed."""
     edits = [("one", write("a.txt", "1\n")), ("two", write("b.txt", "2\n"))]
