@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pratique.errors import PermissionDenied, UnreadableAnswer
-from pratique.gate.evaluate import required_manifests
 from pratique.gate.wait import Candidate
 from pratique.images import ImageReference, ImportedImage
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient
+from pratique.platforms import required_manifests
 
 _AT_ONCE = 16
 
