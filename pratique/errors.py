@@ -20,6 +20,7 @@ Every error states the same four things: what was attempted, on what, what was o
         │   └── TagExists       the import's target tag exists, with whatever digest
         ├── OperationFailed     a long-running operation ended as Failed or Canceled
         ├── UnreadableAnswer    a response in an unknown format
+        │   └── NothingToRun    an image index without an image that can be run
         ├── DigestMismatch      content that does not match its digest
         ├── SignatureRejected   no trusted identity signed the artifact
         ├── CertificateRejected
@@ -156,6 +157,10 @@ class OperationFailed(PermanentError):
 
 class UnreadableAnswer(PermanentError):
     """A response that lacks required content, or has it in an unknown format."""
+
+
+class NothingToRun(UnreadableAnswer):
+    """An image index that lists no image, for example only signatures."""
 
 
 class DigestMismatch(PermanentError):

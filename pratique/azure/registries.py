@@ -38,6 +38,8 @@ from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
+#: Seen in messages of code Conflict; what stands around it has changed (azure-cli's issues).
+TAG_EXISTS = "already exists in target registry"
 # The service passes on the upstream registry's message; the codes are those of the OCI distribution spec.
 _THROTTLED = ("toomanyrequests", "too many requests", "rate limit", "status code 429")
 _REFUSED = ("unauthorized", "authentication required", "denied", "status code 401", "status code 403")
@@ -193,7 +195,7 @@ def _import_error(
     """
     message = error.observed.lower()
     kind: type[PratiqueError]
-    if any(f"tag {target} already exists in target registry" in message for target in map(str.lower, targets)):
+    if TAG_EXISTS in message and any(target.lower() in message for target in targets):
         kind, remedy = TagExists, "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
     elif isinstance(error, Conflict):
         kind, remedy = Conflict, "Resolve what the message names, then run again. Nothing was imported."

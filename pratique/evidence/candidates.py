@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pratique.errors import NetworkDenied, NotFound, PermissionDenied, UnreadableAnswer
-from pratique.gate.evaluate import required_manifests
 from pratique.gate.wait import Candidate
 from pratique.images import ImageReference, ImportedImage
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient
+from pratique.platforms import required_manifests
 
 _AT_ONCE = 16
 

@@ -7,7 +7,7 @@ or approval by a person.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,7 +19,8 @@ from pratique.gate.holds import Hold
 from pratique.gate.policy import Limits
 from pratique.gate.rules import Rules, Wait
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState, WaivedFinding
-from pratique.images import PlatformManifest, ResolvedImage
+from pratique.images import ResolvedImage
+from pratique.platforms import required_manifests
 
 
 def evaluate_image(
@@ -44,28 +45,6 @@ def evaluate_image(
         platforms.append(evaluate_platform(replace(image, platforms=(manifest,)), observations, rules, wait))
     others = tuple(manifest.platform for manifest in image.platforms if manifest not in required)
     return ImageVerdict(image, tuple(platforms), others)
-
-
-def required_manifests(
-    image: ResolvedImage, platforms: Iterable[str]
-) -> tuple[tuple[PlatformManifest, ...], tuple[str, ...]]:
-    """The manifests that need a verdict, and the platforms that the image does not have.
-
-    An index may list several manifests for one platform, and a platform without a variant means all its variants. A
-    node may run any of them, so all need a verdict. An image for a single platform needs a verdict whatever its
-    platform is: a cluster has nothing else to run.
-    """
-    if len(image.platforms) == 1 and image.platforms[0].digest == image.digest:
-        return image.platforms, ()
-    wanted = {platform: _offered(image, platform) for platform in platforms}
-    required = dict.fromkeys(
-        manifest for manifest in image.platforms if any(manifest in manifests for manifests in wanted.values())
-    )
-    return tuple(required), tuple(platform for platform, manifests in wanted.items() if not manifests)
-
-
-def _offered(image: ResolvedImage, platform: str) -> tuple[PlatformManifest, ...]:
-    return tuple(manifest for manifest in image.platforms if f"{manifest.platform}/".startswith(f"{platform}/"))
 
 
 def evaluate_platform(

@@ -13,12 +13,13 @@ from functools import partial
 
 from pratique.clock import Clock
 from pratique.gate.approval import Approval
-from pratique.gate.evaluate import evaluate_image, required_manifests
+from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import SourceStatus, Subject
 from pratique.gate.polling import Evidence, EvidencePoller
 from pratique.gate.rules import Rules, Wait
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.images import ResolvedImage
+from pratique.platforms import required_manifests
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pratique.errors import UnreadableAnswer
-from pratique.images import ImageReference, PlatformManifest
+from pratique.images import UNKNOWN_PLATFORM, ImageReference, PlatformManifest
 from pratique.oci.client import OciClient
-from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES, platform_name
+from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES
 from pratique.oci.transport import base_url
+from pratique.platforms import Platform
 
 PAGE = 100
 MOST_PAGES = 10_000
@@ -28,8 +29,8 @@ class StoredManifest:
     """One manifest of a repository, as the registry lists it.
 
     :ivar created: when it arrived in the repository
-    :ivar platforms: the runnable images that it contains; empty for an artifact
-    :ivar complete: whether ``platforms`` and ``children`` are known; false for an index that is listed without them
+    :ivar is_index: whether it is an image index; the list does not say all about its entries that a runtime reads
+    :ivar platforms: the image itself; empty for an artifact and for an index
     :ivar children: digests of the manifests of an index
     :ivar readable: whether it can be pulled
     """
@@ -37,8 +38,8 @@ class StoredManifest:
     digest: str
     tags: tuple[str, ...]
     created: datetime
+    is_index: bool
     platforms: tuple[PlatformManifest, ...]
-    complete: bool
     children: tuple[str, ...]
     readable: bool
 
@@ -130,25 +131,21 @@ def _stored(entry: Mapping[str, Any], subject: str) -> StoredManifest:
         digest=digest,
         tags=tuple(sorted(map(str, entry.get("tags") or ()))),
         created=_created(entry, subject),
-        platforms=tuple(_runnable(references)) if is_index else _single_platform(entry, digest),
-        complete=bool(references) or not is_index,
+        is_index=is_index,
+        platforms=() if is_index else _single_platform(entry, digest),
         children=tuple(str(child["digest"]) for child in references),
         readable=_flag(entry, "readEnabled"),
     )
 
 
-def _runnable(references: list[Mapping[str, Any]]) -> list[PlatformManifest]:
-    children = ((platform_name(child), str(child["digest"])) for child in references)
-    return [PlatformManifest(platform, digest) for platform, digest in children if platform]
-
-
 def _single_platform(entry: Mapping[str, Any], digest: str) -> tuple[PlatformManifest, ...]:
     """The manifest itself, unless it is an artifact. An image that does not name its platform counts too."""
     config = entry.get("configMediaType")
-    platform = platform_name(entry)
-    if (config is not None and config not in IMAGE_CONFIGS) or (config is None and platform is None):
+    platform = Platform.of(str(entry.get("os") or ""), str(entry.get("architecture") or ""))
+    named = bool(platform.os) and platform.runnable
+    if config not in IMAGE_CONFIGS and (config is not None or not named):
         return ()
-    return (PlatformManifest(platform or "unknown/unknown", digest),)
+    return (PlatformManifest(str(platform) if named else UNKNOWN_PLATFORM, digest),)
 
 
 def _flag(entry: Mapping[str, Any], name: str) -> bool:

@@ -21,13 +21,16 @@ from typing import Any
 
 import httpx
 
-from pratique.errors import DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
-from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, PlatformManifest, ResolvedImage, digest_of
+from pratique.errors import DigestMismatch, NotFound, NothingToRun, PermissionDenied, UnreadableAnswer
+from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, ResolvedImage, digest_of
 from pratique.oci.auth import Authenticator, Login
-from pratique.oci.media_types import ACCEPT, IMAGE_CONFIGS, INDEXES, MANIFESTS, OCI_INDEX, platform_name, runnable
+from pratique.oci.documents import Ambiguous, NoImages
+from pratique.oci.index import Content, read_image
+from pratique.oci.media_types import ACCEPT, INDEXES, MANIFESTS, OCI_INDEX
 from pratique.oci.transport import LARGEST_MANIFEST, Request, Transport, base_url
 
-LARGEST_BLOB = 64 * 1024 * 1024  # bytes; enough for configurations and findings; layers are never read
+LARGEST_BLOB = 64 * 1024 * 1024  # bytes; enough for findings; layers are never read
+LARGEST_CONFIG = 8 * 1024 * 1024  # bytes of an image's configuration
 MOST_PAGES = 100  # of a list of referrers
 
 
@@ -87,17 +90,18 @@ class OciClient:
 
         :raises NotFound: when there is no such repository, tag or digest
         :raises DigestMismatch: when the bytes do not match the digest of the registry or of the reference
-        :raises UnreadableAnswer: when it is not an image
+        :raises UnreadableAnswer: when it is not an image, or not the same image to every reader
         """
         found = await self.manifest(reference)
-        if found.media_type not in INDEXES:
-            only = PlatformManifest(await self._platform(reference, found), found.digest)
-            return ResolvedImage(reference, found.digest, (only,))
-        entries = _descriptors(found.document, reference)
-        platforms = tuple(filter(None, (_platform_manifest(entry, reference) for entry in entries)))
-        if not platforms:
-            raise _not_an_image(reference, "It lists nothing that can be run.")
-        return ResolvedImage(reference, found.digest, platforms, len(entries) - len(platforms))
+        try:
+            contents = await read_image(
+                _Repository(self, reference), found.digest, Content(found.media_type, found.content)
+            )
+        except NoImages as error:
+            raise _not_an_image(reference, str(error), NothingToRun) from None
+        except Ambiguous as error:
+            raise _not_an_image(reference, str(error)) from None
+        return ResolvedImage(reference, found.digest, contents.platforms, contents.others, contents.digests)
 
     async def manifest(self, reference: ImageReference) -> Manifest:
         """The manifest or index of a tag, or of a digest where the reference has one.
@@ -195,17 +199,20 @@ class OciClient:
         except NotFound:
             return []
 
-    async def _platform(self, reference: ImageReference, found: Manifest) -> str:
-        config = found.document.get("config") or {}
-        if config.get("mediaType") not in IMAGE_CONFIGS:
-            raise _not_an_image(reference, f"Its configuration is of the type {config.get('mediaType')!r}.")
-        try:
-            platform = platform_name(json.loads(await self.blob(reference, str(config.get("digest")))))
-        except (ValueError, AttributeError, RecursionError):
-            platform = None
-        if platform is None:
-            raise _not_an_image(reference, "Its configuration names no platform.")
-        return platform
+
+@dataclass(frozen=True)
+class _Repository:
+    """A :class:`pratique.oci.index.Source`: the repository of a reference."""
+
+    client: OciClient
+    reference: ImageReference
+
+    async def manifest(self, digest: str) -> Content:
+        found = await self.client.manifest(self.reference.at(digest))
+        return Content(found.media_type, found.content)
+
+    async def config(self, digest: str) -> bytes:
+        return await self.client.blob(self.reference, digest, largest=LARGEST_CONFIG)
 
 
 def _request(
@@ -258,19 +265,6 @@ def _descriptors(index: Mapping[str, Any], reference: ImageReference) -> list[di
     return entries
 
 
-def _platform_manifest(entry: Mapping[str, Any], reference: ImageReference) -> PlatformManifest | None:
-    try:
-        platform = runnable(entry)
-    except (AttributeError, TypeError):
-        raise _not_an_image(reference, "Its index has an entry that is not a descriptor.") from None
-    if platform is None:
-        return None
-    digest = entry.get("digest")
-    if not isinstance(digest, str) or not re.fullmatch(DIGEST_PATTERN, digest):
-        raise _not_an_image(reference, f"Its index names {digest!r:.100} for {platform}.")
-    return PlatformManifest(platform, digest)
-
-
 def _referrer(entry: Mapping[str, Any], reference: ImageReference) -> Referrer:
     try:
         descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
@@ -285,8 +279,16 @@ def _annotations(annotations: object) -> dict[str, str]:
     return {name: value for name, value in pairs if isinstance(value, str)}
 
 
-def _not_an_image(reference: ImageReference | str, observed: str) -> UnreadableAnswer:
-    return UnreadableAnswer("read the image", str(reference), observed, "Check that the reference names an image.")
+def _not_an_image(
+    reference: ImageReference | str, observed: str, error: type[UnreadableAnswer] = UnreadableAnswer
+) -> UnreadableAnswer:
+    return error(
+        "read the image",
+        str(reference),
+        observed,
+        "Check that the reference names an image. If its index is at fault, name the manifest of one platform by its "
+        "digest in the catalogue (…:tag@sha256:…).",
+    )
 
 
 def _mismatch(reference: ImageReference, claimed: str, digest: str) -> DigestMismatch:

@@ -10,7 +10,7 @@ Facts: an image found in ``live/`` without a record is recorded as ``found``, wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -34,7 +34,9 @@ class PromotionRecord:
     :ivar digest: of the index or manifest that the tag names
     :ivar registry: login server
     :ivar repository: as in the registry, with ``live/``
-    :ivar platforms: the runnable manifests below the digest
+    :ivar platforms: the manifests of the image that a runtime could run
+    :ivar contents: digests of all manifests and indexes below the digest; empty for an image without an index, and in
+        records of versions that did not write it
     :ivar at: when it was recorded
     :ivar run: id of the flow run; empty outside of one
     :ivar policy: digest of the policy that let it pass
@@ -54,6 +56,7 @@ class PromotionRecord:
     policy: str
     how: How
     verified: bool = False
+    contents: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -68,7 +71,12 @@ class PromotionRecord:
     @property
     def image(self) -> ResolvedImage:
         """The image as the gate knew it, under its upstream reference."""
-        return ResolvedImage(ImageReference.parse(self.source), self.digest, self.platforms)
+        return ResolvedImage(ImageReference.parse(self.source), self.digest, self.platforms, contents=self.contents)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the record holds all that a runtime could run. Earlier versions did not follow nested indexes."""
+        return bool(self.contents) or [platform.digest for platform in self.platforms] == [self.digest]
 
     @property
     def digests(self) -> frozenset[str]:
@@ -89,6 +97,7 @@ class PromotionRecord:
             repository=place.repository,
             tag=place.tag or "",
             platforms=image.platforms,
+            contents=image.contents,
             at=at,
             run=run,
             policy=policy,
@@ -106,8 +115,10 @@ class PromotionRecord:
             raise ValueError(f"how is {entry['how']!r}")
         return cls(
             platforms=tuple(
-                PlatformManifest(platform["platform"], platform["digest"]) for platform in entry["platforms"]
+                PlatformManifest(platform["platform"], platform["digest"], _texts(platform.get("also", ())))
+                for platform in entry["platforms"]
             ),
+            contents=_texts(entry.get("contents", ())),
             at=parse_time(entry["at"]),
             how=cast(How, entry["how"]),
             verified=entry.get("verified") is True,
@@ -116,13 +127,22 @@ class PromotionRecord:
 
     def entry(self) -> dict[str, Any]:
         """Its JSON form."""
-        platforms = [{"platform": platform.platform, "digest": platform.digest} for platform in self.platforms]
+        platforms = [
+            {"platform": platform.platform, "digest": platform.digest}
+            | ({"also": list(platform.also)} if platform.also else {})
+            for platform in self.platforms
+        ]
         texts = {name: getattr(self, name) for name in _TEXTS}
+        contents = {"contents": list(self.contents)} if self.contents else {}
         more = {"at": format_time(self.at), "how": self.how, "verified": self.verified}
-        return texts | {"platforms": platforms} | more
+        return texts | contents | {"platforms": platforms} | more
 
 
 _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")
+
+
+def _texts(entries: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(entry) for entry in entries)
 
 
 @dataclass(frozen=True)

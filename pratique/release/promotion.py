@@ -236,7 +236,7 @@ async def _read_back(client: OciClient, source: ImageReference, target: ImageRef
 
 
 def _check_size(image: ResolvedImage) -> None:
-    if (listed := len(image.platforms) + image.attestations) > _MOST_MANIFESTS:
+    if (listed := len(image.contents)) > _MOST_MANIFESTS:
         raise ConfigurationError(
             "import the image",
             str(image.reference),

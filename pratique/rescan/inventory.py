@@ -1,8 +1,9 @@
 """Lists what is in ``live/``: each image with its digest, when it was pushed, where it came from, and who uses it.
 
 The list comes from the registry, where this worker can reach it. Listing is not pulling, so a rescan does not keep an
-image within Defender's window; only an index that is listed without its parts is fetched. Without access to the
-registry, the list comes from the manifests and the records of promotions, and the inventory says so.
+image within Defender's window; only an index whose promotion is not on record is fetched
+(:mod:`pratique.rescan.stored`). Without access to the registry, the list comes from the manifests and the records of
+promotions, and the inventory says so.
 
 An image is assessed under its upstream name, because exceptions and acceptances are written for that name. It is the
 name in its promotion's record, else the one in the catalogue, else the image's own.
@@ -16,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pratique.errors import NetworkDenied, NotFound
-from pratique.images import LIVE, ImageReference, PlatformManifest, ResolvedImage
+from pratique.images import LIVE, UNKNOWN_PLATFORM, ImageReference, PlatformManifest, ResolvedImage
 from pratique.manifests.usage import Use
 from pratique.oci import acr
 from pratique.oci.acr import StoredManifest
 from pratique.oci.client import OciClient
 from pratique.records.promotions import PromotionRecord, Promotions
+from pratique.rescan.stored import resolve_stored
 
 _AT_ONCE = 16
 
@@ -38,6 +40,7 @@ class LiveImageEntry:
     :ivar readable: whether it may be pulled
     :ivar users: manifest files that refer to it
     :ivar promotion: the record that explains it
+    :ivar doubt: why it is not certain what a runtime would run from it; empty where it is
     """
 
     registry: str
@@ -50,6 +53,7 @@ class LiveImageEntry:
     readable: bool = True
     users: tuple[str, ...] = ()
     promotion: PromotionRecord | None = None
+    doubt: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -121,25 +125,27 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
                 listed = await acr.manifests(client, registry, repository)
             except NotFound:
                 return []  # deleted meanwhile
-            return [
+            found = [
                 await _entry(client, registry, repository, image, listed, known, users) for image in _images(listed)
             ]
+            return [entry for entry in found if entry is not None]
 
     found = tuple(entry for listed in await asyncio.gather(*map(entries, names)) for entry in listed)
+    notes = [f"{entry.name} cannot be read for certain: {entry.doubt}" for entry in found if entry.doubt]
     return Inventory(
         registry=registry,
         images=found,
         complete=True,
         promotions=known.promotions,
-        notes=tuple(_dangling(found, known.uses)),
+        notes=(*notes, *_dangling(found, known.uses)),
     )
 
 
 def _images(listed: Collection[StoredManifest]) -> Iterator[StoredManifest]:
-    """The runnable images: neither artifacts nor, unless tagged, the manifests below an index."""
+    """What may be an image: neither an artifact nor, unless tagged, a manifest below an index."""
     parts = {digest for manifest in listed for digest in manifest.children}
     for manifest in listed:
-        if (manifest.platforms or not manifest.complete) and (manifest.tags or manifest.digest not in parts):
+        if (manifest.platforms or manifest.is_index) and (manifest.tags or manifest.digest not in parts):
             yield manifest
 
 
@@ -151,25 +157,28 @@ async def _entry(
     listed: Collection[StoredManifest],
     known: Knowledge,
     users: Mapping[tuple[str, str], set[str]],
-) -> LiveImageEntry:
-    platforms = manifest.platforms
-    if not manifest.complete:
-        place = ImageReference(registry, repository, digest=manifest.digest)
-        platforms = (await client.resolve(place)).platforms
+) -> LiveImageEntry | None:
+    """The entry of an image; ``None`` for an index that lists nothing that can be run."""
     record = known.promotions.find(repository, manifest.digest, registry)
+    image, doubt = await resolve_stored(
+        client, ImageReference(registry, repository, digest=manifest.digest), manifest, record
+    )
+    if image is None:
+        return None
     named = _named(registry, repository, manifest.tags, manifest.digest, record, known.catalogue)
-    digests = {manifest.digest, *(platform.digest for platform in platforms)}
+    digests = {manifest.digest, *(platform.digest for platform in image.platforms)}
     return LiveImageEntry(
         registry=registry,
         repository=repository,
         digest=manifest.digest,
         tags=manifest.tags,
-        image=ResolvedImage(named, manifest.digest, platforms),
+        image=replace(image, reference=named),
         pushed=manifest.created,
         arrivals=tuple((part.digest, part.created) for part in listed if part.digest in digests),
         readable=manifest.readable,
         users=tuple(sorted(_used_by(users, repository, manifest.digest, manifest.tags))),
         promotion=record,
+        doubt=doubt,
     )
 
 
@@ -238,7 +247,7 @@ def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[s
     """An image of which only a reference is known. Its digest is taken for a manifest's: nothing can be checked."""
     tags = (use.tag,) if use.tag else ()
     named = _named(registry, use.repository, tags, use.digest, None, known.catalogue)
-    image = ResolvedImage(named, use.digest, (PlatformManifest("unknown/unknown", use.digest),))
+    image = ResolvedImage(named, use.digest, (PlatformManifest(UNKNOWN_PLATFORM, use.digest),))
     used = tuple(sorted(_used_by(users, use.repository, use.digest, tags)))
     return LiveImageEntry(
         registry=registry,

@@ -68,8 +68,7 @@ func choose(blobs map[string][]byte, top ocispec.Descriptor, platform string) (r
 	}()
 	parsed, err := platforms.Parse(platform)
 	if err != nil {
-		result.Error = err.Error()
-		return result
+		fail(err)
 	}
 	provider := &store{blobs: blobs}
 	manifest, err := images.Manifest(context.Background(), provider, top, platforms.Only(parsed))
@@ -92,6 +91,11 @@ func choose(blobs map[string][]byte, top ocispec.Descriptor, platform string) (r
 	return result
 }
 
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
@@ -99,15 +103,13 @@ func main() {
 	for lines.Scan() {
 		var asked question
 		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			fail(err)
 		}
 		blobs := map[string][]byte{}
 		for name, encoded := range asked.Blobs {
 			blob, err := base64.StdEncoding.DecodeString(encoded)
 			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
+				fail(err)
 			}
 			blobs[name] = blob
 		}
@@ -116,8 +118,7 @@ func main() {
 			answers = append(answers, choose(blobs, asked.Top, platform))
 		}
 		if err := out.Encode(answers); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			fail(err)
 		}
 	}
 }

@@ -28,8 +28,8 @@ NGINX = ResolvedImage(
 )
 
 
-def of_manifests(*manifests: tuple[str, str]) -> ResolvedImage:
-    """The image as an index of platforms and digests."""
+def of_manifests(*manifests: tuple[str, str] | tuple[str, str, tuple[str, ...]]) -> ResolvedImage:
+    """The image as an index of platforms and digests, and other platforms whose nodes may run them."""
     return replace(NGINX, platforms=tuple(PlatformManifest(*one) for one in manifests))
 
 

@@ -25,7 +25,6 @@ from pratique.gate.verdict import PlatformVerdict, VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
-from pratique.oci.media_types import runnable as platform_of
 from pratique.release.promotion import quarantine, resolve
 from sandbox.core.arrivals import ImageArrived
 from sandbox.scenario import Scan
@@ -214,11 +213,12 @@ def _put(sandbox: RunningSandbox, reference: ImageReference, host: str) -> Candi
         )
     )
     runnable = tuple(
-        PlatformManifest(platform, entry["digest"])
+        PlatformManifest(f"{platform['os']}/{platform['architecture']}", entry["digest"])
         for entry in index.body["manifests"]
-        if (platform := platform_of(entry)) is not None
+        if (platform := entry["platform"])["os"] != "unknown"
     )
-    image = ResolvedImage(reference, index.digest, runnable)
+    contents = tuple(entry["digest"] for entry in index.body["manifests"])
+    image = ResolvedImage(reference, index.digest, runnable, contents=contents)
     return Candidate(
         image=image, registry=host, repository=target, since=now, arrivals=tuple((one.digest, now) for one in runnable)
     )

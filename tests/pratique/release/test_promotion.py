@@ -17,8 +17,9 @@ REFERENCE = ImageReference.parse("docker.io/library/huge:1")
 
 
 def index(platforms: int, attestations: int) -> ResolvedImage:
-    manifests = tuple(PlatformManifest(f"linux/cpu{n}", f"sha256:{n:064x}") for n in range(platforms))
-    return ResolvedImage(REFERENCE, "sha256:" + "f" * 64, manifests, attestations)
+    digests = tuple(f"sha256:{n:064x}" for n in range(platforms + attestations))
+    manifests = tuple(PlatformManifest(f"linux/cpu{n}", digests[n]) for n in range(platforms))
+    return ResolvedImage(REFERENCE, "sha256:" + "f" * 64, manifests, attestations, digests)
 
 
 @pytest.mark.parametrize(("platforms", "attestations"), [(51, 0), (26, 25)])

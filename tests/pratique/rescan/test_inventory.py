@@ -55,7 +55,8 @@ def test_references_in_manifests(tmp_path: Path) -> None:
 
 async def test_the_registrys_images_are_listed(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of live/ alone, page by page: an index is one image, its findings artifacts and manifests are none, an
-    untagged one counts; users are found by digest, by a platform's tag, and what they miss is named."""
+    untagged one counts; users are found by digest, by a platform's tag, and what they miss is named. Of what is not on
+    record, the indexes are fetched."""
     monkeypatch.setattr("pratique.oci.acr.PAGE", 2)
     sandbox = start_sandbox()
     add_registry(sandbox, NAME)
@@ -79,8 +80,9 @@ async def test_the_registrys_images_are_listed(start_sandbox: StartSandbox, monk
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
         taken = await take_inventory(oci_client(session, http, {}), HOST, Knowledge(Promotions(), uses, upstream))
     assert_inventory(taken, falco)
-    pulls = [one for one in sandbox.control("GET", "/requests")["requests"] if "/v2/live/" in one["path"]]
-    assert pulls == []
+    requests = sandbox.control("GET", "/requests")["requests"]
+    pulls = {one["path"].rpartition("/")[2] for one in requests if "/v2/live/" in one["path"]}
+    assert pulls == {one.digest for one in taken.images}  # the indexes, and no image of a platform
 
 
 def assert_inventory(taken: Inventory, falco: str) -> None:
