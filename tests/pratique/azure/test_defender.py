@@ -139,6 +139,7 @@ async def test_answers_that_make_no_sense(
 ) -> None:
     """Truncated, of wrong types or nested without end: each ends as our error, and none as an answer without rows."""
     monkeypatch.setattr(quota, "WINDOW", 0.0)
+    monkeypatch.setattr(routes, "_read_token", lambda *_: 0)
     for body in BODIES:
         nonsense = Response(body, media_type="application/json")
         monkeypatch.setattr(routes, "answer", lambda *_, nonsense=nonsense, **__: nonsense)
