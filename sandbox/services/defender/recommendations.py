@@ -114,7 +114,7 @@ def _additional_data(found: Sequence[Finding], form: DefenderPlan) -> dict[str, 
         "FixedVersion": update.fixed_version,
         "DetectedSoftwareVersions": sorted({finding.version for finding in found}),
     }
-    empty = {"FixStatus": None, "FixedVersion": "", "DetectedSoftwareVersions": []}
+    empty: dict[str, Any] = {"FixStatus": None, "FixedVersion": "", "DetectedSoftwareVersions": []}
     return {
         "SoftwareName": update.package,
         "SoftwareVendor": "",

@@ -29,7 +29,8 @@ async def _assignments(session: AzureSession) -> object:
 
 
 async def _permissions(session: AzureSession) -> object:
-    return await require_actions(session, CLUSTER_GROUP, ["Microsoft.Resources/deployments/write"])
+    await require_actions(session, CLUSTER_GROUP, ["Microsoft.Resources/deployments/write"])
+    return None
 
 
 async def _registries(session: AzureSession) -> object:

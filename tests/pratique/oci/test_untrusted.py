@@ -247,12 +247,12 @@ async def test_a_catalogue_is_read_whole_or_not_at_all(registry: Played, first: 
         await acr.repositories(client, played.host, "live/")
 
 
-async def test_an_empty_catalogue(registry: Played) -> None:
+@pytest.mark.parametrize("listed", [[], None])
+async def test_an_empty_catalogue(registry: Played, listed: object) -> None:
     """A registry without repositories may write null for the whole list."""
     played, http = registry
-    for listed in ([], None):
-        played.answers["/acr/v1/_catalog?n=100"] = lambda _, listed=listed: web.json_response({"repositories": listed})
-        assert await acr.repositories(OciClient(http, Authenticator(http)), played.host, "live/") == []
+    played.answers["/acr/v1/_catalog?n=100"] = lambda _: web.json_response({"repositories": listed})
+    assert await acr.repositories(OciClient(http, Authenticator(http)), played.host, "live/") == []
 
 
 async def test_manifests_are_read_whole_or_not_at_all(registry: Played) -> None:
