@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from azure.mgmt.alertsmanagement import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
 
@@ -44,11 +45,15 @@ async def list_alerts(session: AzureSession, group: str, rule_id: str, *, since:
     """
     age = datetime.now(UTC) - since
     span = next((name for name, days in (("1d", 1), ("7d", 7)) if age.days < days), f"{_DAYS}d")
-    with azure_faults("list the alerts", rule_id):
+    attempted = "list the alerts"
+    with azure_faults(attempted, rule_id):
         found = [
             alert
             async for listed in session.alerts(group).alerts.get_all(
-                alert_rule=rule_id, time_range=span, page_count=_PAGE
+                alert_rule=rule_id,
+                time_range=span,
+                page_count=_PAGE,
+                raw_response_hook=every_page(attempted, rule_id),
             )
             if (alert := _alert(listed)) is not None
         ]

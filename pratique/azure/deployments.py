@@ -24,6 +24,7 @@ from typing import Any, Literal
 from azure.mgmt.resource.deployments import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
 from pratique.errors import ConfigurationError, Conflict, NotFound, OperationFailed, PratiqueError, UnreadableAnswer
@@ -198,10 +199,12 @@ async def _deploy(session: AzureSession, request: _Request) -> Deployment:
 
 async def _failed_resources(session: AzureSession, request: _Request) -> str:
     """Names and causes; empty if they cannot be read, so that the failure itself is reported."""
-    failed = []
+    failed: list[str] = []
+    attempted, operations = "list the deployment's operations", session.deployments.deployment_operations
+    hook = every_page(attempted, request.subject)
     try:
-        with azure_faults("list the deployment's operations", request.subject):
-            async for operation in session.deployments.deployment_operations.list(request.group, request.name):
+        with azure_faults(attempted, request.subject):
+            async for operation in operations.list(request.group, request.name, raw_response_hook=hook):
                 properties = operation.properties
                 if properties and properties.provisioning_state == "Failed" and properties.target_resource:
                     target, status = properties.target_resource, properties.status_message

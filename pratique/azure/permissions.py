@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied
 
@@ -18,11 +19,12 @@ async def require_actions(session: AzureSession, group: str, wanted: Collection[
 
     :raises PermissionDenied: with the missing actions
     """
-    with azure_faults("read the identity's permissions", group):
-        granted = [
-            (list(permission.actions or ()), list(permission.not_actions or ()))
-            async for permission in session.authorization.permissions.list_for_resource_group(group)
-        ]
+    attempted = "read the identity's permissions"
+    with azure_faults(attempted, group):
+        pages = session.authorization.permissions.list_for_resource_group(
+            group, raw_response_hook=every_page(attempted, group)
+        )
+        granted = [(list(permission.actions or ()), list(permission.not_actions or ())) async for permission in pages]
     missing = [action for action in wanted if not any(_grants(action, *entry) for entry in granted)]
     if missing:
         raise PermissionDenied(

@@ -22,6 +22,7 @@ import httpx
 from azure.mgmt.containerregistry import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.lists import every_page
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.errors import (
@@ -110,15 +111,17 @@ async def get_registry(session: AzureSession, name_or_id: str, group: str | None
     if name_or_id.startswith("/"):
         at = _own(session, name_or_id)
         name_or_id, group = at.name, at.group
-    with azure_faults("find the registry", name_or_id):
+    attempted = "find the registry"
+    with azure_faults(attempted, name_or_id):
         if group is not None:
             return _registry(await session.registries.registries.get(group, name_or_id))
-        async for candidate in session.registries.registries.list():
+        hook = every_page(attempted, name_or_id)
+        async for candidate in session.registries.registries.list(raw_response_hook=hook):
             registry = _registry(candidate)
             if name_or_id.lower() in (registry.name.lower(), registry.login_server.lower()):
                 return registry
     raise NotFound(
-        "find the registry",
+        attempted,
         name_or_id,
         f"Subscription {session.subscription_id} has no registry of that name, or hides it from this identity.",
         "Check the name and the subscription: az acr list -o table",

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from azure.mgmt.authorization.v2022_04_01 import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession, Caller
 from pratique.errors import Conflict, NotFound, Unavailable, UnreadableAnswer
 
@@ -137,8 +138,11 @@ async def role_exists(session: AzureSession, assignment_id: str) -> bool:
 
 
 async def _list(session: AzureSession, scope: str, condition: str) -> list[Assignment]:
-    with azure_faults("list the role assignments", scope):
-        pages = session.authorization.role_assignments.list_for_scope(scope, filter=condition)
+    attempted = "list the role assignments"
+    with azure_faults(attempted, scope):
+        pages = session.authorization.role_assignments.list_for_scope(
+            scope, filter=condition, raw_response_hook=every_page(attempted, scope)
+        )
         return [_assignment(assignment) async for assignment in pages]
 
 

@@ -88,9 +88,9 @@ async def repositories(client: OciClient, registry: str, prefix: str) -> list[st
     """
     url = f"{base_url(registry)}/acr/v1/_catalog?n={PAGE}"
     found: list[str] = []
-    async for page in _pages(client, "list the repositories", registry, url, "registry:catalog:*"):
-        names = page.get("repositories") or []
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    async for page in _pages(client, "list the repositories", registry, url, "registry:catalog:*", "repositories"):
+        names = page["repositories"]
+        if not all(isinstance(name, str) for name in names):
             raise _unreadable("list the repositories", registry, "The response is not a list of names.")
         found += [name for name in names if name.startswith(prefix)]
     return sorted(found)
@@ -104,23 +104,36 @@ async def manifests(client: OciClient, registry: str, repository: str) -> list[S
     attempted, subject = "list the manifests", f"{registry}/{repository}"
     url = f"{base_url(registry)}/acr/v1/{repository}/_manifests?n={PAGE}"
     found: list[StoredManifest] = []
-    async for page in _pages(client, attempted, subject, url, f"repository:{repository}:metadata_read"):
+    async for page in _pages(client, attempted, subject, url, f"repository:{repository}:metadata_read", "manifests"):
         try:
-            found += [_stored(entry, subject) for entry in page.get("manifests") or []]
+            found += [_stored(entry, subject) for entry in page["manifests"]]
         except (AttributeError, KeyError, TypeError):
             raise _unreadable(attempted, subject, "The response lists something other than manifests.") from None
     return found
 
 
 async def _pages(
-    client: OciClient, attempted: str, subject: str, url: str, scope: str
+    client: OciClient, attempted: str, subject: str, url: str, scope: str, key: str
 ) -> AsyncIterator[dict[str, Any]]:
+    """The pages of a list; each has one under the key.
+
+    :raises UnreadableAnswer: when a page has no list, or is missing; ``null`` is empty only in place of the whole list
+    """
     next_url: str | None = url
     for _ in range(MOST_PAGES):
         if next_url is None:
             return
-        page, next_url = await client.acr(attempted, subject, next_url, scope)
-        yield page
+        first = next_url == url
+        try:
+            page, next_url = await client.acr(attempted, subject, next_url, scope)
+        except NotFound:
+            if first:
+                raise
+            raise _unreadable(attempted, subject, "A page in the middle of the list is missing.") from None
+        listed = [] if first and next_url is None and page.get(key, "") is None else page.get(key)
+        if not isinstance(listed, list):
+            raise _unreadable(attempted, subject, f"A page of the list has no {key!r}.")
+        yield {**page, key: listed}
     raise _unreadable(attempted, subject, f"The list has more than {MOST_PAGES} pages.")
 
 

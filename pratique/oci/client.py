@@ -140,16 +140,19 @@ class OciClient:
         """The referrers of a digest with the given artifact type.
 
         :param reference: with a digest
+        :raises NotFound: when a later page of the list is missing
         :raises UnreadableAnswer: when the list has too many pages, or entries that are not descriptors
         """
         path = f"referrers/{_version(reference)}"
         request = _request("list the referrers", reference, path, accept=OCI_INDEX)
         url = str(httpx.URL(request.url, params={"artifactType": artifact_type}))
-        entries: list[dict[str, Any]] = []
+        first, entries = url, list[dict[str, Any]]()
         for _ in range(MOST_PAGES):
             try:
                 response = await self.transport.send(replace(request, url=url))
             except NotFound:
+                if url != first:
+                    raise  # the list goes on, but its next page is missing
                 # Without the referrers API, the same index is under a tag (distribution-spec, "Referrers Tag Schema").
                 entries += await self._tagged_referrers(reference)
                 break

@@ -9,12 +9,15 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
-from duckdb_kql import Diagnostic, KqlError, KqlSyntaxError, KqlUnsupportedError, SourceSpan
+from duckdb_kql import Diagnostic, KqlError, KqlSchemaError, KqlSyntaxError, KqlUnsupportedError, SourceSpan
 
 from sandbox.core.kql import Table, execute, missing_table
+from sandbox.services.resourcegraph.dialect import adapt, construct_name, is_table, operators
 from sandbox.services.resourcegraph.tables import DYNAMIC_COLUMNS, TEXT_COLUMNS, Row, Tables
 
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "DOUBLE": "number", "BIGINT": "integer", "INTEGER": "integer"}
+#: Operators that the translator may fail to parse although they are valid.
+_UNPARSED = frozenset({"graph-match", "graph-shortest-paths", "make-graph", "make-series", "parse-kv", "top-nested"})
 _INVALID = {
     "code": "InvalidQuery",
     "message": "Query is invalid. Please refer to the documentation for the Azure Resource Graph service and fix the "
@@ -56,17 +59,58 @@ def run(query: str, tables: Tables) -> Result:
     """
     if query.lstrip().startswith("."):
         raise QueryRefused(_INVALID, _parser_failure(Diagnostic(SourceSpan(1, 0), "extraneous input '.'")))
+    query = adapt(query, tables)
     try:
         return _execute(query, tables)
-    except KqlSyntaxError as error:
-        raise QueryRefused(_INVALID, *(_parser_failure(diagnostic) for diagnostic in error.diagnostics)) from error
     except KqlUnsupportedError as error:
-        raise QueryNotSupported(str(error)) from error
+        raise QueryNotSupported(f"{construct_name(error.construct)} ({error})") from error
+    except KqlSyntaxError as error:
+        _require_translated(query, error)
+        raise QueryRefused(_INVALID, *(_parser_failure(diagnostic) for diagnostic in error.diagnostics)) from error
+    except KqlSchemaError as error:
+        _require_table(_quoted(str(error)) if "unknown table" in str(error) else "", error)
+        raise QueryRefused(_INVALID, _default(error)) from error
     except duckdb.CatalogException as error:
-        message = f"Table {missing_table(error)} is invalid, unsupported or disallowed."
+        _require_table(missing_table(error), error)
+        raise QueryNotSupported(_first_line(error)) from error
+    except KqlError as error:
+        raise QueryRefused(_INVALID, _default(error)) from error
+    except duckdb.Error as error:
+        if not isinstance(error, duckdb.BinderException) or "Referenced column" not in str(error):
+            raise QueryNotSupported(_first_line(error)) from error
+        raise QueryRefused(_INVALID, _default(error)) from error
+
+
+def _require_translated(query: str, error: KqlSyntaxError) -> None:
+    """:raises QueryNotSupported: when the query uses an operator that the translator does not even parse"""
+    if unknown := [name for name in operators(query) if name in _UNPARSED]:
+        raise QueryNotSupported(unknown[0]) from error
+
+
+def _require_table(name: str, error: Exception) -> None:
+    """Raise for a query of a table that is missing here; do nothing when no name is given.
+
+    :raises QueryNotSupported: when Resource Graph may have the table
+    :raises QueryRefused: when it cannot have it
+    """
+    if is_table(name):
+        raise QueryNotSupported(f"the table {name}") from error
+    if name:
+        message = f"Table {name} is invalid, unsupported or disallowed."
         raise QueryRefused({"code": "DisallowedLogicalTableName", "message": message}) from error
-    except (KqlError, duckdb.Error) as error:
-        raise QueryRefused(_INVALID, {"code": "Default", "message": str(error).partition("\n")[0]}) from error
+
+
+def _default(error: Exception) -> dict[str, Any]:
+    return {"code": "Default", "message": _first_line(error)}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _quoted(text: str) -> str:
+    """The first name in quotation marks."""
+    return text.partition("'")[2].partition("'")[0]
 
 
 def _execute(query: str, tables: Tables) -> Result:

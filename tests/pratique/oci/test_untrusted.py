@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pratique import errors
 from pratique.evidence.findings_artifact import IN_TOTO, Unusable, fetch_findings
 from pratique.images import ImageReference
+from pratique.oci import acr
 from pratique.oci.auth import Authenticator, Challenge, Login
 from pratique.oci.client import MOST_PAGES, OciClient
 from pratique.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -179,6 +180,69 @@ async def test_referrers_come_in_pages(registry: Played) -> None:
     found = await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
     assert [item.descriptor.digest for item in found] == [referrer(1)["digest"], referrer(3)["digest"]]
     assert played.requests[0][1] == f"{path}?artifactType=x%2Fy"
+
+
+async def test_a_missing_page_is_no_end(registry: Played) -> None:
+    """A later page that is not there raises an error: the rest of the list is unknown, also under a tag."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    path = f"/v2/a/b/referrers/{subject.digest}"
+    for listed in ([referrer(1)], []):
+        link = {"Link": f'<{path}?page=2>; rel="next"'}
+        played.answers[path] = manifest({"manifests": listed}, OCI_INDEX, **link)
+        played.answers[f"{path}?page=2"] = lambda _: web.Response(status=404)
+        with pytest.raises(errors.NotFound):
+            await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+
+
+NEXT = {"Link": '</acr/v1/_catalog?n=100&last=x>; rel="next"'}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, None),
+        ({"repositories": "live/a"}, None),
+        ({"repositories": {"live/a": 1}}, None),
+        ({"repositories": None}, {"repositories": ["live/a"]}),
+        ({"repositories": ["live/a"]}, {}),
+        ({"repositories": ["live/a"]}, {"repositories": None}),
+        ({"repositories": ["live/a"]}, {"repositories": [1]}),
+        ({"repositories": ["live/a"]}, "missing"),
+    ],
+    ids=str,
+)
+async def test_a_catalogue_is_read_whole_or_not_at_all(registry: Played, first: Any, second: Any) -> None:
+    """A page without a list, or one that is missing in the middle, raises an error and is not an empty registry."""
+    played, http = registry
+    client = OciClient(http, Authenticator(http))
+    more = NEXT if second is not None else {}
+    played.answers["/acr/v1/_catalog?n=100"] = lambda _: web.json_response(first, headers=more)
+    status = 404 if second == "missing" else 200
+    played.answers["/acr/v1/_catalog?n=100&last=x"] = lambda _: web.json_response(second, status=status)
+    with pytest.raises(errors.UnreadableAnswer):
+        await acr.repositories(client, played.host, "live/")
+
+
+@pytest.mark.parametrize("listed", [[], None])
+async def test_an_empty_catalogue(registry: Played, listed: object) -> None:
+    """A registry without repositories may write null for the whole list."""
+    played, http = registry
+    played.answers["/acr/v1/_catalog?n=100"] = lambda _: web.json_response({"repositories": listed})
+    assert await acr.repositories(OciClient(http, Authenticator(http)), played.host, "live/") == []
+
+
+async def test_manifests_are_read_whole_or_not_at_all(registry: Played) -> None:
+    """A page of a repository's manifests that is missing is no deleted repository."""
+    played, http = registry
+    client = OciClient(http, Authenticator(http))
+    path = "/acr/v1/live/a/_manifests"
+    with pytest.raises(errors.NotFound):
+        await acr.manifests(client, played.host, "live/a")
+    link = {"Link": f'<{path}?n=100&last=x>; rel="next"'}
+    played.answers[f"{path}?n=100"] = lambda _: web.json_response({"manifests": []}, headers=link)
+    with pytest.raises(errors.UnreadableAnswer, match="middle"):
+        await acr.manifests(client, played.host, "live/a")
 
 
 async def test_pages_stay_on_their_host(registry: Played) -> None:
