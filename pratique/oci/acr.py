@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pratique.errors import UnreadableAnswer
+from pratique.errors import NotFound, UnreadableAnswer
 from pratique.images import UNKNOWN_PLATFORM, ImageReference, PlatformManifest
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES
