@@ -26,8 +26,8 @@ _REQUIRED = {
     NameOID.ORGANIZATION_NAME: "O",
 }
 _ALIASES = {"S": NameOID.STATE_OR_PROVINCE_NAME}
-_SPACE = re.compile(r"(?<!\\)([,=])\s+")
-_SPACE_BEFORE = re.compile(r"(?<![\\\s])\s+([,=])")
+_SPACE = re.compile(r"(?<!\\)([,=]) +")
+_SPACE_BEFORE = re.compile(r"(?<![\\ ]) +([,=]|$)")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _parse(text: str) -> Identity:
 
 def _without_spaces(name: str) -> str:
     """The name without the spaces that may stand around separators."""
-    return _SPACE_BEFORE.sub(r"\1", _SPACE.sub(r"\1", name.strip()))
+    return _SPACE_BEFORE.sub(r"\1", _SPACE.sub(r"\1", name.lstrip(" ")))
 
 
 def _attributes(name: x509.Name) -> frozenset[tuple[str, str]]:

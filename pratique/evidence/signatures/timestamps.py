@@ -48,13 +48,13 @@ class Timestamp:
 def verify_timestamp(token: bytes, message: bytes, authorities: Sequence[x509.Certificate]) -> Timestamp:
     """Check that a trusted authority timestamped exactly this message.
 
-    :param token: TimeStampToken in DER or BER
+    :param token: TimeStampToken in DER, but for the order of its certificates
     :param message: the bytes of the signature
     :raises MalformedEnvelope: when it did not
     :raises ValueError: when the token cannot be read, or another error of its parsers
     """
     info, certificates = _parse(token)
-    response = decode_timestamp_response(_response(info.dump(force=True)))
+    response = decode_timestamp_response(_response(info))
     try:
         VerifierBuilder(roots=list(authorities)).build().verify_message(response, message)
     except VerificationError as error:
@@ -83,7 +83,7 @@ def timestamp_claims(token: bytes) -> tuple[datetime, tuple[x509.Certificate, ..
 
 
 def _parse(token: bytes) -> tuple[Any, tuple[x509.Certificate, ...]]:
-    """The token with its certificates sorted, and those certificates."""
+    """The parsed token, and its certificates."""
     info = cms.ContentInfo.load(token, strict=True)
     if info["content_type"].native != "signed_data":
         raise MalformedEnvelope("The timestamp is not signed.")
@@ -94,17 +94,27 @@ def _parse(token: bytes) -> tuple[Any, tuple[x509.Certificate, ...]]:
         raise MalformedEnvelope("The timestamp does not have exactly one signature.")
     if isinstance(signed["certificates"], core.Void) or len(signed["certificates"]) > _MOST_CERTIFICATES:
         raise MalformedEnvelope("The timestamp has no certificates, or too many.")
-    choices = sorted((choice for choice in signed["certificates"]), key=lambda choice: bytes(choice.dump()))
-    certificates = tuple(x509.load_der_x509_certificate(choice.chosen.dump()) for choice in choices)
-    signed["certificates"] = cms.CertificateSet(choices)
+    certificates = tuple(x509.load_der_x509_certificate(choice.chosen.dump()) for choice in signed["certificates"])
     return info, certificates
 
 
-def _response(token: bytes) -> bytes:
-    """The token as a TimeStampResp: a sequence of its status and itself."""
-    body = _GRANTED + token
+def _response(info: Any) -> bytes:
+    """The token as a TimeStampResp: a sequence of its status and itself, with its certificates sorted.
+
+    Every other part keeps its bytes. asn1crypto could write it anew, but takes seconds for that.
+    """
+    signed = info["content"]
+    parts = {name: signed[name].dump() for name in ("version", "digest_algorithms", "encap_content_info")}
+    certificates = _encoded(0xA0, *sorted(choice.dump() for choice in signed["certificates"]))
+    content = _encoded(0x30, *parts.values(), certificates, signed["crls"].dump(), signed["signer_infos"].dump())
+    return _encoded(0x30, _GRANTED, _encoded(0x30, info["content_type"].dump(), _encoded(0xA0, content)))
+
+
+def _encoded(tag: int, *parts: bytes) -> bytes:
+    """DER of a constructed value."""
+    body = b"".join(parts)
     length = len(body).to_bytes((len(body).bit_length() + 7) // 8)
-    return b"\x30" + (length if len(body) < 0x80 else bytes([0x80 | len(length)]) + length) + body
+    return bytes([tag]) + (length if len(body) < 0x80 else bytes([0x80 | len(length)]) + length) + body
 
 
 def _signing_certificate(signer: Any, certificates: Sequence[x509.Certificate]) -> x509.Certificate:
