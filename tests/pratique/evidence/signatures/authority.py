@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -66,10 +66,17 @@ class Template:
     may_sign: bool = True
     purposes: tuple[ObjectIdentifier, ...] = (Purpose.CODE_SIGNING,)
 
-    def make(self, private: Key, issuer_key: Key, subject: x509.Name | None = None) -> x509.Certificate:
+    def make(
+        self,
+        private: Key,
+        issuer_key: Key,
+        subject: x509.Name | None = None,
+        more: Iterable[x509.ExtensionType] = (),
+    ) -> x509.Certificate:
         """A certificate.
 
         :param subject: instead of the name alone
+        :param more: further extensions
         """
         builder = (
             x509.CertificateBuilder()
@@ -84,12 +91,14 @@ class Template:
         )
         if not self.authority and self.purposes:
             builder = builder.add_extension(x509.ExtendedKeyUsage(self.purposes), critical=self.purposes_critical)
+        for extension in more:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(issuer_key, hashes.SHA256())
 
     def _usage(self) -> x509.KeyUsage:
         signs = self.may_sign and not self.authority
         return x509.KeyUsage(
-            signs, False, not signs and not self.authority, False, False, self.authority, False, False, False
+            signs, False, not signs and not self.authority, False, False, self.authority, self.authority, False, False
         )
 
 
