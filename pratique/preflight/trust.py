@@ -132,7 +132,7 @@ class TrustReport:
 
     def text(self) -> str:
         """The report in lines of 80 columns."""
-        lines = [self.image, self.digest, ""]
+        lines = [*wrapped(f"image: {self.image.split('@')[0]}", 0), self.digest, ""]
         for referrer in self.referrers:
             lines += [*referrer.lines(), ""]
         if not self.referrers:
