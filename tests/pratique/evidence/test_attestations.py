@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pratique.evidence import attestations
+from pratique.evidence import attestations, findings_artifact
 from pratique.evidence.attestations import AttachedStatements
-from pratique.evidence.signatures.trust import TrustStore
+from pratique.evidence.signatures.trust import NOBODY, TrustStore
 from pratique.findings import Severity
 from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.gate.policy import FINDINGS_ARTIFACT
 from sandbox.core.routing import answer
 from sandbox.home import Home
-from sandbox.scenario import Client, Finding, Scan, Scenario
+from sandbox.scenario import Client, DefenderPlan, Finding, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage
 from sandbox.services.defender.notation import Signer
@@ -24,7 +24,7 @@ from sandbox.services.oci import distribution
 from sandbox.services.oci.manifests import IN_TOTO
 from tests.pratique.evidence.conftest import HOST, Scanned, subject
 from tests.pratique.evidence.conftest import Scan as Scanning
-from tests.sandbox.defending import FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY
+from tests.sandbox.defending import DEFENDER, FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY
 from tests.sandbox.registries import content
 
 ACME = "acme"
@@ -34,11 +34,11 @@ YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
 
 def defenders_root(scanned: Scanned) -> TrustStore:
-    return TrustStore.load([scanned.sandbox.azure.home.directory / "defender-root.pem"])
+    return TrustStore.load([scanned.sandbox.azure.home.directory / "defender-root.pem"], [DEFENDER])
 
 
 def acmes_root(folder: Path) -> TrustStore:
-    return TrustStore.load([folder / ACME / "acme-root.pem"])
+    return TrustStore.load([folder / ACME / "acme-root.pem"], ["*"])
 
 
 def acme(folder: Path) -> Signer:
@@ -112,6 +112,89 @@ async def test_no_trusted_signature(scanned: Scanning, artifact: str) -> None:
     accepted = (await observe(image, {FINDINGS_ARTIFACT: None}))[FINDINGS_ARTIFACT]
     assert accepted.status is SourceStatus.ASSESSED
     assert "forged" in accepted.detail
+
+
+async def test_bad_news_needs_no_signature(scanned: Scanning, tmp_path: Path) -> None:
+    """Findings count whoever reports them, however old, beside a newer clean scan of a trusted signer."""
+    image = await scanned(Scenario(scans={FALCO: CLEAN}))
+    trusted = {FINDINGS_ARTIFACT: defenders_root(image)}
+    assert (await observe(image, trusted))[FINDINGS_ARTIFACT].findings == frozenset()
+    attach(image, None, OPENSSL[0], at=YESTERDAY - timedelta(days=3000))
+    attach(image, acme(tmp_path), OPENSSL[1])
+    attach(image, None, document=b"garbage")
+    observation = (await observe(image, trusted))[FINDINGS_ARTIFACT]
+    assert observation.status is SourceStatus.ASSESSED
+    assert observation.at is not None
+    assert observation.at > YESTERDAY
+    assert {f.vulnerability for f in observation.findings} == {OPENSSL[0].cve, OPENSSL[1].cve}
+    assert len([note for note in observation.notes if "Its 1 findings do." in note]) == 2
+
+
+async def test_bad_news_alone(scanned: Scanning) -> None:
+    """Findings of a stranger count although nothing is proven; a statement about another image says nothing."""
+    image = await scanned(Scenario(scans={FALCO: NEVER}))
+    attach(image, None, OPENSSL[0])
+    attach(image, None, OPENSSL[1], about="sha256:" + "0" * 64)
+    observation = (await observe(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
+    assert observation.status is SourceStatus.NOTHING
+    assert {f.vulnerability for f in observation.findings} == {OPENSSL[0].cve}
+    assert f"pratique trust show {HOST}/{REPOSITORY}@{image.digests[0]}" in observation.detail
+
+
+async def test_nobody_is_trusted(scanned: Scanning) -> None:
+    """Until a signer is pinned nothing proves a scan, and the detail names the command that helps."""
+    image = await scanned(Scenario(scans={FALCO: CLEAN}))
+    observation = (await observe(image, {FINDINGS_ARTIFACT: NOBODY}))[FINDINGS_ARTIFACT]
+    assert observation.status is SourceStatus.NOTHING
+    assert "no signer of attestations is trusted yet: 'pratique trust show" in observation.detail
+
+
+async def test_another_team_under_the_same_root(scanned: Scanning) -> None:
+    """Its "clean" statement proves nothing."""
+    image = await scanned(Scenario(scans={FALCO: Scan(outcome="never", artifact="other-team")}))
+    observation = (await observe(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
+    assert observation.status is SourceStatus.NOTHING
+    assert "is none of the trusted identities" in observation.notes[0]
+
+
+async def test_a_signature_outlives_its_certificate(scanned: Scanning) -> None:
+    """With the timestamp authority trusted, Defender's statement counts after its certificate expired."""
+    plan = DefenderPlan(certificate="expired")
+    image = await scanned(Scenario(scans={FALCO: CLEAN}, defender=plan))
+    home = image.sandbox.azure.home.directory
+    root, authorities = [home / "defender-root.pem"], [home / "defender-tsa-root.pem"]
+    trust = TrustStore.load(root, [DEFENDER], timestamp_authorities=authorities)
+    assert (await observe(image, {FINDINGS_ARTIFACT: trust}))[FINDINGS_ARTIFACT].status is SourceStatus.ASSESSED
+    without = (await observe(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
+    assert without.status is SourceStatus.NOTHING
+    assert "no timestamp authority is trusted" in without.notes[0]
+
+
+async def test_one_valid_signature_suffices(scanned: Scanning, tmp_path: Path) -> None:
+    """A forged signature beside Defender's is noted, and does no harm."""
+    image = await scanned(Scenario(scans={FALCO: CLEAN}))
+    store, now = content(image.sandbox, NAME), datetime.now(UTC)
+
+    async def forge() -> None:
+        (listed,) = store.referrers(REPOSITORY, image.digests[0], IN_TOTO)
+        artifact = store.manifest(REPOSITORY, listed["digest"]).manifest
+        acme(tmp_path).attach_signature(store, REPOSITORY, artifact, now)
+
+    image.sandbox.run(forge())
+    observation = (await observe(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
+    assert observation.status is SourceStatus.ASSESSED
+    assert "a signature of the attestation" in observation.notes[0]
+
+
+async def test_a_flood_hides_no_findings(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a limit leaves out statements that a trusted signer may have made, the source is in doubt."""
+    image = await scanned(Scenario(scans={FALCO: CLEAN}))
+    for _ in range(2):
+        attach(image, None)
+    monkeypatch.setattr(findings_artifact, "MOST_ARTIFACTS", 2)
+    observation = (await observe(image, {FINDINGS_ARTIFACT: defenders_root(image)}))[FINDINGS_ARTIFACT]
+    assert observation.status is SourceStatus.UNREADABLE
+    assert "was not read" in observation.detail
 
 
 async def test_a_third_party(scanned: Scanning, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from pratique.errors import SignatureRejected
+from pratique.evidence.signatures.identities import parse_identities
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.evidence.signatures.verify import Signer, verify
 from pratique.images import Descriptor
@@ -33,6 +34,7 @@ CONTENT_TYPE = "application/vnd.cncf.notary.payload.v1+json"
 SCHEME = "io.cncf.notary.signingScheme"
 SIGNING_TIME = "io.cncf.notary.signingTime"
 EXPIRY = "io.cncf.notary.expiry"
+TIMESTAMP = "io.cncf.notary.timestampSignature"
 JWS, COSE = "application/jose+json", "application/cose"
 COSE_ALGORITHMS = {"PS256": -37, "PS384": -38, "PS512": -39, "ES256": -7, "ES384": -35, "ES512": -36}
 
@@ -57,16 +59,28 @@ class Template:
     name: str
     issuer: str = "root"
     authority: bool = False
+    purposes_critical: bool = False
     path_length: int | None = None
     begins: datetime = NOW - DAY
     ends: datetime = NOW + DAY
     may_sign: bool = True
     purposes: tuple[ObjectIdentifier, ...] = (Purpose.CODE_SIGNING,)
 
-    def make(self, private: Key, issuer_key: Key) -> x509.Certificate:
+    def make(
+        self,
+        private: Key,
+        issuer_key: Key,
+        subject: x509.Name | None = None,
+        more: Iterable[x509.ExtensionType] = (),
+    ) -> x509.Certificate:
+        """A certificate.
+
+        :param subject: instead of the name alone
+        :param more: further extensions
+        """
         builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)]))
+            .subject_name(subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)]))
             .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.issuer)]))
             .public_key(private.public_key())
             .serial_number(x509.random_serial_number())
@@ -76,13 +90,15 @@ class Template:
             .add_extension(self._usage(), critical=True)
         )
         if not self.authority and self.purposes:
-            builder = builder.add_extension(x509.ExtendedKeyUsage(self.purposes), critical=False)
+            builder = builder.add_extension(x509.ExtendedKeyUsage(self.purposes), critical=self.purposes_critical)
+        for extension in more:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(issuer_key, hashes.SHA256())
 
     def _usage(self) -> x509.KeyUsage:
         signs = self.may_sign and not self.authority
         return x509.KeyUsage(
-            signs, False, not signs and not self.authority, False, False, self.authority, False, False, False
+            signs, False, not signs and not self.authority, False, False, self.authority, self.authority, False, False
         )
 
 
@@ -100,7 +116,8 @@ def leaf() -> x509.Certificate:
     return LEAF.make(key("leaf"), key("root"))
 
 
-TRUST = TrustStore((root(),))
+ANYBODY = parse_identities(["*"])
+TRUST = TrustStore((root(),), ANYBODY)
 THUMBPRINT = hashlib.sha256(leaf().public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
@@ -109,6 +126,7 @@ class Draft:
     """A draft of an envelope; the defaults give a valid one.
 
     :ivar critical: ``None`` leaves it out
+    :ivar countersign: makes the timestamp token for the bytes of the signature
     :ivar headers: the named headers, with datetimes to be written in the envelope's format; ``None`` omits a header
     """
 
@@ -119,6 +137,7 @@ class Draft:
     payload: Any = field(default_factory=lambda: PAYLOAD)
     chain: tuple[x509.Certificate, ...] = field(default_factory=lambda: (leaf(), root()))
     private: Key = field(default_factory=lambda: key("leaf"))
+    countersign: Callable[[bytes], bytes] | None = None
 
     def write(self, form: str) -> bytes:
         return json.dumps(self.jws()).encode() if form == JWS else cbor2.dumps(self.cose())
@@ -128,12 +147,11 @@ class Draft:
         protected = {"alg": self.algorithm, "cty": self.content_type, "crit": self.critical, **self._named(_rfc3339)}
         header = base64url(json.dumps({k: v for k, v in protected.items() if v is not None}).encode())
         payload = base64url(json.dumps(self.payload).encode())
-        return {
-            "payload": payload,
-            "protected": header,
-            "header": {"x5c": [base64.b64encode(der(certificate)).decode() for certificate in self.chain]},
-            "signature": base64url(self.sign(f"{header}.{payload}".encode())),
-        }
+        signature = self.sign(f"{header}.{payload}".encode())
+        outside: dict[str, Any] = {"x5c": [base64.b64encode(der(certificate)).decode() for certificate in self.chain]}
+        if self.countersign is not None:
+            outside[TIMESTAMP] = base64.b64encode(self.countersign(signature)).decode()
+        return {"payload": payload, "protected": header, "header": outside, "signature": base64url(signature)}
 
     def cose(self) -> cbor2.CBORTag:
         algorithm = self.algorithm
@@ -147,7 +165,10 @@ class Draft:
         """A COSE_Sign1 with this protected header and a matching signature (RFC 9052, section 4.4)."""
         content = json.dumps(self.payload).encode() if payload is None else payload
         structure = b"\x84\x6aSignature1" + cbor2.dumps(protected) + b"\x40" + cbor2.dumps(content)
-        return cbor2.CBORTag(18, [protected, {33: list(map(der, self.chain))}, content, self.sign(structure)])
+        signature, outside = self.sign(structure), dict[Any, Any]({33: list(map(der, self.chain))})
+        if self.countersign is not None:
+            outside[TIMESTAMP] = self.countersign(signature)
+        return cbor2.CBORTag(18, [protected, outside, content, signature])
 
     def _named(self, time: Callable[[datetime], object]) -> dict[str, object]:
         named = {SCHEME: "notary.x509", SIGNING_TIME: NOW - timedelta(hours=1), **self.headers}
