@@ -124,7 +124,8 @@ async def _gate(config: Bootstrap) -> str:
     for roots in (gate.trust_store, *(attestation.trust_store for attestation in gate.attestations)):
         if roots:
             TrustStore.load(list(roots))
-    details = [f"policy {gate.policy.digest}", f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(at)]
+    policy = [f"policy {gate.policy.digest}", gate.policy.evidence_rules]
+    details = [*policy, f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(at)]
     return "; ".join(details)
 
 
