@@ -71,7 +71,8 @@ def from_grype(document: bytes, *, digest: str, source: str) -> Assessment | Una
     reason = reason or _incomplete(descriptor.optional("configuration")) or _invalid(status)
     if reason or known is None:
         return Unassessed(reason, findings)
-    unconfirmed = None if any(_is_of_distribution(match) for match in matches) else known
+    version = distribution.text("version")
+    unconfirmed = None if any(_is_of_distribution(match, version) for match in matches) else known
     return Assessment(findings, finished, scanner, status.timestamp("built"), unconfirmed)
 
 
@@ -81,7 +82,8 @@ def knows_distribution(document: bytes) -> bool:
     :raises UnreadableAnswer: when it is not a report
     """
     report, _ = _reports(document, "the canary")
-    return any(_is_of_distribution(match) for match in report.documents("matches"))
+    version = report.optional("distro").text("version")
+    return any(_is_of_distribution(match, version) for match in report.documents("matches"))
 
 
 def _reports(document: bytes, subject: str) -> tuple[Reader, Reader | None]:
@@ -187,11 +189,18 @@ def _invalid(status: Reader) -> str:
     return "" if status.get("valid") is True and not status.has("error") else "Grype's database is not valid"
 
 
-def _is_of_distribution(match: Reader) -> bool:
-    """Whether a match shows that the database knows the distribution: not one by CPE, of NVD."""
-    return match.document("artifact").text("type") in _SYSTEM_TYPES and _OF_DISTRIBUTION in match.document(
-        "vulnerability"
-    ).text("namespace")
+def _is_of_distribution(match: Reader, version: str) -> bool:
+    """Whether a match shows that the database knows this release of the distribution.
+
+    A match by CPE, of NVD, does not; nor does an advisory about another release: Grype looks into all releases with the
+    same major version when it has no data about the very release.
+    """
+    if match.document("artifact").text("type") not in _SYSTEM_TYPES:
+        return False
+    _, found, rest = match.document("vulnerability").text("namespace").partition(_OF_DISTRIBUTION)
+    release = rest.rpartition(":")[2]
+    numbered = re.fullmatch(r"\d+(\.\d+)*", release) is not None
+    return bool(found and release) and (not numbered or f"{version}.".startswith(f"{release}."))
 
 
 def _finding(match: Reader, source: str) -> Finding:

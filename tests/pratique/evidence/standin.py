@@ -147,7 +147,8 @@ def grype_packages(image: str) -> dict[str, Any]:
 def grype_sbom_report(knows: bool) -> dict[str, Any]:
     """Grype's report of the canary."""
     source = {"type": "sbom-file", "target": "canary"}
-    return {"matches": [_match()] if knows else [], "source": source, "descriptor": _descriptor()}
+    distro = {"name": "alpine", "version": "3.22.1", "idLike": []}
+    return {"matches": [_match()] if knows else [], "source": source, "distro": distro, "descriptor": _descriptor()}
 
 
 def _match() -> dict[str, Any]:

@@ -192,11 +192,16 @@ def test_packages_of_another_image() -> None:
     ("match", "confirmed"),
     [
         (match(), True),
+        (match(namespace="alpine:distro:alpine:3"), True),
+        (match(namespace="alpine:distro:alpine:edge"), True),
+        (match(namespace="alpine:distro:alpine:3.2"), False),
+        (match(namespace="alpine:distro:alpine:3.19"), False),
+        (match(namespace="alpine:distro:"), False),
         (match(namespace="nvd:cpe"), False),
         (match(namespace="github:language:python") | {"artifact": {"name": "requests", "type": "python"}}, False),
         (match() | {"artifact": {"name": "libssl3", "type": "binary"}}, False),
     ],
-    ids=["distribution", "CPE", "language", "binary"],
+    ids=["release", "major", "label", "prefix", "older", "none", "CPE", "language", "binary"],
 )
 def test_the_database_knows_the_distribution(match: dict[str, Any], confirmed: bool) -> None:
     """Only a distribution's own advisory about a package of the system shows that."""
