@@ -214,8 +214,8 @@ def test_a_forgotten_date_never_helps(situation: Situation, digest: str, place: 
 def test_an_older_database_never_helps(situation: Situation, digest: str, place: int) -> None:
     """However old it already is, unless it was dated after the scan, which nothing explains."""
     said = list(situation.said[digest])
-    before = said[place].database_at
-    if before is not None and said[place].at is not None and before <= said[place].at:
+    at, before = said[place].at, said[place].database_at
+    if at is not None and before is not None and before <= at:
         said[place] = replace(said[place], database_at=before - timedelta(days=3))
     assert situation.passes or not situation.saying(digest, said).passes
 
