@@ -72,10 +72,35 @@ class Finding:
         """Identifies the finding: reports with the same key are the same finding."""
         return self.vulnerability.upper(), self.package.lower()
 
+    @property
+    def is_end_of_life(self) -> bool:
+        """Whether it says that a distribution gets no more security updates (:func:`end_of_life`)."""
+        return self.vulnerability == END_OF_LIFE
+
     def __str__(self) -> str:
+        if self.is_end_of_life:
+            return f"{self.package or 'the distribution'} {self.version}".rstrip() + " is past its end of life"
         package = " ".join(part for part in (self.package, self.version) if part)
         fix = f"fixed in {self.fixed_version}" if self.fixed_version else f"{self.fix}"
         return f"{self.vulnerability} ({self.severity.label}) in {package or 'an unnamed package'}, {fix}"
+
+
+#: The identifier of findings about a distribution that gets no more security updates.
+END_OF_LIFE = "END-OF-LIFE"
+
+
+def end_of_life(distribution: str, version: str, source: str) -> Finding:
+    """The finding that a distribution gets no more security updates.
+
+    Its severity is unknown: nobody looks for vulnerabilities in it any more, so it counts as the worst.
+    """
+    return Finding(
+        vulnerability=END_OF_LIFE,
+        severity=Severity.UNKNOWN,
+        package=distribution,
+        version=version,
+        sources=(source,),
+    )
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

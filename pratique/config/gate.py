@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pratique.config.base import Model
+from pratique.config.scanner_command import ScannerCommand, parse_command
 from pratique.evidence.signatures.identities import parse_identities
 from pratique.evidence.signatures.trust import RevocationPolicy
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
@@ -74,15 +75,22 @@ class Scanner(Model):
     format: Literal["trivy", "grype"] = Field(description="Format of the JSON report on its standard output.")
     command: tuple[str, ...] = Field(
         min_length=1,
-        description="Program and arguments. {image} is replaced by the image's reference with its digest.",
+        description="Program and arguments, with {image} for the image's reference with its digest. Arguments that "
+        "could leave findings out are refused.",
     )
     timeout: float = Field(600, gt=0, description="Seconds that the scan of one image may take.")
 
     @model_validator(mode="after")
-    def _names_the_image(self) -> Self:
+    def _complete(self) -> Self:
         if not any("{image}" in part for part in self.command[1:]):
             raise ValueError("command: one of the arguments has to contain {image}")
+        parse_command(self.format, self.command)
         return self
+
+    @property
+    def parsed(self) -> ScannerCommand:
+        """The command's parts."""
+        return parse_command(self.format, self.command)
 
 
 class Gate(SignerTrust):

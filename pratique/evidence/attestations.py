@@ -77,12 +77,16 @@ class _SourceStatements:
         at = max(assessment.scanned_at for assessment, _ in self.assessments)
         newest = [(assessment, signer) for assessment, signer in self.assessments if assessment.scanned_at == at]
         scanners = [f"{assessment.scanner}, {signer}" for assessment, signer in newest]
+        gaps = [assessment.gap for assessment, _ in newest if assessment.gap]
+        databases = [assessment.database_at for assessment, _ in newest]
+        complete = SourceStatus.NOTHING if gaps else SourceStatus.ASSESSED
         return Observation(
             source=source,
-            status=SourceStatus.UNREADABLE if self.unreadable else SourceStatus.ASSESSED,
+            status=SourceStatus.UNREADABLE if self.unreadable else complete,
             findings=frozenset(self.untrusted.union(*(assessment.findings for assessment, _ in newest))),
             at=at,
-            detail="; ".join(dict.fromkeys([*self.unreadable, *scanners])),
+            database_at=min(filter(None, databases)) if all(databases) else None,
+            detail="; ".join(dict.fromkeys([*self.unreadable, *gaps, *scanners])),
             notes=notes,
         )
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pratique.process import run
 
 LARGEST_OUTPUT = 64 * 1024 * 1024  # bytes
 LONGEST_REASON = 200  # characters
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: Trivy's words for a lock that another process holds on its cache or its database (``pkg/cache``, ``trivy-db``).
+_BUSY = re.compile(rb"may be in use by another process", re.IGNORECASE)
 _SERIOUS = re.compile(r"\b(?:error|fatal|panic)\b", re.IGNORECASE)
 
 
 class CommandFailed(Exception):
-    """The command gave no complete output. The message says why, without any secret."""
+    """The command gave no complete output. The message says why, without any secret.
+
+    :ivar busy: whether another process uses what the command needs, so that it says nothing about the image
+    """
+
+    def __init__(self, message: str, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.busy = busy
 
 
 @dataclass(frozen=True)
@@ -24,15 +33,17 @@ class Command:
     """A command to run.
 
     :ivar arguments: starting with the program; no shell interprets them
-    :ivar environment: variables in addition to those of this process
+    :ivar environment: all of its variables
     :ivar timeout: seconds
     :ivar secrets: texts to mask in messages
+    :ivar folder: in which it runs; by default that of this process
     """
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     timeout: float
     secrets: Sequence[str] = field(default=(), repr=False)
+    folder: Path | None = None
 
     async def run(self) -> bytes:
         """Run the command and return its standard output.
@@ -42,8 +53,13 @@ class Command:
         :raises CommandFailed: unless it exits with 0 in time, after no more than :data:`LARGEST_OUTPUT`
         """
         try:
-            environment = {**os.environ, **self.environment}
-            completed = await run(self.arguments, environment, timeout=self.timeout, output_limit=LARGEST_OUTPUT)
+            completed = await run(
+                self.arguments,
+                self.environment,
+                timeout=self.timeout,
+                output_limit=LARGEST_OUTPUT,
+                cwd=self.folder,
+            )
         except TimeoutError:
             raise CommandFailed(f"it took longer than {self.timeout:g} seconds") from None
         except OSError as error:
@@ -51,7 +67,10 @@ class Command:
         if len(completed.stdout) > LARGEST_OUTPUT:
             raise CommandFailed(f"it wrote more than {LARGEST_OUTPUT} bytes")
         if completed.exit_code != 0:
-            raise CommandFailed(f"it ended with exit code {completed.exit_code}: {self._reason(completed.stderr)}")
+            reason = self._reason(completed.stderr)
+            raise CommandFailed(
+                f"it ended with exit code {completed.exit_code}: {reason}", busy=bool(_BUSY.search(completed.stderr))
+            )
         return completed.stdout
 
     def _reason(self, stderr: bytes) -> str:

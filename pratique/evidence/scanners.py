@@ -2,48 +2,61 @@
 
 ::
 
-    scanner = Scanner(name="trivy", format="trivy", command=("trivy", "image", "--format", "json", "{image}"))
+    scanner = Scanner(name="trivy", format="trivy", command=("trivy", "image", "{image}"))
     source = CommandScanner(scanner, client.docker_login)
     observations = await source(subjects)
 
 The command pulls the image itself, with a login from environment variables, and writes its report to standard output.
 It must exit with 0 whatever it finds: any other exit code means that the scan failed.
+
+A report without findings proves something only if the scanner's database knows the image's distribution. Where the
+report does not show that, the scanner is asked about packages that are vulnerable everywhere (:mod:`.canary`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 from pratique.config import Scanner
 from pratique.errors import ConfigurationError, PratiqueError, TransientError, UnreadableAnswer
-from pratique.evidence.parsers.assessment import Assessment, Unassessed
-from pratique.evidence.parsers.grype import from_grype
-from pratique.evidence.parsers.trivy import from_trivy
+from pratique.evidence.canary import canary
+from pratique.evidence.parsers.assessment import Distribution, Unassessed
+from pratique.evidence.scanner_lock import exclusive
 from pratique.evidence.scanner_process import Command, CommandFailed
+from pratique.evidence.scanner_programs import EMPTY, PROGRAMS, database_date
 from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.images import ImageReference
 from pratique.oci.auth import Login
 
 AT_ONCE = 2
 ATTEMPTS = 3
+DATABASE_TIMEOUT = 600.0  # seconds for an update of the database, with the wait for others that update it
 ROUND = 60.0  # seconds after which a call starts no more scans, so that the finished ones can be reported
 
 Credentials = Callable[[str], Awaitable[Login]]
 
-#: The environment variables from which a scanner reads its login. Arguments would be visible to other processes.
-_LOGINS: Mapping[str, Callable[[str, Login], dict[str, str]]] = {
-    "trivy": lambda _, login: {"TRIVY_USERNAME": login.username, "TRIVY_PASSWORD": login.password},
-    "grype": lambda registry, login: {
-        "GRYPE_REGISTRY_AUTH_AUTHORITY": registry,
-        "GRYPE_REGISTRY_AUTH_USERNAME": login.username,
-        "GRYPE_REGISTRY_AUTH_PASSWORD": login.password,
-    },
-}
-_PARSERS: Mapping[str, Callable[..., Assessment | Unassessed]] = {"trivy": from_trivy, "grype": from_grype}
+
+@dataclass(frozen=True)
+class _Round:
+    """What all scans of one call have in common.
+
+    :ivar folder: for files of this call; its subfolder ``work``, in which the scanner runs, is empty
+    :ivar database_at: when the database was last updated; ``None`` when only the reports say it, or nobody
+    :ivar until: monotonic seconds after which no more scans start
+    """
+
+    folder: Path
+    database_at: datetime | None
+    until: float
 
 
 class CommandScanner:
@@ -54,10 +67,13 @@ class CommandScanner:
 
     def __init__(self, scanner: Scanner, credentials: Credentials | None = None) -> None:
         self._scanner = scanner
+        self._program = PROGRAMS[scanner.format]
+        self._parsed = scanner.parsed
         self._credentials = credentials
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: dict[str, Observation] = {}
+        self._known_distributions: dict[bytes, bool] = {}
         self._failures: defaultdict[str, int] = defaultdict(int)
 
     @property
@@ -77,24 +93,53 @@ class CommandScanner:
                 "There is no such program on this worker's PATH.",
                 "Install it there, or remove it from gate.scanners.",
             )
-        until = time.monotonic() + ROUND
-        async with asyncio.TaskGroup() as group:
-            tasks = {subject: group.create_task(self._observe(subject, until)) for subject in subjects}
-        return {subject: (task.result(),) for subject, task in tasks.items()}
+        found = {subject: self._known[subject.digest] for subject in subjects if subject.digest in self._known}
+        if unknown := [subject for subject in subjects if subject not in found]:
+            found |= await self._scan_all(unknown)
+        return {subject: (found[subject],) for subject in subjects}
 
-    async def _observe(self, subject: Subject, until: float) -> Observation:
+    async def _scan_all(self, subjects: Collection[Subject]) -> dict[Subject, Observation]:
+        with tempfile.TemporaryDirectory(prefix="pratique-scanner-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            (folder / "work").mkdir()
+            (folder / EMPTY).touch()
+            try:
+                database_at = await self._prepare(folder)
+            except (CommandFailed, UnreadableAnswer, TimeoutError, OSError) as error:
+                reason = error.observed if isinstance(error, UnreadableAnswer) else str(error) or "it took too long"
+                failed = self._observation(SourceStatus.FAILED, f"its database cannot be made ready: {reason}")
+                return dict.fromkeys(subjects, failed)
+            this = _Round(folder, database_at, time.monotonic() + ROUND)
+            async with asyncio.TaskGroup() as group:
+                tasks = {subject: group.create_task(self._observe(subject, this)) for subject in subjects}
+        return {subject: task.result() for subject, task in tasks.items()}
+
+    async def _prepare(self, folder: Path) -> datetime | None:
+        """Update the database, one process at a time, and return its date where reports do not say it."""
+        cache = os.environ.get(f"{self._program.prefix}CACHE_DIR", "")
+        async with asyncio.timeout(DATABASE_TIMEOUT), exclusive([*self._parsed.program, cache]):
+            if not self._program.updates_itself(self._parsed, os.environ):
+                await self._run(self._program.update(self._parsed), folder, timeout=DATABASE_TIMEOUT)
+            if self._program.version is None:
+                return None
+            version = await self._run(self._program.version(self._parsed), folder, timeout=DATABASE_TIMEOUT)
+            return database_date(version)
+
+    async def _observe(self, subject: Subject, this: _Round) -> Observation:
         async with self._locks[subject.digest], self._slots:
             if (known := self._known.get(subject.digest)) is not None:
                 return known
-            if time.monotonic() > until:
+            if time.monotonic() > this.until:
                 return self._observation(SourceStatus.FAILED, "its scan has not started yet: others are ahead of it")
-            observation = await self._scan(subject)
-            conclusive = observation.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING)
-            if conclusive or self._failures[subject.digest] >= ATTEMPTS:
+            observation = await self._scan(subject, this)
+            if observation.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING) or self._gave_up(subject):
                 self._known[subject.digest] = observation
             return observation
 
-    async def _scan(self, subject: Subject) -> Observation:
+    def _gave_up(self, subject: Subject) -> bool:
+        return self._failures[subject.digest] >= ATTEMPTS
+
+    async def _scan(self, subject: Subject, this: _Round) -> Observation:
         """Run the command. Only failures that the image or the scanner may have caused count as attempts."""
         try:
             login = await self._credentials(subject.registry) if self._credentials else None
@@ -103,37 +148,72 @@ class CommandScanner:
         except PratiqueError as error:
             self._failures[subject.digest] += 1
             return self._observation(SourceStatus.FAILED, f"could not sign in: {error.observed} Next: {error.remedy}")
+        image = str(ImageReference(subject.registry, subject.repository, digest=subject.digest))
+        arguments = self._program.scan(self._parsed, image, this.folder)
         try:
-            return self._parse(await self._command(subject, login).run(), subject.digest)
+            report = await self._run(arguments, this.folder, registry=subject.registry, login=login)
+            return await self._judge(report, subject.digest, this)
         except CommandFailed as failure:
+            if failure.busy:
+                return self._observation(SourceStatus.FAILED, str(failure))
             status, detail = SourceStatus.FAILED, str(failure)
         except UnreadableAnswer as error:
             status, detail = SourceStatus.UNREADABLE, f"its report cannot be read: {error.observed}"
         self._failures[subject.digest] += 1
         return self._observation(status, detail)
 
-    def _command(self, subject: Subject, login: Login | None) -> Command:
-        image = str(ImageReference(subject.registry, subject.repository, digest=subject.digest))
-        arguments = [part.replace("{image}", image) for part in self._scanner.command]
-        if login is None:
-            return Command(arguments, {}, self._scanner.timeout)
-        environment = _LOGINS[self._scanner.format](subject.registry, login)
-        return Command(arguments, environment, self._scanner.timeout, (login.password,))
-
-    def _parse(self, report: bytes, digest: str) -> Observation:
-        result = _PARSERS[self._scanner.format](report, digest=digest, source=self._scanner.name)
+    async def _judge(self, report: bytes, digest: str, this: _Round) -> Observation:
+        result = self._program.parse(report, digest, self._scanner.name, this.database_at)
         findings = frozenset(result.findings)
-        if isinstance(result, Unassessed):
-            return Observation(
-                source=self._scanner.name, status=SourceStatus.NOTHING, findings=findings, detail=result.reason
-            )
+        reason = result.reason if isinstance(result, Unassessed) else ""
+        if not isinstance(result, Unassessed) and result.unconfirmed is not None:
+            reason = await self._doubt(result.unconfirmed, this)
+        if isinstance(result, Unassessed) or reason:
+            return Observation(source=self._scanner.name, status=SourceStatus.NOTHING, findings=findings, detail=reason)
         return Observation(
             source=self._scanner.name,
             status=SourceStatus.ASSESSED,
             findings=findings,
             at=result.scanned_at,
+            database_at=result.database_at,
             detail=result.scanner,
         )
+
+    async def _doubt(self, distribution: Distribution, this: _Round) -> str:
+        """Why the scanner's database may know nothing about a distribution; empty when it does."""
+        sbom = canary(distribution)
+        if sbom is None:
+            return f"nobody can tell whether its database knows {distribution.name}"
+        async with self._locks["canary"]:
+            if sbom not in self._known_distributions:
+                file = this.folder / f"canary-{len(self._known_distributions)}.cdx.json"
+                file.write_bytes(sbom)
+                report = await self._run(self._program.check(self._parsed, file, this.folder), this.folder)
+                self._known_distributions[sbom] = self._program.knows(report)
+        if self._known_distributions[sbom]:
+            return ""
+        return f"its database knows no vulnerability of {distribution.name}: it is empty, or knows too little"
+
+    async def _run(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        registry: str = "",
+        login: Login | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # the program's time
+    ) -> bytes:
+        """Run the scanner.
+
+        :param timeout: seconds; by default those that the user gives a scan
+        :raises CommandFailed: unless it succeeds
+        """
+        environment = self._program.environment(os.environ, folder)
+        if login is not None:
+            environment |= self._program.login(registry, login)
+        secrets = (login.password,) if login is not None else ()
+        seconds = self._scanner.timeout if timeout is None else timeout
+        return await Command(arguments, environment, seconds, secrets, folder / "work").run()
 
     def _observation(self, status: SourceStatus, detail: str) -> Observation:
         return Observation(source=self._scanner.name, status=status, detail=detail)

@@ -16,7 +16,7 @@ from pratique.gate.evidence import Observation, contradictions, prove
 from pratique.gate.exceptions.file import AcceptedKind
 from pratique.gate.exceptions.lookup import Waiver
 from pratique.gate.holds import Hold
-from pratique.gate.policy import Limits
+from pratique.gate.policy import Limits, Policy
 from pratique.gate.rules import Rules, Wait
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState, WaivedFinding
 from pratique.images import ResolvedImage
@@ -106,7 +106,8 @@ def excess(findings: Collection[Finding], limits: Limits) -> tuple[Finding, ...]
     """The findings beyond the limits: for each limit that is exceeded, all findings of its severity or worse.
 
     A finding counts towards the limits of its own severity and of all milder ones. Otherwise, rating one finding as
-    worse could make room for another. Unknown severity counts as critical.
+    worse could make room for another. Unknown severity counts as critical. No limit has room for a distribution past
+    its end of life.
     """
     allowed = {
         Severity.CRITICAL: limits.critical,
@@ -114,7 +115,7 @@ def excess(findings: Collection[Finding], limits: Limits) -> tuple[Finding, ...]
         Severity.MEDIUM: limits.medium,
         Severity.LOW: limits.low,
     }
-    beyond: set[Finding] = set()
+    beyond = {finding for finding in findings if finding.is_end_of_life}
     for severity, most in allowed.items():
         found = {finding for finding in findings if finding.severity >= severity}
         if most is not None and len(found) > most:
@@ -129,11 +130,17 @@ def _split_by_waiver(
     waived: list[WaivedFinding] = []
     for finding in findings:
         waiver = rules.exceptions.waiver(finding, image, at)
-        if waiver is not None or (rules.policy.ignore_unfixed and finding.fix is Fix.NONE):
+        if waiver is not None or _ignored(finding, rules.policy):
             waived.append(WaivedFinding(finding, waiver))
         else:
             counted.append(finding)
     return tuple(counted), tuple(waived)
+
+
+def _ignored(finding: Finding, policy: Policy) -> bool:
+    if finding.is_end_of_life:
+        return policy.end_of_life == "warn"
+    return policy.ignore_unfixed and finding.fix is Fix.NONE
 
 
 def _state(

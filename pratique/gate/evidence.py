@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from pratique.findings import Finding
-from pratique.gate.policy import Policy
+from pratique.gate.policy import DEFENDER, Policy
 
 #: How much the clocks of a source and of this worker may differ.
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -38,6 +38,7 @@ class Observation:
     :ivar source: its name in the policy
     :ivar findings: all findings that it reports, whether or not it proves a complete assessment
     :ivar at: when the source says that it assessed the digest; ``None`` when it does not say
+    :ivar database_at: when the vulnerability database that it used was last updated; ``None`` when it does not say
     :ivar detail: the scanner and signer, or why the digest was not assessed or not understood
     :ivar notes: evidence that does not count, such as a forged artifact or rows about an earlier push
     """
@@ -46,6 +47,7 @@ class Observation:
     status: SourceStatus
     findings: frozenset[Finding] = frozenset()
     at: datetime | None = None
+    database_at: datetime | None = None
     detail: str = ""
     notes: tuple[str, ...] = ()
 
@@ -172,6 +174,25 @@ def _gap(name: str, observation: Observation | None, policy: Policy, at: datetim
         return f"{name}'s assessment is younger than {policy.minimum_age:g} minutes"
     if age > timedelta(hours=policy.maximum_age):
         return f"{name}'s assessment of {observation.at:%Y-%m-%d %H:%M} UTC is older than {policy.maximum_age:g} hours"
+    return _database_gap(name, observation.at, observation.database_at, policy)
+
+
+def _database_gap(name: str, scanned_at: datetime, database_at: datetime | None, policy: Policy) -> str:
+    """Why a source's vulnerability database was not fit for the scan; empty when it was.
+
+    Its age counts at the time of the scan: how old the scan may be is the policy's ``maximum_age``.
+    """
+    if database_at is None:
+        excused = name in DEFENDER and policy.unknown_database_age == "allow"
+        return "" if excused else f"{name} does not say how old its vulnerability database was"
+    age = scanned_at - database_at
+    if age < -CLOCKS_DIFFER:
+        return f"{name}'s vulnerability database is dated after the scan, {database_at:%Y-%m-%d %H:%M} UTC"
+    if age > timedelta(hours=policy.maximum_database_age):
+        return (
+            f"{name}'s vulnerability database of {database_at:%Y-%m-%d %H:%M} UTC was older than "
+            f"{policy.maximum_database_age:g} hours when it scanned"
+        )
     return ""
 
 

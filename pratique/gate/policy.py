@@ -80,6 +80,16 @@ class Policy(BaseModel):
         description="Minutes after which a verdict is too old to promote an image or publish the manifests: the "
         "sources are asked again first.",
     )
+    maximum_database_age: float = Field(
+        48, gt=0, description="Hours that a scanner's vulnerability database may be old when it scans."
+    )
+    unknown_database_age: Literal["allow", "block"] = Field(
+        "allow",
+        description="Whether Defender's word counts when it does not date its database. Other sources have to.",
+    )
+    end_of_life: Literal["block", "warn"] = Field(
+        "block", description="For an image whose distribution gets no more security updates: block, or only warn."
+    )
     unverified: Unproven = Field("block", description="For an image without proof: block, or ask a person.")
     not_applicable: Unproven = Field(
         "block", description="For an image that Defender is configured not to assess: block, or ask a person."
@@ -99,6 +109,14 @@ class Policy(BaseModel):
         if self.minimum_age >= self.maximum_age * 60:
             raise ValueError("minimum_age reaches maximum_age: no evidence could ever have the right age")
         return self
+
+    @property
+    def evidence_rules(self) -> str:
+        """What it requires of a scan's knowledge, for people."""
+        return (
+            f"databases at most {self.maximum_database_age:g} hours old at the scan; "
+            f"Defender's without a date: {self.unknown_database_age}; end of life: {self.end_of_life}"
+        )
 
     @property
     def digest(self) -> str:

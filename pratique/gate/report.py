@@ -158,6 +158,7 @@ def _content(verdict: ImageVerdict) -> dict[str, Any]:
                         "source": observation.source,
                         "answer": str(observation.status),
                         "at": observation.at.isoformat() if observation.at else None,
+                        "databaseAt": observation.database_at.isoformat() if observation.database_at else None,
                         "detail": observation.detail,
                         "findings": len(observation.findings),
                     }
@@ -221,11 +222,11 @@ def _details(verdict: ImageVerdict, left: int) -> Iterator[str]:
             if len(found) > len(shown):
                 yield f"… and {len(found) - len(shown)} more, in the record."
         answers = [
-            (seen.source, str(seen.status), f"{seen.at:%Y-%m-%d %H:%M}" if seen.at else "", seen.detail)
+            (seen.source, str(seen.status), _minute(seen.at), _minute(seen.database_at), seen.detail)
             for seen in platform.observations
         ]
         if answers:
-            yield table(("source", "answer", "assessed at", "detail"), answers)
+            yield table(("source", "answer", "assessed at", "database of", "detail"), answers)
         lines = [*platform.notes, *(f"exception expired: {_expired(waiver)}" for waiver in platform.expired)]
         if lines:
             yield _joined([f"- {literal(line)}" for line in lines], "\n", _MOST_NOTES)
@@ -237,6 +238,10 @@ def _details(verdict: ImageVerdict, left: int) -> Iterator[str]:
         yield f"No verdict needed: {literal(', '.join(also))}."
 
 
+def _minute(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M}" if time else ""
+
+
 def _basis(report: GateReport) -> str:
     rules = report.rules
     provenance = dict(rules.provenance)
@@ -244,7 +249,14 @@ def _basis(report: GateReport) -> str:
     sources = ", ".join(sorted(rules.sources)) or "none"
     notices = [f"**{literal(notice)}**" for notice in rules.exceptions.notices(report.at)]
     return "\n".join(
-        f"- {line}" for line in (f"policy `{rules.policy.digest}`", f"sources: {sources}", *files, *notices)
+        f"- {line}"
+        for line in (
+            f"policy `{rules.policy.digest}`",
+            rules.policy.evidence_rules,
+            f"sources: {sources}",
+            *files,
+            *notices,
+        )
     )
 
 

@@ -57,13 +57,15 @@ _RANKS = {state: rank for rank, state in enumerate(VerdictState)}
 class WaivedFinding:
     """A finding that does not count, with its waiver.
 
-    :ivar waiver: ``None`` when the policy ignores the finding because it has no fix
+    :ivar waiver: ``None`` when the policy ignores the finding: it has no fix, or is about an end of life
     """
 
     finding: Finding
     waiver: Waiver | None
 
     def __str__(self) -> str:
+        if self.waiver is None and self.finding.is_end_of_life:
+            return f"{self.finding}: the policy only warns of it"
         if self.waiver is None:
             return f"{self.finding}: the policy ignores findings without a fix"
         by = self.waiver.approver or self.waiver.owner

@@ -122,7 +122,8 @@ async def _gate(config: Bootstrap) -> str:
     exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=at)
     for settings in (gate, *gate.attestations):
         trust_store(settings)
-    details = [f"policy {gate.policy.digest}", f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(at)]
+    policy = [f"policy {gate.policy.digest}", gate.policy.evidence_rules]
+    details = [*policy, f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(at)]
     return "; ".join(details)
 
 

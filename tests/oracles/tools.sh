@@ -6,16 +6,17 @@ root=$(cd "$here/../.." && pwd)
 tools="$root/.tools"
 command -v go >/dev/null || { echo 'Go 1.26.6 or later is missing: https://go.dev/dl' >&2; exit 1; }
 mkdir -p "$tools"
-grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source; do
+grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source settings; do
     case $source in
-        *@*) version=$source ;;
+        *@*) version="$source $settings" ;;
         *) version=$(cat "$root/$source"/go.mod "$root/$source"/go.sum "$root/$source"/*.go | cksum) ;;
     esac
     [ -x "$tools/$name" ] && [ "$(cat "$tools/$name.version" 2>/dev/null)" = "$version" ] && continue
     echo "building $name ($source)"
     case $source in
         *@*) # `go install` names a program after its package.
-            GOBIN="$tools/bin" go install "$source"
+            # shellcheck disable=SC2086 # one word for each variable
+            env $settings GOBIN="$tools/bin" go install "$source"
             package=${source%@*}
             mv "$tools/bin/${package##*/}" "$tools/$name" ;;
         *) (cd "$root/$source" && go build -o "$tools/$name" .) ;;

@@ -75,13 +75,22 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ),
     (
         "scanner named like a Defender source",
-        edit_gate(scanners=[{"name": "recommendations", "format": "trivy", "command": ["trivy", "{image}"]}]),
+        edit_gate(scanners=[{"name": "recommendations", "format": "trivy", "command": ["trivy", "image", "{image}"]}]),
         "a unique name",
     ),
     (
         "scanner without an image",
         edit_gate(scanners=[{"name": "trivy", "format": "trivy", "command": ["trivy", "image"]}]),
         "{image}",
+    ),
+    (
+        "scanner with a filter",
+        edit_gate(
+            scanners=[
+                {"name": "trivy", "format": "trivy", "command": ["trivy", "image", "--severity=HIGH", "{image}"]},
+            ]
+        ),
+        "--severity HIGH is not allowed: it leaves findings out",
     ),
     (
         "duplicate name",

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pratique.evidence.parsers.place import Place
 from pratique.findings import Finding, Severity
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A Linux distribution of whose packages a scanner read at least one.
+
+    :ivar name: with its version, for people
+    :ivar component: the CycloneDX component that describes it, with names and values as the scanner writes them
+    :ivar purl: package URL of one of its packages
+    """
+
+    name: str
+    component: Mapping[str, Any]
+    purl: str
 
 
 @dataclass(frozen=True)
@@ -15,11 +30,18 @@ class Assessment:
     """A finished scan of one manifest; no findings means that the scanner found nothing.
 
     :ivar scanner: the scanner's name or URI, with its version if the document has one
+    :ivar database_at: when its vulnerability database was last updated; ``None`` when the document does not say
+    :ivar unconfirmed: a distribution in whose packages the scanner found nothing: the document does not show whether
+        its database knows that distribution at all
+    :ivar gap: why the findings may be incomplete, so that the scan proves nothing; empty when they are complete
     """
 
     findings: tuple[Finding, ...]
     scanned_at: datetime
     scanner: str
+    database_at: datetime | None = None
+    unconfirmed: Distribution | None = None
+    gap: str = ""
 
 
 @dataclass(frozen=True)

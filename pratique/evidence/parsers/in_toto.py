@@ -1,13 +1,15 @@
 """The in-toto statement of a complete scan, with the predicate "vulns" v0.2, as attached to an image.
 
 Defender attaches one in the registry, and other scanners can too. Whoever wrote it, only an empty list of results
-proves that the scan found nothing.
+proves that the scan found nothing. The predicate requires ``scanner.db.lastUpdate``; without it nobody knows how old
+the scanner's knowledge was.
 """
 
 from __future__ import annotations
 
 import math
 
+from pratique.config.scanner_command import filters
 from pratique.evidence.parsers.assessment import Assessment
 from pratique.evidence.parsers.defender import fix_of
 from pratique.evidence.parsers.json_reader import Reader, unreadable
@@ -38,7 +40,15 @@ def from_statement(document: bytes, *, digest: str, source: str) -> Assessment:
     findings = tuple(_finding(result, source) for result in scanner.documents("result"))
     finished = predicate.document("metadata").required_timestamp("scanFinishedOn")
     name = " ".join(part for part in (scanner.required("uri"), scanner.text("version")) if part)
-    return Assessment(findings, finished, name)
+    updated = scanner.optional("db").timestamp("lastUpdate")
+    arguments = predicate.optional("invocation").texts("parameters")
+    return Assessment(findings, finished, name, updated, gap=_gap(arguments))
+
+
+def _gap(arguments: list[str]) -> str:
+    """Which argument may have left findings out. The predicate has no field for arguments; cosign's, its model, has."""
+    left_out = filters(arguments)
+    return f"its scanner ran with {', '.join(left_out)}, which may leave findings out" if left_out else ""
 
 
 def _finding(result: Reader, source: str) -> Finding:

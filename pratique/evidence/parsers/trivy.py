@@ -1,19 +1,27 @@
 """Trivy's JSON report of a container image, schema version 2 (aquasecurity/trivy, ``pkg/types/report.go``).
 
 Only vulnerabilities are findings here, not secrets, licences or misconfigurations. Suppressed vulnerabilities, which
-Trivy lists when it runs with ``--show-suppressed``, count: only this gate grants exceptions.
+Trivy lists when it runs with ``--show-suppressed``, count: only this gate grants exceptions. An empty list of findings
+means something only where Trivy recognised the distribution and lists packages of it.
 """
 
 from __future__ import annotations
 
-from pratique.evidence.parsers.assessment import Assessment, Unassessed
+from datetime import datetime
+
+from pratique.evidence.parsers.assessment import Assessment, Distribution, Unassessed
 from pratique.evidence.parsers.json_reader import Reader, unreadable
-from pratique.findings import Finding, Fix, Severity
+from pratique.findings import Finding, Fix, Severity, end_of_life
 
 SCHEMA = 2
 IMAGE = "container_image"
+SBOM = "cyclonedx"
 OS_PACKAGES = "os-pkgs"
-PACKAGES = frozenset({OS_PACKAGES, "lang-pkgs"})
+#: What Trivy calls the operating system of an image with packages, but without a release file that it knows.
+NO_SYSTEM = "none"
+#: Trivy reads these packages, but never looks for vulnerabilities in them (``pkg/detector/ospkg``).
+THIRD_PARTY = "third-party"
+KEYS = "gpg-pubkey"
 
 #: "Filtering" in Trivy's documentation, which describes the other statuses as not investigated.
 _FIXES = {
@@ -23,19 +31,19 @@ _FIXES = {
     "fix_deferred": Fix.NONE,
 }
 _OTHER_FINDINGS = frozenset({"misconfiguration", "secret", "license"})
+_NAMED = 3
 
 
-def from_trivy(document: bytes, *, digest: str, source: str) -> Assessment | Unassessed:
+def from_trivy(
+    document: bytes, *, digest: str, source: str, database_at: datetime | None = None
+) -> Assessment | Unassessed:
     """Parse a report.
 
     :param digest: of the image that the report must be about
+    :param database_at: when the database of a Trivy without a server was last updated, which the report does not say
     :raises UnreadableAnswer: when it is about another image, or not in the known format
     """
-    report = Reader.of(document, digest, "report")
-    if report.get("SchemaVersion") != SCHEMA:
-        raise report.invalid("SchemaVersion", f"is not {SCHEMA}")
-    if report.required("ArtifactType") != IMAGE:
-        raise report.invalid("ArtifactType", f"is not {IMAGE!r}")
+    report = _report(document, digest, IMAGE)
     metadata = report.optional("Metadata")
     names = [report.text("ArtifactName"), *metadata.texts("RepoDigests")]
     if not any(name.endswith(f"@{digest}") for name in names):
@@ -43,10 +51,48 @@ def from_trivy(document: bytes, *, digest: str, source: str) -> Assessment | Una
     system = metadata.optional("OS")
     results = report.documents("Results")
     findings = tuple(_finding(found, source) for result in results for found in _vulnerabilities(result))
+    if system.get("EOSL") not in (None, False):
+        findings += (end_of_life(system.text("Family"), system.text("Name"), source),)
     finished = report.required_timestamp("CreatedAt")
-    if reason := _gap(system.text("Family"), {result.required("Class") for result in results}):
+    of_system = [result for result in results if result.required("Class") == OS_PACKAGES]
+    packages = [package for result in of_system for package in result.documents("Packages")]
+    if reason := _gap(system.text("Family"), of_system, packages):
         return Unassessed(reason, findings)
-    return Assessment(findings, finished, _scanner(report, system))
+    trivy = report.optional("Trivy")
+    found_some = any(_vulnerabilities(result) for result in of_system)
+    return Assessment(
+        findings,
+        finished,
+        f"Trivy {trivy.text('Version')}".rstrip(),
+        _server_database(trivy) if trivy.has("Server") else database_at,
+        None if found_some else _distribution(system, packages),
+    )
+
+
+def database_of(version: bytes) -> datetime | None:
+    """When the database was last updated, from ``trivy version --format json``; ``None`` when there is no database.
+
+    :raises UnreadableAnswer: when it is not in the known format
+    """
+    return Reader.of(version, "trivy version", "version").optional("VulnerabilityDB").timestamp("UpdatedAt")
+
+
+def knows_distribution(document: bytes) -> bool:
+    """Whether the report of an SBOM (:func:`pratique.evidence.canary.canary`) names a vulnerability of its system.
+
+    :raises UnreadableAnswer: when it is not a report of an SBOM
+    """
+    results = _report(document, "the canary", SBOM).documents("Results")
+    return any(_vulnerabilities(result) for result in results if result.text("Class") == OS_PACKAGES)
+
+
+def _report(document: bytes, subject: str, kind: str) -> Reader:
+    report = Reader.of(document, subject, "report")
+    if report.get("SchemaVersion") != SCHEMA:
+        raise report.invalid("SchemaVersion", f"is not {SCHEMA}")
+    if report.required("ArtifactType") != kind:
+        raise report.invalid("ArtifactType", f"is not {kind!r}")
+    return report
 
 
 def _vulnerabilities(result: Reader) -> list[Reader]:
@@ -58,11 +104,34 @@ def _vulnerabilities(result: Reader) -> list[Reader]:
     return result.documents("Vulnerabilities") + suppressed
 
 
-def _gap(family: str, classes: set[str]) -> str:
+def _gap(family: str, of_system: list[Reader], packages: list[Reader]) -> str:
     """What Trivy did not assess. It lists a result for the system's packages whenever it supports that system."""
-    if not classes & PACKAGES:
-        return "Trivy recognised no packages that it could assess"
-    return f"Trivy does not know the packages of {family}" if family and OS_PACKAGES not in classes else ""
+    if family in ("", NO_SYSTEM):
+        return "Trivy recognised no distribution, so it did not look at the packages of one"
+    if not of_system:
+        return f"Trivy does not know the packages of {family}"
+    if not any(package.text("Name") not in ("", KEYS) for package in packages):
+        return f"Trivy found no package of {family}: the image has no package database, or one that it cannot read"
+    if foreign := sorted({package.text("Name") for package in packages if _is_third_party(package)}):
+        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        return f"Trivy does not assess packages of third-party repositories: {', '.join(foreign[:_NAMED])}{more}"
+    return ""
+
+
+def _is_third_party(package: Reader) -> bool:
+    return package.optional("Repository").text("Class").lower() == THIRD_PARTY
+
+
+def _server_database(trivy: Reader) -> datetime | None:
+    """When the database of a Trivy server, which did the matching, was last updated."""
+    return trivy.document("Server").optional("VulnerabilityDB").timestamp("UpdatedAt")
+
+
+def _distribution(system: Reader, packages: list[Reader]) -> Distribution:
+    family, version = system.text("Family"), system.text("Name")
+    purls = [package.optional("Identifier").text("PURL") for package in packages if package.text("Name") != KEYS]
+    component = {"type": "operating-system", "name": family, "version": version}
+    return Distribution(f"{family} {version}".rstrip(), component, next(filter(None, purls), ""))
 
 
 def _finding(found: Reader, source: str) -> Finding:
@@ -76,10 +145,3 @@ def _finding(found: Reader, source: str) -> Finding:
         fix=Fix.AVAILABLE if found.has("FixedVersion") else fix,
         sources=(source,),
     )
-
-
-def _scanner(report: Reader, system: Reader) -> str:
-    """The scanner's name; it mentions an end-of-life system, for which Trivy calls its own results insufficient."""
-    name = f"Trivy {report.optional('Trivy').text('Version')}".rstrip()
-    ended = system.get("EOSL") is True
-    return f"{name}, {system.text('Family')} {system.text('Name')} is past its end of life" if ended else name

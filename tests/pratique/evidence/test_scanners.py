@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pratique.evidence.scanners import CommandScanner
 from pratique.findings import Fix, Severity
 from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.oci.auth import Login
+from tests.pratique.evidence.standin import VERSION, grype_packages, grype_report, stand_in, trivy_report
 from tests.waiting import HANGS
 
 HOST, REPOSITORY = "acraks.azurecr.io", "quarantine/library/busybox"
@@ -25,41 +27,9 @@ DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 SUBJECT = Subject(HOST, REPOSITORY, DIGEST)
 IMAGE = f"{HOST}/{REPOSITORY}@{DIGEST}"
 PASSWORD = "a-password-for-the-registry"
-TRIVY: dict[str, Any] = {
-    "SchemaVersion": 2,
-    "CreatedAt": "2026-11-22T10:00:00Z",
-    "ArtifactName": IMAGE,
-    "ArtifactType": "container_image",
-    "Metadata": {"OS": {"Family": "alpine", "Name": "3.20"}},
-    "Results": [
-        {
-            "Target": "alpine 3.20",
-            "Class": "os-pkgs",
-            "Type": "alpine",
-            "Vulnerabilities": [
-                {
-                    "VulnerabilityID": "CVE-2026-1001",
-                    "PkgName": "libssl3",
-                    "InstalledVersion": "3.3.2-r1",
-                    "FixedVersion": "3.3.3-r0",
-                    "Status": "fixed",
-                    "Severity": "CRITICAL",
-                }
-            ],
-        }
-    ],
-}
-GRYPE: dict[str, Any] = {
-    "matches": [
-        {
-            "vulnerability": {"id": "CVE-2026-2001", "severity": "Low", "fix": {"versions": [], "state": "wont-fix"}},
-            "artifact": {"name": "zlib", "version": "1.3.1"},
-        }
-    ],
-    "source": {"type": "image", "target": {"userInput": IMAGE, "repoDigests": [IMAGE]}},
-    "distro": {"name": "alpine", "version": "3.20"},
-    "descriptor": {"name": "grype", "version": "0.104.0", "timestamp": "2026-11-22T10:00:00Z"},
-}
+TRIVY = trivy_report(IMAGE)
+GRYPE = grype_report(IMAGE)
+PACKAGES = grype_packages(IMAGE)
 
 MakeScanner = Callable[..., Scanner]
 
@@ -75,24 +45,41 @@ def scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeScanner:
 
     monkeypatch.setattr(scanners, "ROUND", HANGS)
 
-    def make(body: str, format: str = "trivy", timeout: float = HANGS) -> Scanner:
+    def make(
+        body: str,
+        format: str = "trivy",
+        timeout: float = HANGS,
+        *,
+        version: dict[str, Any] = VERSION,
+        knows: bool = True,
+        update: str = "",
+        check: str = "",
+        options: tuple[str, ...] = (),
+    ) -> Scanner:
         program = tmp_path / "scanner.py"
-        runs = f"open({str(tmp_path / 'runs')!r}, 'a').write(sys.argv[1] + '\\n')\n"
-        program.write_text(f"import json, os, sys, time\n{runs}{body}\n")
-        command = (sys.executable, str(program), "{image}")
+        calls = tmp_path / "calls"
+        program.write_text(stand_in(calls, body, format, version=version, knows=knows, update=update, check=check))
+        subcommand = ("image",) if format == "trivy" else ()
+        command = (sys.executable, str(program), *subcommand, *options, "{image}")
         return Scanner.model_validate({"name": "mine", "format": format, "command": command, "timeout": timeout})
 
     return make
 
 
-def prints(report: dict[str, Any]) -> str:
-    return f"print({json.dumps(report)!r})"
+def prints(*reports: dict[str, Any]) -> str:
+    return "\n".join(f"print({json.dumps(report)!r})" for report in reports)
+
+
+def calls(folder: Path) -> list[list[str]]:
+    """The arguments of each of the scanner's runs."""
+    file = folder / "calls"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def runs(folder: Path) -> list[str]:
     """The images that the scanner ran for."""
-    file = folder / "runs"
-    return file.read_text().splitlines() if file.exists() else []
+    images = [arguments[-1].removeprefix("registry:") for arguments in calls(folder)]
+    return [image for image in images if "@sha256:" in image]
 
 
 async def observe(source: CommandScanner, subject: Subject = SUBJECT) -> Observation:
@@ -109,14 +96,16 @@ async def test_trivy(scanner: MakeScanner, tmp_path: Path) -> None:
     assert first == second
     assert runs(tmp_path) == [IMAGE]
     assert (first.status, first.at) == (SourceStatus.ASSESSED, datetime(2026, 11, 22, 10, tzinfo=UTC))
+    assert first.database_at == datetime(2026, 11, 22, 6, tzinfo=UTC)
     (finding,) = first.findings
     assert (finding.vulnerability, finding.severity, finding.sources) == ("CVE-2026-1001", Severity.CRITICAL, ("mine",))
 
 
 async def test_grype(scanner: MakeScanner) -> None:
-    """A report of Grype gives findings, the scanner's name and its version."""
-    observation = await observe(CommandScanner(scanner(prints(GRYPE), "grype")))
-    assert (observation.status, observation.detail) == (SourceStatus.ASSESSED, "grype 0.104.0")
+    """The reports of Grype give findings, the scanner's name, its version and the age of its database."""
+    observation = await observe(CommandScanner(scanner(prints(GRYPE, PACKAGES), "grype")))
+    assert (observation.status, observation.detail) == (SourceStatus.ASSESSED, "grype 0.121.2")
+    assert observation.database_at == datetime(2026, 11, 22, 4, tzinfo=UTC)
     assert [(f.vulnerability, f.fix) for f in observation.findings] == [("CVE-2026-2001", Fix.NONE)]
 
 
@@ -125,7 +114,7 @@ async def test_a_scanner_that_recognises_nothing(scanner: MakeScanner, tmp_path:
     source = CommandScanner(scanner(prints({**TRIVY, "Results": []})))
     observation = await observe(source)
     assert (observation.status, observation.at) == (SourceStatus.NOTHING, None)
-    assert "no packages" in observation.detail
+    assert "does not know the packages" in observation.detail
     await observe(source)
     assert len(runs(tmp_path)) == 1
 
@@ -149,14 +138,14 @@ async def test_the_login(
 ) -> None:
     """The scanner gets its login in its environment, beside this process's variables, and not in its arguments."""
     monkeypatch.setenv("OF_THIS_PROCESS", "kept")
-    report = TRIVY if format == "trivy" else GRYPE
+    reports = [TRIVY] if format == "trivy" else [GRYPE, PACKAGES]
     body = f"""
 expected = {expected!r} | {{"OF_THIS_PROCESS": "kept"}}
 assert {{name: os.environ.get(name) for name in expected}} == expected
 assert not any({PASSWORD!r} in argument for argument in sys.argv)
 assert sys.stdin.read() == ""
 """
-    observation = await observe(CommandScanner(scanner(body + prints(report), format), login))
+    observation = await observe(CommandScanner(scanner(body + prints(*reports), format), login))
     assert (observation.status, observation.detail.split(" ")[0].lower()) == (SourceStatus.ASSESSED, format)
 
 
@@ -168,7 +157,12 @@ async def test_no_login(scanner: MakeScanner) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["print('garbage')", "sys.stdout.buffer.write(b'\\x00\\xff')", "pass", prints({**TRIVY, "ArtifactName": "other"})],
+    [
+        "print('garbage')",
+        "sys.stdout.buffer.write(b'\\x00\\xff')",
+        "pass",
+        prints({**TRIVY, "ArtifactName": "other", "Metadata": {}}),
+    ],
     ids=["garbage", "bytes", "nothing", "another image"],
 )
 async def test_a_report_that_cannot_be_read(scanner: MakeScanner, tmp_path: Path, body: str) -> None:
@@ -183,7 +177,7 @@ async def test_a_report_that_cannot_be_read(scanner: MakeScanner, tmp_path: Path
 
 async def test_a_transient_failure(scanner: MakeScanner, tmp_path: Path) -> None:
     """A later attempt that succeeds counts."""
-    once = f"len(open({str(tmp_path / 'runs')!r}).readlines()) > 1 or sys.exit('error: no route')"
+    once = f"open({str(tmp_path / 'calls')!r}).read().count('@sha256:') > 1 or sys.exit('error: no route')"
     source = CommandScanner(scanner(f"{once}\n{prints(TRIVY)}"))
     failed, good = await observe(source), await observe(source)
     assert (failed.status, failed.detail) == (SourceStatus.FAILED, "it ended with exit code 1: error: no route")
@@ -205,7 +199,7 @@ async def test_a_scanner_that_takes_too_long(scanner: MakeScanner) -> None:
 
 async def test_a_missing_program() -> None:
     """A missing program is a configuration error, raised on first use."""
-    missing = Scanner(name="mine", format="trivy", command=("no-such-scanner", "{image}"))
+    missing = Scanner(name="mine", format="trivy", command=("no-such-scanner", "image", "{image}"))
     with pytest.raises(ConfigurationError, match="no-such-scanner"):
         await observe(CommandScanner(missing))
 
@@ -228,7 +222,7 @@ async def test_a_registry_that_gives_no_login(scanner: MakeScanner, tmp_path: Pa
 
 async def test_two_at_once(scanner: MakeScanner, tmp_path: Path) -> None:
     """At most two scans run at a time; a digest is scanned once, whatever repositories it is in."""
-    report = f"report = {TRIVY!r}; report['ArtifactName'] = sys.argv[1]\n"
+    report = f"report = {TRIVY!r}; report['ArtifactName'] = sys.argv[-1]\n"
     body = f"""
 mark = {str(tmp_path / "running-")!r} + str(os.getpid())
 open(mark, "w").close()
@@ -255,3 +249,136 @@ async def test_a_long_queue(scanner: MakeScanner, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(scanners, "ROUND", HANGS)
     assert (await observe(source)).status is SourceStatus.ASSESSED
     assert runs(tmp_path) == [IMAGE]
+
+
+async def test_the_database_is_made_ready_first(scanner: MakeScanner, tmp_path: Path) -> None:
+    """Trivy's database is updated and dated before the first scan, and no scan updates it: two at once can empty it."""
+    await observe(CommandScanner(scanner(prints(TRIVY), options=("--cache-dir", "/cache"))))
+    update, version, scan = calls(tmp_path)
+    assert update[0] == "image"
+    assert {"--download-db-only", "--cache-dir=/cache"} <= {*update}
+    assert version[0] == "version"
+    assert "--cache-dir=/cache" in version
+    assert {"--skip-db-update", "--cache-backend=memory", "--list-all-pkgs", "--show-suppressed"} <= {*scan}
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+async def test_a_database_that_others_update(
+    scanner: MakeScanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Where the user turns updates off, the gate does not update; the database's age counts all the same."""
+    if by == "variable":
+        monkeypatch.setenv("TRIVY_SKIP_DB_UPDATE", "true")
+    observation = await observe(
+        CommandScanner(scanner(prints(TRIVY), options=("--skip-db-update",) * (by == "option")))
+    )
+    assert observation.database_at is not None
+    assert [arguments[0] for arguments in calls(tmp_path)] == ["version", "image"]
+
+
+async def test_a_database_that_cannot_be_updated(scanner: MakeScanner, tmp_path: Path) -> None:
+    """No image is scanned, and none is blamed: the scan runs as soon as the update succeeds."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    update = f"os.path.exists({str(broken)!r}) and sys.exit('error: no route to the database')"
+    source = CommandScanner(scanner(prints(TRIVY), update=update))
+    for _ in range(scanners.ATTEMPTS + 1):
+        observation = await observe(source)
+        assert observation.status is SourceStatus.FAILED
+        assert "no route to the database" in observation.detail
+    assert runs(tmp_path) == []
+    broken.unlink()
+    assert (await observe(source)).status is SourceStatus.ASSESSED
+
+
+async def test_an_absent_database(scanner: MakeScanner) -> None:
+    """A scan by a scanner that cannot date its database has no date either."""
+    observation = await observe(CommandScanner(scanner(prints(TRIVY), version={"Version": "0.74.0"})))
+    assert observation.database_at is None
+
+
+@pytest.mark.parametrize("format", ["trivy", "grype"])
+@pytest.mark.parametrize("knows", [True, False])
+async def test_nothing_found(scanner: MakeScanner, tmp_path: Path, format: str, knows: bool) -> None:
+    """Nothing found proves a scan only if the database knows some vulnerability of the distribution."""
+    clean = [trivy_report(IMAGE, found=False)] if format == "trivy" else [grype_report(IMAGE, found=False), PACKAGES]
+    source = CommandScanner(scanner(prints(*clean), format, knows=knows))
+    observation = await observe(source)
+    assert observation.status is (SourceStatus.ASSESSED if knows else SourceStatus.NOTHING)
+    assert knows or "knows no vulnerability of alpine 3.22" in observation.detail
+    other = Subject(HOST, REPOSITORY, OTHER)
+    (again,) = (await source([other]))[other]
+    assert again.status is SourceStatus.UNREADABLE, "its report is about another image"
+    assert sum("canary" in arguments[-1] for arguments in calls(tmp_path)) == 1
+
+
+async def test_the_canary_fails(scanner: MakeScanner) -> None:
+    """When the scanner cannot be asked whether its database knows the distribution, its scan failed."""
+    clean = prints(trivy_report(IMAGE, found=False))
+    observation = await observe(CommandScanner(scanner(clean, check="sys.exit('error: no such command')")))
+    assert (observation.status, observation.detail) == (
+        SourceStatus.FAILED,
+        "it ended with exit code 1: error: no such command",
+    )
+
+
+async def test_a_lock_is_no_failed_attempt(scanner: MakeScanner, tmp_path: Path) -> None:
+    """A scan that another process keeps from starting says nothing about the image, however often."""
+    busy = tmp_path / "busy"
+    busy.touch()
+    words = "FATAL run error: unable to initialize fs cache: cache may be in use by another process: timeout"
+    source = CommandScanner(scanner(f"os.path.exists({str(busy)!r}) and sys.exit({words!r})\n{prints(TRIVY)}"))
+    for _ in range(scanners.ATTEMPTS + 2):
+        assert (await observe(source)).status is SourceStatus.FAILED
+    busy.unlink()
+    assert (await observe(source)).status is SourceStatus.ASSESSED
+
+
+async def test_two_processes_and_one_database(scanner: MakeScanner, tmp_path: Path) -> None:
+    """Two sources, as in two processes, never update a database at the same time."""
+    mark = f"mark = {str(tmp_path / 'updating')!r}; descriptor = os.open(mark, os.O_CREAT | os.O_EXCL); "
+    update = f"{mark}os.listdir('.'); os.remove(mark)"
+    program = scanner(prints(TRIVY), update=update)
+    sources = [CommandScanner(program) for _ in range(4)]
+    observations = await asyncio.gather(*(observe(source) for source in sources))
+    assert {observation.status for observation in observations} == {SourceStatus.ASSESSED}
+
+
+@pytest.mark.parametrize(
+    ("format", "hostile", "kept"),
+    [
+        (
+            "trivy",
+            ("TRIVY_SEVERITY", "TRIVY_IGNORE_UNFIXED", "TRIVY_IGNOREFILE", "TRIVY_CONFIG", "TRIVY_VEX", "TRIVY_NEW"),
+            ("TRIVY_CACHE_DIR", "TRIVY_DB_REPOSITORY", "DOCKER_CONFIG"),
+        ),
+        (
+            "grype",
+            ("GRYPE_ONLY_FIXED", "GRYPE_IGNORE_STATES", "GRYPE_EXCLUDE", "GRYPE_SEARCH_SCOPE", "GRYPE_NEW"),
+            ("GRYPE_DB_CACHE_DIR", "GRYPE_REGISTRY_CA_CERT", "DOCKER_CONFIG"),
+        ),
+    ],
+)
+async def test_the_users_own_rules(
+    scanner: MakeScanner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+    hostile: tuple[str, ...],
+    kept: tuple[str, ...],
+) -> None:
+    """The scanner runs in an empty folder, and without those of its variables that could leave something out."""
+    monkeypatch.chdir(tmp_path)
+    for name in (".trivyignore", ".grype.yaml", "trivy.yaml"):
+        (tmp_path / name).write_text("CVE-2026-1001\n")
+    for name in (*hostile, *kept):
+        monkeypatch.setenv(name, "/mine")
+    body = f"""
+assert os.listdir(".") == [], os.listdir(".")
+hostile = {hostile!r}
+assert not [name for name in hostile if os.environ.get(name) == "/mine"], "a rule of the user's"
+assert all(os.environ[name] == "/mine" for name in {kept!r})
+"""
+    reports = [TRIVY] if format == "trivy" else [GRYPE, PACKAGES]
+    observation = await observe(CommandScanner(scanner(body + prints(*reports), format)))
+    assert (observation.status, observation.detail.split(" ")[0].lower()) == (SourceStatus.ASSESSED, format)

@@ -83,33 +83,40 @@ def _by(source: str, findings: Sequence[Finding]) -> frozenset[Finding]:
     return frozenset(replace(finding, sources=(source,)) for finding in findings)
 
 
-def assessed(source: str, *findings: Finding, age: float = 60) -> Observation:
-    """:param age: of the assessment, in minutes"""
+def assessed(source: str, *findings: Finding, age: float = 60, database: float | None = 60) -> Observation:
+    """:param age: of the assessment, in minutes
+    :param database: its age at the scan, in minutes; ``None`` when the source does not say
+    """
+    at = NOW - timedelta(minutes=age)
     return Observation(
-        source=source, status=SourceStatus.ASSESSED, findings=_by(source, findings), at=NOW - timedelta(minutes=age)
+        source=source,
+        status=SourceStatus.ASSESSED,
+        findings=_by(source, findings),
+        at=at,
+        database_at=None if database is None else at - timedelta(minutes=database),
     )
 
 
 def rows(*findings: Finding, age: float = 60) -> Observation:
-    return assessed(RECOMMENDATIONS, *findings, age=age)
+    return assessed(RECOMMENDATIONS, *findings, age=age, database=None)
 
 
 def old_rows(*findings: Finding) -> Observation:
-    return assessed(SUB_ASSESSMENTS, *findings)
+    return assessed(SUB_ASSESSMENTS, *findings, database=None)
 
 
-def artifact(*findings: Finding, age: float = 60) -> Observation:
-    return assessed(FINDINGS_ARTIFACT, *findings, age=age)
+def artifact(*findings: Finding, age: float = 60, database: float | None = None) -> Observation:
+    return assessed(FINDINGS_ARTIFACT, *findings, age=age, database=database)
 
 
-def acme(*findings: Finding, age: float = 60) -> Observation:
+def acme(*findings: Finding, age: float = 60, database: float | None = 60) -> Observation:
     """Somebody else's signed attestation."""
-    return assessed("acme", *findings, age=age)
+    return assessed("acme", *findings, age=age, database=database)
 
 
-def trivy(*findings: Finding, age: float = 60) -> Observation:
+def trivy(*findings: Finding, age: float = 60, database: float | None = 60) -> Observation:
     """A scanner that the worker runs."""
-    return assessed("trivy", *findings, age=age)
+    return assessed("trivy", *findings, age=age, database=database)
 
 
 def undated(observation: Observation) -> Observation:

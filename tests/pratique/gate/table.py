@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pratique.findings import Finding
+from pratique.findings import Finding, end_of_life
 from pratique.gate.evidence import Observation
 from pratique.gate.holds import Hold, Holds
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, SUB_ASSESSMENTS
@@ -141,6 +141,8 @@ EITHER = by(RECOMMENDATIONS, FINDINGS_ARTIFACT)
 EACH = needs(RECOMMENDATIONS, FINDINGS_ARTIFACT)
 ASK = {"unverified": "ask"}
 IGNORE = {"ignore_unfixed": True}
+WARN = {"end_of_life": "warn"}
+ENDED = end_of_life("alpine", "3.10.2", "")
 ONE_HIGH, TWO_HIGH = {"limits": {"high": 1}}, {"limits": {"high": 2}}
 ONE_CRITICAL = {"limits": {"critical": 1, "high": 1}}
 TRIVY, ACME = frozenset({"trivy"}), frozenset({"acme"})
@@ -241,6 +243,51 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("too old, but accepted", (NO_ROWS, artifact(age=2 * WEEK)), ACCEPTED,
             acceptances=[acceptance()], waited=30),
         Row("the age of an unnamed source", (NO_ROWS, CLEAN, trivy(age=9 * WEEK)), HEALTHY),
+    ),
+    "age of the database": (
+        Row("a scanner's is young enough", (*UNPROVEN, trivy(database=2 * DAY)), HEALTHY, policy=by("trivy")),
+        Row("a scanner's is too old", (*UNPROVEN, trivy(database=2 * DAY + 1)), PENDING, "older than 48 hours",
+            policy=by("trivy")),
+        Row("a scanner's is too old at the deadline", (*UNPROVEN, trivy(database=WEEK)), UNVERIFIED,
+            policy=by("trivy"), waited=240),
+        Row("the policy allows older ones", (*UNPROVEN, trivy(database=WEEK)), HEALTHY,
+            policy=by("trivy", maximum_database_age=168)),
+        Row("a scanner does not say", (*UNPROVEN, trivy(database=None)), PENDING, "does not say how old",
+            policy=by("trivy")),
+        Row("somebody else does not say", (*UNPROVEN, acme(database=None)), PENDING, "acme does not say how old",
+            policy=by("acme")),
+        Row("somebody else's is too old", (*UNPROVEN, acme(database=3 * DAY)), PENDING, "older than 48 hours",
+            policy=by("acme")),
+        Row("its age counts at the scan", (*UNPROVEN, acme(age=5 * DAY, database=DAY)), HEALTHY, policy=by("acme")),
+        Row("newer than the scan", (*UNPROVEN, acme(database=-6)), PENDING, "dated after the scan", policy=by("acme")),
+        Row("clocks differ a little there, too", (*UNPROVEN, acme(database=-5)), HEALTHY, policy=by("acme")),
+        Row("Defender does not say", (NO_ROWS, artifact()), HEALTHY),
+        Row("Defender does not say, and has to", (NO_ROWS, artifact()), PENDING, "findings-artifact does not say",
+            policy={"unknown_database_age": "block"}),
+        Row("rows do not say, and have to", (NO_FINDINGS, NO_ARTIFACT), PENDING, "recommendations does not say",
+            policy=by(RECOMMENDATIONS, unknown_database_age="block")),
+        Row("Defender says", (NO_ROWS, artifact(database=DAY)), HEALTHY, policy={"unknown_database_age": "block"}),
+        Row("Defender's is too old", (NO_ROWS, artifact(database=3 * DAY)), PENDING, "older than 48 hours"),
+        Row("too old, and bad", (*UNPROVEN, trivy(HIGH, database=WEEK)), UNHEALTHY, policy=by("trivy")),
+        Row("that of an unnamed source", (NO_ROWS, CLEAN, trivy(database=WEEK)), HEALTHY),
+        Row("too old, but accepted", (*UNPROVEN, trivy(database=WEEK)), ACCEPTED, policy=by("trivy"),
+            acceptances=[acceptance()], waited=30),
+    ),
+    "end of life": (
+        Row("blocks", (NO_ROWS, artifact(ENDED)), UNHEALTHY, "1 finding beyond the limits"),
+        Row("blocks whoever says so", (NO_ROWS, CLEAN, trivy(ENDED)), UNHEALTHY),
+        Row("blocks whatever the limits", (NO_ROWS, artifact(ENDED)), UNHEALTHY,
+            policy={"limits": {"critical": 5, "high": 5}}),
+        Row("has no fix, and blocks all the same", (NO_ROWS, artifact(unfixed(ENDED))), UNHEALTHY, policy=IGNORE),
+        Row("only warns, if the policy says so", (NO_ROWS, artifact(ENDED)), TOLERATED, "1 waived", policy=WARN),
+        Row("takes no room where it only warns", (NO_ROWS, artifact(ENDED, HIGH)), TOLERATED,
+            policy={**WARN, "limits": {"critical": 0, "high": 1}}),
+        Row("a warning hides nothing else", (NO_ROWS, artifact(ENDED, HIGH)), UNHEALTHY, policy=WARN),
+        Row("a warning proves nothing", (*UNPROVEN, trivy(ENDED)), PENDING, policy=WARN),
+        Row("accepted as an exception", (NO_ROWS, artifact(ENDED)), TOLERATED,
+            exceptions=[exception("END-OF-LIFE", package="alpine")]),
+        Row("the exception names another distribution", (NO_ROWS, artifact(ENDED)), UNHEALTHY,
+            exceptions=[exception("END-OF-LIFE", package="debian")]),
     ),
     "severities": (
         Row("proven: Low", (NO_ROWS, artifact(LOW)), TOLERATED),

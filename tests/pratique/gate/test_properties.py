@@ -13,7 +13,7 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pratique.findings import Finding, Fix, Severity
+from pratique.findings import END_OF_LIFE, Finding, Fix, Severity
 from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation, SourceStatus
 from pratique.gate.exceptions.lookup import Exceptions, Waiver
@@ -97,7 +97,7 @@ def policies(
 
 findings = st.builds(
     Finding,
-    vulnerability=st.sampled_from(["CVE-1", "cve-1", "CVE-2", "CVE-3", "CVE-4"]),
+    vulnerability=st.sampled_from(["CVE-1", "cve-1", "CVE-2", "CVE-3", "CVE-4", END_OF_LIFE]),
     severity=st.sampled_from(Severity),
     package=st.sampled_from(["openssl", "OpenSSL", "libssl", ""]),
     version=st.sampled_from(["", "1", "2", "1, 2"]),
@@ -108,9 +108,17 @@ few = st.frozensets(findings, max_size=2)
 #: Mostly as it has to be for an image to pass: otherwise hardly any example would.
 answers = st.sampled_from([SourceStatus.ASSESSED] * 6 + [SourceStatus.NOTHING] * 3 + [*SourceStatus])
 moments = st.sampled_from([None, *(NOW - timedelta(hours=hours) for hours in (1, 1, 1, 30, -3, -0.05))])
+databases = st.sampled_from([None, *(NOW - timedelta(hours=hours) for hours in (2, 2, 2, 2, 60, -1))])
 observations = st.tuples(
     *(
-        st.builds(Observation, source=st.just(source), status=answers, findings=st.just(frozenset()) | few, at=moments)
+        st.builds(
+            Observation,
+            source=st.just(source),
+            status=answers,
+            findings=st.just(frozenset()) | few,
+            at=moments,
+            database_at=databases,
+        )
         for source in SOURCES
     )
 )
@@ -121,6 +129,9 @@ rest = st.fixed_dictionaries(
         "ignore_unfixed": st.booleans(),
         "minimum_age": st.sampled_from([0, 90]),
         "maximum_age": st.sampled_from([24, 168]),
+        "maximum_database_age": st.sampled_from([48, 96]),
+        "unknown_database_age": st.sampled_from(["allow", "block"]),
+        "end_of_life": st.sampled_from(["block", "warn"]),
         "unverified": st.sampled_from(["block", "ask"]),
         "not_applicable": st.sampled_from(["block", "ask"]),
     }
@@ -184,6 +195,28 @@ def test_a_source_that_fails_never_helps(
     said[place] = Observation(
         source=said[place].source, status=answer, findings=frozenset() if forgets else said[place].findings
     )
+    assert situation.passes or not situation.saying(digest, said).passes
+
+
+@given(situations, digests, places)
+def test_a_forgotten_date_never_helps(situation: Situation, digest: str, place: int) -> None:
+    """Neither that of the scan nor, but for Defender's word where the policy allows it, that of the database."""
+    said = list(situation.said[digest])
+    undated = [replace(said[place], at=None)]
+    if said[place].source == "trivy" or situation.policy.unknown_database_age == "block":
+        undated.append(replace(said[place], database_at=None))
+    for answer in undated:
+        said[place] = answer
+        assert situation.passes or not situation.saying(digest, said).passes
+
+
+@given(situations, digests, places)
+def test_an_older_database_never_helps(situation: Situation, digest: str, place: int) -> None:
+    """However old it already is, unless it was dated after the scan, which nothing explains."""
+    said = list(situation.said[digest])
+    at, before = said[place].at, said[place].database_at
+    if at is not None and before is not None and before <= at:
+        said[place] = replace(said[place], database_at=before - timedelta(days=3))
     assert situation.passes or not situation.saying(digest, said).passes
 
 
@@ -296,7 +329,11 @@ def _proves(said: Observation, policy: Policy) -> bool:
     if said.status is not SourceStatus.ASSESSED or said.at is None:
         return False
     minutes = (NOW - said.at).total_seconds() / 60
-    return minutes >= -5 and policy.minimum_age <= max(minutes, 0) <= policy.maximum_age * 60
+    dated = minutes >= -5 and policy.minimum_age <= max(minutes, 0) <= policy.maximum_age * 60
+    if said.database_at is None:
+        return dated and said.source != "trivy" and policy.unknown_database_age == "allow"
+    old = (said.at - said.database_at).total_seconds() / 60
+    return dated and -5 <= old <= policy.maximum_database_age * 60
 
 
 def _counting(situation: Situation, digest: str) -> dict[tuple[str, str], Severity]:
@@ -317,16 +354,22 @@ def _counting(situation: Situation, digest: str) -> dict[tuple[str, str], Severi
                 and (vulnerability, package) == ("CVE-3", "openssl")
                 and versions <= {"1"}
             )
-            or (situation.policy.ignore_unfixed and all(one.fix is Fix.NONE for one in some))
+            or _ignored(situation.policy, vulnerability, some)
         )
         if not waived:
             worst[vulnerability, package] = max(one.severity for one in some)
     return worst
 
 
+def _ignored(policy: Policy, vulnerability: str, some: Sequence[Finding]) -> bool:
+    if vulnerability == END_OF_LIFE:
+        return policy.end_of_life == "warn"
+    return policy.ignore_unfixed and all(one.fix is Fix.NONE for one in some)
+
+
 def _within(counting: dict[tuple[str, str], Severity], policy: Policy) -> bool:
     limits = policy.limits
-    return all(
+    return all(vulnerability != END_OF_LIFE for vulnerability, _ in counting) and all(
         most is None or sum(severity >= least for severity in counting.values()) <= most
         for least, most in enumerate((limits.low, limits.medium, limits.high, limits.critical), start=1)
     )

@@ -46,6 +46,18 @@ def mutated(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
 
 
 @st.composite
+def reduced(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
+    """The document with up to four nodes taken out."""
+    changed = copy.deepcopy(document)
+    for _ in range(draw(st.integers(1, 4))):
+        places = list(_places(changed))
+        if places:
+            parent, key = draw(st.sampled_from(places))
+            del parent[key]
+    return changed
+
+
+@st.composite
 def encoded(draw: st.DrawFn, document: dict[str, Any]) -> bytes:
     """The bytes of a mutated document, sometimes truncated or corrupted."""
     content = json.dumps(draw(mutated(document))).encode()
@@ -66,6 +78,16 @@ def listed(value: Any, *keys: str) -> list[Any]:
         value = value.get(key)
     value = [] if value is None else _plain(value)
     return value if isinstance(value, list) else [value]
+
+
+def member(value: Any, *keys: str) -> Any:
+    """The value below the keys, in any letter case, also where JSON text is in between; ``None`` when there is none."""
+    for key in keys:
+        value = _plain(value)
+        if not isinstance(value, dict):
+            return None
+        value = next((held for name, held in value.items() if name.lower() == key.lower() and held is not None), None)
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
-from pratique.evidence.parsers.assessment import Assessment, Unassessed
-from pratique.evidence.parsers.grype import from_grype
-from pratique.findings import Finding, Fix, Severity
-from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed
+from pratique.evidence.parsers.assessment import Assessment, Distribution, Unassessed
+from pratique.evidence.parsers.grype import from_grype, knows_distribution
+from pratique.findings import Finding, Fix, Severity, end_of_life
+from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed, member, reduced
 
+SCANNED = datetime(2026, 11, 23, 10, 15, 0, 123456, UTC)
+BUILT = datetime(2026, 11, 23, 4, tzinfo=UTC)
 NAME = f"acraks.azurecr.io/quarantine/kured@{DIGEST}"
 
 
@@ -37,8 +39,57 @@ def match(**vulnerability: Any) -> dict[str, Any]:
     }
 
 
+def component(name: str = "libssl3", **changes: Any) -> dict[str, Any]:
+    """A package in the list of packages."""
+    purl = f"pkg:apk/alpine/{name}@3.0.1-r0?arch=x86_64&distro=alpine-3.20.2"
+    return {"bom-ref": purl, "type": "library", "name": name, "version": "3.0.1-r0", "purl": purl, **changes}
+
+
+SYSTEM = {"bom-ref": "os:alpine@3.20.2", "type": "operating-system", "name": "alpine", "version": "3.20.2"}
+PYTHON = component("requests", purl="pkg:pypi/requests@2.0.0")
+
+
+def packages(*components: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The list of packages, as Grype writes it in CycloneDX; a package of the system by default."""
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "metadata": {"component": {"type": "container", "name": NAME, "version": DIGEST}},
+        "components": [*(components or (component(),)), SYSTEM],
+        **changes,
+    }
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return {"schemaVersion": "v6.1.9", "built": "2026-11-23T04:00:00Z", "valid": True, **changes}
+
+
+def configuration(**changes: Any) -> dict[str, Any]:
+    return {
+        "distro": "",
+        "exclude": [],
+        "vex-documents": [],
+        "only-fixed": False,
+        "search": {"scope": "squashed", "unindexed-archives": False},
+        "alerts": {"enable-eol-distro-warnings": True},
+        **changes,
+    }
+
+
+def descriptor(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "grype",
+        "version": "0.121.2",
+        "configuration": configuration(),
+        "db": {"status": status(), "providers": {}},
+        "timestamp": "2026-11-23T12:15:00.123456789+02:00",
+        **changes,
+    }
+
+
 def report(**changes: Any) -> dict[str, Any]:
-    """A report as Grype 0.11x writes it."""
+    """A report as Grype 0.12x writes it."""
     return {
         "matches": [match(), match(id="GHSA-xxxx-yyyy-zzzz")],
         "source": {
@@ -53,12 +104,7 @@ def report(**changes: Any) -> dict[str, Any]:
             },
         },
         "distro": {"name": "alpine", "version": "3.20.2", "idLike": []},
-        "descriptor": {
-            "name": "grype",
-            "version": "0.115.0",
-            "db": {"status": {"schemaVersion": "v6.1.0", "built": "2026-11-23T04:00:00Z", "valid": True}},
-            "timestamp": "2026-11-23T12:15:00.123456789+02:00",
-        },
+        "descriptor": descriptor(),
         **changes,
     }
 
@@ -67,8 +113,10 @@ def target(**changes: Any) -> dict[str, Any]:
     return {"type": "image", "target": changes}
 
 
-def read(document: dict[str, Any]) -> Assessment | Unassessed:
-    return from_grype(json.dumps(document).encode(), digest=DIGEST, source="grype")
+def read(*documents: dict[str, Any]) -> Assessment | Unassessed:
+    """Read a report, with the default list of packages unless another is given."""
+    both = documents if len(documents) > 1 else (*documents, packages())
+    return from_grype("\n".join(map(json.dumps, both)).encode(), digest=DIGEST, source="grype")
 
 
 def test_report() -> None:
@@ -85,29 +133,149 @@ def test_report() -> None:
         )
         for name in ("CVE-2026-0001", "GHSA-xxxx-yyyy-zzzz")
     )
-    assert read(report()) == Assessment(findings, datetime(2026, 11, 23, 10, 15, 0, 123456, UTC), "grype 0.115.0")
+    assert read(report()) == Assessment(findings, SCANNED, "grype 0.121.2", BUILT)
 
 
 def test_clean_report() -> None:
-    """A report without matches for a distribution that Grype knows is a clean assessment."""
-    assert read(report(matches=[])) == Assessment((), datetime(2026, 11, 23, 10, 15, 0, 123456, UTC), "grype 0.115.0")
+    """A report without matches, beside packages of the system, leaves one question: what the database knows."""
+    unconfirmed = Distribution("alpine 3.20.2", SYSTEM, component()["purl"])
+    assert read(report(matches=[])) == Assessment((), SCANNED, "grype 0.121.2", BUILT, unconfirmed)
 
 
 @pytest.mark.parametrize("distro", [None, {}, {"name": "", "version": ""}, {"name": 7}], ids=str)
-def test_unassessed(distro: object) -> None:
-    """Without a match and a distribution the image is unassessed; a match without a distribution is an assessment."""
+def test_no_distribution(distro: object) -> None:
+    """Without a distribution the image is unassessed, whatever was found."""
     assert isinstance(read(report(matches=[], distro=distro)), Unassessed)
-    assert isinstance(read(report(distro=distro)), Assessment)
-
-
-def test_distribution_without_matching() -> None:
-    """An image is unassessed when Grype does not match its distribution; findings in other packages still count."""
-    alert = {"package": {"name": "zlib"}, "alerts": [{"type": "distro-disabled", "message": "no data"}]}
-    found = read(report(alertsByPackage=[alert]))
+    found = read(report(distro=distro))
     assert isinstance(found, Unassessed)
     assert len(found.findings) == 2
-    ended = read(report(alertsByPackage=[{"package": {}, "alerts": [{"type": "distro-eol"}]}]))
-    assert isinstance(ended, Assessment)
+
+
+@pytest.mark.parametrize(
+    "sbom",
+    [
+        packages(PYTHON),
+        packages(component("gpg-pubkey")),
+        packages(component(purl="")),
+        packages(component(type="file")),
+        packages(components=[component()]),
+        packages(components=None),
+        packages(components=[SYSTEM]),
+    ],
+    ids=["language", "keys", "no purl", "file", "no system", "nothing", "no package"],
+)
+def test_no_packages(sbom: dict[str, Any]) -> None:
+    """Without a package of the system the image is unassessed."""
+    found = read(report(matches=[]), sbom)
+    assert isinstance(found, Unassessed)
+    assert "found no package of alpine 3.20.2" in found.reason
+
+
+def test_no_list_of_packages() -> None:
+    """The report in JSON alone proves nothing; the order of the two does not matter."""
+    alone = from_grype(json.dumps(report(matches=[])).encode(), digest=DIGEST, source="grype")
+    assert isinstance(alone, Unassessed)
+    assert "cyclonedx-json" in alone.reason
+    assert isinstance(read(packages(), report(matches=[])), Assessment)
+
+
+def test_packages_of_another_image() -> None:
+    """A list of packages of another image raises an error."""
+    other = {"component": {"type": "container", "name": "x@sha256:" + "ff" * 32, "version": "sha256:" + "ff" * 32}}
+    with pytest.raises(UnreadableAnswer):
+        read(report(), packages(metadata=other))
+    with pytest.raises(UnreadableAnswer):
+        read(report(), packages(metadata=None))
+
+
+@pytest.mark.parametrize(
+    ("match", "confirmed"),
+    [
+        (match(), True),
+        (match(namespace="alpine:distro:alpine:3"), True),
+        (match(namespace="alpine:distro:alpine:edge"), True),
+        (match(namespace="alpine:distro:alpine:3.2"), False),
+        (match(namespace="alpine:distro:alpine:3.19"), False),
+        (match(namespace="alpine:distro:"), False),
+        (match(namespace="nvd:cpe"), False),
+        (match(namespace="github:language:python") | {"artifact": {"name": "requests", "type": "python"}}, False),
+        (match() | {"artifact": {"name": "libssl3", "type": "binary"}}, False),
+    ],
+    ids=["release", "major", "label", "prefix", "older", "none", "CPE", "language", "binary"],
+)
+def test_the_database_knows_the_distribution(match: dict[str, Any], confirmed: bool) -> None:
+    """Only a distribution's own advisory about a package of the system shows that."""
+    found = read(report(matches=[match]))
+    assert isinstance(found, Assessment)
+    assert (found.unconfirmed is None) is confirmed
+    canary = report(matches=[match], source={"type": "sbom-file", "target": "canary"})
+    assert knows_distribution(json.dumps(canary).encode()) is confirmed
+
+
+@pytest.mark.parametrize(
+    "db",
+    [
+        None,
+        {},
+        {"status": None},
+        {"status": status(valid=False)},
+        {"status": status(valid=None)},
+        {"status": status(valid="true")},
+        {"status": status(error="database is too old")},
+    ],
+    ids=str,
+)
+def test_invalid_database(db: object) -> None:
+    """A database that is not valid proves nothing; what was found with it counts."""
+    found = read(report(descriptor=descriptor(db=db)))
+    assert isinstance(found, Unassessed)
+    assert len(found.findings) == 2
+
+
+@pytest.mark.parametrize("built", [None, "", "0001-01-01T00:00:00Z"], ids=str)
+def test_undated_database(built: object) -> None:
+    """A database without a date has no age."""
+    found = read(report(descriptor=descriptor(db={"status": status(built=built)})))
+    assert isinstance(found, Assessment)
+    assert found.database_at is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distro": "debian:12"},
+        {"exclude": ["/usr/**"]},
+        {"vex-documents": ["vex.json"]},
+        {"search": {"scope": "deep-squashed"}},
+        {"search": None},
+        {"alerts": {"enable-eol-distro-warnings": False}},
+        {"alerts": None},
+    ],
+    ids=str,
+)
+def test_incomplete_settings(changes: dict[str, Any]) -> None:
+    """A setting that may leave something out proves nothing, and neither does a report without its settings."""
+    for settings_ in (configuration(**changes), None):
+        found = read(report(descriptor=descriptor(configuration=settings_)))
+        assert isinstance(found, Unassessed)
+        assert "may leave findings out" in found.reason
+
+
+def test_end_of_life() -> None:
+    """A distribution past its end of life is a finding of its own."""
+    ended = [{"package": {"name": "zlib"}, "alerts": [{"type": "distro-eol", "metadata": {"name": "alpine"}}]}]
+    found = read(report(matches=[], alertsByPackage=ended))
+    assert isinstance(found, Assessment)
+    assert found.findings == (end_of_life("alpine", "3.20.2", "grype"),)
+
+
+@pytest.mark.parametrize("alert", ["distro-disabled", "distro-unknown", "brand new"])
+def test_other_alerts(alert: str) -> None:
+    """An image is unassessed when Grype warns of anything else about its packages; findings still count."""
+    alerts = [{"package": {"name": "zlib"}, "alerts": [{"type": alert, "message": "no data"}]}]
+    found = read(report(alertsByPackage=alerts))
+    assert isinstance(found, Unassessed)
+    assert len(found.findings) == 2
 
 
 @pytest.mark.parametrize(
@@ -145,18 +313,34 @@ def test_fixes(fix: object, expected: Fix) -> None:
     assert [finding.fix for finding in read(report(matches=[match(fix=fix)])).findings] == [expected]
 
 
+HEADERS = {
+    "namespace": "",
+    "package": {"name": "linux-libc-dev", "language": "", "type": "deb", "upstream-name": "linux"},
+    "match-type": "exact-indirect-match",
+}
+
+
 @pytest.mark.parametrize(
-    ("rule", "findings"),
+    ("rules", "findings"),
     [
-        ({"namespace": "vex", "vex-status": "not_affected"}, 1),
-        ({"namespace": "", "fix-state": "not-fixed"}, 1),
-        ({"package": {"name": "linux-libc-dev"}, "match-type": "exact-indirect-match"}, 0),
+        ([{"namespace": "vex", "vex-status": "not_affected"}], 1),
+        ([{"namespace": "", "fix-state": "not-fixed"}], 1),
+        ([{"vulnerability": "CVE-2026-0001", "namespace": ""}], 1),
+        ([{"namespace": "", "package": {"name": ".*", "language": ""}}], 1),
+        ([{"package": {"name": "linux-libc-dev"}, "match-type": "exact-indirect-match"}], 1),
+        ([HEADERS | {"vulnerability": "CVE-2026-0001"}], 1),
+        ([HEADERS | {"reason": "tolerated"}], 1),
+        ([HEADERS, {"namespace": "", "fix-state": "not-fixed"}], 1),
+        ([{}], 1),
+        ([], 1),
+        (None, 1),
+        ([HEADERS], 0),
     ],
     ids=str,
 )
-def test_ignored_matches(rule: dict[str, Any], findings: int) -> None:
-    """Matches that a user's rule ignores are findings; matches that Grype's own rules ignore are not."""
-    found = read(report(matches=[], ignoredMatches=[match() | {"appliedIgnoreRules": [rule]}]))
+def test_ignored_matches(rules: object, findings: int) -> None:
+    """Matches that any rule ignores are findings, except Grype's own rule about kernel headers."""
+    found = read(report(matches=[], ignoredMatches=[match() | {"appliedIgnoreRules": rules}]))
     assert len(found.findings) == findings
 
 
@@ -190,8 +374,8 @@ def test_about_the_image(source: dict[str, Any]) -> None:
         {"source": {"type": "unknown", "target": "unknown"}},
         {"source": target(imageID=DIGEST, manifestDigest="sha256:" + "ff" * 32)},
         {"source": target(userInput="kured:1.14.0", tags=[NAME])},
-        {"descriptor": {"name": "grype", "timestamp": ""}},
-        {"descriptor": {"timestamp": "2026-11-23T12:15:00Z"}},
+        {"descriptor": descriptor(timestamp="")},
+        {"descriptor": descriptor(name=None)},
         {"descriptor": None},
     ],
     ids=lambda changes: str(changes)[:60].replace("\0", "NUL"),
@@ -202,16 +386,93 @@ def test_unreadable_report(changes: dict[str, Any]) -> None:
         read(report(**changes))
 
 
+def encoded_pair(document: dict[str, Any], other: dict[str, Any]) -> st.SearchStrategy[bytes]:
+    """The bytes of both documents, one of them changed."""
+    rest = json.dumps(other).encode()
+    return encoded(document).map(lambda content: content + b"\n" + rest)
+
+
+CHANGED = encoded_pair(report(), packages()) | encoded_pair(packages(), report())
+
+
 @settings(max_examples=300)
-@given(encoded(report()))
+@given(encoded_pair(report(), packages()))
 def test_nothing_gets_lost(document: bytes) -> None:
     """Whatever is wrong with a report, every match is a finding, or parsing raises an error."""
     with suppress(UnreadableAnswer):
         found = from_grype(document, digest=DIGEST, source="grype")
-        assert len(found.findings) == len(listed(json.loads(document), "matches"))
+        changed = json.loads(document.rpartition(b"\n")[0])
+        assert len(found.findings) == len(listed(changed, "matches"))
 
 
-@given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
+@settings(max_examples=300)
+@given(CHANGED)
+def test_proof_needs_evidence(document: bytes) -> None:
+    """Whatever is changed in a report: a proof still names a distribution, a package of it, a database and a date."""
+    with suppress(UnreadableAnswer):
+        found = from_grype(document, digest=DIGEST, source="grype")
+        if isinstance(found, Assessment):
+            first, second = (json.loads(part) for part in document.split(b"\n"))
+            one, sbom = (first, second) if member(second, "bomFormat") else (second, first)
+            assert member(one, "distro", "name")
+            assert member(one, "descriptor", "db", "status", "valid") is True
+            assert member(one, "descriptor", "timestamp")
+            assert any("pkg:apk/alpine/libssl3" in str(member(part, "purl")) for part in listed(sbom, "components"))
+            assert any(member(part, "type") == "operating-system" for part in listed(sbom, "components"))
+
+
+NOTHING_KNOWN = (
+    (report(matches=[]), packages(PYTHON)),
+    (report(matches=[], distro={}), packages()),
+    (report(matches=[], descriptor=descriptor(db=None)), packages()),
+    (report(matches=[], descriptor=descriptor(configuration=None)), packages()),
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(NOTHING_KNOWN), st.booleans(), st.data())
+def test_taking_away_proves_nothing(pair: tuple[dict[str, Any], ...], first: bool, data: st.DataObject) -> None:
+    """A report that proves nothing still proves nothing, whatever is taken out of it."""
+    one, sbom = pair
+    with suppress(UnreadableAnswer):
+        found = read(data.draw(reduced(one)), sbom) if first else read(one, data.draw(reduced(sbom)))
+        assert isinstance(found, Unassessed)
+
+
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "vulnerability": st.sampled_from(["CVE-2026-0001", ""]),
+        "namespace": st.sampled_from(["", "vex"]),
+        "fix-state": st.sampled_from(["not-fixed", "fixed"]),
+        "vex-status": st.just("not_affected"),
+        "reason": st.just("tolerated"),
+        "package": st.sampled_from([{"name": "libssl3"}, {"type": "deb"}, {"name": "linux-libc-dev", "language": ""}]),
+        "match-type": st.sampled_from(["exact-indirect-match", "exact-direct-match"]),
+    },
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(RULES, max_size=3), st.sampled_from([report(), report(matches=[])]))
+def test_a_rule_hides_nothing(rules: list[dict[str, Any]], document: dict[str, Any]) -> None:
+    """Whatever a user's rules ignore is a finding beside those that were there."""
+    before = read(document)
+    ignored = match(id="CVE-NEW") | {"appliedIgnoreRules": rules}
+    after = read({**document, "ignoredMatches": [ignored]})
+    assert {*after.findings} >= {*before.findings}
+    assert "CVE-NEW" in {finding.vulnerability for finding in after.findings}
+    assert isinstance(after, Assessment)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.just(b"[" * 100_000)
+    | st.just(b"1 " * 100_000)
+    | st.just(json.dumps(packages()).encode())
+    | st.just((json.dumps(report()) * 2).encode())
+    | JSON.map(lambda value: json.dumps(value).encode())
+)
 def test_garbage(document: bytes) -> None:
     """Bytes that are not a report raise an error."""
     with pytest.raises(UnreadableAnswer):

@@ -29,7 +29,12 @@ def statement(**changes: Any) -> dict[str, Any]:
         "subject": [{"name": "acr/library/busybox", "digest": {"sha256": DIGEST.removeprefix("sha256:")}}],
         "predicateType": "https://in-toto.io/attestation/vulns/v0.2",
         "predicate": {
-            "scanner": {"uri": "https://mdvm.example", "version": "1.0", "result": [result]},
+            "scanner": {
+                "uri": "https://mdvm.example",
+                "version": "1.0",
+                "db": {"lastUpdate": "2026-11-23T06:00:00Z"},
+                "result": [result],
+            },
             "metadata": {"scanStartedOn": "2026-11-23T10:00:00Z", "scanFinishedOn": "2026-11-23T10:15:00Z"},
         },
         **changes,
@@ -61,6 +66,46 @@ def test_statement() -> None:
     assert assessment.findings == (finding,)
     assert assessment.scanned_at == datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
     assert assessment.scanner == "https://mdvm.example 1.0"
+
+
+@pytest.mark.parametrize(
+    ("db", "expected"),
+    [
+        ({"lastUpdate": "2026-11-23T06:00:00Z"}, datetime(2026, 11, 23, 6, tzinfo=UTC)),
+        ({"lastupdate": "2026-11-23T08:00:00+02:00"}, datetime(2026, 11, 23, 6, tzinfo=UTC)),
+        ({"lastUpdate": "0001-01-01T00:00:00Z"}, None),
+        ({"lastUpdate": ""}, None),
+        ({"uri": "x"}, None),
+        ({}, None),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_database(db: object, expected: datetime | None) -> None:
+    """A statement that does not date the scanner's database has no date for it."""
+    document = statement()
+    document["predicate"]["scanner"]["db"] = db
+    assert from_statement(json.dumps(document).encode(), digest=DIGEST, source="artifact").database_at == expected
+
+
+@pytest.mark.parametrize("db", [{"lastUpdate": "yesterday"}, {"lastUpdate": 7}, "today", []], ids=str)
+def test_unreadable_database(db: object) -> None:
+    """A date that cannot be read raises an error."""
+    document = statement()
+    document["predicate"]["scanner"]["db"] = db
+    with pytest.raises(UnreadableAnswer):
+        scanned(document)
+
+
+def test_arguments() -> None:
+    """A scan whose arguments show that it left something out is complete in nobody's eyes; its findings count."""
+    document = statement()
+    for parameters, gap in (([], ""), (["--format", "json"], ""), (["trivy image --severity HIGH"], "--severity")):
+        document["predicate"]["invocation"] = {"parameters": parameters}
+        assessment = from_statement(json.dumps(document).encode(), digest=DIGEST, source="artifact")
+        assert gap in assessment.gap
+        assert bool(assessment.gap) is bool(gap)
+        assert len(assessment.findings) == 1
 
 
 def test_clean_statement() -> None:

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
-from pratique.evidence.parsers.assessment import Assessment, Unassessed
-from pratique.evidence.parsers.trivy import from_trivy
-from pratique.findings import Finding, Fix, Severity
-from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed
+from pratique.evidence.parsers.assessment import Assessment, Distribution, Unassessed
+from pratique.evidence.parsers.trivy import database_of, from_trivy, knows_distribution
+from pratique.findings import Finding, Fix, Severity, end_of_life
+from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed, member, reduced
 
+SYSTEM = {"Family": "alpine", "Name": "3.20.2"}
+UPDATED = datetime(2026, 11, 23, 6, tzinfo=UTC)
 NAME = f"acraks.azurecr.io/quarantine/kured@{DIGEST}"
 
 
@@ -37,11 +39,22 @@ def vulnerability(**changes: Any) -> dict[str, Any]:
     }
 
 
+def package(name: str = "libssl3", **changes: Any) -> dict[str, Any]:
+    return {
+        "ID": f"{name}@3.0.1-r0",
+        "Name": name,
+        "Identifier": {"PURL": f"pkg:apk/alpine/{name}@3.0.1-r0?arch=x86_64&distro=3.20.2"},
+        "Version": "3.0.1-r0",
+        **changes,
+    }
+
+
 def result(**changes: Any) -> dict[str, Any]:
     return {
         "Target": f"{NAME} (alpine 3.20.2)",
         "Class": "os-pkgs",
         "Type": "alpine",
+        "Packages": [package()],
         "Vulnerabilities": [vulnerability()],
         **changes,
     }
@@ -75,8 +88,11 @@ def report(**changes: Any) -> dict[str, Any]:
     }
 
 
+THIRD_PARTY = package("docker-ce", Repository={"Class": "third-party"})
+
+
 def read(document: dict[str, Any]) -> Assessment | Unassessed:
-    return from_trivy(json.dumps(document).encode(), digest=DIGEST, source="trivy")
+    return from_trivy(json.dumps(document).encode(), digest=DIGEST, source="trivy", database_at=UPDATED)
 
 
 def test_report() -> None:
@@ -95,17 +111,22 @@ def test_report() -> None:
         for name, package in names
     )
     assert read(report()) == Assessment(
-        findings, datetime(2026, 11, 23, 10, 15, 0, 838423, UTC), scanner="Trivy 0.71.0"
+        findings, datetime(2026, 11, 23, 10, 15, 0, 838423, UTC), scanner="Trivy 0.71.0", database_at=UPDATED
     )
 
 
 @pytest.mark.parametrize("vulnerabilities", [{}, {"Vulnerabilities": None}, {"Vulnerabilities": []}], ids=str)
 def test_clean_report(vulnerabilities: dict[str, Any]) -> None:
-    """A result for the system's packages without vulnerabilities is a clean assessment."""
-    clean = {"Target": "x (alpine 3.20.2)", "Class": "os-pkgs", "Type": "alpine"} | vulnerabilities
-    found = read(report(Results=[clean]))
+    """A result with packages of the system and without vulnerabilities leaves one question: what the database knows."""
+    clean = {"Target": "x (alpine 3.20.2)", "Class": "os-pkgs", "Type": "alpine", "Packages": [package()]}
+    found = read(report(Results=[clean | vulnerabilities]))
     assert isinstance(found, Assessment)
     assert found.findings == ()
+    assert found.unconfirmed == Distribution(
+        "alpine 3.20.2",
+        {"type": "operating-system", "name": "alpine", "version": "3.20.2"},
+        "pkg:apk/alpine/libssl3@3.0.1-r0?arch=x86_64&distro=3.20.2",
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,31 +135,110 @@ def test_clean_report(vulnerabilities: dict[str, Any]) -> None:
         (None, None, 0),
         (None, [], 0),
         ({}, [], 0),
+        ({}, [result()], 1),
         ({"Family": "alpine", "Name": "3.20.2"}, [], 0),
+        ({"Family": "none"}, [result()], 1),
         ({"Family": "slackware", "Name": "15"}, [result(Class="lang-pkgs")], 1),
+        (None, [result(Class="lang-pkgs")], 1),
         (None, [result(Class="secret", Vulnerabilities=None)], 0),
+        ({"Family": "debian", "Name": "12"}, [result(Packages=None)], 1),
+        ({"Family": "debian", "Name": "12"}, [result(Packages=[])], 1),
+        ({"Family": "debian", "Name": "12"}, [result(Packages=[{}])], 1),
+        ({"Family": "redhat", "Name": "9.4"}, [result(Packages=[package("gpg-pubkey")])], 1),
+        ({"Family": "debian", "Name": "12"}, [result(Packages=[]), result(Class="lang-pkgs")], 2),
+        ({"Family": "debian", "Name": "12"}, [result(Packages=[package(), THIRD_PARTY])], 1),
+        ({"Family": "debian", "Name": "12"}, [result(Packages=[THIRD_PARTY])], 1),
     ],
     ids=str,
 )
 def test_unassessed(system: object, results: object, findings: int) -> None:
-    """Without packages, or with a system whose packages are unknown, the image is unassessed; findings still count."""
+    """Without packages of a known system, or with some that Trivy does not assess, an image is unassessed.
+
+    What was found all the same still counts.
+    """
     found = read(report(Metadata={"OS": system, "RepoDigests": [NAME]}, Results=results))
     assert isinstance(found, Unassessed)
     assert len(found.findings) == findings
 
 
-def test_programs_without_a_system() -> None:
-    """An image from scratch is assessed when the packages of its programs are."""
-    found = read(report(Metadata={"RepoDigests": [NAME]}, Results=[result(Class="lang-pkgs", Vulnerabilities=[])]))
-    assert isinstance(found, Assessment)
+def test_third_party_packages() -> None:
+    """The reason names packages that Trivy does not assess, but not all of many."""
+    foreign = [package(f"docker-{number}", Repository={"Class": "third-party"}) for number in range(5)]
+    found = read(report(Results=[result(Packages=[package(), *foreign])]))
+    assert isinstance(found, Unassessed)
+    assert found.reason.endswith("third-party repositories: docker-0, docker-1, docker-2 and 2 more")
 
 
-def test_end_of_life() -> None:
-    """The scanner's name mentions a system that no longer gets fixes."""
-    system = {"Family": "alpine", "Name": "3.10.2", "EOSL": True}
-    found = read(report(Metadata={"OS": system, "RepoDigests": [NAME]}))
+def test_the_database_knows_the_system() -> None:
+    """A vulnerability of a package of the system shows that; one of a language, or one that is ignored, does too."""
+    known, ignored = result(), {"Type": "vulnerability", "Status": "ignored", "Finding": vulnerability()}
+    language = result(Class="lang-pkgs", Packages=[])
+    for results, confirmed in (
+        ([known], True),
+        ([result(Vulnerabilities=[]), language], False),
+        ([result(Vulnerabilities=None, ExperimentalModifiedFindings=[ignored])], True),
+    ):
+        found = read(report(Results=results))
+        assert isinstance(found, Assessment)
+        assert (found.unconfirmed is None) is confirmed
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ({"Version": "0.74.0", "VulnerabilityDB": {"UpdatedAt": "2026-11-20T06:00:00Z"}}, datetime(2026, 11, 20, 6)),
+        ({"Version": "0.74.0", "VulnerabilityDB": {}}, None),
+        ({"Version": "0.74.0", "VulnerabilityDB": {"UpdatedAt": "0001-01-01T00:00:00Z"}}, None),
+        ({"Version": "0.74.0"}, None),
+    ],
+    ids=str,
+)
+def test_the_database_of_a_server(server: dict[str, Any], expected: datetime | None) -> None:
+    """A server's database counts, whatever is in the cache of the client."""
+    found = read(report(Trivy={"Version": "0.74.0", "Server": server}))
     assert isinstance(found, Assessment)
-    assert found.scanner == "Trivy 0.71.0, alpine 3.10.2 is past its end of life"
+    assert found.database_at == (expected.replace(tzinfo=UTC) if expected else None)
+
+
+def test_the_date_of_the_database() -> None:
+    """The version names it; a Trivy without a database, or with an empty one, names none."""
+    dated = {"Version": "0.74.0", "VulnerabilityDB": {"Version": 2, "UpdatedAt": "2026-11-23T06:00:00.5Z"}}
+    assert database_of(json.dumps(dated).encode()) == datetime(2026, 11, 23, 6, 0, 0, 500000, UTC)
+    assert database_of(b'{"Version": "0.74.0"}') is None
+    assert database_of(b'{"VulnerabilityDB": {"UpdatedAt": "0001-01-01T00:00:00Z"}}') is None
+    for broken in (b"", b"Version: 0.74.0", b'{"VulnerabilityDB": []}', b'{"VulnerabilityDB": {"UpdatedAt": "soon"}}'):
+        with pytest.raises(UnreadableAnswer):
+            database_of(broken)
+
+
+def test_the_report_on_the_canary() -> None:
+    """Only a vulnerability of a package of the system counts."""
+    sbom = {"SchemaVersion": 2, "ArtifactName": "canary", "ArtifactType": "cyclonedx"}
+    for results, expected in (
+        (None, False),
+        ([result(Vulnerabilities=None)], False),
+        ([result(Class="lang-pkgs")], False),
+        ([result()], True),
+    ):
+        assert knows_distribution(json.dumps(sbom | {"Results": results}).encode()) is expected
+    with pytest.raises(UnreadableAnswer):
+        knows_distribution(json.dumps(report()).encode())
+
+
+@pytest.mark.parametrize("said", [True, "true", 1, "unreadable"], ids=str)
+def test_end_of_life(said: object) -> None:
+    """A system that no longer gets fixes is a finding, whether or not anything else was found or assessed."""
+    system = {"Family": "alpine", "Name": "3.10.2", "EOSL": said}
+    for results in ([result(Vulnerabilities=[])], []):
+        found = read(report(Metadata={"OS": system, "RepoDigests": [NAME]}, Results=results))
+        assert found.findings == (end_of_life("alpine", "3.10.2", "trivy"),)
+
+
+def test_a_supported_system() -> None:
+    """Trivy leaves the field out, or says false."""
+    system = {"Family": "alpine", "Name": "3.20.2", "EOSL": False}
+    found = read(report(Metadata={"OS": system, "RepoDigests": [NAME]}, Results=[result(Vulnerabilities=[])]))
+    assert found.findings == ()
 
 
 @pytest.mark.parametrize(
@@ -187,8 +287,8 @@ def test_suppressed() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ArtifactName": f"x@{DIGEST}", "Metadata": {}},
-        {"ArtifactName": "x:1", "Metadata": {"RepoDigests": ["y@sha256:" + "ff" * 32, NAME]}},
+        {"ArtifactName": f"x@{DIGEST}", "Metadata": {"OS": SYSTEM}},
+        {"ArtifactName": "x:1", "Metadata": {"OS": SYSTEM, "RepoDigests": ["y@sha256:" + "ff" * 32, NAME]}},
     ],
     ids=str,
 )
@@ -235,7 +335,60 @@ def test_nothing_gets_lost(document: bytes) -> None:
     with suppress(UnreadableAnswer):
         found = from_trivy(document, digest=DIGEST, source="trivy")
         results = listed(json.loads(document), "Results")
-        assert len(found.findings) == sum(len(listed(result, "Vulnerabilities")) for result in results)
+        vulnerabilities = [finding for finding in found.findings if not finding.is_end_of_life]
+        assert len(vulnerabilities) == sum(len(listed(result, "Vulnerabilities")) for result in results)
+
+
+@settings(max_examples=300)
+@given(encoded(report(Results=[result(), result(Class="lang-pkgs", Packages=[])])))
+def test_proof_needs_evidence(document: bytes) -> None:
+    """Whatever is changed in a report: it proves nothing unless it still lists a package of a system that it names."""
+    with suppress(UnreadableAnswer):
+        found = from_trivy(document, digest=DIGEST, source="trivy")
+        if isinstance(found, Assessment):
+            content = json.loads(document)
+            assert member(content, "Metadata", "OS", "Family")
+            of_system = [one for one in listed(content, "Results") if member(one, "Class") == "os-pkgs"]
+            packages = [package for one in of_system for package in listed(one, "Packages")]
+            assert any(member(package, "Name") for package in packages)
+            assert member(content, "CreatedAt")
+            assert DIGEST in json.dumps(content)
+
+
+CLEAN = report(Results=[result(Vulnerabilities=[])])
+NOTHING_KNOWN = (
+    report(Results=[result(Packages=[])]),
+    report(Metadata={"RepoDigests": [NAME]}),
+    report(Results=[result(Class="lang-pkgs", Vulnerabilities=[])]),
+    report(Metadata={"OS": {"Family": "none"}, "RepoDigests": [NAME]}),
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(NOTHING_KNOWN), st.data())
+def test_taking_away_proves_nothing(document: dict[str, Any], data: st.DataObject) -> None:
+    """A report that proves nothing still proves nothing, whatever is taken out of it."""
+    with suppress(UnreadableAnswer):
+        assert isinstance(read(data.draw(reduced(document))), Unassessed)
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from([CLEAN, report(), *NOTHING_KNOWN]),
+    st.sampled_from(["vulnerability", "Vulnerability", "brand new"]),
+    st.sampled_from(["ignored", "not_affected", "fixed", "unknown"]),
+)
+def test_a_rule_hides_nothing(document: dict[str, Any], kind: str, status: str) -> None:
+    """Whatever Trivy suppresses, and for whatever reason, is a finding beside those that were there."""
+    before = read(document)
+    suppressed = {"Type": kind, "Status": status, "Source": "vex", "Finding": vulnerability(VulnerabilityID="CVE-NEW")}
+    for place in range(len(document["Results"])):
+        results = [*document["Results"]]
+        results[place] = results[place] | {"ExperimentalModifiedFindings": [suppressed]}
+        after = read({**document, "Results": results})
+        assert {*after.findings} >= {*before.findings}
+        assert "CVE-NEW" in {finding.vulnerability for finding in after.findings}
+        assert isinstance(after, Assessment) is isinstance(before, Assessment)
 
 
 @given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
