@@ -156,11 +156,12 @@ def exception(vulnerability: str, expires: str = "2026-12-31", **where: Any) -> 
 
 
 def acceptance(*states: str, expires: str = "2026-12-31", **where: Any) -> Entry:
-    return _entry({"expires": expires} | ({"states": list(states)} if states else {}), where)
+    """:param where: ``image`` with tag and digest (by default the very image), or ``digest``"""
+    return _entry({"expires": expires} | ({"states": list(states)} if states else {}), where, f"{REFERENCE}@{INDEX}")
 
 
-def _entry(entry: dict[str, Any], where: dict[str, Any]) -> Entry:
-    place = {} if "digest" in where else {"image": REFERENCE}
+def _entry(entry: dict[str, Any], where: dict[str, Any], image: str = REFERENCE) -> Entry:
+    place = {} if "digest" in where else {"image": image}
     people = {"owner": "platform@contoso.com", "approver": "security@contoso.com"}
     return {"reason": "it was looked into"} | people | entry | place | where
 
