@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def exceptions_of(cluster: World) -> Path:
 async def test_an_accepted_digest_passes_and_a_moved_tag_does_not(cluster: World) -> None:
     """The command lets the image in that was there; the tag's next image is a new decision."""
     assert "acceptances:\n  - image" in str(await cluster.fail())
-    code, output = accept(cluster, *ANSWERED)
+    code, output = await asyncio.to_thread(accept, cluster, *ANSWERED)
     assert code == 0, output
     (digest,) = cluster.upstream().values()
     assert f"{KURED}@{digest}" in output
@@ -55,12 +56,12 @@ async def test_an_accepted_digest_passes_and_a_moved_tag_does_not(cluster: World
     assert [image.verdict for image in prepared.images] == ["Unassessed, accepted"]
     plan = await cluster.plan()
     assert (plan.waivers[0].owner, plan.waivers[0].place) == ("team", digest)
-    shown = CliRunner().invoke(app, ["check", cluster.written()]).output
+    shown = (await asyncio.to_thread(CliRunner().invoke, app, ["check", cluster.written()])).output
     assert f"acceptance of {KURED}\n    {digest}\n    owner team, approver security" in shown
     assert "Acceptances and exceptions" in plan.text()
     assert all(line.strip() in plan.text() for line in shown.partition("Acceptances and exceptions")[2].splitlines())
 
-    publish(cluster.sandbox, image_spec(KURED, "alpine:3.20", {"tzdata": "2025a-r0"}))
+    await asyncio.to_thread(publish, cluster.sandbox, image_spec(KURED, "alpine:3.20", {"tzdata": "2025a-r0"}))
     error = await cluster.fail()
     (moved,) = cluster.upstream().values()
     assert moved != digest

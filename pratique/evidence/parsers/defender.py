@@ -6,15 +6,34 @@ The values of ``FixStatus`` are not published; FixAvailable, NoFix, NoFixAvailab
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import quote
 
 from pratique.evidence.parsers.json_reader import Reader
 from pratique.findings import Fix
+from pratique.purl import SYSTEM
 
 HEALTHY = "healthy"
 NOT_APPLICABLE = "notapplicable"
 
 _NO_FIX = frozenset({"nofix", "nofixavailable", "willnotfix"})
 _FIX = "fixavailable"
+#: Types of package URLs by Defender's names of languages, whose values are not published either.
+_LANGUAGES = {
+    "python": "pypi",
+    "javascript": "npm",
+    "node": "npm",
+    "nodejs": "npm",
+    "node.js": "npm",
+    "java": "maven",
+    "go": "golang",
+    "golang": "golang",
+    "ruby": "gem",
+    "rust": "cargo",
+    "php": "composer",
+    ".net": "nuget",
+    "dotnet": "nuget",
+    "c#": "nuget",
+}
 
 
 def fix_of(*documents: Reader) -> Fix:
@@ -26,6 +45,19 @@ def fix_of(*documents: Reader) -> Fix:
     if _FIX in statuses or any(document.has("FixedVersion") for document in documents):
         return Fix.AVAILABLE
     return Fix.NONE if statuses and statuses <= _NO_FIX else Fix.UNKNOWN
+
+
+def purl_of(name: str, category: str, language: str) -> str:
+    """The package URL of a package without its version; empty when its ecosystem is not known.
+
+    Defender does not say which distribution a package of the operating system belongs to.
+
+    :param category: ``OS`` or ``Language``
+    """
+    kind = SYSTEM if category.lower() == "os" and not language else _LANGUAGES.get(language.lower(), "")
+    group, colon, artifact = name.partition(":")  # as Maven names artifacts
+    path = f"{group}/{artifact}" if kind == "maven" and colon else name
+    return f"pkg:{kind}/{quote(path, safe='/')}" if kind and name else ""
 
 
 def code_of(status: Reader) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pratique.evidence.parsers.assessment import Row
-from pratique.evidence.parsers.defender import HEALTHY, NOT_APPLICABLE, code_of, fix_of, latest, not_applicable
+from pratique.evidence.parsers.defender import HEALTHY, NOT_APPLICABLE, code_of, fix_of, latest, not_applicable, purl_of
 from pratique.evidence.parsers.json_reader import Reader
 from pratique.findings import Finding, Severity
 
@@ -52,6 +52,7 @@ def _cve(entry: Reader, update: Reader, source: str) -> Finding:
         fixed_version=entry.text("FixedVersion") or update.text("FixedVersion"),
         fix=fix_of(entry, update),
         sources=(source,),
+        purls=(_purl(update),),
     )
 
 
@@ -66,7 +67,12 @@ def _update_without_cves(properties: Reader, update: Reader, source: str) -> Fin
         fixed_version=update.text("FixedVersion"),
         fix=fix_of(update),
         sources=(source,),
+        purls=(_purl(update),),
     )
+
+
+def _purl(update: Reader) -> str:
+    return purl_of(update.text("SoftwareName"), update.text("PackageType"), update.text("Language"))
 
 
 def _versions(update: Reader) -> str:

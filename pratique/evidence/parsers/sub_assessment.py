@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pratique.evidence.parsers.assessment import Row
-from pratique.evidence.parsers.defender import HEALTHY, NOT_APPLICABLE, code_of, fix_of, not_applicable
+from pratique.evidence.parsers.defender import HEALTHY, NOT_APPLICABLE, code_of, fix_of, not_applicable, purl_of
 from pratique.evidence.parsers.json_reader import Reader
 from pratique.findings import Finding, Severity
 
@@ -59,4 +59,5 @@ def _finding(properties: Reader, data: Reader, status: Reader, source: str) -> F
         fixed_version=software.text("fixedVersion"),
         fix=fix_of(software),
         sources=(source,),
+        purls=(purl_of(software.text("packageName"), software.text("category"), software.text("language")),),
     )
