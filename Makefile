@@ -8,6 +8,8 @@
 # make test-interruptions   cancel and kill a run in each of its steps: minutes; figures in artifacts/interruptions
 # make test-reruns   test what a retry repeats, in each situation and on another machine: eight minutes
 # make test-browser   test Prefect's UI in Debian's Chromium: run, retry, answer, cancel; screenshots in artifacts/browser
+# make tools     build the real tools of tests/oracles/tools.txt, each by its exact version, into .tools/; needs Go
+# make test-oracles   compare the project with what others wrote: containerd's choice of a manifest; needs Go
 # make deploy    create work pool, deployments and automations on the server at PREFECT_API_URL (ARGS="--pool-type docker")
 # make image     build the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
 # make compose-test   test docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes
@@ -28,7 +30,7 @@ AZ_READY := $(AZ_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults docs check format lock clean
 
 install: $(READY)
 
@@ -58,6 +60,12 @@ test-reruns: $(READY)
 
 test-browser: $(READY)
 	$(VENV)/bin/pytest tests/browser $(ARGS)
+
+tools:
+	tests/oracles/tools.sh
+
+test-oracles: tools $(READY)
+	$(VENV)/bin/pytest tests/oracles $(ARGS)
 
 deploy: $(READY)
 	$(VENV)/bin/pratique deploy $(ARGS)
@@ -129,4 +137,4 @@ lock:
 	echo azure-cli==2.91.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file tests/az/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(AZ_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox
+	rm -rf $(VENV) $(AZ_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox .tools

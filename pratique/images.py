@@ -33,6 +33,8 @@ QUARANTINE = "quarantine/"
 LIVE = "live/"
 #: Prefix of a drill's repositories. The next drill removes them.
 DRILL = f"{LIVE}quarantine-drill/"
+#: Platform of an entry in an index that could be an image for any platform. Every required platform needs its verdict.
+UNKNOWN_PLATFORM = "unknown/unknown"
 
 
 def digest_of(content: bytes) -> str:
@@ -98,13 +100,16 @@ class ImageReference:
 
 @dataclass(frozen=True)
 class PlatformManifest:
-    """One runnable image of an index, or the only one of a single-platform image.
+    """One image of an index that a container runtime could run, or the only one of a single-platform image.
 
-    :ivar platform: ``os/architecture[/variant]``
+    :ivar platform: ``os/architecture[/variant]`` as containerd normalises it; :data:`UNKNOWN_PLATFORM` where it could
+        not be found out
+    :ivar also: other platforms whose nodes may run it, such as ``linux/amd64`` for an image for ``linux/386``
     """
 
     platform: str
     digest: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,14 +117,18 @@ class ResolvedImage:
     """A reference and the digest that it resolved to.
 
     :ivar digest: of the index or manifest that the tag names
-    :ivar platforms: the runnable manifests of an index; for a single-platform image only itself, with the same digest
-    :ivar attestations: number of manifests in an index that are not runnable
+    :ivar platforms: the manifests of an index that a runtime could run; for a single-platform image only itself, with
+        the same digest
+    :ivar attestations: number of manifests below an index that are not runnable
+    :ivar contents: digests of all manifests and indexes below ``digest``, runnable or not; empty for a single-platform
+        image, and where they are not known
     """
 
     reference: ImageReference
     digest: str
     platforms: tuple[PlatformManifest, ...]
     attestations: int = 0
+    contents: tuple[str, ...] = ()
 
     @property
     def pinned(self) -> ImageReference:

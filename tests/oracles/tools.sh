@@ -1,0 +1,24 @@
+#!/bin/sh
+# Builds each tool of tools.txt into .tools/, unless this version of it is there already.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+tools="$root/.tools"
+command -v go >/dev/null || { echo 'Go 1.26.6 or later is missing: https://go.dev/dl' >&2; exit 1; }
+mkdir -p "$tools"
+grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source; do
+    case $source in
+        *@*) version=$source ;;
+        *) version=$(cat "$root/$source"/go.mod "$root/$source"/go.sum "$root/$source"/*.go | cksum) ;;
+    esac
+    [ -x "$tools/$name" ] && [ "$(cat "$tools/$name.version" 2>/dev/null)" = "$version" ] && continue
+    echo "building $name ($source)"
+    case $source in
+        *@*) # `go install` names a program after its package.
+            GOBIN="$tools/bin" go install "$source"
+            package=${source%@*}
+            mv "$tools/bin/${package##*/}" "$tools/$name" ;;
+        *) (cd "$root/$source" && go build -o "$tools/$name" .) ;;
+    esac
+    printf '%s\n' "$version" > "$tools/$name.version"
+done
