@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pratique.findings import Finding, Fix, Severity
 from pratique.gate.evidence import Observation, SourceStatus, Subject
@@ -53,6 +54,7 @@ def flaw(
         fixed_version=fixed_version,
         fix=fix,
         sources=sources,
+        purls=(f"pkg:deb/debian/{quote(package)}@{quote(version)}" if package else "",),
     )
 
 
@@ -171,10 +173,13 @@ def vex(
     vulnerability: str = HIGH.vulnerability,
     *,
     image: str = "pkg:oci/nginx?repository_url=docker.io/library/nginx&tag=1.27",
-    package: str = "",
+    package: str = "pkg:deb/debian/openssl",
     at: str = "2026-11-20T08:00:00Z",
 ) -> Entry:
-    """An OpenVEX document of one statement."""
+    """An OpenVEX document of one statement.
+
+    :param package: in the image; empty for the whole image
+    """
     product: dict[str, Any] = {"@id": image} | ({"subcomponents": [{"@id": package}]} if package else {})
     statement: dict[str, Any] = {"vulnerability": {"name": vulnerability}, "products": [product], "status": status}
     if status == "not_affected":

@@ -207,7 +207,7 @@ def everything(folder: Path) -> GateReport:
         folder,
         [exception("CVE-2026-10", image="docker.io/library/*"), exception("CVE-2026-11", "2026-11-01")],
         [acceptance(image=f"docker.io/library/redis:7@{AMD64}")],
-        [vex("not_affected", "CVE-2026-12")],
+        [vex("not_affected", "CVE-2026-12", package="pkg:deb/debian/package-2")],
     )
     found = [flaw(HIGH.severity, f"CVE-2026-1{number}", f"package-{number}") for number in range(3)]
     artifacts = replace(
