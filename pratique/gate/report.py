@@ -184,6 +184,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity.label,
         "fix": str(finding.fix),
         "sources": [*finding.sources],
+        "purls": [*finding.purls],
     }
 
 

@@ -147,7 +147,8 @@ class Product:
         for purls in matching:
             stated = {purl.version for purl in purls if purl.version}
             versions |= (stated or {""}) if len(stated) < 2 else set()
-        installed = {found.version} if found.version else _versions(finding)
+        known = {purl.version for purl in _purls(finding.purls)} if found.version else set()
+        installed = ({found.version} - {""}) | (_versions(finding) - known)
         return "" in versions or (bool(installed) and installed <= versions)
 
 

@@ -224,7 +224,12 @@ SUBCOMPONENTS: list[tuple[str, list[Any], Finding, bool]] = [
     ("for this architecture", ["pkg:rpm/mariner/openssl?arch=x86_64"], found("pkg:rpm/mariner/openssl@1"), True),
     ("for all architectures", ["pkg:rpm/mariner/openssl?arch=noarch"], found("pkg:rpm/mariner/openssl@1"), True),
     ("a part of the package", [f"{OPENSSL}#x509"], FINDING, False),
-    ("a Go module", ["pkg:golang/golang.org/x/net@v0.1"], found("pkg:golang/golang.org/x/net@v0.1"), True),
+    (
+        "a Go module",
+        ["pkg:golang/golang.org/x/net@v0.1"],
+        found("pkg:golang/golang.org/x/net@v0.1", version="v0.1"),
+        True,
+    ),
     ("the end of a Go module", ["pkg:golang/golang.org/x/net"], found("pkg:golang/net@v0.1"), False),
     ("a Maven artifact", ["pkg:maven/org.a/b"], found("pkg:maven/org.a/b@1"), True),
     ("an npm scope", ["pkg:npm/%40a/b"], found("pkg:npm/@a/b@1"), True),
