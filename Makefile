@@ -9,7 +9,7 @@
 # make test-reruns   test what a retry repeats, in each situation and on another machine: eight minutes
 # make test-browser   test Prefect's UI in Debian's Chromium: run, retry, answer, cancel; screenshots in artifacts/browser
 # make tools     build the real tools of tests/oracles/tools.txt, each by its exact version, into .tools/; needs Go
-# make test-oracles   compare the project with what others wrote: containerd's choice of a manifest, the real Trivy and Grype; needs Go
+# make test-oracles   compare the project with what others wrote: containerd, the real Trivy and Grype, go-vex, Notary Project; needs Go
 # make deploy    create work pool, deployments and automations on the server at PREFECT_API_URL (ARGS="--pool-type docker")
 # make image     build the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
 # make compose-test   test docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes

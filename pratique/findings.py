@@ -57,6 +57,7 @@ class Finding:
     :ivar version: the version or versions found, separated by commas
     :ivar fixed_version: empty when no source names one
     :ivar sources: the sources that report it, in alphabetical order
+    :ivar purls: package URLs by which they name the package; empty text for a source that names it in another way
     """
 
     vulnerability: str
@@ -66,6 +67,7 @@ class Finding:
     fixed_version: str = ""
     fix: Fix = Fix.UNKNOWN
     sources: tuple[str, ...] = ()
+    purls: tuple[str, ...] = ("",)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -130,4 +132,5 @@ def _merge(worse: Finding, other: Finding) -> Finding:
         fixed_version=worse.fixed_version or other.fixed_version,
         fix=fix,
         sources=tuple(sorted({*worse.sources, *other.sources})),
+        purls=tuple(sorted({*worse.purls, *other.purls})),
     )

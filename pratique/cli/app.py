@@ -9,6 +9,7 @@ import logging
 
 import typer
 
+from pratique.cli.accept import accept
 from pratique.cli.access import renew, sweep
 from pratique.cli.demo import demo
 from pratique.cli.deploy import deploy
@@ -20,7 +21,7 @@ from pratique.cli.rescan import drill, rescan
 from pratique.cli.trust import trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for command in (check, plan, prepare, release, renew, rescan, drill, sweep, deploy):
+for command in (check, plan, prepare, release, accept, renew, rescan, drill, sweep, deploy):
     app.command()(exit_on_error(command))
 app.add_typer(trust, name="trust")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(demo)

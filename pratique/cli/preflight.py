@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import typer
 
 from pratique.cli.frame import ConfigArgument
 from pratique.cli.output import console, print_line
 from pratique.config import load
-from pratique.errors import PratiqueError
+from pratique.errors import ConfigurationError, PratiqueError
 
 
 def check(config: ConfigArgument) -> None:
     """Check that a run can work: credentials, permissions, Defender, names, network. Changes nothing."""
     from pratique.preflight.check import run_checks
+    from pratique.preflight.waivers import listed_waivers, wrapped
 
-    failed = False
-    for line in asyncio.run(run_checks(load(config))):
+    failed, loaded = False, load(config)
+    for line in asyncio.run(run_checks(loaded)):
         failed |= not line.passed
         console.print("pass " if line.passed else "FAIL ", style="green" if line.passed else "red", end="")
         print_line(f"{line.name}: {line.detail}")
         if not line.passed:
             print_line(f"     next: {line.remedy}")
+    with suppress(ConfigurationError):  # the check of the gate has shown it
+        if waivers := listed_waivers(loaded, datetime.now(UTC)):
+            print_line("\nAcceptances and exceptions")
+            for text in wrapped(waivers, "  "):
+                print_line(text)
     if failed:
         raise typer.Exit(PratiqueError.exit_code)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from pathlib import Path
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pratique.config.bootstrap import Bootstrap
 from pratique.errors import ConfigurationError
+from pratique.yaml_document import LARGEST, InvalidYaml, load_yaml
 
 #: Fields whose invalid value may be a misplaced secret. Errors do not repeat it.
 _SENSITIVE = frozenset({"pem", "password", "token", "remote", "key", "signing_key"})
@@ -22,25 +20,28 @@ def load(path: Path) -> Bootstrap:
     :raises ConfigurationError: names each invalid field, its value, and what is allowed
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        observed = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(
-            "read the configuration", str(path), f"{error.strerror}.", "Start from examples/bootstrap.yaml."
+            "read the configuration", str(path), f"{observed}.", "Start from examples/bootstrap.yaml."
         ) from None
-    return parse(text, str(path))
+    return parse(content, str(path))
 
 
-def parse(text: str, name: str = "configuration") -> Bootstrap:
-    """Read a configuration from text.
+def parse(content: str | bytes, name: str = "configuration") -> Bootstrap:
+    """Read a configuration from YAML.
 
+    :param content: text, or UTF-8
     :param name: of the configuration, for errors
     :raises ConfigurationError: as :func:`load`
     """
     try:
-        document = YAML(typ="safe", pure=True).load(StringIO(text))
-    except YAMLError as error:
+        document = load_yaml(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+    except InvalidYaml as error:
         raise ConfigurationError(
-            "read the configuration", name, f"It is not valid YAML: {error}", "Fix the file."
+            "read the configuration", name, f"It is not valid YAML: {error}.", "Fix the file."
         ) from None
     try:
         return Bootstrap.model_validate(document)
@@ -58,6 +59,6 @@ def _explain(error: ValidationError) -> str:
         hidden = (
             isinstance(value, dict | list | tuple) or problem["type"] == "missing" or _SENSITIVE & {*problem["loc"]}
         )
-        shown = "" if hidden else f" is {value!r}"
+        shown = "" if hidden else f" is {value!r:.200}"
         lines.append(f"{field}{shown}: {problem['msg']}")
     return "; ".join(lines) + "."

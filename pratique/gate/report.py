@@ -12,7 +12,9 @@ from typing import Any
 
 from pratique.errors import GateBlocked
 from pratique.findings import Finding, Severity
+from pratique.gate.exceptions.file import PLACEHOLDER
 from pratique.gate.exceptions.lookup import Waiver
+from pratique.gate.proposals import proposed_acceptances
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain, table
@@ -27,6 +29,10 @@ _NOTES = 4
 _MOST_NOTES = 100
 #: Rows of findings in one summary: as many as Prefect's page still shows.
 _MOST_ROWS = 2000
+_ADVICE = (
+    "A person can answer for these images, by their digests: run `pratique accept`, or paste this into the exceptions "
+    f"file and replace each `{PLACEHOLDER}`. The approver is another person than the owner."
+)
 
 
 def require_passed(report: GateReport, consequence: str = NOTHING_PROMOTED) -> None:
@@ -45,13 +51,20 @@ def require_passed(report: GateReport, consequence: str = NOTHING_PROMOTED) -> N
             f"{consequence} When the objection is resolved, retry the run: it asks again.",
         )
     worst_first = sorted(report.verdicts, key=lambda verdict: -verdict.state.rank)
+    remedy = (
+        f"{consequence} For findings: use images with the fixed packages, or add an exception. "
+        "For images without proof of a scan: see docs/gate.md on what proves one, or accept them in an exceptions file."
+        " Then run again."
+    )
+    if proposed := proposed_acceptances(report):
+        entries = "".join(f"\n{line}" for new in proposed[:_NAMED] for line in new.lines("  "))
+        remedy += f" 'pratique accept' writes an acceptance; or paste, and replace each {PLACEHOLDER}:\n"
+        remedy += f"acceptances:{entries}"
     raise GateBlocked(
         "let the release through the scan gate",
         report.release,
         _joined([_explain(verdict) for verdict in worst_first if not verdict.state.passes], " ", _NAMED),
-        f"{consequence} For findings: use images with the fixed packages, or add an exception. "
-        "For images without proof of a scan: see docs/gate.md on what proves one, or accept them in an exceptions file."
-        " Then run again.",
+        remedy,
     )
 
 
@@ -99,6 +112,9 @@ def markdown(report: GateReport) -> str:
         )
         if details:
             parts += [f"## {verdict.image.reference}", *details]
+    if proposed := proposed_acceptances(report):
+        lines = [line for new in proposed for line in new.lines("  ")]
+        parts += ["## Accept what no source assesses", _ADVICE, "\n".join(["```yaml", "acceptances:", *lines, "```"])]
     parts += ["## Policy, sources and exceptions", _basis(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -175,6 +191,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity.label,
         "fix": str(finding.fix),
         "sources": [*finding.sources],
+        "purls": [*finding.purls],
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE, LiveImage
@@ -28,6 +29,7 @@ _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _MANIFESTS = (".yaml", ".yml")
 # Fields of a kustomization whose images only kustomize itself can render.
 _UNSUPPORTED = ("helmCharts", "helmChartInflationGenerator", "generators", "transformers")
+_DEEPEST = 200  # levels of lists and mappings inside each other
 # Name, tag and digest, split like kustomize does: the tag starts at the last colon after the last slash.
 _IMAGE = re.compile(r"(?P<name>[^@]+?)(?P<tag>:[^:/@]*)?(?P<digest>@.*)?")
 
@@ -177,8 +179,10 @@ class Renderer:
         # The fast C parser comes first. It rejects {image: a:1}, and both parsers reject most tabs.
         for pure, source in ((False, text), (True, text), (True, text.replace("\t", " "))):
             try:
+                if not pure:
+                    _require_shallow(source)
                 return list(YAML(typ="base", pure=pure).load_all(source))  # base: scalars are not converted
-            except (YAMLError, ValueError, RecursionError) as error:
+            except (YAMLError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
                 reason = reason or f"{' '.join(str(error).split())}."
         self._skip(file, reason)
         return []
@@ -203,6 +207,18 @@ def kustomizations(root: Path, folder: str) -> list[Path]:
         )
     paths = sorted(path for name in KUSTOMIZATIONS for path in top.rglob(name))
     return [path for path in paths if ".git" not in path.relative_to(top).parts]
+
+
+def _require_shallow(text: str) -> None:
+    """Check the nesting before the C parser composes values: it recurses on the C stack, which crashes the process.
+
+    :raises YAMLError: when the text is nested too deeply
+    """
+    depth = 0
+    for event in YAML(typ="base", pure=False).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise YAMLError(f"It is nested more than {_DEEPEST} levels deep")
 
 
 def _kustomization(folder: Path) -> Path | None:

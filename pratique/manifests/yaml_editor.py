@@ -28,6 +28,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pratique.errors import ManifestRejected
 from pratique.manifests.yaml_scalar import quote, render
+from pratique.markdown import plain
 
 # The number of the document in the file, then keys and list positions.
 Path: TypeAlias = tuple[str | int, ...]
@@ -113,6 +114,8 @@ class YamlText:
             self.refuse(f"It is not valid YAML: {' '.join(str(error).split())}", "Correct the file.")
         except RecursionError:
             self.refuse("It is nested too deeply.", "Correct the file.")
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # ruamel.yaml's checks are incomplete
+            self.refuse(f"It is not valid YAML: {plain(str(error))}", "Correct the file.")
 
     @cached_property
     def _aliased(self) -> set[int]:

@@ -23,9 +23,9 @@ from pratique.evidence.setup import READ_FINDINGS, trust_store
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.git.checkout import checkout
 from pratique.images import ImageReference
-from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.release import delivery
+from pratique.release.acceptance import source_logins
 from pratique.secret import SecretKind, SecretSource, text_of
 
 #: Actions of a run on the cluster's resource group; infra/pipeline-role.json has more. Facts: Microsoft Learn, "Azure
@@ -82,12 +82,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     yield await _line("permissions", lambda: _permissions(config, session))
     async for line in _defender(session):
         yield line
-    logins = {
-        entry.registry: Login(entry.username, _text(entry.password))
-        for entry in config.catalogue.credentials
-        if SecretSource.parse(entry.password).kind is not SecretKind.PREFECT
-    }
-    client = oci_client(session, http, logins)
+    client = oci_client(session, http, source_logins(config))
     for image in config.catalogue.images:
         yield await _line(image.source, partial(_resolves, client, image.reference))
     yield await _line("registry", lambda: _registry(config, session, client))
@@ -190,7 +185,3 @@ async def _repository(config: Bootstrap) -> str:
 
 async def _bytes(name: str) -> bytes:
     return SecretSource.parse(name).read()
-
-
-def _text(name: str) -> str:
-    return text_of(SecretSource.parse(name).read(), name).strip()

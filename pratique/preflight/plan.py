@@ -8,6 +8,7 @@ from typing import Literal
 
 from pratique.azure.what_if import ResourceChange
 from pratique.markdown import literal, table
+from pratique.preflight.waivers import ListedWaiver, wrapped
 
 NOTHING_CHANGED = "This was a plan: nothing was changed, in Azure or in the repository."
 
@@ -64,6 +65,7 @@ class Plan:
 
     :ivar resources: resources of the deployment, changed or not; ``None`` when the run would not deploy
     :ivar notes: limits of the plan, and conditions that would stop the run
+    :ivar waivers: acceptances and exceptions of the gate, by their end
     """
 
     resources: tuple[ResourceChange, ...] | None
@@ -71,12 +73,16 @@ class Plan:
     access: PlannedAccess
     commits: tuple[PlannedCommit, ...]
     notes: tuple[str, ...]
+    waivers: tuple[ListedWaiver, ...] = ()
 
     def markdown(self) -> str:
         """The plan as Prefect shows it."""
         parts = ["# Plan", "## Infrastructure", *self._bullets(self._infrastructure())]
         rows = [(image.source, image.digest[:19], image.quarantine, image.gate, image.live) for image in self.images]
         parts += ["", "## Images", "", table(("image", "digest", "quarantine", "gate at present", "live"), rows), ""]
+        if self.waivers:
+            listed = tuple(line for waiver in self.waivers for line in waiver.lines())
+            parts += ["## Acceptances and exceptions", *self._bullets(listed), ""]
         parts += ["## Access", *self._bullets(self._access()), "", "## Manifests", ""]
         for commit in self.commits:
             fence = "`" * max(3, commit.diff.count("`") and 8)
@@ -96,6 +102,8 @@ class Plan:
                 f"    gate at present: {image.gate}",
                 f"    live: {image.live}",
             ]
+        if self.waivers:
+            lines += ["", "Acceptances and exceptions", *wrapped(self.waivers, "  ")]
         lines += ["", "Access", *(f"  {line}" for line in self._access()), "", "Manifests"]
         for commit in self.commits:
             lines += [f"  commit: {commit.message}", *(f"    {line}" for line in commit.diff.splitlines())]

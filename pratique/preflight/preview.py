@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 import httpx
@@ -33,6 +34,7 @@ from pratique.git.publish import apply_edit
 from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
+from pratique.preflight.waivers import listed_waivers
 from pratique.release.contents import NotReadable, digest_at
 from pratique.release.delivery import working_branch
 from pratique.release.manifest_edits import edits, images_edit
@@ -97,6 +99,7 @@ async def make_plan(config: Bootstrap, context: PlanContext, public_certificate:
         images=tuple(preview.planned for preview in previews),
         access=await _access(config, context, target),
         commits=await _commits(config, context, target, previews, network_id),
+        waivers=listed_waivers(config, datetime.now(UTC)),
         notes=tuple(_notes(config, previews, target)),
     )
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from prefect.cli.deploy._models import DeploymentConfig
 from prefect.server.events.schemas.automations import AutomationCreate
 
-from demo.workspace import Workspace
+from demo.workspace import ACCEPTED, Workspace
 from deployments.compose.demo_automation import FILE, POOL, SWEEP, TAG, for_demo
 from deployments.compose.demo_deployment import deployments
 from pratique.cli.automations import Ids, build_automation, read_files
 from tests.deployments.test_automations import IDS
+from tests.flows.world import BUSYBOX, upstream_digest
 
 
 def test_its_deployments_are_known_to_prefect(tmp_path: Path) -> None:
@@ -36,3 +37,8 @@ def test_its_automation_is_the_shipped_one_for_another_pool() -> None:
     assert changed["name"] != shipped["name"]
     pools = [one["prefect.resource.name"] for one in changed["trigger"]["match_related"] if "work-pool" in one.values()]
     assert pools == [POOL]
+
+
+def test_it_accepts_the_image_that_the_local_azure_has() -> None:
+    """The demo's acceptance names the digest of the local Azure's busybox."""
+    assert f"{BUSYBOX}@{upstream_digest(BUSYBOX)}" == ACCEPTED

@@ -106,7 +106,7 @@ async def test_defender_is_off_and_skipped(world: MakeWorld) -> None:
 async def test_record(world: MakeWorld) -> None:
     """The record has the policy and its digest, the exceptions file and each source's answer."""
     cluster = world(scenario=Scenario(scans=VULNERABLE, timings=PROMPT))
-    waived = {**acceptance(KURED), "vulnerability": "CVE-2024-6119"}
+    waived = {**acceptance(KURED), "image": KURED, "vulnerability": "CVE-2024-6119"}
     told = await cluster.excepting(exceptions=[waived]).prepare()
     (gate,) = told.gates
     assert gate["policyDigest"] == cluster.config.gate.policy.digest

@@ -217,7 +217,7 @@ async def test_an_exception_lifts_a_hold(life: Life) -> None:
     await life.days(1)
     await life.at_risk()
     begun = life.case["findings"][0]["firstSeen"]
-    waived = {**acceptance(KURED, 10), "vulnerability": "CVE-2026-4444"}
+    waived = {**acceptance(KURED, 10), "image": KURED, "vulnerability": "CVE-2026-4444"}
     life = replace(life, world=life.world.excepting(exceptions=[waived]))
     assert (await release_images(life.world.config)).title == "Nothing to do"
     after = await life.rescan()

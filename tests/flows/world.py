@@ -26,6 +26,8 @@ from pratique.preflight.plan import Plan
 from pratique.release.summary import Preparation
 from sandbox.services.acr.state import Registries
 from sandbox.services.keyvault.vaults import VAULT_TYPE
+from sandbox.services.oci.catalogue import WALKTHROUGH
+from sandbox.services.oci.images import build
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.state import PublicRegistries
 from tests.conftest import RunningSandbox
@@ -260,15 +262,24 @@ def access_in(state: dict[str, Any], principal: str) -> list[str]:
 
 
 def acceptance(image: str, days: int = 30, **changes: Any) -> dict[str, Any]:
-    """An entry of the exceptions file that lets an image pass unassessed for so many days more."""
+    """An entry of the exceptions file that lets an image pass unassessed for so many days more.
+
+    :param image: one of the walkthrough's, as the local Azure has it
+    """
     entry = {
-        "image": image,
+        "image": f"{image}@{upstream_digest(image)}",
         "reason": "Not assessed by Defender.",
         "owner": "platform-team",
         "approver": "security-office",
         "expires": (datetime.now(UTC).date() + timedelta(days=days)).isoformat(),
     }
     return entry | changes
+
+
+def upstream_digest(image: str) -> str:
+    """The digest that the local Azure gives to one of the walkthrough's images: always the same."""
+    (spec,) = [spec for spec in WALKTHROUGH if image == f"{spec.registry}/{spec.repository}:{spec.tag}"]
+    return build(spec).index.digest
 
 
 def write_exceptions(folder: Path, **lists: list[dict[str, Any]]) -> Path:

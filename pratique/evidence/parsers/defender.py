@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from pratique.evidence.parsers.json_reader import Reader
 from pratique.findings import Fix
+from pratique.purl import SYSTEM
 
 HEALTHY = "healthy"
 NOT_APPLICABLE = "notapplicable"
@@ -20,6 +22,23 @@ _EXEMPT = frozenset({"exempt", "exempted"})
 _NO_FIX = frozenset({"nofix", "nofixavailable", "willnotfix"})
 _FIX = "fixavailable"
 _SCANNERS = "ScannersDetails"
+#: Types of package URLs by Defender's names of languages, whose values are not published either.
+_LANGUAGES = {
+    "python": "pypi",
+    "javascript": "npm",
+    "node": "npm",
+    "nodejs": "npm",
+    "node.js": "npm",
+    "java": "maven",
+    "go": "golang",
+    "golang": "golang",
+    "ruby": "gem",
+    "rust": "cargo",
+    "php": "composer",
+    ".net": "nuget",
+    "dotnet": "nuget",
+    "c#": "nuget",
+}
 
 
 def fix_of(*documents: Reader) -> Fix:
@@ -43,6 +62,19 @@ def versions(key: str, *documents: Reader) -> str:
         if found := _printable(value for name, value in document.leaves(key)):
             return found
     return _printable(value for document in documents for name, value in _of_scanners(document, key))
+
+
+def purl_of(name: str, category: str, language: str) -> str:
+    """The package URL of a package without its version; empty when its ecosystem is not known.
+
+    Defender does not say which distribution a package of the operating system belongs to.
+
+    :param category: ``OS`` or ``Language``
+    """
+    kind = SYSTEM if category.lower() == "os" and not language else _LANGUAGES.get(language.lower(), "")
+    group, colon, artifact = name.partition(":")  # as Maven names artifacts
+    path = f"{group}/{artifact}" if kind == "maven" and colon else name
+    return f"pkg:{kind}/{quote(path, safe='/')}" if kind and name else ""
 
 
 def code_of(status: Reader) -> str:

@@ -215,6 +215,7 @@ def _finding(match: Reader, source: str) -> Finding:
         fixed_version=", ".join(fix.texts("versions")),
         fix=Fix.AVAILABLE if fix.has("versions") else _FIXES.get(fix.text("state").lower(), Fix.UNKNOWN),
         sources=(source,),
+        purls=(artifact.text("purl"),),
     )
 
 

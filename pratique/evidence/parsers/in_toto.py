@@ -11,7 +11,7 @@ import math
 
 from pratique.config.scanner_command import filters
 from pratique.evidence.parsers.assessment import Assessment
-from pratique.evidence.parsers.defender import fix_of
+from pratique.evidence.parsers.defender import fix_of, purl_of
 from pratique.evidence.parsers.json_reader import Reader, unreadable
 from pratique.findings import Finding, Fix, Severity
 
@@ -62,7 +62,14 @@ def _finding(result: Reader, source: str) -> Finding:
         fixed_version=_annotation(annotations, "fixedVersion"),
         fix=fix_of(*annotations) if annotations else Fix.UNKNOWN,
         sources=(source,),
+        purls=(_purl(annotations),),
     )
+
+
+def _purl(annotations: list[Reader]) -> str:
+    name = _annotation(annotations, "packageName", "package")
+    kind, language = (_annotation(annotations, *keys) for keys in (("packageType", "category"), ("language",)))
+    return _annotation(annotations, "purl", "packageUrl") or purl_of(name, kind, language)
 
 
 def _annotation(annotations: list[Reader], *names: str) -> str:

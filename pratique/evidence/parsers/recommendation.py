@@ -17,6 +17,7 @@ from pratique.evidence.parsers.defender import (
     fix_of,
     latest,
     not_applicable,
+    purl_of,
     versions,
 )
 from pratique.evidence.parsers.json_reader import Reader
@@ -90,6 +91,7 @@ def _cves(
             fixed_version=versions("FixedVersion", entry, update),
             fix=fix_of(entry, update),
             sources=(source,),
+            purls=(_purl(update),),
         )
         for entry, severity in zip(entries, settled(own, row), strict=True)
     )
@@ -110,4 +112,9 @@ def _update_without_cves(row_id: str, properties: Reader, update: Reader, source
         fixed_version=versions("FixedVersion", update),
         fix=fix_of(update),
         sources=(source,),
+        purls=(_purl(update),),
     )
+
+
+def _purl(update: Reader) -> str:
+    return purl_of(update.text("SoftwareName"), update.text("PackageType"), update.text("Language"))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pratique.evidence.parsers.assessment import Details, Row, detailed
-from pratique.evidence.parsers.defender import HEALTHY, NOT_APPLICABLE, code_of, fix_of, not_applicable
+from pratique.evidence.parsers.defender import HEALTHY, NOT_APPLICABLE, code_of, fix_of, not_applicable, purl_of
 from pratique.evidence.parsers.json_reader import Reader
 from pratique.evidence.parsers.place import place_of
 from pratique.evidence.parsers.ratings import rating
@@ -85,4 +85,5 @@ def _finding(name: str, severity: Severity | None, data: Reader, source: str) ->
         fixed_version=software.text("fixedVersion"),
         fix=Fix.AVAILABLE if patchable else fix_of(software),
         sources=(source,),
+        purls=(purl_of(software.text("packageName"), software.text("category"), software.text("language")),),
     )

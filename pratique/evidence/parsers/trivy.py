@@ -144,4 +144,5 @@ def _finding(found: Reader, source: str) -> Finding:
         fixed_version=found.text("FixedVersion"),
         fix=Fix.AVAILABLE if found.has("FixedVersion") else fix,
         sources=(source,),
+        purls=(found.optional("PkgIdentifier").text("PURL"),),
     )

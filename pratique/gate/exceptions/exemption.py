@@ -16,6 +16,9 @@ from pratique.markdown import one_line
 
 Document = TypeVar("Document", bound=BaseModel)
 
+#: Bytes of one file; real OpenVEX documents have some hundred thousand.
+LARGEST = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
@@ -88,10 +91,14 @@ def later(start: datetime, days: int) -> datetime:
 def read(path: Path) -> bytes:
     """Read a file that the configuration names.
 
-    :raises ConfigurationError: when it cannot be read
+    :raises ConfigurationError: when it cannot be read, or is too large
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError(f"It is larger than {LARGEST} bytes")
+        return content
     except (OSError, ValueError) as error:
         observed = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(

@@ -19,7 +19,6 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from ruamel.yaml import YAML
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
@@ -27,6 +26,10 @@ from pratique.gate.exceptions.exemption import Waiver, covers_image, later, mome
 from pratique.gate.policy import Policy
 from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
 from pratique.markdown import one_line
+from pratique.yaml_document import InvalidYaml, load_yaml
+
+#: Stands for what a person has to fill in. An entry with it is refused.
+PLACEHOLDER = "REPLACE_ME"
 
 AcceptedKind: TypeAlias = Literal["unverified", "not-applicable"]
 
@@ -95,10 +98,23 @@ def _reference(value: object) -> ImageReference:
         raise ValueError(f"{error.observed} {error.remedy}") from None
     if reference.tag is None:
         raise ValueError("name the image with its tag, or use 'digest'")
+    if reference.digest is None:
+        raise ValueError(
+            f"a tag can move to an image that nobody looked at: write {reference}@sha256:… with the digest, which "
+            f"'skopeo inspect docker://{reference}' shows; or remove the entry, and 'pratique accept' writes a new one"
+        )
     return reference
 
 
-Line = Annotated[str, BeforeValidator(lambda value: one_line(value) if isinstance(value, str) else value)]
+def _filled(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if PLACEHOLDER in value:
+        raise ValueError(f"replace {PLACEHOLDER}")
+    return one_line(value)
+
+
+Line = Annotated[str, BeforeValidator(_filled)]
 Pattern = Annotated[InstanceOf[ImagePattern], BeforeValidator(_pattern), PlainSerializer(str)]
 Reference = Annotated[InstanceOf[ImageReference], BeforeValidator(_reference), PlainSerializer(str)]
 Image = TypeVar("Image")
@@ -159,7 +175,10 @@ class Exemption(_Entry[Pattern]):
 
 
 class Acceptance(_Entry[Reference]):
-    """An entry of ``acceptances``: an image that passes although no scan is proven."""
+    """An entry of ``acceptances``: an image that passes although no scan is proven.
+
+    It names bytes. The digest of an index covers the manifests below it, that of a manifest covers only this manifest.
+    """
 
     states: tuple[AcceptedKind, ...] = Field(("unverified",), min_length=1)
 
@@ -175,9 +194,12 @@ class Acceptance(_Entry[Reference]):
         """Whether the entry covers the image."""
         if state not in self.states:
             return False
+        digest = self.digest
         if self.image is not None:
-            return self.image.at(image.digest) == image.pinned and self.image.digest in (None, image.digest)
-        return self.digest is not None and covers_image(self.digest, image)
+            digest = self.image.digest
+            if self.image.at(image.digest) != image.pinned:
+                return False
+        return digest is not None and covers_image(digest, image)
 
 
 class _File(BaseModel):
@@ -222,6 +244,6 @@ def entries(
 
 def _yaml(content: bytes, name: str) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(content.decode("utf-8"))
-    except Exception as error:  # not only YAMLError: its constructors fail otherwise, on !!int '' with an IndexError
-        raise unreadable(name, f"It is not YAML: {one_line(str(error))}.") from None
+        return load_yaml(content)
+    except InvalidYaml as error:
+        raise unreadable(name, f"It is not YAML: {error}.") from None

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from pratique.findings import Finding
-from pratique.gate.exceptions import file, openvex
+from pratique.gate.exceptions import file, openvex, openvex_document
 from pratique.gate.exceptions.exemption import Waiver, longest, read
 from pratique.gate.exceptions.file import Acceptance, AcceptedKind, Exemption
 from pratique.gate.policy import Policy
@@ -65,20 +65,21 @@ class Exceptions:
         """
         contents = {str(path): read(path) for path in (*exceptions, *vex)}
         exemptions, acceptances = file.entries([(str(p), contents[str(p)]) for p in exceptions], policy, now)
-        parsed = [(str(path), openvex.parse(contents[str(path)], str(path), now=now)) for path in vex]
-        documents = openvex.newest(parsed)
+        documents = openvex_document.versions(
+            (str(path), openvex_document.parse(contents[str(path)], str(path))) for path in vex
+        )
         entries: list[tuple[str, Exemption | Acceptance]] = [*exemptions, *acceptances]
         data = [entry.model_dump(mode="json", exclude_none=True) for _, entry in entries]
         return cls(
             files=tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()),
-            digest=_digest([*data, *(document.canonical for _, document in documents)]),
+            digest=_digest([*data, *(document.canonical for _, document, _ in documents)]),
             exemptions=tuple((entry.waiver(name), entry) for name, entry in exemptions),
             acceptances=tuple((entry.waiver(name), entry) for name, entry in acceptances),
             statements=openvex.Statements(
                 tuple(
                     statement
-                    for name, document in documents
-                    for statement in openvex.statements(name, document, policy)
+                    for name, document, latest in documents
+                    for statement in openvex.statements(name, document, policy, now=now, latest=latest)
                 )
             ),
         )
@@ -125,7 +126,7 @@ class Exceptions:
             notices.append(f"{origin}: statements by {author} on {subjects}: {_expiry(first, at)}")
         notices += (
             f"{origin}: none of its statements applies, because none names an image by repository or digest (and, for "
-            "'fixed', by tag or digest)"
+            "'fixed', by tag or digest) and a package of it, as a subcomponent, by its package URL"
             for origin in sorted(self.statements.inapplicable)
         )
         return tuple(notices)

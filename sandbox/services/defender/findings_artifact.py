@@ -89,6 +89,7 @@ def descriptor(manifest: Manifest) -> dict[str, Any]:
 def _result(finding: Finding) -> dict[str, Any]:
     annotation = {
         "packageName": finding.package,
+        "packageType": "OS",
         "installedVersion": finding.version,
         "fixedVersion": finding.fixed_version,
     }

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pratique.findings import Finding, Fix, Severity
 from pratique.gate.evidence import Observation, SourceStatus, Subject
@@ -53,6 +54,7 @@ def flaw(
         fixed_version=fixed_version,
         fix=fix,
         sources=sources,
+        purls=(f"pkg:deb/debian/{quote(package)}@{quote(version)}" if package else "",),
     )
 
 
@@ -163,11 +165,12 @@ def exception(vulnerability: str, expires: str = "2026-12-31", **where: Any) -> 
 
 
 def acceptance(*states: str, expires: str = "2026-12-31", **where: Any) -> Entry:
-    return _entry({"expires": expires} | ({"states": list(states)} if states else {}), where)
+    """:param where: ``image`` with tag and digest (by default the very image), or ``digest``"""
+    return _entry({"expires": expires} | ({"states": list(states)} if states else {}), where, f"{REFERENCE}@{INDEX}")
 
 
-def _entry(entry: dict[str, Any], where: dict[str, Any]) -> Entry:
-    place = {} if "digest" in where else {"image": REFERENCE}
+def _entry(entry: dict[str, Any], where: dict[str, Any], image: str = REFERENCE) -> Entry:
+    place = {} if "digest" in where else {"image": image}
     people = {"owner": "platform@contoso.com", "approver": "security@contoso.com"}
     return {"reason": "it was looked into"} | people | entry | place | where
 
@@ -177,10 +180,13 @@ def vex(
     vulnerability: str = HIGH.vulnerability,
     *,
     image: str = "pkg:oci/nginx?repository_url=docker.io/library/nginx&tag=1.27",
-    package: str = "",
+    package: str = "pkg:deb/debian/openssl",
     at: str = "2026-11-20T08:00:00Z",
 ) -> Entry:
-    """An OpenVEX document of one statement."""
+    """An OpenVEX document of one statement.
+
+    :param package: in the image; empty for the whole image
+    """
     product: dict[str, Any] = {"@id": image} | ({"subcomponents": [{"@id": package}]} if package else {})
     statement: dict[str, Any] = {"vulnerability": {"name": vulnerability}, "products": [product], "status": status}
     if status == "not_affected":

@@ -68,7 +68,7 @@ async def judged(place: Quarantine, image: Candidate, folder: Path | None = None
     async def told(_: GateReport) -> None:
         clock.jump(minutes=240)
 
-    accepting = [acceptance(image=str(image.image.reference))]
+    accepting = [acceptance(image=str(image.image.pinned))]
     accepted = [written(folder, acceptances=accepting)] if folder else []
     return await place.judge([image], place.gate(exceptions=accepted), clock, told)
 

@@ -211,7 +211,7 @@ async def test_the_last_poll_is_at_the_deadline() -> None:
 
 async def test_an_accepted_image_passes_after_the_patience(tmp_path: Path) -> None:
     """It passes as soon as the patience is over, counted from its arrival."""
-    accepted = on_file(tmp_path, acceptances=[acceptance(image="docker.io/library/a:1")])
+    accepted = on_file(tmp_path, acceptances=[acceptance(image=str(image("a").pinned))])
     run = Run(exceptions=accepted)
     report = await run.of(candidate("a", 10))
     assert states(report) == [VerdictState.ACCEPTED]
@@ -331,7 +331,7 @@ async def test_findings_that_arrive_after_the_proof_still_block() -> None:
 
 async def test_an_acceptance_does_not_cover_later_findings(tmp_path: Path) -> None:
     """Sources are asked about an accepted image for as long as its release waits."""
-    accepted = on_file(tmp_path, acceptances=[acceptance(image="docker.io/library/a:1")])
+    accepted = on_file(tmp_path, acceptances=[acceptance(image=str(image("a").pinned))])
     run = Run(told_by({}, {}, {"a": BAD}), exceptions=accepted, patience=0)
     report = await run.of("a", "b")
     assert states(run.told[0])[0] is VerdictState.ACCEPTED
@@ -353,9 +353,7 @@ async def test_an_exception_that_expires_while_waiting_no_longer_counts(tmp_path
 
 async def test_an_acceptance_that_expires_while_waiting_no_longer_counts(tmp_path: Path) -> None:
     """The image waits again, and is blocked in the end."""
-    accepted = on_file(
-        tmp_path, acceptances=[acceptance(image="docker.io/library/a:1", expires="2026-11-23T13:00:00Z")]
-    )
+    accepted = on_file(tmp_path, acceptances=[acceptance(image=str(image("a").pinned), expires="2026-11-23T13:00:00Z")])
     run = Run(exceptions=accepted, **FULL)
     report = await run.of("a", "b")
     assert VerdictState.ACCEPTED in {states(one)[0] for one in run.told}

@@ -40,7 +40,7 @@ ANSWERED_FOR = {
     "expires": "2027-01-31",
 }
 EXCEPTION = {"vulnerability": "CVE-2024-6119", "image": "docker.io/library/*", **ANSWERED_FOR}
-ACCEPTANCE = {"image": "docker.io/library/busybox:1.37.0", **ANSWERED_FOR}
+ACCEPTANCE = {"image": f"docker.io/library/busybox:1.37.0@{INDEX}", **ANSWERED_FOR}
 
 
 def write(folder: Path, *, name: str = "accepted.yaml", **lists: Any) -> Path:
@@ -181,7 +181,10 @@ def test_the_exception_that_expires_last_is_named(tmp_path: Path) -> None:
 
 ACCEPTED: list[tuple[str, dict[str, Any], ResolvedImage, bool]] = [
     ("the reference", {}, BUSYBOX, True),
-    ("with the digest", {"image": f"docker.io/library/busybox:1.37.0@{INDEX}"}, BUSYBOX, True),
+    ("the index, seen from a platform", {}, ON_AMD64, True),
+    ("with the platform's digest", {"image": f"docker.io/library/busybox:1.37.0@{AMD64}"}, ON_AMD64, True),
+    ("with another platform's digest", {"image": f"docker.io/library/busybox:1.37.0@{ARM64}"}, ON_AMD64, False),
+    ("with one of two platforms' digests", {"image": f"docker.io/library/busybox:1.37.0@{AMD64}"}, BUSYBOX, False),
     (
         "with a digest that the tag has no longer",
         {"image": f"docker.io/library/busybox:1.37.0@{OTHER}"},
@@ -189,8 +192,8 @@ ACCEPTED: list[tuple[str, dict[str, Any], ResolvedImage, bool]] = [
         False,
     ),
     ("a pinned source", {}, replace(BUSYBOX, reference=BUSYBOX.pinned), True),
-    ("another tag", {"image": "docker.io/library/busybox:1.37"}, BUSYBOX, False),
-    ("another registry", {"image": "quay.io/library/busybox:1.37.0"}, BUSYBOX, False),
+    ("another tag", {"image": f"docker.io/library/busybox:1.37@{INDEX}"}, BUSYBOX, False),
+    ("another registry", {"image": f"quay.io/library/busybox:1.37.0@{INDEX}"}, BUSYBOX, False),
     ("the digest", {"image": None, "digest": INDEX}, BUSYBOX, True),
     ("the platform's digest", {"image": None, "digest": AMD64}, ON_AMD64, True),
     ("one of two platforms", {"image": None, "digest": AMD64}, BUSYBOX, False),
@@ -214,7 +217,7 @@ def test_an_acceptance_names_its_states_and_expires(tmp_path: Path) -> None:
     assert accepted.acceptance(BUSYBOX, "unverified", NOW) is None
     found = accepted.acceptance(BUSYBOX, "not-applicable", NOW)
     assert found is not None
-    assert (found.kind, found.subject) == ("acceptance", "docker.io/library/busybox:1.37.0")
+    assert (found.kind, found.subject) == ("acceptance", f"docker.io/library/busybox:1.37.0@{INDEX}")
     assert accepted.acceptance(BUSYBOX, "not-applicable", found.expires) is None
     assert accepted.expired_acceptance(BUSYBOX, "not-applicable", found.expires) == found
     assert accepted.expired_acceptance(BUSYBOX, "not-applicable", NOW) is None
@@ -235,7 +238,8 @@ def test_expired_and_expiring_entries_are_reported(tmp_path: Path) -> None:
     assert all(notice.startswith(f"{path}: ") for notice in (expired, today, soon))
     assert "exception for CVE-2024-6119 (owner team@contoso.com): expired, valid until 2026-11-01" in expired
     assert (
-        "acceptance for docker.io/library/busybox:1.37.0 (owner team@contoso.com): valid only until 2026-11-23" in today
+        f"acceptance for docker.io/library/busybox:1.37.0@{INDEX} (owner team@contoso.com): valid only until 2026-11-23"
+        in today
     )
     assert "CVE-2025-1 (owner team@contoso.com): valid only until 2026-11-29 12:00 UTC" in soon
 
@@ -308,6 +312,8 @@ def test_a_wrong_entry_is_named(tmp_path: Path, spoil: Callable[[dict[str, Any]]
     "changes",
     [
         {"image": "docker.io/library/*"},
+        {"image": f"docker.io/library/*@{INDEX}"},
+        {"image": "docker.io/library/busybox:1.37.0"},
         {"image": "busybox"},
         {"image": f"docker.io/x@{INDEX}"},
         {"image": None},
@@ -370,7 +376,7 @@ def test_an_unreadable_file_is_a_configuration_error(tmp_path: Path, path: str) 
 
 def test_many_wrong_entries_make_a_short_error(tmp_path: Path) -> None:
     """The first errors are listed in full and the rest counted; long values are cut."""
-    wrong = {**EXCEPTION, "vulnerability": "*" * 100_000}
+    wrong = {**EXCEPTION, "vulnerability": "*" * 9_000}
     with pytest.raises(ConfigurationError, match="and 90 more") as caught:
         load(write(tmp_path, exceptions=[wrong] * 100))
     assert len(str(caught.value)) < 10_000
@@ -416,12 +422,39 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
     assert len(empty.files) == 1
 
 
-def test_the_example_accepts_busybox() -> None:
-    """The file that a user copies is valid."""
-    example = EXAMPLES / "gate-exceptions.yaml"
-    accepted = load(example).acceptance(BUSYBOX, "unverified", NOW)
+def test_the_example_accepts_nothing() -> None:
+    """The file that a user copies is valid, and lets nothing pass."""
+    example = load(EXAMPLES / "gate-exceptions.yaml")
+    assert (example.exemptions, example.acceptances) == ((), ())
+
+
+def test_the_acceptance_in_the_examples_comments_is_valid(tmp_path: Path) -> None:
+    """With its comment signs removed, the example's acceptance is valid; it names a digest."""
+    text = (EXAMPLES / "gate-exceptions.yaml").read_text(encoding="utf-8")
+    commented = text[text.index("acceptances: []") : text.index("# exceptions:")].splitlines()
+    path = tmp_path / "accepted.yaml"
+    path.write_text("\n".join(["acceptances:", *(line.removeprefix("#") for line in commented[1:])]), encoding="utf-8")
+    image = replace(BUSYBOX, digest=f"sha256:{'0' * 64}")
+    accepted = load(path).acceptance(image, "unverified", NOW)
     assert accepted is not None
     assert accepted.until == "2027-06-30"
+    assert load(path).acceptance(BUSYBOX, "unverified", NOW) is None
+
+
+def test_a_tag_alone_accepts_nothing(tmp_path: Path) -> None:
+    """A tag can move, so an acceptance without a digest is an error, which says how to find the digest."""
+    image = "docker.io/library/busybox:1.37.0"
+    with pytest.raises(ConfigurationError, match="a tag can move") as caught:
+        accepting(tmp_path, image=image)
+    assert f"skopeo inspect docker://{image}" in caught.value.observed
+    assert "pratique accept" in caught.value.observed
+
+
+@pytest.mark.parametrize("field", ["reason", "owner", "approver"])
+def test_a_placeholder_accepts_nothing(tmp_path: Path, field: str) -> None:
+    """An entry that was pasted without being filled in is an error."""
+    with pytest.raises(ConfigurationError, match=f"acceptances.0.{field}.*replace REPLACE_ME"):
+        accepting(tmp_path, **{field: "REPLACE_ME, please"})
 
 
 def test_the_exception_in_the_examples_comments_is_valid(tmp_path: Path) -> None:

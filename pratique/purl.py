@@ -1,4 +1,4 @@
-"""Package URLs, as far as the gate needs them to identify packages and images.
+"""Package URLs, as far as packages and images are identified by them here.
 
 >>> purl = Purl.parse("pkg:oci/busybox@sha256%3Aabc?repository_url=docker.io/library/busybox&tag=1.37.0")
 >>> purl.name, purl.version, purl.qualifiers["tag"]
@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-#: Types whose namespace is a distribution, which scanners leave out of a package's name.
-_OF_A_DISTRIBUTION = frozenset({"alpm", "apk", "deb", "rpm"})
+#: Types of packages that belong to a distribution.
+DISTRIBUTIONS = frozenset({"alpm", "apk", "deb", "rpm"})
+#: Stands for any of them where a source says only that a package belongs to the image's distribution. Not registered.
+SYSTEM = "os"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,7 @@ class Purl:
         )
 
     @property
-    def package_names(self) -> frozenset[str]:
-        """The names that scanners use for the package, in lower case."""
-        if not self.namespace or self.type in _OF_A_DISTRIBUTION:
-            return frozenset({self.name.lower()})
-        return frozenset(f"{self.namespace}{separator}{self.name}".lower() for separator in "/:")
+    def package(self) -> str:
+        """Namespace and name, spelled so that equal packages of one type are equal text."""
+        path = f"{self.namespace}/{self.name}".casefold().lstrip("/")
+        return path.replace("_", "-").replace(".", "-") if self.type == "pypi" else path
