@@ -1,0 +1,255 @@
+"""What Defender's rows in Resource Graph look like, from a sample of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pratique.errors import UnreadableAnswer
+from pratique.evidence.parsers.assessment import Row
+from pratique.evidence.parsers.recommendation import from_recommendation
+from pratique.evidence.parsers.sub_assessment import from_sub_assessment
+from pratique.gate.policy import RECOMMENDATIONS, SUB_ASSESSMENTS
+from pratique.preflight.probe.answers import (
+    DEFAULT,
+    REPORT,
+    Answer,
+    Question,
+    counted,
+    nothing_seen,
+    seen,
+    tally,
+)
+from pratique.preflight.probe.outline import leaves, named, objects, outline, shown_key
+from pratique.preflight.probe.redaction import Redactor
+
+TOPIC = "Defender's rows in Resource Graph"
+GENERATIONS = Question("rows.generations", TOPIC, "Which generations of rows exist?")
+REGISTRY = Question("rows.registry", TOPIC, "Where does a row name the registry?")
+DIGEST = Question("rows.digest", TOPIC, "Where does a row name the image's digest?")
+SEVERITY = Question("rows.severity", TOPIC, "Where is the severity of a vulnerability, and is it known?")
+FIX = Question("rows.fix", TOPIC, "Where are versions and fixes, and in which words?")
+CASING = Question("rows.casing", TOPIC, "In which letter case are the keys?")
+STATUS = Question("rows.status", TOPIC, "Which status codes do rows have?")
+READABLE = Question("rows.readable", TOPIC, "Can Pratique read these rows?")
+QUESTIONS = (GENERATIONS, REGISTRY, DIGEST, SEVERITY, FIX, CASING, STATUS, READABLE)
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
+_QUOTED = re.compile(r"[:\"']")  # where an error's text begins to quote a value
+_NESTED = ("resourceadditionaldata", "additionaldata", "resourcedetails", "[]")
+_UNRATED = ("unknown", "none", "")
+_MOST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of one generation.
+
+    :ivar rows: as ``{"id", "properties"}``; at most a sample
+    :ivar total: how many there are
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    total: int
+
+
+#: Generations, newest first: Pratique's source that reads it, or empty for none.
+_PARSERS: Mapping[str, Callable[..., Row]] = {
+    RECOMMENDATIONS: from_recommendation,
+    SUB_ASSESSMENTS: from_sub_assessment,
+}
+QUALYS = "Qualys"
+
+
+def answers(samples: Mapping[str, Sample], redactor: Redactor, login_server: str) -> list[Answer]:
+    """The answers to :data:`QUESTIONS`.
+
+    :param samples: by generation: a source of the gate, or :data:`QUALYS`
+    :param login_server: of the cluster's registry; empty when it is not deployed
+    """
+    generations = _generations(samples)
+    rows = [row for name in _PARSERS for row in samples[name].rows]
+    if not rows:
+        rest = "There are no rows about images in a registry."
+        return [generations, *(nothing_seen(question, rest) for question in QUESTIONS[1:])]
+    return [
+        generations,
+        _places(REGISTRY, rows, redactor, lambda text: _names_registry(text, login_server)),
+        _places(DIGEST, rows, redactor, lambda text: bool(_DIGEST.search(text))),
+        _severity(rows, redactor),
+        _fix(rows, redactor),
+        _casing(rows),
+        _status(rows, redactor),
+        _readable(samples, redactor),
+    ]
+
+
+def _generations(samples: Mapping[str, Sample]) -> Answer:
+    totals = {name: sample.total for name, sample in samples.items()}
+    present = [name for name in _PARSERS if totals[name]]
+    evidence = {"rows": totals, "read": {name: len(sample.rows) for name, sample in samples.items()}}
+    if not any(totals.values()):
+        return nothing_seen(GENERATIONS, "no rows about images in a registry", evidence=evidence)
+    observed = [f"{name}: {total} rows" for name, total in totals.items()]
+    if not present:
+        return seen(GENERATIONS, observed, fits=REPORT, evidence=evidence)
+    fits = DEFAULT if present == [RECOMMENDATIONS] else f"gate.resource_graph: [{', '.join(present)}]"
+    return seen(GENERATIONS, observed, fits=fits, evidence=evidence)
+
+
+def _places(
+    question: Question, rows: Sequence[Mapping[str, Any]], redactor: Redactor, sought: Callable[[str], bool]
+) -> Answer:
+    """Every path at which a value satisfies a condition, with the number of rows that have it there."""
+    found: dict[str, int] = {}
+    nowhere = 0
+    for row in rows:
+        paths = {_path(path, redactor) for path, leaf in leaves(row) if isinstance(leaf, str) and sought(leaf)}
+        nowhere += not paths
+        for path in paths:
+            found[path] = found.get(path, 0) + 1
+    observed = tally(found, len(rows))[:_MOST_LINES]
+    if nowhere:
+        observed.append(f"nowhere: {nowhere} of {len(rows)}")
+    evidence = {"rows": len(rows), "paths": found, "nowhere": nowhere}
+    return seen(question, observed, fits="See 'Can Pratique read these rows?' below.", evidence=evidence)
+
+
+def _severity(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
+    cves = _cves(rows)
+    inline = [_word(named(cve, "severity"), redactor) for cve in cves]
+    scores = [_cvss_keys(named(cve, "cvss")) for cve in cves]
+    severities, in_metadata = (
+        counted(inline),
+        counted(_word(named(m, "severity"), redactor) for m in _parts(rows, "metadata")),
+    )
+    neither = sum(word.casefold() in _UNRATED and not keys for word, keys in zip(inline, scores, strict=True))
+    evidence = {
+        "vulnerabilities": len(cves),
+        "inline": severities,
+        "with_cvss": sum(map(bool, scores)),
+        "cvss_keys": counted(redactor.reference(key) for keys in scores for key in keys),
+        "metadata": in_metadata,
+        "without_severity_and_cvss": neither,
+    }
+    observed = [
+        f"beside the CVE, of {len(cves)} vulnerabilities: {_listed(severities)}",
+        f"with a CVSS base score: {sum(map(bool, scores))}",
+        f"in the row's metadata, of {len(rows)} rows: {_listed(in_metadata)}",
+        f"vulnerabilities without severity and score: {neither}",
+    ]
+    fits = DEFAULT
+    if neither:
+        fits = "The default: what has no severity counts as critical (gate.policy.limits.critical). Accept single ones."
+    return seen(SEVERITY, observed, fits=fits, evidence=evidence)
+
+
+def _fix(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
+    lines = outline(rows, redactor)
+    paths = {
+        path: kinds
+        for path, kinds in lines.items()
+        if path.rpartition(".")[2].removesuffix("[]").casefold()
+        in ("fixstatus", "fixedversion", "detectedsoftwareversions", "version")
+    }
+    observed = [f"{path}: {_listed(kinds)}" for path, kinds in paths.items()][:_MOST_LINES]
+    known = {'"fixavailable"', '"nofix"', '"nofixavailable"', '"willnotfix"', "null", "empty text"}
+    words = {kind for path, kinds in paths.items() if path.casefold().endswith("fixstatus") for kind in kinds}
+    unknown = sorted(word for word in words if word.casefold() not in known)
+    fits = f"{REPORT} New words: {', '.join(unknown)}" if unknown else DEFAULT
+    if not observed:
+        return nothing_seen(FIX, "no row names a version or a fix")
+    return seen(FIX, observed, fits=fits, evidence={"paths": paths, "outline": lines})
+
+
+def _casing(rows: Sequence[Mapping[str, Any]]) -> Answer:
+    counts: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for path, _ in leaves(row):
+            for parent, key in pairwise(path):
+                if parent.casefold() in _NESTED and key != "[]":
+                    cased = "PascalCase" if key[:1].isupper() else "camelCase" if key[:1].islower() else "other"
+                    at = counts.setdefault("array items" if parent == "[]" else parent.casefold(), {})
+                    at[cased] = at.get(cased, 0) + 1
+    observed = [f"{place}: {_listed(found)}" for place, found in sorted(counts.items())]
+    return seen(CASING, observed or ["no nested keys"], fits="The default: keys match in any case.", evidence=counts)
+
+
+def _status(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
+    codes = counted(_word(named(part, "code"), redactor) for part in _parts(rows, "status"))
+    causes = counted(_word(named(part, "cause"), redactor) for part in _parts(rows, "status"))
+    observed = [f"code, of {len(rows)} rows: {_listed(codes)}", f"cause: {_listed(causes)}"]
+    unknown = sorted(code for code in codes if code.casefold() not in ("healthy", "unhealthy", "notapplicable"))
+    fits = f"{REPORT} New codes: {', '.join(unknown)}" if unknown else DEFAULT
+    return seen(STATUS, observed, fits=fits, evidence={"codes": codes, "causes": causes})
+
+
+def _readable(samples: Mapping[str, Sample], redactor: Redactor) -> Answer:
+    """Whether the gate's own parsers read the rows."""
+    observed, evidence = [], {}
+    for name, parse in _PARSERS.items():
+        problems: dict[str, int] = {}
+        for row in samples[name].rows:
+            if problem := _problem(parse, row, name, redactor):
+                problems[problem] = problems.get(problem, 0) + 1
+        if rows := len(samples[name].rows):
+            bad = sum(problems.values())
+            observed += [f"{name}: {rows - bad} of {rows} rows", *(f"not read: {line}" for line in tally(problems))]
+            evidence[name] = {"rows": rows, "problems": problems}
+    return seen(READABLE, observed, fits=REPORT if len(observed) > len(evidence) else DEFAULT, evidence=evidence)
+
+
+def _problem(parse: Callable[..., Row], row: Mapping[str, Any], source: str, redactor: Redactor) -> str:
+    """Why a row cannot be read, without the values that the error quotes; empty when it can."""
+    try:
+        parse(row, source=source)
+    except UnreadableAnswer as error:
+        path, _, rest = error.observed.partition(" ")
+        keys = ".".join(shown_key(key, redactor) for key in re.sub(r"\[\d+\]", "", path).split(".") if key)
+        return f"{keys} {_QUOTED.split(rest)[0].strip(' .')}".strip()
+    return ""
+
+
+def _names_registry(text: str, login_server: str) -> bool:
+    folded = text.casefold()
+    name = login_server.partition(".")[0]
+    return ".azurecr." in folded or "/registries/" in folded or bool(name and name in folded)
+
+
+def _cves(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Every entry about a vulnerability: those of recommendations, and the rows of sub-assessments."""
+    return [found for row in rows for found in objects(row, "cveid")]
+
+
+def _parts(rows: Sequence[Mapping[str, Any]], key: str) -> Iterator[Mapping[str, Any]]:
+    """An object of each row's properties; an empty one where there is none."""
+    for row in rows:
+        properties = named(row, "properties")
+        part = named(properties, key) if isinstance(properties, dict) else None
+        yield part if isinstance(part, dict) else {}
+
+
+def _cvss_keys(cvss: Any) -> list[str]:
+    """The versions for which there is a base score: of a list of keys and values, or of an object by version."""
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(cvss, dict):
+        pairs = list(cvss.items())
+    elif isinstance(cvss, list):
+        pairs = [(named(one, "key"), named(one, "value")) for one in cvss if isinstance(one, dict)]
+    scored = [(key, named(value, "base")) for key, value in pairs if isinstance(value, dict)]
+    return [str(key)[:5] for key, base in scored if isinstance(base, int | float) and not isinstance(base, bool)]
+
+
+def _word(value: Any, redactor: Redactor) -> str:
+    return "none" if value is None else redactor.word(value) if isinstance(value, str) else type(value).__name__
+
+
+def _path(path: Sequence[str], redactor: Redactor) -> str:
+    return ".".join(shown_key(key, redactor) if key != "[]" else key for key in path).replace(".[]", "[]")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(tally(counts)) or "none"
