@@ -39,6 +39,7 @@ _NONE = "No findings artifact is attached to the images of the catalogue."
 _DEFENDER = "mdvm"
 _READERS = {cose.MEDIA_TYPE: cose.read, jws.MEDIA_TYPE: jws.read}
 _UNREADABLE = (MalformedEnvelope, ValueError, TypeError, OverflowError, RecursionError, x509.InvalidVersion)
+_ALGORITHMS = ("PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 _MOST_LINES = 20
 
 
@@ -227,7 +228,7 @@ def _described(signature: Signature, by_defender: bool, redactor: Redactor) -> d
     except _UNREADABLE as error:
         return found | {"problem": f"not a readable envelope ({type(error).__name__})"}
     return found | {
-        "algorithm": redactor.word(str(envelope.algorithm)),
+        "algorithm": envelope.algorithm if envelope.algorithm in _ALGORITHMS else "another algorithm",
         "scheme": _scheme(envelope),
         "signing_time": envelope.headers.get(SIGNING_TIME) is not None,
         "timestamp": getattr(envelope, "timestamp", None) is not None,
@@ -250,7 +251,9 @@ def _certificate(certificate: x509.Certificate, by_defender: bool, redactor: Red
     """A certificate of the chain. The names in one that is not Defender's may be the tenant's."""
     subject = certificate.subject.rfc4514_string()
     return {
-        "subject": subject[:200] if by_defender and not redactor.names(subject) else redactor.learn("subject", subject),
+        "subject": subject[:200]
+        if by_defender and not redactor.mentions(subject)
+        else redactor.learn("subject", subject),
         "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
         "not_after": certificate.not_valid_after_utc.date().isoformat(),
     }

@@ -40,7 +40,7 @@ QUESTIONS = (GENERATIONS, REGISTRY, DIGEST, SEVERITY, FIX, CASING, STATUS, READA
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
 _QUOTED = re.compile(r"[:\"']")  # where an error's text begins to quote a value
 _NESTED = ("resourceadditionaldata", "additionaldata", "resourcedetails", "[]")
-_UNRATED = ("unknown", "none", "")
+_UNRATED = ("unknown", "none", "empty")
 _MOST_LINES = 15
 
 
@@ -105,16 +105,18 @@ def _places(
 ) -> Answer:
     """Every path at which a value satisfies a condition, with the number of rows that have it there."""
     found: dict[str, int] = {}
+    examples: dict[str, str] = {}
     nowhere = 0
     for row in rows:
-        paths = {_path(path, redactor) for path, leaf in leaves(row) if isinstance(leaf, str) and sought(leaf)}
-        nowhere += not paths
-        for path in paths:
+        places = {_path(path, redactor): leaf for path, leaf in leaves(row) if isinstance(leaf, str) and sought(leaf)}
+        nowhere += not places
+        for path, leaf in places.items():
             found[path] = found.get(path, 0) + 1
+            examples.setdefault(path, redactor.reference(leaf))
     observed = tally(found, len(rows))[:_MOST_LINES]
     if nowhere:
         observed.append(f"nowhere: {nowhere} of {len(rows)}")
-    evidence = {"rows": len(rows), "paths": found, "nowhere": nowhere}
+    evidence = {"rows": len(rows), "paths": found, "examples": examples, "nowhere": nowhere}
     return seen(question, observed, fits="See 'Can Pratique read these rows?' below.", evidence=evidence)
 
 
@@ -244,7 +246,9 @@ def _cvss_keys(cvss: Any) -> list[str]:
 
 
 def _word(value: Any, redactor: Redactor) -> str:
-    return "none" if value is None else redactor.word(value) if isinstance(value, str) else type(value).__name__
+    if isinstance(value, str):
+        return redactor.word(value) if value.strip() else "empty"
+    return "none" if value is None else type(value).__name__
 
 
 def _path(path: Sequence[str], redactor: Redactor) -> str:

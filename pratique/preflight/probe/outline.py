@@ -29,7 +29,7 @@ Outline = Mapping[str, Mapping[str, int]]
 DEEPEST = 12
 MOST_KEYS = 200  # of one object
 MOST_ITEMS = 50  # of one array
-MOST_KINDS = 25  # of one path; the others are counted together
+MOST_KINDS = 12  # of one path; the others are counted together
 MOST_PATHS = 600
 LARGEST_TEXT = 1024 * 1024  # characters of JSON text that is parsed
 
@@ -95,13 +95,12 @@ def kind_of(value: Any, key: str, redactor: Redactor) -> str:
     text = str(value)[:LONGEST]
     if not text.strip():
         return "empty text"
-    if key in TYPES and _PUBLIC_TYPE.fullmatch(text):
+    if key in TYPES and _PUBLIC_TYPE.fullmatch(text) and not redactor.mentions(text):
         return f'"{text}"'
     if key in VOCABULARIES:
         return f'"{redactor.word(text)}"'
-    if key in REFERENCES:
-        return f'"{redactor.reference(text)}"'
-    return _kind_of_text(text)
+    kind = _kind_of_text(text)
+    return f'"{redactor.reference(text)}"' if kind == "text" and key in REFERENCES else kind
 
 
 def _kind_of_text(text: str) -> str:
@@ -109,6 +108,8 @@ def _kind_of_text(text: str) -> str:
         return "digest"
     if re.fullmatch(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
         return "GUID"
+    if re.fullmatch(r"CVE-\d{4}-\d{4,}", text):
+        return "CVE id"
     if re.match(r"\d{4}-\d\d-\d\d", text):
         try:
             return "time with offset" if datetime.fromisoformat(text).tzinfo else "time without offset"

@@ -124,7 +124,7 @@ async def log_answers(place: Place) -> list[Answer]:
     """The answers about the registry's log of repositories."""
     since, until = _span()
     rows = await query_logs(place.session, place.deployed().registry.id, _EVENTS, since, until)
-    return registry_log.log_answers(rows, DAYS, place.me, place.redactor)
+    return registry_log.log_answers(rows, DAYS, place.me, place.config.drill.deadline, place.redactor)
 
 
 async def login_answer(place: Place) -> list[Answer]:

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from pratique.preflight.probe.words import STRUCTURE
 
 LONGEST = 2000  # characters of a value that are read
-_LONGEST_KEY, _LONGEST_WORD = 80, 40
+_LONGEST_KEY, _LONGEST_WORD = 80, 64
 _SHORTEST_INSIDE = 4  # characters of a registered value that is looked for inside a longer word
 
 _GUID = r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}"
@@ -49,6 +49,7 @@ class Redactor:
         self._placeholders: dict[str, str] = {}
         self._learnt: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        self._pattern: re.Pattern[str] | None = None
 
     def learn(self, kind: str, value: str) -> str:
         """Register a value that identifies the tenant; the placeholder for it, such as ``registry-1``.
@@ -58,8 +59,7 @@ class Redactor:
         """
         value = value.strip().casefold()
         placeholder = self._placeholder(kind, value)
-        if value:
-            self._learnt[value] = placeholder
+        self.alias(placeholder, [value])
         return placeholder
 
     def alias(self, placeholder: str, values: Iterable[str]) -> None:
@@ -68,6 +68,9 @@ class Redactor:
             if folded := value.strip().casefold():
                 self._learnt.setdefault(folded, placeholder)
                 self._placeholders.setdefault(folded, placeholder)
+        longest_first = sorted(self._learnt, key=len, reverse=True)
+        words = "|".join(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in longest_first)
+        self._pattern = re.compile(words, re.IGNORECASE) if words else None
 
     def reference(self, text: str) -> str:
         """A resource id, host, image reference or URL, with a placeholder for every word that may name something."""
@@ -77,21 +80,18 @@ class Redactor:
 
     def word(self, text: str) -> str:
         """A value of a vocabulary, such as a severity, as it is; anything else as a reference."""
-        if _VOCABULARY.fullmatch(text) and len(text) <= _LONGEST_WORD and not self._mentions(text):
+        if _VOCABULARY.fullmatch(text) and len(text) <= _LONGEST_WORD and not self.mentions(text):
             return text
         return self.reference(text)
 
     def key(self, name: str) -> str:
         """The name of a JSON key as it is, or a placeholder when it mentions something that identifies the tenant."""
-        if not _KEY.fullmatch(name) or len(name) > _LONGEST_KEY or self._mentions(name):
+        if not _KEY.fullmatch(name) or len(name) > _LONGEST_KEY or self.mentions(name):
             return self._placeholder("key", name.casefold())
         return name
 
-    def names(self, text: str) -> frozenset[str]:
-        """Placeholders of the registered values that the text contains."""
-        return frozenset(self._marked(_stripped(text)[:LONGEST])[1])
-
-    def _mentions(self, text: str) -> bool:
+    def mentions(self, text: str) -> bool:
+        """Whether the text contains a registered value, an id or an address, inside a word too."""
         folded = text.casefold()
         inside = any(len(value) >= _SHORTEST_INSIDE and value in folded for value in self._learnt)
         return inside or bool(self._marked(_stripped(text))[1])
@@ -104,12 +104,8 @@ class Redactor:
             placeholders.append(placeholder)
             return f"{_OPEN}{len(placeholders) - 1}{_CLOSE}"
 
-        if self._learnt:
-            longest_first = sorted(self._learnt, key=len, reverse=True)
-            learnt = re.compile(
-                "|".join(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in longest_first), re.IGNORECASE
-            )
-            text = learnt.sub(lambda match: mark(self._learnt_as(match[0])), text)
+        if self._pattern is not None:
+            text = self._pattern.sub(lambda match: mark(self._learnt_as(match[0])), text)
         for kind, pattern in _PATTERNS:
             parts = _BETWEEN.split(text)
             text = "".join(

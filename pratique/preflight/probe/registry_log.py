@@ -33,6 +33,7 @@ LOG_QUESTIONS = (OPERATIONS, SOURCE, IDENTITY, DELAY)
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"application/[\w.+-]+")
 _IMPORT = "importimage"
+EVALUATION_MINUTES = 10  # between two evaluations of the template's rule
 _MARGIN_MINUTES = 5
 _MOST_LINES = 15
 
@@ -62,17 +63,25 @@ class FiredAlert:
     events: tuple[datetime, ...] | None
 
 
-def log_answers(rows: Sequence[Mapping[str, Any]], days: int, me: Me, redactor: Redactor) -> list[Answer]:
+def log_answers(
+    rows: Sequence[Mapping[str, Any]], days: int, me: Me, deadline: float, redactor: Redactor
+) -> list[Answer]:
     """The answers to :data:`LOG_QUESTIONS`.
 
     :param rows: of the repositories in ``quarantine/`` and ``live/`` without pulls; with the column ``Ingested``
     :param days: for which the log was read
+    :param deadline: the configured minutes within which an alert has to fire
     """
     if not rows:
         text = f"No imports or pushes in the log of the last {days} days, or no diagnostic setting sends them."
         return [nothing_seen(question, text) for question in LOG_QUESTIONS]
     imports = [row for row in rows if _text(row, "OperationName").casefold() == _IMPORT]
-    return [_operations(rows, imports, redactor), _sources(rows, redactor), _identities(rows, me), _delays(rows)]
+    return [
+        _operations(rows, imports, redactor),
+        _sources(rows, redactor),
+        _identities(rows, me, redactor),
+        _delays(rows, deadline),
+    ]
 
 
 def _operations(rows: Sequence[Mapping[str, Any]], imports: Sequence[Any], redactor: Redactor) -> Answer:
@@ -113,9 +122,11 @@ def _source_form(media_type: str) -> str:
     return "an image reference" if "/" in media_type else "something else"
 
 
-def _identities(rows: Sequence[Mapping[str, Any]], me: Me) -> Answer:
-    counts = counted(identity_form(_text(row, "Identity"), me) for row in rows)
-    mine = "the object id of this identity" in counts
+def _identities(rows: Sequence[Mapping[str, Any]], me: Me, redactor: Redactor) -> Answer:
+    forms = [identity_form(_text(row, "Identity"), me) for row in rows]
+    names = [redactor.word(_text(row, "OperationName")) for row in rows]
+    counts = counted(f"{name}: {form}" for name, form in zip(names, forms, strict=True))
+    mine = "the object id of this identity" in forms
     observed = tally(counts, len(rows))
     if mine:
         return seen(IDENTITY, observed, evidence={"forms": counts})
@@ -140,7 +151,7 @@ def identity_form(identity: str, me: Me) -> str:
     return "a user principal name" if "@" in folded else "a name or something else"
 
 
-def _delays(rows: Sequence[Mapping[str, Any]]) -> Answer:
+def _delays(rows: Sequence[Mapping[str, Any]], deadline: float) -> Answer:
     delays = [
         (ingested - happened).total_seconds() / 60
         for row in rows
@@ -149,7 +160,9 @@ def _delays(rows: Sequence[Mapping[str, Any]]) -> Answer:
     ]
     if not delays:
         return nothing_seen(DELAY, "No row has both times.")
-    return seen(DELAY, [_spread(delays)], fits=_deadline(max(delays)), evidence=_numbers(delays))
+    in_time = max(delays) + EVALUATION_MINUTES <= deadline
+    fits = DEFAULT if in_time else _deadline(max(delays) + EVALUATION_MINUTES)
+    return seen(DELAY, [_spread(delays)], fits=fits, evidence=_numbers(delays))
 
 
 def login_answer(rows: Sequence[Mapping[str, Any]], days: int, me: Me, redactor: Redactor) -> Answer:

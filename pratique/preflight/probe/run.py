@@ -88,11 +88,15 @@ async def run_probe(config: Bootstrap) -> ProbeReport:
         place = Place(config, session, oci_client(session, http, {}), await session.caller())
         with suppress(PratiqueError):  # what needs it says so
             place.infrastructure = await find_infrastructure(session, config.cluster)
-        place.learn()
-        answers = [
-            answer for group in await asyncio.gather(*(ask(probe, place) for probe in PROBES)) for answer in group
-        ]
-    return ProbeReport(version("pratique"), config.cloud, datetime.now(UTC).date().isoformat(), tuple(answers))
+        return await report_on(place)
+
+
+async def report_on(place: Place) -> ProbeReport:
+    """Ask all questions about one place."""
+    place.learn()
+    groups = await asyncio.gather(*(ask(probe, place) for probe in PROBES))
+    answers = tuple(answer for group in groups for answer in group)
+    return ProbeReport(version("pratique"), place.config.cloud, datetime.now(UTC).date().isoformat(), answers)
 
 
 async def ask(probe: Probe, place: Place) -> list[Answer]:
