@@ -59,6 +59,9 @@ class _RoleHolder(_Section):
         description="Built-in roles on the cluster's resource group.",
     )
     subscription_roles: tuple[str, ...] = ("Security Reader",)
+    tenant_roles: tuple[str, ...] = Field(
+        default=(), description="Built-in roles on the tenant; Security Reader shows details of vulnerabilities."
+    )
     network_roles: tuple[str, ...] = Field(
         default=("Network Contributor",), description="Built-in roles on the resource groups of spoke and hub."
     )
@@ -96,6 +99,7 @@ class Finding(_Section):
     fix_status: FixStatus | None = Field(default=None, description="Default: derived from fixed_version.")
     cvss: float | None = Field(default=None, description="Base score; default: a score in the severity's range.")
     published: date | None = None
+    rejected: bool = Field(default=False, description="Whether the CVE's number was withdrawn.")
 
     @property
     def fix(self) -> FixStatus:
@@ -145,6 +149,21 @@ class DefenderPlan(_Section):
         default="pascal", description="Letter case of the keys of individual recommendations."
     )
     nesting: Literal["text", "array"] = Field(default="text", description="CvesDetails as JSON text or as an array.")
+    severity_in: Literal["cve", "cvss", "row", "details", "nowhere"] = Field(
+        default="cve",
+        description="What rates the CVEs of individual recommendations: their severity and score, their score only, "
+        "the row's metadata, the tenant's details of vulnerabilities, or nothing. With the last three a CVE has only "
+        "its identifier.",
+    )
+    registry_in: Literal["top", "repository", "image-uri", "id"] = Field(
+        default="top",
+        description="Where individual recommendations name the registry: RegistryHost at the top or in "
+        "RepositoryDetails, ImageUri, or nowhere but in the row's id.",
+    )
+    fix_in: Literal["update", "scanners"] = Field(
+        default="update", description="Versions and fixes beside the software's name, or only in ScannersDetails."
+    )
+    extensions: bool = Field(default=True, description="Whether the plan lists its extensions.")
 
 
 class RegistryLog(_Section):

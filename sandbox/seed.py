@@ -44,6 +44,7 @@ def _grant(azure: Azure, principal: Principal, holder: Identity | User) -> None:
         *((role, group_id(azure, CLUSTER_GROUP)) for role in holder.roles),
         *((role, group_id(azure, group)) for role in holder.network_roles for group in (SPOKE_GROUP, HUB_GROUP)),
         *((role, f"/subscriptions/{azure.subscription_id}") for role in holder.subscription_roles),
+        *((role, "/") for role in holder.tenant_roles),
     ]
     for role, scope in grants:
         azure.access.assign(role=role, principal_id=principal.object_id, scope=scope, at_once=True)

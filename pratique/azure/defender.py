@@ -5,80 +5,85 @@
     plan = await read_plan(session)
     rows = await recommendations(session, {"sha256:…", "sha256:…"})
 
-All digests of a release go into one query, because Resource Graph counts queries: 15 in 5 seconds per caller. A digest
-without a row is unknown, not clean. Malformed rows that mention a digest are returned too: the parser of the row
-decides what they mean.
+All digests of a release go into one query. A digest without a row is unknown, not clean. A row is returned wherever it
+mentions a digest, and when it is about a container image and names no digest at all: who asked decides what it means.
 
-Facts: Defender for Cloud pricings REST API 2024-01-01; Resource Graph "Work with large data sets" and "Guidance for
-throttled requests"; Defender's individual recommendations (generation of 2026) and sub-assessments (retired 2026-07-31,
-except in sovereign clouds that are still to be moved).
+Facts: Defender for Cloud pricings REST API 2024-01-01; Defender's individual recommendations (generation of 2026) and
+sub-assessments (retired 2026-07-31, except in sovereign clouds that are still to be moved).
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-
-from azure.mgmt.resourcegraph import models
+from typing import Any
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.resource_graph import query_rows
 from pratique.azure.session import AzureSession
-from pratique.errors import Throttled, UnreadableAnswer
+from pratique.azure.wire import enum_value
+from pratique.errors import UnreadableAnswer
 from pratique.images import DIGEST_PATTERN
 
-PAGE = 1000  # rows; Resource Graph's maximum
-DIGESTS_A_QUERY = 1000  # of 75 characters each: the query stays below 100 kB
-MAX_THROTTLED = 5  # consecutive throttled answers
-_WINDOW_SECONDS = 5.0
-_RESETS_AFTER = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+NAMES_A_QUERY = 1000  # digests or CVEs, of at most 75 characters each: the query stays below 100 kB
 _ATTEMPTED = "read Defender's findings"
-_SERVICE = "Azure Resource Graph"
+_CVE = re.compile(r"[A-Z0-9][A-Z0-9._:-]{0,70}")
+_UNNAMED = "none"
 _RECOMMENDATIONS = """
 | where type =~ 'microsoft.security/assessments'
-| where tostring(properties.metadata) contains 'SoftwareUpdate'
-| where tostring(properties.resourceDetails) contains '.containerimage'
 | extend about = parse_json(tostring(properties.resourceAdditionalData))
+| extend own = tostring(coalesce(about.Digest, about.digest)), other = tostring(properties.resourceAdditionalData)
+| extend text = tostring(properties)
+| extend image = text contains 'SoftwareUpdate' and text contains '.containerimage'
 """.strip()
-# Images in Azure's registries, assessed by Microsoft's own scanner.
 _SUB_ASSESSMENTS = """
 | where type =~ 'microsoft.security/assessments/subassessments'
-| where id contains '/assessments/c0b7cfc6-3172-465a-b378-53c7ff2cc0d5/'
-| extend about = parse_json(tostring(properties.additionalData)).artifactDetails
+| extend about = parse_json(tostring(properties.additionalData))
+| extend own = tostring(coalesce(about.artifactDetails.digest, about.imageDigest))
+| extend other = tostring(about.artifactDetails)
+| extend text = tostring(properties)
+| extend image = text contains 'ContainerRegistryVulnerability' or text contains 'artifactDetails'
 """.strip()
-# The digest from the row's own field where there is one, otherwise the first digest anywhere in the row.
+# A row comes back once for each digest that is asked for and that is the first of its kind in one of four places.
 _QUERY = """
 securityresources
 {rows}
-| extend own = tostring(coalesce(about.Digest, about.digest))
-| extend digest = extract('sha256:[0-9a-f]{{64}}', 0, tolower(strcat(own, ' ', tostring(properties))))
-| where digest in ({digests})
+| extend own = extract('[0-9a-f]{{64}}', 0, tolower(own)), other = extract('[0-9a-f]{{64}}', 0, tolower(other))
+| extend resource = extract('[0-9a-f]{{64}}', 0, tolower(tostring(properties.resourceDetails)))
+| extend anywhere = extract('[0-9a-f]{{64}}', 0, tolower(strcat(id, ' ', text)))
+| extend own = iff(image and isempty(strcat(own, other, resource)), '{unnamed}', own)
+| extend resource = iff(resource == own, '', resource)
+| extend other = iff(other == own or other == resource, '', other)
+| extend anywhere = iff(anywhere == own or anywhere == resource or anywhere == other, '', anywhere)
+| mv-expand digest = pack_array(own, resource, other, anywhere) to typeof(string)
+| where digest in ('{unnamed}', {digests})
 | project id, digest, properties
+| order by id asc, digest asc
+""".strip()
+_CVE_DETAILS = """
+securityresources
+| where type =~ 'microsoft.security/cvedetails'
+| extend own = tostring(coalesce(properties.cveId, properties.CveId))
+| extend cve = toupper(iff(isempty(own), name, own))
+| where cve in ({names})
+| project id, cve, properties
 | order by id asc
 """.strip()
 
 
 @dataclass(frozen=True)
 class DefenderPlan:
-    """The subscription's plan for containers.
+    """The subscription's plan for containers. ``None`` stands for what the plan does not say.
 
     :ivar enabled: whether the plan is switched on (its tier is Standard)
     :ivar registry_assessment: whether images in registries are assessed
     :ivar findings_artifact: whether the signed findings are attached to the images
     """
 
-    enabled: bool
-    registry_assessment: bool
-    findings_artifact: bool
-
-
-@dataclass(frozen=True)
-class _Page:
-    rows: list[dict[str, Any]]
-    token: str | None
-    quota: float | None
+    enabled: bool | None
+    registry_assessment: bool | None
+    findings_artifact: bool | None
 
 
 async def read_plan(session: AzureSession) -> DefenderPlan:
@@ -86,20 +91,25 @@ async def read_plan(session: AzureSession) -> DefenderPlan:
     subject = f"subscriptions/{session.subscription_id}"
     with azure_faults("read the Defender plan", subject):
         plan = await session.security.pricings.get(subject, "Containers")
-    on = {extension.name for extension in plan.extensions or () if str(extension.is_enabled).lower() == "true"}
-    enabled = plan.pricing_tier == "Standard"
+    enabled = {"standard": True, "free": False}.get(enum_value(plan.pricing_tier).lower())
+    switches = {extension.name: str(extension.is_enabled).lower() for extension in plan.extensions or ()}
+    switched = {"true": enabled, "false": False}
+
+    def extension(name: str) -> bool | None:
+        return False if enabled is False else switched.get(switches.get(name, ""))
+
     return DefenderPlan(
         enabled,
-        enabled and "ContainerRegistriesVulnerabilityAssessments" in on,
-        enabled and "ContainerIntegrityContribution" in on,
+        extension("ContainerRegistriesVulnerabilityAssessments"),
+        extension("ContainerIntegrityContribution"),
     )
 
 
 async def recommendations(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
-    """Query the rows about software updates in images, as ``{"id", "digest", "properties"}``.
+    """Query the recommendations about images, as ``{"id", "digest", "properties"}``.
 
     :param digests: digests of image manifests
-    :returns: rows whose digest is one of ``digests``; their other values have not been checked
+    :returns: each row once; its values have not been checked
     :raises ValueError: when a digest is malformed
     :raises UnreadableAnswer: when Resource Graph truncates the result, or the result is not a list of such rows
     :raises Throttled: when Resource Graph keeps throttling although the waits that it asked for were kept
@@ -108,73 +118,42 @@ async def recommendations(session: AzureSession, digests: Collection[str]) -> li
 
 
 async def sub_assessments(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
-    """Query the rows about vulnerabilities in images; otherwise like :func:`recommendations`."""
+    """Query the sub-assessments of all scanners; otherwise like :func:`recommendations`."""
     return await _rows(session, _SUB_ASSESSMENTS, digests)
 
 
+async def cve_details(session: AzureSession, names: Collection[str]) -> list[dict[str, Any]]:
+    """Query the tenant's details of vulnerabilities, as ``{"id", "cve", "properties"}``.
+
+    Subscriptions do not have them. An identity without Security Reader on the tenant gets none, without an error.
+
+    :param names: identifiers; those that have not the form of one are left out
+    """
+    found: list[dict[str, Any]] = []
+    for batch in _batches(sorted({name.upper() for name in names if _CVE.fullmatch(name.upper())})):
+        query = _CVE_DETAILS.format(names=_quoted(batch))
+        found += await query_rows(session, query, "read Defender's details of vulnerabilities", whole_tenant=True)
+    return found
+
+
 async def _rows(session: AzureSession, which: str, digests: Collection[str]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for query in _queries(which, digests):
-        tokens: list[str] = []
-        while True:
-            page = await _query_page(session, query, tokens[-1] if tokens else None)
-            rows += page.rows
-            if page.token is None:
-                break
-            if page.token in tokens:
-                raise _unreadable("A page leads back to an earlier page.")
-            tokens.append(page.token)
-    wanted = set(digests)
-    if not all(isinstance(digest := row.get("digest"), str) and digest in wanted for row in rows):
-        raise _unreadable("A row does not name one of the requested digests.")
-    return rows
-
-
-def _queries(which: str, digests: Collection[str]) -> Iterator[str]:
-    wanted = sorted(set(digests))
-    if wrong := [text for text in wanted if not re.fullmatch(DIGEST_PATTERN, text)]:
+    if wrong := [text for text in digests if not re.fullmatch(DIGEST_PATTERN, text)]:
         raise ValueError(f"not a digest: {wrong[0]!r}")
-    for start in range(0, len(wanted), DIGESTS_A_QUERY):
-        batch = wanted[start : start + DIGESTS_A_QUERY]
-        yield _QUERY.format(rows=which, digests=", ".join(f"'{digest}'" for digest in batch))
+    wanted = {digest.removeprefix("sha256:") for digest in digests}
+    rows: dict[str, dict[str, Any]] = {}
+    for batch in _batches(sorted(wanted)):
+        query = _QUERY.format(rows=which, digests=_quoted(batch), unnamed=_UNNAMED)
+        for row in await query_rows(session, query, _ATTEMPTED):
+            if not isinstance(row.get("id"), str) or row.get("digest") not in (wanted | {_UNNAMED}):
+                observed = "A row names none of the digests that were asked for."
+                raise UnreadableAnswer(_ATTEMPTED, "Azure Resource Graph", observed, "Report this.")
+            rows[row["id"]] = row
+    return list(rows.values())
 
 
-async def _query_page(session: AzureSession, query: str, token: str | None) -> _Page:
-    """Query one page. Keeps the lock while waiting: other queries would be throttled too."""
-    options = models.QueryRequestOptions(top=PAGE, skip_token=token, result_format="objectArray")
-    request = models.QueryRequest(subscriptions=[session.subscription_id], query=query, options=options)
-    async with session.graph_lock:
-        for _ in range(MAX_THROTTLED):
-            try:
-                with azure_faults(_ATTEMPTED, _SERVICE):
-                    # With "cls", the SDK's method returns the result of that function on the answer and its headers.
-                    page = cast(_Page, await session.graph.resources(request, cls=_page))
-            except Throttled as error:
-                last = error
-                await asyncio.sleep(error.retry_after or _WINDOW_SECONDS)
-                continue
-            if page.quota is not None:
-                await asyncio.sleep(page.quota)
-            return page
-    raise last
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + NAMES_A_QUERY] for start in range(0, len(names), NAMES_A_QUERY))
 
 
-def _page(response: Any, answer: models.QueryResponse, _: Mapping[str, Any]) -> _Page:
-    """Check the answer's form: the SDK accepts any JSON."""
-    data, token = getattr(answer, "data", None), getattr(answer, "skip_token", None)
-    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
-        raise _unreadable("The result is not a list of rows.")
-    if str(answer.result_truncated) == "true" and not token:
-        raise _unreadable("The result is truncated and has no continuation token.")
-    headers = response.http_response.headers
-    spent = headers.get("x-ms-user-quota-remaining") == "0"
-    return _Page(data, token or None, _resets_after(headers) if spent else None)
-
-
-def _resets_after(headers: Mapping[str, str]) -> float:
-    match = _RESETS_AFTER.fullmatch(headers.get("x-ms-user-quota-resets-after", ""))
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else _WINDOW_SECONDS
-
-
-def _unreadable(observed: str) -> UnreadableAnswer:
-    return UnreadableAnswer(_ATTEMPTED, _SERVICE, observed, "Run again; if it persists, report this.")
+def _quoted(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

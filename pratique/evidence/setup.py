@@ -70,7 +70,7 @@ async def set_up(
         provenance=await _provenance(gate),
         holds=holds,
     )
-    if plan is not None and not plan.registry_assessment:
+    if plan is not None and plan.registry_assessment is False:
         rules = _without_defender(rules, session)
     if rules.sources & {*gate.resource_graph}:
         await require_actions(session, group, [READ_FINDINGS])
@@ -120,10 +120,12 @@ async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:
 def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, at: datetime) -> Iterator[str]:
     if plan is None:
         yield "Cannot read whether Defender for Containers is on; if it is off, the gate waits in vain"
-    elif not plan.registry_assessment:
+    elif plan.registry_assessment is False:
         how = f"the gate uses {', '.join(sorted(rules.sources))}" if rules.sources else "IMAGES PASS UNSCANNED"
         yield f"Defender is OFF and the policy says to skip it: {how}"
-    elif not plan.findings_artifact:
+    elif plan.registry_assessment is None:
+        yield f"Defender's plan does not say whether it scans registries; if not, the gate waits in vain. See {_ENABLE}"
+    elif plan.findings_artifact is False:
         yield f"Defender's extension 'security findings' is off: nothing will prove a clean scan. Enable it: {_ENABLE}"
     if gate.unsafe_accept_unsigned_artifacts:
         yield "UNSAFE: unsigned findings artifacts are accepted; anybody who can push can forge one"

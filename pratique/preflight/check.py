@@ -154,13 +154,18 @@ async def _defender(session: AzureSession) -> AsyncIterator[Line]:
     except PratiqueError as error:
         yield _failed("Defender for Containers", error)
         return
-    enable = "Enable it: Defender for Cloud > Environment settings > the subscription > Containers."
+    settings = "Defender for Cloud > Environment settings > the subscription > Containers."
     for name, enabled in (
         ("Defender for Containers plan", plan.enabled),
         ("Defender extension: registry access (scans images)", plan.registry_assessment),
         ("Defender extension: security findings (attaches the artifact that proves a scan)", plan.findings_artifact),
     ):
-        yield Line(name, enabled, "on" if enabled else "off", "" if enabled else enable)
+        detail, remedy = {
+            True: ("on", ""),
+            False: ("off", f"Enable it: {settings}"),
+            None: ("not known: the plan does not say", f"Look whether it is on: {settings}"),
+        }[enabled]
+        yield Line(name, enabled is True, detail, remedy)
 
 
 async def _resolves(client: OciClient, reference: ImageReference) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pratique.findings import Finding
+from pratique.evidence.parsers.place import Place
+from pratique.findings import Finding, Severity
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,46 @@ class Unassessed:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True)
+class VulnerabilityDetails:
+    """What Defender knows about a vulnerability apart from any image.
+
+    :ivar severity: ``None`` when it has no rating
+    :ivar rejected: whether its number was withdrawn
+    """
+
+    severity: Severity | None
+    rejected: bool
+
+
+#: Details by the vulnerability's identifier, in upper case.
+Details = Mapping[str, VulnerabilityDetails]
+
+
+def detailed(vulnerability: str, details: Details | None) -> Severity | None:
+    """The severity of a vulnerability in the details, if they have it."""
+    found = (details or {}).get(vulnerability.upper())
+    return found.severity if found else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One row of Resource Graph about one image manifest.
 
+    :ivar id: its ARM id
+    :ivar place: which image it is about, and where that stands
+    :ivar kind: what it describes, unless that is the kind of scan whose rows Pratique knows; then it proves nothing
     :ivar not_applicable: why Defender did not assess the image, whatever the row lists; empty when it did
     :ivar pushed: when the image was pushed to its repository
     :ivar at: when Defender evaluated the status
+    :ivar unrated: vulnerabilities that have no rating of their own, in upper case
     """
 
-    digest: str
-    registry_host: str
-    repository: str
+    id: str
+    place: Place
     findings: tuple[Finding, ...]
+    kind: str = ""
     not_applicable: str = ""
     pushed: datetime | None = None
     at: datetime | None = None
+    unrated: frozenset[str] = frozenset()

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from pratique.errors import UnreadableAnswer
 from pratique.images import DIGEST_PATTERN
+
+_DEEPEST = 12  # levels of a nested value
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,27 @@ class Reader:
         return [
             Reader.of(value, self.subject, f"{self.path}.{key}[{index}]") for index, value in enumerate(self.array(key))
         ]
+
+    def leaves(self, key: str) -> Iterator[tuple[str, Any]]:
+        """Every value at or below the key that is neither an object nor an array, with the name that it has there.
+
+        An item of an array has the array's name. Names are in lower case; JSON text of objects and arrays is read.
+        """
+        return self._leaves(key.lower(), self.get(key), f"{self.path}.{key}", _DEEPEST)
+
+    def _leaves(self, name: str, value: object, path: str, levels: int) -> Iterator[tuple[str, Any]]:
+        if not levels:
+            raise unreadable(self.subject, f"{path} is nested too deeply.")
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            value = _parsed(value, self.subject, path)
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from self._leaves(str(key).lower(), inner, path, levels - 1)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from self._leaves(name, inner, path, levels - 1)
+        else:
+            yield name, value
 
     def text(self, key: str) -> str:
         """An optional string; empty when it is missing or not printable text."""

@@ -1,8 +1,9 @@
 """Findings as rows of ``securityresources``: Defender's individual recommendations, one for each software update.
 
 Microsoft publishes no sample for container images. The paths are those in its transition guide and its own queries, in
-PascalCase, which tenants show, or in camelCase, which some documents have. UNVERIFIED: the row of an image that was not
-assessed; here it is one row without any CVE, ``NotApplicable`` because ``Exempt``.
+PascalCase, which tenants show, or in camelCase, which some documents have. UNVERIFIED: where severity, registry,
+version and fix are, so the scenario selects a place for each; and the row of an image that was not assessed. Here it is
+one row without any CVE, ``NotApplicable`` because ``Exempt``.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def with_first_dates(rows: list[Row], before: list[Row]) -> list[Row]:
 
 def _update(report: Report, found: Sequence[Finding], form: DefenderPlan) -> Row:
     update = found[0]
-    data = _additional_data(found)
-    return _row(report, (update.package, update.fixed_version), f"Update {update.package}", worst(found), data, form)
+    severity = worst(found) if form.severity_in in ("cve", "row") else UNKNOWN
+    data = _additional_data(found, form)
+    return _row(report, (update.package, update.fixed_version), f"Update {update.package}", severity, data, form)
 
 
 def _not_assessed(report: Report, form: DefenderPlan) -> Row:
@@ -67,7 +69,7 @@ def _row(
             "severity": severity,
         },
         "resourceDetails": _resource_details(report.image),
-        "resourceAdditionalData": _about(report),
+        "resourceAdditionalData": _about(report, form),
         "additionalData": data,
         "status": report.status_document()
         | {"firstEvaluationDate": moment(report.scanned), "statusChangeDate": moment(report.scanned)},
@@ -91,45 +93,52 @@ def _resource_details(image: ScannedImage) -> dict[str, str]:
     }
 
 
-def _about(report: Report) -> dict[str, Any]:
+def _about(report: Report, form: DefenderPlan) -> dict[str, Any]:
     image = report.image
-    return {
-        "Digest": image.digest,
-        "RegistryHost": image.registry_host,
-        "RepositoryDetails": {
-            "RepositoryName": image.repository,
-            "LastPushedToRegistryUTC": moment(report.pushed),
-        },
-    }
+    repository = {"RepositoryName": image.repository, "LastPushedToRegistryUTC": moment(report.pushed)}
+    about: dict[str, Any] = {"Digest": image.digest, "RepositoryDetails": repository}
+    match form.registry_in:
+        case "top":
+            about["RegistryHost"] = image.registry_host
+        case "repository":
+            repository["RegistryHost"] = image.registry_host
+        case "image-uri":
+            about["ImageUri"] = f"{image.registry_host}/{image.repository}@{image.digest}"
+    return about
 
 
-def _additional_data(found: Sequence[Finding]) -> dict[str, Any]:
+def _additional_data(found: Sequence[Finding], form: DefenderPlan) -> dict[str, Any]:
     update = found[0]
-    fix = {"FixStatus": update.fix, "FixedVersion": update.fixed_version}
-    versions = sorted({finding.version for finding in found})
+    known = {
+        "FixStatus": update.fix,
+        "FixedVersion": update.fixed_version,
+        "DetectedSoftwareVersions": sorted({finding.version for finding in found}),
+    }
+    empty = {"FixStatus": None, "FixedVersion": "", "DetectedSoftwareVersions": []}
     return {
         "SoftwareName": update.package,
         "SoftwareVendor": "",
         "PackageType": "OS",
         "Language": "",
-        **fix,
-        "DetectedSoftwareVersions": versions,
-        "ScannersDetails": {"mdvm": {"DetectedSoftwareVersions": versions, "category": "OS", **fix}},
-        "CvesDetails": [_cve(finding) for finding in found],
+        **(known if form.fix_in == "update" else empty),
+        "ScannersDetails": {"mdvm": {"category": "OS", **known}},
+        "CvesDetails": [_cve(finding, form) for finding in found],
     }
 
 
-def _cve(finding: Finding) -> dict[str, Any]:
+def _cve(finding: Finding, form: DefenderPlan) -> dict[str, Any]:
+    if form.severity_in not in ("cve", "cvss"):
+        return {"CveId": finding.cve}
     base = score(finding)
+    fix = {"FixStatus": finding.fix, "FixedVersion": finding.fixed_version} if form.fix_in == "update" else {}
     return {
         "CveId": finding.cve,
         "AdditionalIdentifiers": [],
         "Description": f"{finding.cve} in {finding.package} {finding.version}",
         "Cvss": [{"Key": "3.0", "Value": {"Base": base, "CvssVectorString": ""}}] if base is not None else None,
-        "Severity": finding.severity,
+        "Severity": finding.severity if form.severity_in == "cve" else UNKNOWN,
         "PublishedDate": published(finding),
-        "FixStatus": finding.fix,
-        "FixedVersion": finding.fixed_version,
+        **fix,
         "References": [f"https://nvd.nist.gov/vuln/detail/{finding.cve}"],
     }
 

@@ -22,6 +22,7 @@ from sandbox.scenario import Scan
 from sandbox.services.acr.models import LOGIN_SUFFIX, RepositoryEvent
 from sandbox.services.acr.state import Registries
 from sandbox.services.defender.advisories import advisories
+from sandbox.services.defender.cve_details import cve_details
 from sandbox.services.defender.daily import DailyScans
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage, platform_manifests
@@ -75,6 +76,10 @@ class Defender:
         for generation, key in (("sub-assessments", MDVM_KEY), ("qualys", QUALYS_KEY)):
             if generation in generations:
                 yield from parents(key, self._reports.values())
+
+    def tenant_rows(self) -> Iterator[Row]:
+        """The rows that only queries of the whole tenant return."""
+        yield from cve_details(self._reports.values())
 
     def scan_of(self, repository: str) -> Scan:
         """The scenario's scan settings for a repository's images."""

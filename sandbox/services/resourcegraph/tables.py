@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sandbox.azure import Azure
@@ -34,14 +35,17 @@ _GROUP_TYPE = "microsoft.resources/resourcegroups"
 _ELSEWHERE = ("microsoft.resources/", "microsoft.authorization/", "microsoft.insights/diagnosticsettings")
 
 
-def readable_tables(azure: Azure, principal: Principal) -> Tables:
-    """All tables, with the rows that the principal may read."""
+def readable_tables(azure: Azure, principal: Principal, *, whole_tenant: bool = False) -> Tables:
+    """All tables, with the rows that the principal may read.
+
+    :param whole_tenant: adds the rows that belong to no subscription
+    """
     may_read = _reader(azure, principal)
-    documents = azure.state(LateResources).list()
+    documents, defender = azure.state(LateResources).list(), azure.state(Defender)
     sources: dict[str, Iterable[Row]] = {
         "resources": (_arm_row(azure, d) for d in documents if _is_tracked(d["type"])),
         "resourcecontainers": _containers(azure, documents),
-        "securityresources": azure.state(Defender).rows(),
+        "securityresources": chain(defender.rows(), defender.tenant_rows() if whole_tenant else ()),
         "authorizationresources": (_assignment_row(azure, found) for found in azure.access.assignments()),
     }
     return {name: [row for row in rows if may_read(row["type"], row["id"])] for name, rows in sources.items()}

@@ -60,8 +60,9 @@ def _containers(call: Call) -> dict[str, Any]:
         "enforce": "False",
         "resourcesCoverageStatus": "FullyCovered",
         "deprecated": False,
-        "extensions": _extensions(plan),
     }
+    if plan.extensions:
+        properties["extensions"] = _extensions(plan)
     return _document(call, "Containers", properties)
 
 

@@ -16,6 +16,7 @@ from pratique.gate.evidence import Subject
 from pratique.oci.client import OciClient
 from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox, StartSandbox
+from tests.pratique.evidence.forms import FORMS, Form
 from tests.sandbox.defending import NAME, REPOSITORY, brought
 from tests.sandbox.registries import add_registry
 
@@ -49,6 +50,13 @@ class Scanned:
     async def client(self) -> AsyncIterator[OciClient]:
         async with AzureSession.open() as session, httpx.AsyncClient() as http:
             yield oci_client(session, http, {})
+
+
+@pytest.fixture(params=FORMS, ids=str)
+def form(request: pytest.FixtureRequest) -> Form:
+    """Each form in which Defender may write rows."""
+    found: Form = request.param
+    return found
 
 
 Scan = Callable[[Scenario], Awaitable[Scanned]]

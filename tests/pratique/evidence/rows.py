@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 
 from pratique.evidence.resource_graph import Generation, ResourceGraph
@@ -24,6 +26,12 @@ async def observe(scanned: Scanned, *subjects: Subject, name: Generation = "reco
         found = await ResourceGraph(session, [name])(subjects)
     assert all(observation.source == name for observations in found.values() for observation in observations)
     return [observation for subject in subjects for observation in found[subject]]
+
+
+def reword(row: Row, old: str, new: str) -> None:
+    """Replace text in a row in any letter case, wherever it occurs in it."""
+    text = re.sub(old, new, json.dumps(row["properties"]), flags=re.IGNORECASE)
+    row["properties"] = json.loads(text)
 
 
 def change_rows(scanned: Scanned, name: Generation, change: Callable[[Row], None], digest: str) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from pratique.azure import defender
 from pratique.errors import UnreadableAnswer
-from pratique.evidence.resource_graph import Generation
 from pratique.gate.evidence import SourceStatus
-from sandbox.scenario import Scenario
+from sandbox.scenario import DefenderPlan, Scenario
 from sandbox.services.defender.reports import Row
 from tests.pratique.evidence.conftest import Scan as Scanning
 from tests.pratique.evidence.conftest import subject
-from tests.pratique.evidence.rows import BOTH, change_rows, observe
-from tests.sandbox.defending import FALCO, UNHEALTHY
+from tests.pratique.evidence.forms import Form
+from tests.pratique.evidence.rows import CVES, change_rows, observe, reword
+from tests.sandbox.defending import FALCO, REPOSITORY, UNHEALTHY
 
 
 def _without_status(row: Row) -> None:
@@ -32,18 +32,11 @@ def _with_a_list(row: Row) -> None:
     row["properties"]["additionalData"] = []
 
 
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("recommendations", _without_status),
-        ("recommendations", _with_a_list),
-        ("sub-assessments", _with_a_number),
-    ],
-)
-async def test_a_row_that_cannot_be_read(scanned: Scanning, name: Generation, change: Callable[[Row], None]) -> None:
+@pytest.mark.parametrize("change", [_without_status, _with_a_number, _with_a_list])
+async def test_a_row_that_cannot_be_read(scanned: Scanning, form: Form, change: Callable[[Row], None]) -> None:
     """It makes every image with its digest unreadable, in any repository, and no other image."""
-    image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=BOTH))
-    digest, other = image.digests
+    image = await scanned(form.scenario(UNHEALTHY))
+    name, (digest, other) = form.generation, image.digests
     change_rows(image, name, change, digest)
     elsewhere = subject(digest, "quarantine/other")
     here, there, unaffected = await observe(image, subject(digest), elsewhere, subject(other), name=name)
@@ -54,18 +47,58 @@ async def test_a_row_that_cannot_be_read(scanned: Scanning, name: Generation, ch
 
 
 async def test_rows_that_only_mention_a_digest(scanned: Scanning) -> None:
-    """They make the image unreadable: nobody knows what they say about it."""
+    """They make the image unreadable, or are findings of it that prove nothing."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
     digest = image.digests[0]
     truncated, other_keys = f'{{"Digest": "{digest}", "RegistryH', f'{{"About": "{digest}"}}'
-    for about in (truncated, other_keys, [digest], digest.upper(), None):
+    for about, readable in (
+        (truncated, False),
+        (other_keys, True),
+        ([digest], False),
+        (digest.upper(), False),
+        (None, True),
+    ):
 
         def change(row: Row, about: Any = about) -> None:
             row["properties"]["resourceAdditionalData"] = about
 
         change_rows(image, "recommendations", change, digest)
         (observation,) = await observe(image, subject(digest))
+        assert observation.status is (SourceStatus.NOTHING if readable else SourceStatus.UNREADABLE)
+        assert {finding.vulnerability for finding in observation.findings} == (CVES if readable else set())
+
+
+async def test_rows_that_name_no_digest(scanned: Scanning, form: Form) -> None:
+    """They are a doubt about every image of their repository, and noted for the images of others."""
+    image = await scanned(form.scenario(UNHEALTHY))
+    name, (digest, other) = form.generation, image.digests
+    change_rows(image, name, lambda row: reword(row, digest, "sha256:0f0f"), digest)
+    elsewhere = subject(digest, "quarantine/other")
+    here, neighbour, there = await observe(image, subject(digest), subject(other), elsewhere, name=name)
+    for observation in (here, neighbour):
         assert observation.status is SourceStatus.UNREADABLE
+        assert "names no digest" in observation.detail
+    assert {finding.vulnerability for finding in neighbour.findings} == CVES
+    assert there.status is SourceStatus.NOTHING
+    assert any("name no digest" in note and REPOSITORY in note for note in there.notes)
+
+
+async def test_rows_of_unknown_kinds(scanned: Scanning) -> None:
+    """Rows of other scanners and of other recommendations about a digest come back from the query and are reported."""
+    plan = DefenderPlan(generations=("individual", "qualys"))
+    image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=plan))
+    digest = image.digests[0]
+    (observation,) = await observe(image, subject(digest), name="sub-assessments")
+    assert {finding.vulnerability for finding in observation.findings} == CVES
+    assert observation.status is SourceStatus.NOTHING
+    assert any("another kind (assessment" in note for note in observation.notes)
+
+    def change(row: Row) -> None:
+        row["properties"]["metadata"]["recommendationCategory"] = "Secrets"
+
+    change_rows(image, "recommendations", change, digest)
+    (observation,) = await observe(image, subject(digest))
+    assert any("another kind (Secrets)" in note for note in observation.notes)
 
 
 async def test_odd_findings(scanned: Scanning) -> None:
@@ -84,9 +117,9 @@ async def test_odd_findings(scanned: Scanning) -> None:
     assert all("\x00" not in str(finding) for finding in observation.findings)
 
 
-async def test_rows_without_a_digest(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response whose rows name none of the digests raises an error."""
+async def test_rows_that_do_not_answer(scanned: Scanning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response whose rows do not say which digest they were found by raises an error."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}))
-    monkeypatch.setattr(defender, "_QUERY", defender._QUERY.replace("project id, digest", "project id"))
+    monkeypatch.setattr(defender, "_QUERY", defender._QUERY.replace("project id, digest,", "project id,"))
     with pytest.raises(UnreadableAnswer):
         await observe(image, *image.subjects)

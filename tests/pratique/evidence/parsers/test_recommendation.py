@@ -13,11 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
-from pratique.evidence.parsers.assessment import Row
+from pratique.evidence.parsers.assessment import Row, VulnerabilityDetails
+from pratique.evidence.parsers.place import Place
 from pratique.evidence.parsers.recommendation import from_recommendation
 from pratique.findings import Finding, Fix, Severity
 from tests.pratique.evidence.parsers.mutations import DEEP, DIGEST, JSON, listed, mutated
 
+BUSYBOX = "quarantine/library/busybox"
+ROW_ID = "/subscriptions/s/providers/Microsoft.Security/assessments/1"
+PLACE = Place(
+    digests=frozenset({DIGEST}),
+    registries=frozenset({"acraks.azurecr.io"}),
+    repositories=frozenset({BUSYBOX}),
+)
 CVES = [
     {"CveId": "CVE-2026-0001", "Severity": "High", "FixStatus": "FixAvailable", "FixedVersion": "3.0.16"},
     {"CveId": "CVE-2026-0002", "Severity": None},
@@ -26,7 +34,7 @@ ABOUT = {
     "Digest": DIGEST.upper().replace("SHA256", "sha256"),
     "RegistryHost": "ACRaks.azurecr.io",
     "RepositoryDetails": {
-        "RepositoryName": "quarantine/library/busybox",
+        "RepositoryName": BUSYBOX,
         "LastPushedToRegistryUTC": "2026-11-20T08:00:00Z",
     },
 }
@@ -48,9 +56,13 @@ def row(status: dict[str, Any] | None = None, about: dict[str, Any] | None = Non
         "CvesDetails": json.dumps(CVES),
     }
     return {
-        "id": "/subscriptions/s/providers/Microsoft.Security/assessments/1",
+        "id": ROW_ID,
         "properties": {
-            "metadata": {"severity": "High", "displayName": "Update openssl"},
+            "metadata": {
+                "recommendationCategory": "SoftwareUpdate",
+                "severity": "High",
+                "displayName": "Update openssl",
+            },
             "resourceAdditionalData": json.dumps(ABOUT | (about or {})),
             "additionalData": {**data, **additional},
             "status": STATUS | (status or {}),
@@ -77,11 +89,10 @@ def unfolded() -> dict[str, Any]:
 
 
 def test_recommendation() -> None:
-    """Each nested CVE is a finding of the image that the row is about; a CVE without severity is unknown."""
+    """Each nested CVE is a finding of the image that the row is about; one without a rating takes the row's."""
     assert read(row()) == Row(
-        digest=DIGEST,
-        registry_host="acraks.azurecr.io",
-        repository="quarantine/library/busybox",
+        id=ROW_ID,
+        place=PLACE,
         findings=(
             Finding(
                 vulnerability="CVE-2026-0001",
@@ -94,7 +105,7 @@ def test_recommendation() -> None:
             ),
             Finding(
                 vulnerability="CVE-2026-0002",
-                severity=Severity.UNKNOWN,
+                severity=Severity.HIGH,
                 package="openssl",
                 version="3.0.1",
                 fixed_version="3.0.15",
@@ -104,6 +115,7 @@ def test_recommendation() -> None:
         ),
         pushed=datetime(2026, 11, 20, 8, tzinfo=UTC),
         at=datetime(2026, 11, 21, 10, 0, 0, 123456, UTC),
+        unrated=frozenset({"CVE-2026-0002"}),
     )
 
 
@@ -126,18 +138,19 @@ def test_versions(versions: object, text: str) -> None:
 
 @pytest.mark.parametrize("cves", [None, [], "[]", "null"])
 def test_unhealthy_without_cves(cves: object) -> None:
-    """An unhealthy row that lists no CVE is itself a finding, or raises an error; it never counts as clean."""
+    """An unhealthy row that lists no CVE is a finding with the row's id, or raises an error; it is never clean."""
     try:
         findings = read(row(CvesDetails=cves)).findings
     except UnreadableAnswer:
         return
-    assert [(finding.vulnerability, finding.severity) for finding in findings] == [("Update openssl", Severity.HIGH)]
+    assert [(finding.vulnerability, finding.severity) for finding in findings] == [(ROW_ID, Severity.HIGH)]
 
 
 def test_healthy_row() -> None:
     """A row that says Healthy and lists nothing is an assessment without findings."""
-    healthy = read(row({"code": "Healthy"}, CvesDetails=[]))
-    assert (healthy.findings, healthy.not_applicable) == ((), "")
+    for code in ("Healthy", "healthy", "HEALTHY"):
+        healthy = read(row({"code": code}, CvesDetails=[]))
+        assert (healthy.findings, healthy.not_applicable, healthy.kind) == ((), "", "")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +160,8 @@ def test_healthy_row() -> None:
         ({"cause": "", "description": "Disabled"}, "Disabled"),
         ({"cause": None}, "no cause given"),
         ({"code": "notapplicable", "cause": 7}, "no cause given"),
+        ({"code": "NOT_APPLICABLE", "cause": "Exempt"}, "Exempt"),
+        ({"code": "Exempt", "cause": "Waiver"}, "Waiver"),
     ],
     ids=str,
 )
@@ -156,7 +171,7 @@ def test_not_applicable(status: dict[str, Any], cause: str) -> None:
     assert (found.findings, found.not_applicable) == ((), cause)
 
 
-@pytest.mark.parametrize("code", ["Healthy", "NotApplicable", "Unhealthy", "Brand new"])
+@pytest.mark.parametrize("code", ["Healthy", "HEALTHY", "NotApplicable", "Unhealthy", "Brand new"])
 def test_cves_count_whatever_the_status(code: str) -> None:
     """CVEs that a row lists are findings, whether or not they are exempted in the portal."""
     found = read(row({"code": code, "cause": "Exempt"}))
@@ -193,6 +208,37 @@ def test_fixes(update: tuple[Any, Any], cve: tuple[Any, Any], fix: Fix) -> None:
 
 
 @pytest.mark.parametrize(
+    "scanners",
+    [
+        {"mdvm": {"FixStatus": "NoFix", "FixedVersion": "3.0.16", "DetectedSoftwareVersions": ["3.0.1"]}},
+        {"agentlessmdvm": {"fixedVersion": "3.0.16", "detectedSoftwareVersions": "3.0.1"}, "mdvm": None},
+        [{"Key": "mdvm", "Value": {"FixedVersion": "3.0.16", "DetectedSoftwareVersions": '["3.0.1"]'}}],
+    ],
+    ids=str,
+)
+def test_scanners_details(scanners: object) -> None:
+    """Versions and fixes are read from each scanner's details, in any form; a fix that one of them names is a fix."""
+    for value in (scanners, json.dumps(scanners)):
+        document = row(
+            CvesDetails=[{"CveId": "CVE-2026-0001", "FixStatus": "NoFix"}],
+            FixStatus=None,
+            FixedVersion="",
+            DetectedSoftwareVersions=None,
+            ScannersDetails=value,
+        )
+        (found,) = read(document).findings
+        assert (found.fix, found.fixed_version, found.version) == (Fix.AVAILABLE, "3.0.16", "3.0.1")
+
+
+def test_no_fix_by_every_scanner() -> None:
+    """There is no fix when every place says so; a scanner with an unknown word for it does not say so."""
+    for status, fix in (("NoFix", Fix.NONE), ("Unknown", Fix.UNKNOWN)):
+        scanners = {"mdvm": {"FixStatus": status, "FixedVersion": None}}
+        found = read(row(CvesDetails=[CVES[1]], FixStatus="NoFix", FixedVersion="", ScannersDetails=scanners))
+        assert [finding.fix for finding in found.findings] == [fix]
+
+
+@pytest.mark.parametrize(
     ("about", "pushed"),
     [
         ({"LastPushedToRegistryUTC": "2026-11-22T08:00:00"}, 22),
@@ -218,14 +264,12 @@ def test_evaluated() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("resourceAdditionalData", None),
         ("resourceAdditionalData", json.dumps(ABOUT)[:-7]),
         ("resourceAdditionalData", "\0" + json.dumps(ABOUT)),
         ("resourceAdditionalData", {**ABOUT, "Digest": "sha256:\0"}),
         ("resourceAdditionalData", {**ABOUT, "Digest": 7}),
-        ("resourceAdditionalData", {**ABOUT, "RegistryHost": None}),
+        ("resourceAdditionalData", {**ABOUT, "RepositoryDetails": 7}),
         ("resourceAdditionalData", {**ABOUT, "registryHost": "another.azurecr.io"}),
-        ("resourceAdditionalData", {**ABOUT, "RepositoryDetails": {"RepositoryName": ["x"]}}),
         ("resourceAdditionalData", {**ABOUT, "LastPushedToRegistryUTC": "yesterday"}),
         ("additionalData", None),
         ("additionalData", []),
@@ -237,6 +281,9 @@ def test_evaluated() -> None:
         ("additionalData", {"CvesDetails": [], "cvesDetails": CVES}),
         ("additionalData", {"CvesDetails": DEEP}),
         ("additionalData", '{"CvesDetails": [NaN]}'),
+        ("additionalData", {"CvesDetails": CVES, "ScannersDetails": '{"mdvm": {"FixedVersion"'}),
+        ("additionalData", {"CvesDetails": CVES, "ScannersDetails": DEEP}),
+        ("additionalData", {"CvesDetails": [{"CveId": "CVE-2026-0001", "Cvss": '[{"Key": "3.0", "Val'}]}),
         ("status", {"code": None}),
         ("status", {"code": "Unhealthy", "statusChangeDate": 7}),
     ],
@@ -281,3 +328,127 @@ def test_cut_text(at: int, spoilt: bool) -> None:
     cut = text[: at % len(text)] + ("\0" + text[at % len(text) :] if spoilt else "")
     with pytest.raises(UnreadableAnswer):
         read({"id": "1", "properties": cut})
+
+
+def rated(cve: dict[str, Any], row_severity: object = None, details: Severity | None = None) -> Severity:
+    """The severity of a CVE in a row with the given ratings."""
+    document = row(CvesDetails=[{"CveId": "CVE-2026-0001", **cve}])
+    document["properties"]["metadata"]["severity"] = row_severity
+    known = {"CVE-2026-0001": VulnerabilityDetails(details, rejected=False)} if details else {}
+    (found,) = from_recommendation(document, source="graph", details=known).findings
+    return found.severity
+
+
+@pytest.mark.parametrize(
+    ("cve", "row_severity", "severity"),
+    [
+        ({"Severity": "high"}, None, Severity.HIGH),
+        ({"Severity": " CRITICAL "}, "Low", Severity.CRITICAL),
+        ({"Severity": None, "Cvss": [{"Key": "3.0", "Value": {"Base": 7.1}}]}, None, Severity.HIGH),
+        ({"Severity": "Unknown", "Cvss": [{"Key": "4.0", "Value": {"Base": "9.8"}}]}, None, Severity.CRITICAL),
+        ({"cvss": {"2.0": None, "3.1": {"base": 5.5, "cvssVectorString": ""}}}, None, Severity.MEDIUM),
+        ({"Cvss": {"4.0": 3.1}}, None, Severity.LOW),
+        ({"Cvss": '[{"Key": "3", "Value": {"Base": 7.1}}]'}, None, Severity.HIGH),
+        (
+            {"Cvss": [{"Key": "2.0", "Value": {"Base": 5}}, {"Key": "3.0", "Value": {"Base": 9}}]},
+            None,
+            Severity.CRITICAL,
+        ),
+        ({"Severity": "Low", "Cvss": [{"Key": "3.0", "Value": {"Base": 9.8}}]}, None, Severity.CRITICAL),
+        ({"Severity": "High", "Cvss": [{"Key": "3.0", "Value": {"Base": 2.0}}]}, None, Severity.HIGH),
+        (
+            {"Cvss": [{"Key": "3.0", "Value": {"Base": 0, "CvssVectorString": "CVSS:3.0/AV:N"}}]},
+            "Medium",
+            Severity.MEDIUM,
+        ),
+        ({"Severity": "Unknown", "Cvss": None}, "Medium", Severity.MEDIUM),
+        ({}, "Unknown", Severity.UNKNOWN),
+        ({}, None, Severity.UNKNOWN),
+        ({"Severity": "Low"}, "High", Severity.HIGH),
+        ({"Severity": "Brand new"}, "Low", Severity.UNKNOWN),
+        ({"Severity": 7}, "Low", Severity.UNKNOWN),
+        ({"Severity": "Low", "Cvss": [{"Key": "3.0", "Value": {"Base": "many"}}]}, "Low", Severity.UNKNOWN),
+        ({"Cvss": [{"Key": "3.0", "Value": {"Base": 11}}]}, "Low", Severity.UNKNOWN),
+        ({"Cvss": [{"Key": "3.0", "Value": {"Base": True}}]}, "Low", Severity.UNKNOWN),
+    ],
+    ids=str,
+)
+def test_severities(cve: dict[str, Any], row_severity: object, severity: Severity) -> None:
+    """A CVE's own severity or CVSS score, whichever is worse; else the row's; else unknown, the worst of all."""
+    assert rated(cve, row_severity) is severity
+
+
+def test_severities_from_details() -> None:
+    """Details of the tenant rate a CVE that its row leaves unrated, before the row's own severity does."""
+    assert rated({}, "Low", Severity.HIGH) is Severity.HIGH
+    assert rated({"Severity": "Medium"}, "Low", Severity.HIGH) is Severity.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("about", "places"),
+    [
+        ({"RegistryHost": "ACRaks.azurecr.io:443"}, {"acraks.azurecr.io"}),
+        ({"RegistryHost": "https://acraks.azurecr.io./"}, {"acraks.azurecr.io"}),
+        ({"RegistryHost": None, "RepositoryDetails": {"RegistryHost": "acraks.azurecr.io"}}, {"acraks.azurecr.io"}),
+        ({"RegistryHost": None, "ImageUri": f"acraks.azurecr.io/{BUSYBOX}@{DIGEST}"}, {"acraks.azurecr.io"}),
+        ({"RegistryHost": None, "ImageUri": f"acraks.azurecr.io/{BUSYBOX}:1.37"}, {"acraks.azurecr.io"}),
+        (
+            {"RegistryHost": "other.azurecr.io", "ImageUri": f"acraks.azurecr.io/{BUSYBOX}"},
+            {"acraks.azurecr.io", "other.azurecr.io"},
+        ),
+        ({"RegistryHost": None}, set()),
+        ({"RegistryHost": 7}, {"?"}),
+    ],
+    ids=str,
+)
+def test_registries(about: dict[str, Any], places: set[str]) -> None:
+    """The registry is read from each place where documents or tenants have it."""
+    assert read(row(about=about)).place.registries == places
+
+
+@pytest.mark.parametrize(
+    ("registries", "here", "perhaps"),
+    [
+        ({"acraks.azurecr.io"}, True, True),
+        ({"acraks"}, True, True),
+        ({"acraks", "acraks.azurecr.io"}, True, True),
+        ({"other.azurecr.io"}, False, False),
+        ({"acraks.azurecr.io", "other.azurecr.io"}, False, True),
+        ({"?"}, False, True),
+        (set(), False, True),
+    ],
+    ids=str,
+)
+def test_where_a_row_stands(registries: set[str], here: bool, perhaps: bool) -> None:
+    """A row is about an image here when all that it says agrees; it may be when nothing that it says excludes it."""
+    place = Place(registries=frozenset(registries), repositories=frozenset({"live/app"}))
+    for host in ("ACRaks.azurecr.io", "acraks.azurecr.io."):
+        assert place.is_at(host, "live/App") is here
+        assert place.may_be_at(host, "live/app") is perhaps
+        assert not place.may_be_at(host, "live/other")
+
+
+def test_place_from_ids() -> None:
+    """Ids name the registry and the repository too, and a digest where the row has none of its own."""
+    document = row(about={"Digest": None, "RegistryHost": None, "RepositoryDetails": None})
+    registry = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/ACRaks"
+    document["id"] = f"{registry}/providers/Microsoft.Security/assessments/1"
+    document["properties"]["resourceDetails"] = {
+        "Id": f"{registry}/repositories-quarantine-library-busybox-images-{DIGEST}"
+    }
+    place = read(document).place
+    assert (place.digests, place.registries) == ({DIGEST}, {"acraks"})
+    assert place.may_be_at("acraks.azurecr.io", BUSYBOX)
+    assert not place.may_be_at("acraks.azurecr.io", "quarantine/library/other")
+    assert not place.is_at("acraks.azurecr.io", BUSYBOX)  # the dashes do not tell
+
+
+@pytest.mark.parametrize(("category", "kind"), [("software update", ""), ("Secrets", "Secrets"), (None, "no category")])
+def test_categories(category: str | None, kind: str) -> None:
+    """A recommendation of another category is known as such; CVEs in it are findings all the same."""
+    document = row()
+    document["properties"]["metadata"]["recommendationCategory"] = category
+    assert (read(document).kind, len(read(document).findings)) == (kind, 2)
+    bare = row(CvesDetails=None)
+    bare["properties"]["metadata"]["recommendationCategory"] = category
+    assert len(read(bare).findings) == (category != "Secrets")

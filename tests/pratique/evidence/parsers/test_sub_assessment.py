@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from pratique.errors import UnreadableAnswer
 from pratique.evidence.parsers.assessment import Row
+from pratique.evidence.parsers.place import Place
 from pratique.evidence.parsers.sub_assessment import KEY, from_sub_assessment
 from pratique.findings import Finding, Fix, Severity
 from tests.pratique.evidence.parsers.mutations import DIGEST, mutated
@@ -60,9 +61,12 @@ def read(document: dict[str, Any]) -> Row:
 def test_sub_assessment() -> None:
     """A row is one finding of the image that it is about."""
     assert read(row()) == Row(
-        digest=DIGEST,
-        registry_host="acraks.azurecr.io",
-        repository="quarantine/kured",
+        id=ROW["id"],
+        place=Place(
+            digests=frozenset({DIGEST}),
+            registries=frozenset({"acraks.azurecr.io"}),
+            repositories=frozenset({"quarantine/kured"}),
+        ),
         findings=(
             Finding(
                 vulnerability="CVE-2026-0001",
@@ -93,7 +97,9 @@ def test_sub_assessment() -> None:
 )
 def test_severities(status: object, details: object, severity: Severity) -> None:
     """The worse of two severities counts; a row without one has unknown severity."""
-    document = row({"severity": status}, vulnerabilityDetails={"cveId": "CVE-2026-0001", "severity": details})
+    document = row(
+        {"severity": status}, vulnerabilityDetails={"cveId": "CVE-2026-0001", "severity": details}, cvssV30Score=None
+    )
     assert [finding.severity for finding in read(document).findings] == [severity]
 
 
@@ -142,10 +148,8 @@ def test_fixes(software: object, fix: Fix) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        {"artifactDetails": None},
+        {"artifactDetails": [DIGEST]},
         {"artifactDetails": {"registryHost": "a", "repositoryName": "b", "digest": "sha256:1"}},
-        {"artifactDetails": {"registryHost": "a", "digest": DIGEST}},
-        {"artifactDetails": {"registryHost": "a\0", "repositoryName": "b", "digest": DIGEST}},
         {"vulnerabilityDetails": ["CVE-2026-0001"]},
         {"vulnerabilityDetails": 0},
         {"softwareDetails": "openssl"},
@@ -157,6 +161,55 @@ def test_malformed_row(data: dict[str, Any]) -> None:
     """A row that cannot be read in full raises an error."""
     with pytest.raises(UnreadableAnswer):
         read(row({"code": "Healthy"}, **data))
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        None,
+        {"repositoryName": "quarantine/kured", "digest": DIGEST},
+        {"registryHost": "a\0", "repositoryName": "quarantine/kured", "digest": DIGEST},
+        {"registryHost": "a", "repositoryName": ["quarantine/kured"], "digest": DIGEST},
+    ],
+    ids=str,
+)
+def test_unclear_place(artifact: object) -> None:
+    """A row that does not say clearly where its image stands has its finding and its digest, and is about no place."""
+    found = read(row(artifactDetails=artifact))
+    assert len(found.findings) == 1
+    assert found.place.digests == {DIGEST}
+    assert not found.place.is_at("a", "quarantine/kured")
+
+
+@pytest.mark.parametrize(
+    ("score", "severity"), [(9.8, Severity.CRITICAL), ("9.8", Severity.CRITICAL), (0, Severity.LOW), (2, Severity.LOW)]
+)
+def test_scores(score: object, severity: Severity) -> None:
+    """A score that is worse than the severity counts; 0 is no score."""
+    found = read(row({"severity": "Low"}, vulnerabilityDetails={"cveId": "CVE-2026-0001"}, cvssV30Score=score))
+    assert [finding.severity for finding in found.findings] == [severity]
+
+
+def test_another_assessment() -> None:
+    """A row of another scanner is read too, also in Qualys' format; it is known to be of another kind."""
+    document = row(
+        artifactDetails=None,
+        vulnerabilityDetails=None,
+        softwareDetails=None,
+        imageDigest=DIGEST.upper().replace("SHA256", "sha256"),
+        registryHost="acraks.azurecr.io",
+        repositoryName="quarantine/kured",
+        cve=[{"title": "CVE-2026-0001", "link": "x"}, {"title": "CVE-2026-0002", "link": "x"}],
+        patchable=True,
+    )
+    document["id"] = document["id"].replace(KEY, "dbd0cb49-b563-45e7-9724-889e799fa648")
+    found = read(document)
+    assert [(finding.vulnerability, finding.fix) for finding in found.findings] == [
+        ("CVE-2026-0001", Fix.AVAILABLE),
+        ("CVE-2026-0002", Fix.AVAILABLE),
+    ]
+    assert found.place.is_at("acraks.azurecr.io", "quarantine/kured")
+    assert (found.kind, read(row()).kind) == ("assessment dbd0cb49-b563-45e7-9724-889e799fa648", "")
 
 
 @settings(max_examples=300)
