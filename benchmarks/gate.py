@@ -45,6 +45,10 @@ def scenario(images: list[dict[str, Any]], scan: float) -> dict[str, Any]:
     }
 
 
+#: Who signs Defender's findings artifacts in the sandbox.
+SIGNER = "x509.subject: CN=Defender for Containers findings (local only),O=Azure sandbox,ST=Washington,C=US"
+
+
 async def make_registry(sandbox: Served) -> None:
     subscription = sandbox.variables["AZURE_SUBSCRIPTION_ID"]
     path = f"resourceGroups/{GROUP}/providers/Microsoft.ContainerRegistry/registries/{REGISTRY}"
@@ -59,6 +63,7 @@ def work(sandbox: Served, home: Path, images: list[dict[str, Any]], worker: str,
     """Run a worker, a module of this package, on the images. Returns the measurements that it prints."""
     arguments = [sys.executable, "-m", f"benchmarks.{worker}", *options]
     arguments += ["--registry", REGISTRY, "--group", GROUP, "--root", str(home / "defender-root.pem")]
+    arguments += ["--signer", SIGNER]
     references = "\n".join(image["reference"] for image in images)
     environment = os.environ | sandbox.variables
     output = subprocess.run(arguments, input=references, env=environment, check=True, stdout=subprocess.PIPE, text=True)

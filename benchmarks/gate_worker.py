@@ -52,7 +52,9 @@ async def import_images(
 
 
 async def work(options: argparse.Namespace, references: Sequence[str]) -> Mapping[str, Any]:
-    gate = Gate(trust_store=(options.root,), interval=options.interval, report="full")
+    gate = Gate(
+        trust_store=(options.root,), trusted_identities=(options.signer,), interval=options.interval, report="full"
+    )
     reports: list[GateReport] = []
 
     async def progress(report: GateReport) -> None:
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument("--registry", required=True)
     parser.add_argument("--group", required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--signer", required=True)
     parser.add_argument("--interval", type=float, required=True)
     options = parser.parse_args()
     print(json.dumps(asyncio.run(work(options, sys.stdin.read().split()))))

@@ -107,7 +107,7 @@ class Worker:
         return rescan
 
     async def work(self, references: Sequence[str]) -> Mapping[str, Any]:
-        gate = Gate(trust_store=(self._options.root,))
+        gate = Gate(trust_store=(self._options.root,), trusted_identities=(self._options.signer,))
         registry = await get_registry(self._session, self._options.registry, self._options.group)
         started = time.perf_counter()
         await fill(self._session, registry, references)
@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--registry", required=True)
     parser.add_argument("--group", required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--signer", required=True)
     parser.add_argument("--gitops", type=Path, required=True)
     options = parser.parse_args()
     print(json.dumps(asyncio.run(run(options, sys.stdin.read().split()))))

@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 PROJECT = Path(__file__).parent.parent
 EXAMPLE = PROJECT / "examples" / "bootstrap.yaml"
 SUBJECT = "*.aks-ingress.contoso.com"
+#: Who signs Defender's findings artifacts in the sandbox.
+SIGNER = "x509.subject: CN=Defender for Containers findings (local only),O=Azure sandbox,ST=Washington,C=US"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Workspace:
         gate = document["gate"]
         gate["exceptions"] = [str(self._write_exceptions())]
         gate["trust_store"] = [str(self.home / "defender-root.pem")]
+        gate["tsa_trust_store"] = [str(self.home / "defender-tsa-root.pem")]
+        gate["trusted_identities"] = [SIGNER]
         gate["interval"] = 30 / self.speed
         for wait in ("deadline", "patience"):
             gate[wait] = gate[wait] / self.speed

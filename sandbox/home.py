@@ -36,9 +36,12 @@ class Home:
         draft.replace(path)
         return path
 
-    def rsa_key(self, name: str) -> rsa.RSAPrivateKey:
-        """The private key in ``name``.pem, created on first use."""
-        pem = self.text(f"{name}.pem", _new_rsa_key)
+    def rsa_key(self, name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
+        """The private key in ``name``.pem, created on first use.
+
+        :param bits: size of a new key
+        """
+        pem = self.text(f"{name}.pem", lambda: _new_rsa_key(bits))
         key = serialization.load_pem_private_key(pem.encode(), None)
         if not isinstance(key, rsa.RSAPrivateKey):
             raise TypeError(f"{name}.pem in {self.directory} does not hold an RSA key: delete the file")
@@ -77,8 +80,8 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _new_rsa_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def _new_rsa_key(bits: int) -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

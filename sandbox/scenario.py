@@ -120,10 +120,11 @@ class Scan(_Section):
     delay: float | None = Field(
         default=None, description="Seconds until the scan ends; overrides timings.scan and timings.late_scan."
     )
-    artifact: Literal["signed", "unsigned", "forged-root", "none"] = Field(
+    artifact: Literal["signed", "unsigned", "forged-root", "other-team", "none"] = Field(
         default="signed",
-        description="The findings artifact. With forged-root it is not Defender's: it reports no findings, is signed "
-        "under another root of the same name, and exists even for images that Defender never assesses.",
+        description="The findings artifact. With forged-root or other-team it is not Defender's: it reports no "
+        "findings, is signed under another root of the same name, or by another team under the same root, and exists "
+        "even for images that Defender never assesses.",
     )
 
     @model_validator(mode="after")
@@ -137,7 +138,11 @@ class DefenderPlan(_Section):
     tier: Literal["Free", "Standard"] = "Standard"
     registry_assessment: bool = True
     findings_artifact: bool = True
-    signature: Literal["jws", "cose"] = Field(default="jws", description="Envelope of the artifact's signature.")
+    signature: Literal["jws", "cose"] = Field(default="cose", description="Envelope of the artifact's signature.")
+    timestamp: bool = Field(default=True, description="Countersign signatures by a timestamp authority (RFC 3161).")
+    certificate: Literal["valid", "expired"] = Field(
+        default="valid", description="With expired, signatures are two hours old, and their certificate has expired."
+    )
     advisories: str = Field(
         default="none",
         description="Advisories for scans: none, built-in, or the path of a file in the built-in format.",

@@ -11,7 +11,7 @@ from pratique.config.catalogue import Image, Release, SourceCredential
 from pratique.config.certificate import CERTIFICATES_OFFICER, Access, Certificate
 from pratique.config.cluster import Cluster, Network
 from pratique.config.drill import Drill
-from pratique.config.gate import Gate, Scanner
+from pratique.config.gate import Gate, Scanner, SignerTrust
 from pratique.config.manifests import Manifests
 from pratique.config.reading import load, parse
 from pratique.config.scanning import Scanning
@@ -30,6 +30,7 @@ __all__ = [
     "Release",
     "Scanner",
     "Scanning",
+    "SignerTrust",
     "SourceCredential",
     "load",
     "parse",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pratique.config.base import Model
+from pratique.evidence.signatures.identities import parse_identities
+from pratique.evidence.signatures.trust import RevocationPolicy
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 
 SourceName = Annotated[
@@ -22,12 +24,46 @@ Platform = Annotated[
 ]
 
 
-class Attestation(Model):
+Certificates = Annotated[str, BeforeValidator(lambda source: str(source) if isinstance(source, Path) else source)]
+
+
+class SignerTrust(Model):
+    """Whose signatures count. `pratique trust show IMAGE` prints these settings for the signers of an image."""
+
+    trust_store: tuple[Certificates, ...] = Field(
+        (),
+        description="PEM files, or pasted PEM text, with the root certificates of the signers. Without any, no "
+        "signature counts.",
+    )
+    trusted_identities: tuple[str, ...] = Field(
+        (),
+        description="Signers to trust under these roots: 'x509.subject: CN=…,O=…,ST=…,C=…' lists attributes that the "
+        "signing certificate's subject must have, at least C, ST and O. '*' trusts everybody under the roots.",
+    )
+    tsa_trust_store: tuple[Certificates, ...] = Field(
+        (),
+        description="PEM files, or pasted PEM text, with the roots of timestamp authorities. A signature that one of "
+        "them timestamped still counts when its certificate has expired.",
+    )
+    revocation: RevocationPolicy = Field(
+        "strict",
+        description="When nobody can tell whether a certificate was revoked: strict (the signature does not count) or "
+        "record (it counts, and the record says so). A revoked certificate never counts.",
+    )
+
+    @field_validator("trusted_identities")
+    @classmethod
+    def _are_identities(cls, identities: tuple[str, ...]) -> tuple[str, ...]:
+        parse_identities(identities)
+        return identities
+
+
+class Attestation(SignerTrust):
     """A source other than Defender whose signed vulnerability attestations count."""
 
     name: SourceName
-    trust_store: tuple[Path, ...] = Field(
-        min_length=1, description="Paths of PEM files with the root certificates of its signatures."
+    trust_store: tuple[Certificates, ...] = Field(
+        min_length=1, description="PEM files, or pasted PEM text, with the root certificates of its signatures."
     )
 
 
@@ -49,7 +85,7 @@ class Scanner(Model):
         return self
 
 
-class Gate(Model):
+class Gate(SignerTrust):
     """The evidence that an image needs before it is promoted, and how long the gate waits for it."""
 
     policy: Policy = Policy()
@@ -80,9 +116,6 @@ class Gate(Model):
         description="Tables of Azure Resource Graph to query. Choose sub-assessments only in clouds that still have "
         "them.",
     )
-    trust_store: tuple[Path, ...] = Field(
-        (), description="Paths of PEM files with the root certificates trusted to sign Defender's findings artifacts."
-    )
     unsafe_accept_unsigned_artifacts: bool = Field(
         False,
         description="Trust findings artifacts without a signature. Unsafe: anybody who can push to the registry can "
@@ -111,8 +144,6 @@ class Gate(Model):
     def _sane(self) -> Self:
         if self.trust_store and self.unsafe_accept_unsigned_artifacts:
             raise ValueError("trust_store and unsafe_accept_unsigned_artifacts contradict each other")
-        if not self.trust_store and not self.unsafe_accept_unsigned_artifacts:
-            raise ValueError("trust_store: name the PEM file of the root that signs findings artifacts")
         others = self._others
         if duplicates := sorted({name for name in others if others.count(name) > 1} | (DEFENDER & {*others})):
             raise ValueError(f"each source needs a unique name: {', '.join(duplicates)}")

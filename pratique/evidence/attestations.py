@@ -2,11 +2,12 @@
 
 ::
 
-    source = AttachedStatements(client, {FINDINGS_ARTIFACT: TrustStore.load([Path("defender-root.pem")])})
+    source = AttachedStatements(client, {FINDINGS_ARTIFACT: TrustStore.load(["defender-root.pem"], [identity])})
     observations = await source(subjects)
 
 A statement is the only positive proof that a digest was scanned. Anybody who can push can attach one. A statement
-therefore counts for the sources whose trust store its signature chains to; any other statement is only noted.
+therefore proves a scan only to the sources that trust its signer. The findings in any other statement count as well:
+bad news about a digest needs no signature. Whoever can push can thus block an image, and never pass one.
 
 Facts: Microsoft Learn, "Gated deployment for Kubernetes container images" (the findings artifact) and "Azure Container
 Registry SKU features and limits" (how often referrers may be listed).
@@ -19,6 +20,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pratique.clock import Clock, SystemClock
 from pratique.errors import (
     DigestMismatch,
     NetworkDenied,
@@ -32,8 +34,10 @@ from pratique.evidence.findings_artifact import SignedStatement, Unusable, fetch
 from pratique.evidence.parsers.assessment import Assessment
 from pratique.evidence.parsers.in_toto import from_statement
 from pratique.evidence.signatures.trust import TrustStore
-from pratique.evidence.signatures.verify import Signer, verify
+from pratique.evidence.verifier import SignatureVerifier
+from pratique.findings import Finding
 from pratique.gate.evidence import Observation, SourceStatus, Subject
+from pratique.gate.policy import FINDINGS_ARTIFACT
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 
@@ -53,23 +57,30 @@ class _SourceStatements:
 
     :ivar assessments: each with its signer
     :ivar unreadable: why other statements with a trusted signature cannot be read: they might hold findings
+    :ivar untrusted: findings in statements that no source trusts
     """
 
     assessments: list[tuple[Assessment, str]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    untrusted: set[Finding] = field(default_factory=set)
 
-    def observation(self, source: str, notes: tuple[str, ...]) -> Observation:
+    def observation(self, source: str, missing: str, notes: tuple[str, ...]) -> Observation:
+        """The observation of the source.
+
+        :param missing: why there is no trusted statement, in words
+        """
         if not self.assessments:
-            detail = "; ".join(self.unreadable) or "no attestation with a trusted signature yet"
             status = SourceStatus.UNREADABLE if self.unreadable else SourceStatus.NOTHING
-            return Observation(source=source, status=status, detail=detail, notes=notes)
+            detail = "; ".join(self.unreadable) or missing
+            findings = frozenset(self.untrusted)
+            return Observation(source=source, status=status, findings=findings, detail=detail, notes=notes)
         at = max(assessment.scanned_at for assessment, _ in self.assessments)
         newest = [(assessment, signer) for assessment, signer in self.assessments if assessment.scanned_at == at]
         scanners = [f"{assessment.scanner}, {signer}" for assessment, signer in newest]
         return Observation(
             source=source,
             status=SourceStatus.UNREADABLE if self.unreadable else SourceStatus.ASSESSED,
-            findings=frozenset(finding for assessment, _ in newest for finding in assessment.findings),
+            findings=frozenset(self.untrusted.union(*(assessment.findings for assessment, _ in newest))),
             at=at,
             detail="; ".join(dict.fromkeys([*self.unreadable, *scanners])),
             notes=notes,
@@ -79,13 +90,16 @@ class _SourceStatements:
 class AttachedStatements:
     """Statements about images. One lookup per image serves all trusted signers.
 
-    :param trusted: for each source, the trust store that its signatures must chain to. ``None`` accepts every statement
-        that no other source signed: anybody who can push could have forged it
+    :param trusted: for each source, the trust store of its signers. ``None`` accepts every statement that no other
+        source trusts: anybody who can push could have forged it
+    :param clock: for the validity of certificates and signatures
     """
 
-    def __init__(self, client: OciClient, trusted: Mapping[str, TrustStore | None]) -> None:
+    def __init__(self, client: OciClient, trusted: Mapping[str, TrustStore | None], clock: Clock | None = None) -> None:
         self._client = client
         self._trusted = dict(trusted)
+        self._clock = clock or SystemClock()
+        self._verifier = SignatureVerifier(client.transport.http)
         self._paused_until = 0.0  # monotonic seconds
 
     @property
@@ -106,7 +120,7 @@ class AttachedStatements:
     async def _observe(self, subject: Subject) -> Sequence[Observation]:
         reference = ImageReference(subject.registry, subject.repository, digest=subject.digest)
         try:
-            return self._observations(subject, await self._fetch(reference))
+            return await self._observations(subject, await self._fetch(reference))
         except NetworkDenied:
             status, detail = SourceStatus.NOTHING, _UNREACHABLE
         except NotFound:
@@ -131,16 +145,24 @@ class AttachedStatements:
                     raise
                 self._paused_until = max(self._paused_until, time.monotonic() + pause)
 
-    def _observations(self, subject: Subject, found: Collection[SignedStatement | Unusable]) -> Sequence[Observation]:
+    async def _observations(
+        self, subject: Subject, found: Collection[SignedStatement | Unusable]
+    ) -> Sequence[Observation]:
         by_source = {name: _SourceStatements() for name in self._trusted}
         notes: list[str] = []
         for statement in found:
             if isinstance(statement, Unusable):
                 notes.append(f"the attestation {statement.digest} does not count: {statement.reason}")
                 continue
-            signers, rejected = self._signers(statement)
-            if not signers:
-                notes.append(f"the attestation {statement.artifact.digest} does not count: {rejected}")
+            signers, rejected = await self._signers(statement)
+            digest = statement.artifact.digest
+            if signers:
+                notes += [f"a signature of the attestation {digest} does not count: {reason}" for reason in rejected]
+            else:
+                findings = self._add_untrusted(subject, statement, by_source)
+                reason = "; ".join(rejected) or "It has no readable signature."
+                count = f" Its {len(findings)} findings do." if findings else ""
+                notes.append(f"the attestation {digest} does not count as proof: {reason}{count}")
             for name, signer in signers.items():
                 try:
                     assessment = from_statement(statement.statement, digest=subject.digest, source=name)
@@ -148,32 +170,51 @@ class AttachedStatements:
                     by_source[name].unreadable.append(f"a trusted attestation cannot be read: {error.observed}")
                 else:
                     by_source[name].assessments.append((assessment, signer))
-        return [source.observation(name, tuple(dict.fromkeys(notes))) for name, source in by_source.items()]
+        unread = [f"{item.digest}: {item.reason}" for item in found if isinstance(item, Unusable) and item.unread]
+        for source in by_source.values():
+            if not source.assessments:
+                source.unreadable += [f"an attestation may hold findings, but was not read: {item}" for item in unread]
+        missing = {name: self._missing(name, subject, found) for name in self._trusted}
+        unique = tuple(dict.fromkeys(notes))
+        return [source.observation(name, missing[name], unique) for name, source in by_source.items()]
 
-    def _signers(self, statement: SignedStatement) -> tuple[dict[str, str], str]:
-        """The signer for each source that the statement counts for; and the reason when it counts for none."""
-        signers: dict[str, str] = {}
-        rejected = ""
-        for name, trust in self._trusted.items():
-            if trust is None:
-                continue
-            try:
-                signers[name] = f"signed by {_verified(statement, trust).subject}"
-            except SignatureRejected as error:
-                rejected = error.observed
-        if signers:
-            return signers, ""
-        unsafe = "its signature is not checked, so anybody who can push could have forged it"
-        return {name: unsafe for name, trust in self._trusted.items() if trust is None}, rejected
-
-
-def _verified(statement: SignedStatement, trust: TrustStore) -> Signer:
-    """:raises SignatureRejected: unless one of the signatures is valid"""
-    digest, remedy = statement.artifact.digest, "Wait for its signature."
-    rejected = SignatureRejected("trust the attestation", digest, "It has no readable signature.", remedy)
-    for envelope in statement.signatures:
+    def _add_untrusted(
+        self, subject: Subject, statement: SignedStatement, by_source: Mapping[str, _SourceStatements]
+    ) -> tuple[Finding, ...]:
+        """Count the findings of a statement that no source trusts."""
+        name = FINDINGS_ARTIFACT if FINDINGS_ARTIFACT in by_source else next(iter(by_source))
         try:
-            return verify(envelope.content, media_type=envelope.media_type, artifact=statement.artifact, trust=trust)
-        except SignatureRejected as error:
-            rejected = error
-    raise rejected
+            findings = from_statement(statement.statement, digest=subject.digest, source=name).findings
+        except UnreadableAnswer:
+            return ()
+        by_source[name].untrusted.update(findings)
+        return findings
+
+    def _missing(self, name: str, subject: Subject, found: Collection[SignedStatement | Unusable]) -> str:
+        """Why a source has no trusted statement, and what helps."""
+        command = f"pratique trust show {subject.registry}/{subject.repository}@{subject.digest}"
+        trust = self._trusted[name]
+        if trust is not None and not trust.anchors:
+            return f"no signer of attestations is trusted yet: '{command}' shows who signs, and how to trust them"
+        reason = "no attestation with a trusted signature yet"
+        return f"{reason}: '{command}' shows who signed those that there are" if found else reason
+
+    async def _signers(self, statement: SignedStatement) -> tuple[dict[str, str], list[str]]:
+        """The signer for each source that the statement counts for; and why signatures of it count for none."""
+        signers: dict[str, str] = {}
+        rejected: list[str] = []
+        stores = {name: trust for name, trust in self._trusted.items() if trust is not None}
+        for envelope in statement.signatures:
+            reasons: dict[str, str] = {}
+            for name, trust in stores.items():
+                try:
+                    verified = await self._verifier.verify(envelope, statement.artifact, trust, self._clock.now())
+                    signers.setdefault(name, str(verified))
+                except SignatureRejected as error:
+                    reasons[name] = error.observed
+            if len(reasons) == len(stores):
+                rejected += dict.fromkeys(reasons.values())
+        if not signers:
+            unsafe = "its signature is not checked, so anybody who can push could have forged it"
+            signers = {name: unsafe for name, trust in self._trusted.items() if trust is None}
+        return signers, list(dict.fromkeys(rejected))

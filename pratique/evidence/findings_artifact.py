@@ -4,7 +4,8 @@ Nothing is trusted here: :mod:`.signatures` verifies, :mod:`.parsers` reads.
 
 Anybody who can push can attach an artifact to an image. An unreadable artifact therefore does not hide any other, and
 the amount that is read is limited. Artifacts are read newest first; where a limit leaves one out, all older ones are
-left out too. A flood of artifacts can remove proof, but it cannot make an old statement look like the latest.
+left out too. A flood of artifacts can remove proof, but it cannot make an old statement look like the latest, and it
+cannot hide findings: what was left out leaves a doubt.
 
 Facts: Defender for Containers, gated deployment; in-toto attestation, predicate ``vulns`` v0.2; Notary Project
 signature specification, "OCI Signatures".
@@ -46,10 +47,12 @@ class SignatureEnvelope:
     """A signature as the registry returned it, unverified.
 
     :ivar media_type: one of :data:`pratique.evidence.signatures.verify.ENVELOPE_TYPES`
+    :ivar digest: of its manifest
     """
 
     media_type: str
     content: bytes
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,12 @@ class Unusable:
     """An artifact, or a signature of one, that was left out.
 
     :ivar digest: of its manifest; where several were left out, of the newest
+    :ivar unread: whether a limit left it out, so that nobody knows what it says
     """
 
     digest: str
     reason: str
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def _created(referrer: Referrer) -> datetime:
 def _left_out(rest: Sequence[Referrer]) -> list[Unusable]:
     if not rest:
         return []
-    return [Unusable(rest[0].descriptor.digest, f"It and {len(rest) - 1} older findings artifacts are not read.")]
+    return [Unusable(rest[0].descriptor.digest, f"It and {len(rest) - 1} older findings artifacts are not read.", True)]
 
 
 async def _fetch(client: OciClient, reference: ImageReference, digest: str) -> _Artifact:
@@ -160,31 +165,65 @@ async def _fetch(client: OciClient, reference: ImageReference, digest: str) -> _
     except _UNUSABLE as error:
         return _Artifact((Unusable(digest, error.observed),))
     if layer.size > LARGEST_STATEMENT:
-        return _Artifact((Unusable(digest, f"It is larger than {LARGEST_STATEMENT} bytes."),), cut=True)
-    try:
-        signed_by = await client.referrers(pinned, SIGNATURE)
-    except _UNUSABLE as error:
-        return _Artifact((Unusable(digest, f"Its signatures cannot be listed. {error.observed}"),), cut=True)
-    if len(signed_by) > MOST_SIGNATURES:
-        return _Artifact((Unusable(digest, f"It has more than {MOST_SIGNATURES} signatures."),), cut=True)
+        return _Artifact((Unusable(digest, f"It is larger than {LARGEST_STATEMENT} bytes.", True),), cut=True)
     try:
         statement = await client.blob(pinned, layer.digest, largest=LARGEST_STATEMENT)
     except _UNUSABLE as error:
         return _Artifact((Unusable(digest, error.observed),))
-    signatures = [await _signature(client, reference, referrer.descriptor.digest) for referrer in signed_by]
-    usable = tuple(signature for signature in signatures if isinstance(signature, SignatureEnvelope))
-    signed = SignedStatement(statement, manifest.descriptor, usable)
-    return _Artifact((signed, *(signature for signature in signatures if isinstance(signature, Unusable))))
+    signatures, unusable = await fetch_signatures(client, pinned)
+    return _Artifact((SignedStatement(statement, manifest.descriptor, signatures), *unusable))
 
 
-async def _signature(client: OciClient, reference: ImageReference, digest: str) -> SignatureEnvelope | Unusable:
+async def fetch_signatures(
+    client: OciClient, artifact: ImageReference
+) -> tuple[tuple[SignatureEnvelope, ...], tuple[Unusable, ...]]:
+    """The signatures of an artifact, and those that cannot be used.
+
+    They are looked for in the registry's list of referrers and under the referrers tag, which Notation writes for every
+    registry. Registries have listed referrers without their type, so those are looked into as well.
+
+    :param artifact: with its digest
+    :raises TransientError: when another attempt may help
+    """
     try:
-        pinned = _at(reference, digest)
-        layer = _only_layer((await client.manifest(pinned)).document, pinned, ENVELOPE_TYPES)
+        listed = await client.referrers(artifact, tagged=True)
+    except _UNUSABLE as error:
+        return (), (Unusable(artifact.digest or "", f"Its signatures cannot be listed. {error.observed}"),)
+    known = [referrer for referrer in listed if referrer.artifact_type == SIGNATURE]
+    candidates = [*known, *(referrer for referrer in listed if not referrer.artifact_type)]
+    read = [await fetch_signature(client, artifact, item) for item in candidates[:MOST_SIGNATURES]]
+    usable = tuple(item for item in read if isinstance(item, SignatureEnvelope))
+    unusable = [item for item in read if isinstance(item, Unusable)]
+    if len(candidates) > MOST_SIGNATURES:
+        observed = f"It has more than {MOST_SIGNATURES} signatures. The others are not read."
+        unusable.append(Unusable(artifact.digest or "", observed))
+    return usable, tuple(unusable)
+
+
+async def fetch_signature(
+    client: OciClient, artifact: ImageReference, referrer: Referrer
+) -> SignatureEnvelope | Unusable | None:
+    """One signature among the referrers of an artifact; ``None`` for a referrer of another type.
+
+    :raises TransientError: when another attempt may help
+    """
+    digest = referrer.descriptor.digest
+    try:
+        pinned = _at(artifact, digest)
+        document = (await client.manifest(pinned)).document
+        if not _is_signature(document):
+            return Unusable(digest, "It is not a signature.") if referrer.artifact_type else None
+        layer = _only_layer(document, pinned, ENVELOPE_TYPES)
         content = await client.blob(pinned, layer.digest, largest=LARGEST_ENVELOPE)
-        return SignatureEnvelope(layer.media_type, content)
+        return SignatureEnvelope(layer.media_type, content, digest)
     except _UNUSABLE as error:
         return Unusable(digest, f"This signature cannot be read. {error.observed}")
+
+
+def _is_signature(document: Mapping[str, Any]) -> bool:
+    """Whether a manifest is a signature, by its own type or, in the older form, by that of its configuration."""
+    config = document.get("config")
+    return SIGNATURE in (document.get("artifactType"), config.get("mediaType") if isinstance(config, dict) else None)
 
 
 def _at(reference: ImageReference, digest: str) -> ImageReference:

@@ -10,12 +10,13 @@ from pratique.azure.defender import DefenderPlan, read_plan
 from pratique.azure.permissions import require_actions
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock
-from pratique.config import Gate
+from pratique.config import Gate, SignerTrust
 from pratique.errors import GateBlocked, PermissionDenied
 from pratique.evidence.attestations import AttachedStatements
 from pratique.evidence.resource_graph import ResourceGraph
 from pratique.evidence.scanners import CommandScanner
-from pratique.evidence.signatures.trust import TrustStore
+from pratique.evidence.signatures.identities import ANYBODY
+from pratique.evidence.signatures.trust import NOBODY, TrustStore
 from pratique.gate.evidence import EvidenceSource
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
@@ -74,23 +75,37 @@ async def set_up(
         rules = _without_defender(rules, session)
     if rules.sources & {*gate.resource_graph}:
         await require_actions(session, group, [READ_FINDINGS])
-    broad, narrow = _sources(gate, rules.sources, session, client)
+    broad, narrow = _sources(gate, rules.sources, session, client, clock)
     return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(_warnings(gate, rules, plan, at)))
 
 
 def _sources(
-    gate: Gate, asked: frozenset[str], session: AzureSession, client: OciClient
+    gate: Gate, asked: frozenset[str], session: AzureSession, client: OciClient, clock: Clock | None
 ) -> tuple[list[EvidenceSource], list[EvidenceSource]]:
     generations = [generation for generation in gate.resource_graph if generation in asked]
     trusted: dict[str, TrustStore | None] = {
-        attestation.name: TrustStore.load(list(attestation.trust_store)) for attestation in gate.attestations
+        attestation.name: trust_store(attestation) for attestation in gate.attestations
     }
     if FINDINGS_ARTIFACT in asked:
-        unsafe = gate.unsafe_accept_unsigned_artifacts
-        trusted[FINDINGS_ARTIFACT] = None if unsafe else TrustStore.load(list(gate.trust_store))
-    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted)] if trusted else []
+        trusted[FINDINGS_ARTIFACT] = None if gate.unsafe_accept_unsigned_artifacts else trust_store(gate)
+    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock)] if trusted else []
     narrow += [CommandScanner(scanner, client.docker_login) for scanner in gate.scanners]
     return ([ResourceGraph(session, generations)] if generations else []), narrow
+
+
+def trust_store(settings: SignerTrust) -> TrustStore:
+    """The trust store of the settings.
+
+    :raises ConfigurationError: when they are invalid
+    """
+    if not settings.trust_store:
+        return NOBODY
+    return TrustStore.load(
+        settings.trust_store,
+        settings.trusted_identities,
+        timestamp_authorities=settings.tsa_trust_store,
+        revocation=settings.revocation,
+    )
 
 
 def _without_defender(rules: Rules, session: AzureSession) -> Rules:
@@ -129,6 +144,11 @@ def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, at: datetime)
         yield f"Defender's extension 'security findings' is off: nothing will prove a clean scan. Enable it: {_ENABLE}"
     if gate.unsafe_accept_unsigned_artifacts:
         yield "UNSAFE: unsigned findings artifacts are accepted; anybody who can push can forge one"
+    elif FINDINGS_ARTIFACT in rules.sources and not gate.trust_store:
+        yield "No signer is trusted, so nothing will prove a clean scan: 'pratique trust show IMAGE' shows who signs"
+    for settings in (gate, *gate.attestations):
+        if ANYBODY in settings.trusted_identities:
+            yield "Everybody with a certificate under a root in a trust_store is trusted ('*' in trusted_identities)"
     yield from (
         f"{path}: {git_status}" for path, git_status in rules.provenance if not git_status.startswith("commit ")
     )

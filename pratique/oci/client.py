@@ -50,7 +50,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Referrer:
-    """A manifest that refers to another one as its subject."""
+    """A manifest that refers to another one as its subject.
+
+    :ivar artifact_type: empty when the registry does not list it
+    """
 
     descriptor: Descriptor
     artifact_type: str
@@ -132,15 +135,21 @@ class OciClient:
         except NotFound:
             return None
 
-    async def referrers(self, reference: ImageReference, artifact_type: str) -> list[Referrer]:
-        """The referrers of a digest with the given artifact type.
+    async def referrers(
+        self, reference: ImageReference, artifact_type: str | None = None, *, tagged: bool = False
+    ) -> list[Referrer]:
+        """The referrers of a digest.
 
         :param reference: with a digest
+        :param artifact_type: of those wanted; ``None`` for all, with an empty type where the registry lists none
+        :param tagged: also list what is under the referrers tag only, which Notation writes for every registry
         :raises UnreadableAnswer: when the list has too many pages, or entries that are not descriptors
         """
         path = f"referrers/{_version(reference)}"
         request = _request("list the referrers", reference, path, accept=OCI_INDEX)
-        url = str(httpx.URL(request.url, params={"artifactType": artifact_type}))
+        url = request.url
+        if artifact_type is not None:
+            url = str(httpx.URL(url, params={"artifactType": artifact_type}))
         entries: list[dict[str, Any]] = []
         for _ in range(MOST_PAGES):
             try:
@@ -148,6 +157,7 @@ class OciClient:
             except NotFound:
                 # Without the referrers API, the same index is under a tag (distribution-spec, "Referrers Tag Schema").
                 entries += await self._tagged_referrers(reference)
+                tagged = False
                 break
             entries += _descriptors(_json(response, reference), reference)
             next_url = _next(response, reference)
@@ -156,7 +166,11 @@ class OciClient:
             url = next_url
         else:
             raise _not_an_image(reference, f"Its list of referrers has more than {MOST_PAGES} pages.")
-        return [_referrer(entry, reference) for entry in entries if entry.get("artifactType") == artifact_type]
+        found = [_referrer(entry, reference) for entry in entries]
+        if tagged:
+            found += await self._also_tagged(reference)
+        unique = {item.descriptor.digest: item for item in reversed(found)}
+        return [item for item in reversed(unique.values()) if artifact_type in (None, item.artifact_type)]
 
     async def blob(self, reference: ImageReference, digest: str, *, largest: int = LARGEST_BLOB) -> bytes:
         """A blob of the reference's repository.
@@ -193,6 +207,13 @@ class OciClient:
         try:
             return _descriptors((await self.manifest(fallback)).document, reference)
         except NotFound:
+            return []
+
+    async def _also_tagged(self, reference: ImageReference) -> list[Referrer]:
+        """What is under the referrers tag. Whatever else is there does not hide what the registry's own API lists."""
+        try:
+            return [_referrer(entry, reference) for entry in await self._tagged_referrers(reference)]
+        except (UnreadableAnswer, DigestMismatch):
             return []
 
     async def _platform(self, reference: ImageReference, found: Manifest) -> str:
@@ -274,7 +295,7 @@ def _platform_manifest(entry: Mapping[str, Any], reference: ImageReference) -> P
 def _referrer(entry: Mapping[str, Any], reference: ImageReference) -> Referrer:
     try:
         descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
-        return Referrer(descriptor, str(entry["artifactType"]), _annotations(entry.get("annotations")))
+        return Referrer(descriptor, str(entry.get("artifactType") or ""), _annotations(entry.get("annotations")))
     except (KeyError, TypeError, ValueError):
         raise _not_an_image(reference, "The list of referrers has an entry that is not a descriptor.") from None
 

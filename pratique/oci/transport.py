@@ -42,11 +42,11 @@ class Request:
 class Transport:
     """Sends requests to any registry.
 
-    :param http: shared by the process
+    :ivar http: shared by the process
     """
 
     def __init__(self, http: httpx.AsyncClient, auth: Authenticator) -> None:
-        self._http = http
+        self.http = http
         self._auth = auth
 
     async def docker_login(self, registry: str) -> Login:
@@ -75,7 +75,7 @@ class Transport:
             headers["Content-Type"] = request.content_type
         content = bytearray()
         with connection_faults(request.attempted, request.subject):
-            async with self._http.stream(
+            async with self.http.stream(
                 request.method, request.url, headers=headers, content=request.content, follow_redirects=True
             ) as response:
                 async for chunk in response.aiter_bytes():

@@ -19,8 +19,7 @@ from pratique.certificate.bundle import read_certificate
 from pratique.cluster.infrastructure import find_registry, find_vault, read_network
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
-from pratique.evidence.setup import READ_FINDINGS
-from pratique.evidence.signatures.trust import TrustStore
+from pratique.evidence.setup import READ_FINDINGS, trust_store
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.git.checkout import checkout
 from pratique.images import ImageReference
@@ -121,9 +120,8 @@ async def _certificate(config: Bootstrap) -> str:
 async def _gate(config: Bootstrap) -> str:
     at, gate = datetime.now(UTC), config.gate
     exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=at)
-    for roots in (gate.trust_store, *(attestation.trust_store for attestation in gate.attestations)):
-        if roots:
-            TrustStore.load(list(roots))
+    for settings in (gate, *gate.attestations):
+        trust_store(settings)
     details = [f"policy {gate.policy.digest}", f"sources {', '.join(sorted(gate.sources))}", *exceptions.notices(at)]
     return "; ".join(details)
 

@@ -31,6 +31,7 @@ from sandbox.services.public_registries.state import PublicRegistries
 from tests.conftest import RunningSandbox
 from tests.sandbox.callers import jump
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
+from tests.sandbox.defending import DEFENDER
 from tests.waiting import HANGS, until
 
 PROJECT = Path(__file__).parents[2]
@@ -231,6 +232,7 @@ def make_config(folder: Path, azure: Path, releases: Sequence[Sequence[str]] | N
         "deadline": HANGS / 60,
         "patience": 0.01,
         "trust_store": [str(azure / "defender-root.pem")],
+        "trusted_identities": [DEFENDER],
     }
     document["certificate"]["pem"] = f"file:{folder / 'ingress.pem'}"
     document["manifests"] = {"remote": str(folder / "gitops.git")}

@@ -88,7 +88,9 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         edit_gate(attestations=[{"name": "contoso", "trust_store": ["a.pem"]}] * 2),
         "a unique name: contoso",
     ),
-    ("no trusted root", edit_gate(trust_store=[]), "trust_store"),
+    ("attestations without a root", edit_gate(attestations=[{"name": "contoso", "trust_store": []}]), "trust_store"),
+    ("identity without a place", edit_gate(trusted_identities=["x509.subject: O=contoso,C=US"]), "ST is missing"),
+    ("identity beside everybody", edit_gate(trusted_identities=["*", "x509.subject: O=a,ST=b,C=US"]), "remove it"),
     ("pull request without a token", edit_manifests(deliver="pull-request", token=None), "needs a token"),
     (
         "SSH key for HTTPS",

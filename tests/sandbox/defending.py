@@ -20,7 +20,7 @@ from azure.mgmt.resourcegraph.models import QueryRequest, QueryRequestOptions
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA384
 
 from sandbox.scenario import Finding, Scan
 from sandbox.services.oci.manifests import IN_TOTO
@@ -35,6 +35,8 @@ NAME = "acraksdefender"
 FALCO = "falcosecurity/falcoctl"
 REPOSITORY = f"quarantine/{FALCO}"
 SIGNATURE = "application/vnd.cncf.notary.signature"
+#: Who signs Defender's findings artifacts.
+DEFENDER = "x509.subject: CN=Defender for Containers findings (local only),O=Azure sandbox,ST=Washington,C=US"
 OPENSSL = (
     Finding(cve="CVE-2026-1001", severity="Critical", package="libssl3", version="3.3.2-r1", fixed_version="3.3.3-r0"),
     Finding(cve="CVE-2026-1002", severity="Unknown", package="libssl3", version="3.3.2-r1", fixed_version="3.3.3-r0"),
@@ -138,12 +140,14 @@ def signed_under(root: x509.Certificate, sandbox: RunningSandbox, artifact: dict
     assert thumbprints == [hashlib.sha256(der).hexdigest() for der in chain]
     key = leaf.public_key()
     assert isinstance(key, rsa.RSAPublicKey)
-    key.verify(value, signed, padding.PSS(padding.MGF1(SHA256()), 32), SHA256())
+    key.verify(value, signed, padding.PSS(padding.MGF1(SHA384()), 48), SHA384())
     target = json.loads(payload)["targetArtifact"]
     assert target == {key: artifact[key] for key in ("mediaType", "digest", "size")}
-    assert leaf.issuer == root.subject
+    authority = x509.load_der_x509_certificate(chain[1])
+    leaf.verify_directly_issued_by(authority)
+    assert authority.issuer == root.subject
     try:
-        leaf.verify_directly_issued_by(root)
+        authority.verify_directly_issued_by(root)
     except InvalidSignature:
         return False
     return True
@@ -163,7 +167,7 @@ def from_cose(envelope: bytes) -> tuple[list[bytes], bytes, bytes, bytes]:
     assert message.tag == 18
     protected, unprotected, payload, signature = message.value
     header = cbor2.loads(protected)
-    assert (header[1], header[3]) == (-37, "application/vnd.cncf.notary.payload.v1+json")
+    assert (header[1], header[3]) == (-38, "application/vnd.cncf.notary.payload.v1+json")
     assert header[2] == ["io.cncf.notary.signingScheme"]
     assert isinstance(header["io.cncf.notary.signingTime"], datetime)
     signed = b"\x84\x6aSignature1" + cbor2.dumps(protected) + b"\x40" + cbor2.dumps(payload)

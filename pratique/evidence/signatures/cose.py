@@ -16,7 +16,7 @@ from typing import Any
 
 import cbor2
 
-from pratique.evidence.signatures.envelope import TIMES, Envelope, MalformedEnvelope, certificates
+from pratique.evidence.signatures.envelope import TIMES, TIMESTAMP, Envelope, MalformedEnvelope, certificates
 
 MEDIA_TYPE = "application/cose"
 
@@ -57,6 +57,7 @@ def read(content: bytes) -> Envelope:
         signed=cbor2.dumps(["Signature1", protected, b"", payload]),
         signature=signature,
         chain=certificates(unprotected.get(_X5CHAIN)),
+        timestamp=unprotected.get(TIMESTAMP),
     )
 
 

@@ -16,10 +16,11 @@ PREFIX = "io.cncf.notary."
 SCHEME = PREFIX + "signingScheme"
 SIGNING_TIME = PREFIX + "signingTime"
 EXPIRY = PREFIX + "expiry"
+TIMESTAMP = PREFIX + "timestampSignature"
 TIMES = frozenset({SIGNING_TIME, EXPIRY})
 
 LARGEST = 64 * 1024  # bytes of an envelope; a chain and a timestamp need about a third of it
-_LONGEST_CHAIN = 8
+LONGEST_CHAIN = 8
 
 
 class MalformedEnvelope(Exception):
@@ -35,6 +36,7 @@ class Envelope:
     :ivar headers: protected headers that have a name; those of ``TIMES`` as datetimes
     :ivar signed: the bytes that the signature covers
     :ivar chain: from the signing certificate to the root
+    :ivar timestamp: countersignature of a timestamp authority, outside of what the signature covers
     """
 
     algorithm: object
@@ -45,12 +47,13 @@ class Envelope:
     signed: bytes
     signature: bytes
     chain: tuple[x509.Certificate, ...]
+    timestamp: object = None
 
 
 def certificates(chain: object) -> tuple[x509.Certificate, ...]:
     """A certificate chain from its DER encodings."""
-    if not isinstance(chain, list) or not 1 <= len(chain) <= _LONGEST_CHAIN:
-        raise MalformedEnvelope(f"The certificate chain is missing, or has more than {_LONGEST_CHAIN} certificates.")
+    if not isinstance(chain, list) or not 1 <= len(chain) <= LONGEST_CHAIN:
+        raise MalformedEnvelope(f"The certificate chain is missing, or has more than {LONGEST_CHAIN} certificates.")
     if not all(isinstance(der, bytes) for der in chain):
         raise MalformedEnvelope("The certificate chain has an entry that is not a certificate.")
     return tuple(x509.load_der_x509_certificate(der) for der in chain)

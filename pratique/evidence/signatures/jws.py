@@ -9,7 +9,7 @@ import base64
 import re
 from datetime import UTC, datetime
 
-from pratique.evidence.signatures.envelope import TIMES, Envelope, MalformedEnvelope, certificates
+from pratique.evidence.signatures.envelope import TIMES, TIMESTAMP, Envelope, MalformedEnvelope, certificates
 from pratique.evidence.signatures.strict_json import json_object
 
 MEDIA_TYPE = "application/jose+json"
@@ -28,7 +28,7 @@ def read(content: bytes) -> Envelope:
     if set(parts) != _MEMBERS or not isinstance(parts["header"], dict):
         raise MalformedEnvelope("The envelope is not a flattened JWS with an unprotected header.")
     header = json_object(_base64url(parts["protected"]))
-    chain = parts["header"].get("x5c")
+    chain, timestamp = parts["header"].get("x5c"), parts["header"].get(TIMESTAMP)
     return Envelope(
         algorithm=header.get("alg"),
         content_type=header.get("cty"),
@@ -38,6 +38,7 @@ def read(content: bytes) -> Envelope:
         signed=f"{parts['protected']}.{parts['payload']}".encode(),
         signature=_base64url(parts["signature"]),
         chain=certificates([base64.b64decode(text, validate=True) for text in chain] if chain else None),
+        timestamp=None if timestamp is None else base64.b64decode(timestamp, validate=True),
     )
 
 

@@ -1,58 +1,71 @@
-"""The trust store, and the requirements that a certificate chain must meet.
+"""The trust store: whose signatures count.
 
-Source: Notary Project signature specification, "Certificate Requirements". Extensions that it does not name are
-ignored, as it demands. Revocation is not checked: to revoke a root, remove it from the trust store.
+A root that several teams or customers share authorises all of them, so a store names the identities of its signers as
+well::
+
+    trust = TrustStore.load(["supply-chain-root.pem"], identities=["x509.subject: CN=…,O=…,ST=…,C=US"])
+
+Source: Notary Project, "Trust Store and Trust Policy Specification".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pratique.errors import ConfigurationError
+from pratique.evidence.signatures.chain import extension, name_of
 from pratique.evidence.signatures.envelope import MalformedEnvelope
+from pratique.evidence.signatures.identities import ANYBODY, Identity, parse_identities
 
-_FORBIDDEN_PURPOSES = frozenset(
-    {
-        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
-        ExtendedKeyUsageOID.SERVER_AUTH,
-        ExtendedKeyUsageOID.CLIENT_AUTH,
-        ExtendedKeyUsageOID.EMAIL_PROTECTION,
-        ExtendedKeyUsageOID.TIME_STAMPING,
-    }
-)
-_LONGEST_NAME = 200  # characters of an untrusted name that a message quotes
+RevocationPolicy = Literal["strict", "record"]
 
-_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+#: SHA-256 of "Microsoft Supply Chain RSA Root CA 2022", under which every team of Microsoft signs registry artifacts.
+MICROSOFT_SUPPLY_CHAIN_ROOT = "23ffe2b8bdb9a1711515d4cffda04bc7f793d513c76c243f1020507d8669b7db"
+
+_PEM = "-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True)
 class TrustStore:
-    """Trusted certificates. A signature's chain must contain at least one of them."""
+    """Trusted certificates, and who may sign under them.
+
+    :ivar anchors: a signature's chain must contain at least one of them; without any, no signature counts
+    :ivar identities: one must match the signing certificate, unless that certificate is an anchor itself
+    :ivar timestamp_authorities: trusted to timestamp signatures; without any, a signature ends with its certificates
+    :ivar revocation: what happens when a certificate's revocation status cannot be determined: ``strict`` rejects the
+        signature, ``record`` accepts it and says so
+    """
 
     anchors: tuple[x509.Certificate, ...]
+    identities: tuple[Identity, ...] = ()
+    timestamp_authorities: tuple[x509.Certificate, ...] = ()
+    revocation: RevocationPolicy = "strict"
 
     @classmethod
-    def load(cls, paths: Iterable[Path]) -> TrustStore:
-        """Read PEM files, each with one certificate or more.
+    def load(
+        cls,
+        certificates: Iterable[str | PathLike[str]],
+        identities: Iterable[str] = (),
+        *,
+        timestamp_authorities: Iterable[str | PathLike[str]] = (),
+        revocation: RevocationPolicy = "strict",
+    ) -> TrustStore:
+        """Read a trust store.
 
-        :raises ConfigurationError: when a file cannot be read, or no certificate is given
+        :param certificates: PEM text, or paths of PEM files, each with one certificate or more
+        :param identities: as :func:`.parse_identities` takes them
+        :param timestamp_authorities: as ``certificates``
+        :raises ConfigurationError: when a file cannot be read, no certificate is given, an identity is invalid, or a
+            certificate authority is trusted without an identity
         """
-        anchors: list[x509.Certificate] = []
-        for path in paths:
-            try:
-                anchors += x509.load_pem_x509_certificates(path.read_bytes())
-            except (OSError, ValueError) as error:
-                raise ConfigurationError(
-                    "read the trusted certificates", str(path), f"{error}.", "Name a PEM file of CA certificates."
-                ) from error
+        anchors, listed = _read(certificates), list(identities)
         if not anchors:
             raise ConfigurationError(
                 "read the trusted certificates",
@@ -60,71 +73,72 @@ class TrustStore:
                 "It is empty, so no signature could ever be trusted.",
                 "Name the PEM file of the root that signs the findings artifacts.",
             )
-        return cls(tuple(anchors))
+        try:
+            store = cls(anchors, parse_identities(listed), _read(timestamp_authorities), revocation)
+        except ValueError as error:
+            raise ConfigurationError(
+                "read the trusted identities", "trust store", f"{error}.", "Correct trusted_identities."
+            ) from None
+        _check_identities(store, listed)
+        return store
+
+    def check(self, chain: Sequence[x509.Certificate]) -> None:
+        """Check that a chain contains an anchor, and that its signing certificate belongs to a trusted identity.
+
+        :raises MalformedEnvelope: when it does not
+        """
+        if not self.anchors:
+            raise MalformedEnvelope("No signer is trusted: the trust store is empty.")
+        if chain[0] in self.anchors:
+            return
+        if not any(certificate in self.anchors for certificate in chain):
+            raise MalformedEnvelope(f"The chain ends in {name_of(chain[-1])}, which is not in the trust store.")
+        if not any(identity.matches(chain[0]) for identity in self.identities):
+            raise MalformedEnvelope(f"The signer {name_of(chain[0])} is none of the trusted identities.")
 
 
-def check_chain(chain: Sequence[x509.Certificate], trust: TrustStore, times: Sequence[datetime]) -> None:
-    """Check that a chain leads in order from the signing certificate to a self-signed root, and contains an anchor.
-
-    :param times: at each of which every certificate must be valid
-    :raises MalformedEnvelope: when it does not, or ``InvalidSignature`` when a certificate is not signed by its issuer
-    """
-    for certificate, issuer in zip(chain, (*chain[1:], chain[-1]), strict=True):
-        subject = _name(certificate)
-        certificate.verify_directly_issued_by(issuer)
-        if not isinstance(certificate.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
-            raise MalformedEnvelope(f"The certificate {subject} is signed with a weak hash.")
-        if not all(certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc for at in times):
-            raise MalformedEnvelope(
-                f"The certificate {subject} was not valid at the signing time, or is not valid now."
-            )
-    _check_leaf(chain[0])
-    for below, authority in enumerate(chain[1:]):
-        _check_authority(authority, below)
-    if not any(certificate in trust.anchors for certificate in chain):
-        raise MalformedEnvelope(f"The chain ends in {_name(chain[-1])}, which is not in the trust store.")
+#: Trusts nobody: for a configuration in which no signer is pinned yet.
+NOBODY = TrustStore(())
 
 
-def _check_leaf(certificate: x509.Certificate) -> None:
-    """Certificate Requirements, "Leaf Certificates"."""
-    usage = _extension(certificate, x509.KeyUsage)
-    if usage is None or not usage.critical:
-        raise MalformedEnvelope("The signing certificate has no critical key usage.")
-    bits = usage.value
-    other = bits.key_encipherment or bits.data_encipherment or bits.key_agreement or bits.key_cert_sign or bits.crl_sign
-    if not bits.digital_signature or other:
-        raise MalformedEnvelope("The signing certificate's key usage is not limited to digital signatures.")
-    constraints = _extension(certificate, x509.BasicConstraints)
-    if constraints is not None and constraints.value.ca:
-        raise MalformedEnvelope("The signing certificate is a CA certificate.")
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
-    if purposes is not None and not _FORBIDDEN_PURPOSES.isdisjoint(purposes.value):
-        raise MalformedEnvelope("The signing certificate is for purposes other than signing.")
+def _check_identities(store: TrustStore, listed: Sequence[str]) -> None:
+    """Check that every shared root has identities: a certificate authority speaks for all of its customers."""
+    shared = [certificate for certificate in store.anchors if _is_authority(certificate)]
+    if shared and not listed:
+        observed = f"{name_of(shared[0])} issues certificates, and no identity says whose signatures to trust."
+    elif ANYBODY in listed and any(_fingerprint(root) == MICROSOFT_SUPPLY_CHAIN_ROOT for root in shared):
+        observed = f"{name_of(shared[0])} is the root of every team of Microsoft, and '*' trusts all of them."
+    else:
+        return
+    raise ConfigurationError(
+        "read the trusted identities",
+        "trust store",
+        observed,
+        "Add trusted_identities, such as 'x509.subject: CN=…,O=…,ST=…,C=…'. 'pratique trust show IMAGE' prints them.",
+    )
 
 
-def _check_authority(certificate: x509.Certificate, below: int) -> None:
-    """Certificate Requirements, "Root and Intermediate CA Certificates".
-
-    :param below: number of other authorities between this one and the signing certificate
-    """
-    subject = _name(certificate)
-    constraints = _extension(certificate, x509.BasicConstraints)
-    if constraints is None or not constraints.critical or not constraints.value.ca:
-        raise MalformedEnvelope(f"The certificate {subject} is not a CA certificate.")
-    if constraints.value.path_length is not None and constraints.value.path_length < below:
-        raise MalformedEnvelope(f"The chain below {subject} is longer than its path length permits.")
-    usage = _extension(certificate, x509.KeyUsage)
-    if usage is None or not usage.critical or not usage.value.key_cert_sign:
-        raise MalformedEnvelope(f"The certificate {subject} is not allowed to issue certificates.")
+def _is_authority(certificate: x509.Certificate) -> bool:
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.value.ca
 
 
-def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind)
-    except x509.ExtensionNotFound:
-        return None
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _name(certificate: x509.Certificate) -> str:
-    """The certificate's subject, quoted and shortened, because it is untrusted text."""
-    return repr(certificate.subject.rfc4514_string()[:_LONGEST_NAME])
+def _read(sources: Iterable[str | PathLike[str]]) -> tuple[x509.Certificate, ...]:
+    certificates: list[x509.Certificate] = []
+    for source in sources:
+        pasted = isinstance(source, str) and _PEM in source
+        try:
+            pem = str(source).encode() if pasted else Path(source).read_bytes()
+            certificates += x509.load_pem_x509_certificates(pem)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                "read the trusted certificates",
+                "pasted PEM text" if pasted else str(source),
+                f"{error}.",
+                "Name a PEM file of CA certificates.",
+            ) from error
+    return tuple(dict.fromkeys(certificates))

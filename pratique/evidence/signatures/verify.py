@@ -2,17 +2,20 @@
 
 In a registry, the signature of an artifact is a referrer of it with one layer, the envelope::
 
-    trust = TrustStore.load([Path("defender-root.pem")])
+    trust = TrustStore.load(["defender-root.pem"], ["x509.subject: CN=…,O=…,ST=…,C=US"])
     artifact = Descriptor(media_type, digest, size)
     signer = verify(envelope, media_type="application/jose+json", artifact=artifact, trust=trust)
 
 The steps are those of the Notary Project's signature specification. The only supported scheme is ``notary.x509``. The
-certificates must be valid both at the signing time and now, because timestamp countersignatures are not read.
+certificates must have been valid at the signing time, which is the signer's word. They must be valid now as well, or a
+trusted timestamp authority must have countersigned the signature while they were. Whether a certificate was revoked is
+asked elsewhere, as that takes a network: :mod:`pratique.evidence.revocation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from pratique.errors import SignatureRejected
 from pratique.evidence.signatures import cose, jws
+from pratique.evidence.signatures.chain import check_signing_chain, check_validity
 from pratique.evidence.signatures.envelope import (
     EXPIRY,
     LARGEST,
@@ -35,7 +39,9 @@ from pratique.evidence.signatures.envelope import (
     MalformedEnvelope,
 )
 from pratique.evidence.signatures.strict_json import json_object
-from pratique.evidence.signatures.trust import TrustStore, check_chain
+from pratique.evidence.signatures.timestamps import Timestamp, timestamp_claims, verify_timestamp
+from pratique.evidence.signatures.trust import TrustStore
+from pratique.gate.evidence import CLOCKS_DIFFER
 from pratique.images import Descriptor
 
 _READERS: Mapping[str, Callable[[bytes], Envelope]] = {jws.MEDIA_TYPE: jws.read, cose.MEDIA_TYPE: cose.read}
@@ -55,6 +61,8 @@ _UNREADABLE = (
     OverflowError,
     OSError,
     RecursionError,
+    AttributeError,
+    KeyError,
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,
@@ -70,11 +78,29 @@ class Signer:
     :ivar subject: of the signing certificate, in the form of RFC 4514
     :ivar thumbprint: SHA-256 of the signing certificate, in hexadecimal
     :ivar signed_at: by the signer's own clock
+    :ivar chain: from the signing certificate to the root
+    :ivar timestamp: when the signature existed; ``None`` when its certificates are valid without it
     """
 
     subject: str
     thumbprint: str
     signed_at: datetime
+    chain: tuple[x509.Certificate, ...] = ()
+    timestamp: Timestamp | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a signature says about itself.
+
+    :ivar chain: from the signing certificate to the root
+    :ivar signed_at: by the signer's own clock
+    :ivar timestamp: time and certificates of a countersignature
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    signed_at: datetime | None
+    timestamp: tuple[datetime, tuple[x509.Certificate, ...]] | None
 
 
 def verify(
@@ -88,8 +114,33 @@ def verify(
     :param at: time of the check; by default the current time
     :raises SignatureRejected: when any check fails
     """
+    with _rejections(artifact.digest):
+        return _verify(_read(envelope, media_type), artifact, trust, at or datetime.now(UTC))
+
+
+def claims(envelope: bytes, *, media_type: str, digest: str) -> Claims:
+    """What a signature says about itself. Nothing of it is verified.
+
+    :param digest: of the signed artifact, for errors
+    :raises SignatureRejected: when it cannot be read
+    """
+    with _rejections(digest):
+        read = _read(envelope, media_type)
+        signed_at = read.headers.get(SIGNING_TIME)
+        stamped = read.timestamp if isinstance(read.timestamp, bytes) else None
+        return Claims(
+            read.chain,
+            signed_at if isinstance(signed_at, datetime) else None,
+            None if stamped is None else timestamp_claims(stamped),
+        )
+
+
+@contextmanager
+def _rejections(digest: str) -> Iterator[None]:
+    """Turn whatever a malformed envelope causes in the block into a rejection."""
     try:
-        return _verify(envelope, media_type, artifact, trust, at or datetime.now(UTC))
+        yield
+        return
     except InvalidSignature:
         observed = "Its signature, or one in its certificate chain, does not match its key."
     except MalformedEnvelope as error:
@@ -98,24 +149,47 @@ def verify(
         observed = f"It cannot be read: {error}."
     raise SignatureRejected(
         "verify the signature",
-        artifact.digest,
+        digest,
         observed[:_LONGEST],
         "Treat the artifact as unsigned. If its signer should be trusted, check the configured trust store.",
     )
 
 
-def _verify(content: bytes, media_type: str, artifact: Descriptor, trust: TrustStore, at: datetime) -> Signer:
+def _read(content: bytes, media_type: str) -> Envelope:
     if media_type not in _READERS:
         raise MalformedEnvelope(f"Envelopes of the type {media_type!r} are not supported.")
     if len(content) > LARGEST:
         raise MalformedEnvelope(f"The envelope is larger than {LARGEST} bytes.")
-    envelope = _READERS[media_type](content)
+    return _READERS[media_type](content)
+
+
+def _verify(envelope: Envelope, artifact: Descriptor, trust: TrustStore, at: datetime) -> Signer:
     signed_at = _check_headers(envelope, at)
     certificate = envelope.chain[0]
-    check_chain(envelope.chain, trust, (signed_at, at))
+    check_signing_chain(envelope.chain)
+    trust.check(envelope.chain)
     _check_signature(certificate, envelope)
     _check_payload(json_object(envelope.payload), artifact)
-    return Signer(certificate.subject.rfc4514_string(), certificate.fingerprint(hashes.SHA256()).hex(), signed_at)
+    check_validity(envelope.chain, signed_at, f"at the signing time, {signed_at:%Y-%m-%d %H:%M} UTC")
+    timestamp = _timestamp(envelope, trust, at)
+    thumbprint = certificate.fingerprint(hashes.SHA256()).hex()
+    return Signer(certificate.subject.rfc4514_string(), thumbprint, signed_at, envelope.chain, timestamp)
+
+
+def _timestamp(envelope: Envelope, trust: TrustStore, at: datetime) -> Timestamp | None:
+    """Check that the certificates are valid now, or were when a trusted authority saw the signature."""
+    if envelope.timestamp is None or not trust.timestamp_authorities:
+        hint = ", and no timestamp authority is trusted" if envelope.timestamp is not None else ""
+        check_validity(envelope.chain, at, f"now{hint}")
+        return None
+    if not isinstance(envelope.timestamp, bytes):
+        raise MalformedEnvelope("The timestamp is not a string of bytes.")
+    timestamp = verify_timestamp(envelope.timestamp, envelope.signature, trust.timestamp_authorities)
+    if timestamp.earliest > at + CLOCKS_DIFFER:
+        raise MalformedEnvelope(f"The timestamp is from the future, {timestamp.earliest:%Y-%m-%d %H:%M} UTC.")
+    for time in (timestamp.earliest, timestamp.latest):
+        check_validity(envelope.chain, time, f"at the time of the timestamp, {time:%Y-%m-%d %H:%M:%S} UTC")
+    return timestamp
 
 
 def _check_headers(envelope: Envelope, at: datetime) -> datetime:
@@ -137,6 +211,8 @@ def _check_headers(envelope: Envelope, at: datetime) -> datetime:
     signed_at, expiry = headers.get(SIGNING_TIME), headers.get(EXPIRY)
     if not isinstance(signed_at, datetime):
         raise MalformedEnvelope("The signing time is missing.")
+    if signed_at > at + CLOCKS_DIFFER:
+        raise MalformedEnvelope(f"The signing time is in the future, {signed_at:%Y-%m-%d %H:%M} UTC.")
     if expiry is not None and EXPIRY not in critical:
         raise MalformedEnvelope("The signature's expiry is not critical.")
     if isinstance(expiry, datetime) and expiry <= at:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from sandbox.azure import Azure
@@ -35,6 +35,7 @@ from sandbox.services.oci.repository import StoredManifest
 from sandbox.services.oci.store import RegistryStore
 
 _PREFIXES = ("quarantine/", "live/")
+_AGE = timedelta(hours=2)  # of a signature whose certificate has expired
 _ROUND = 1800.0  # Azure seconds between two passes of the background task
 
 
@@ -58,7 +59,8 @@ class Defender:
 
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
-        self._signer = Signer(azure.home)
+        plan = azure.scenario.defender
+        self._signer = Signer(azure.home, expired=plan.certificate == "expired", timestamps=plan.timestamp)
         self._running: set[ScannedImage] = set()
         self._reports: dict[ScannedImage, Report] = {}
         self._rows: dict[ScannedImage, list[Row]] = {}
@@ -93,9 +95,10 @@ class Defender:
         return plan.tier != "Free" and plan.registry_assessment
 
     @cached_property
-    def _forger(self) -> Signer:
-        """A signer that impersonates Defender."""
-        return Signer(self._azure.home, "forged")
+    def _others(self) -> dict[str, Signer]:
+        """Signers that impersonate Defender, by the name of their artifacts."""
+        home = self._azure.home
+        return {"forged-root": Signer(home, "forged"), "other-team": Signer(home, team="other-team")}
 
     def _arrived(self, event: ImageArrived) -> None:
         if not self._assesses:
@@ -167,8 +170,9 @@ class Defender:
         finished = self._azure.clock.now()
         if found is not None:
             self._keep(self._report(image, stored, found, finished))
-        if scan.artifact == "forged-root":
-            return _Proof(image, statement(image, (), started=started, finished=finished), self._forger)
+        if scan.artifact in ("forged-root", "other-team"):
+            signer = self._others[scan.artifact]
+            return _Proof(image, statement(image, (), started=started, finished=finished), signer)
         if found is None or found == ("NotApplicable", ()) or scan.artifact == "none" or not plan.findings_artifact:
             return None
         document = statement(image, found.findings, started=started, finished=finished)
@@ -206,8 +210,9 @@ class Defender:
         store = self._store(image.registry_id)
         artifact = attach_statement(store, image.repository, stored.manifest, proof.statement, now)
         if proof.signer is not None:
-            form = self._azure.scenario.defender.signature
-            proof.signer.attach_signature(store, image.repository, artifact, now, form)
+            plan = self._azure.scenario.defender
+            signed = now - _AGE if plan.certificate == "expired" else now
+            proof.signer.attach_signature(store, image.repository, artifact, signed, plan.signature)
 
     def _manifest(self, image: ScannedImage) -> StoredManifest | None:
         store = self._store(image.registry_id)

@@ -24,7 +24,7 @@ from sandbox.services.oci import distribution
 from sandbox.services.oci.manifests import IN_TOTO
 from tests.pratique.evidence.conftest import HOST, Scanned, subject
 from tests.pratique.evidence.conftest import Scan as Scanning
-from tests.sandbox.defending import FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY
+from tests.sandbox.defending import DEFENDER, FALCO, NAME, OPENSSL, REPOSITORY, UNHEALTHY
 from tests.sandbox.registries import content
 
 ACME = "acme"
@@ -34,11 +34,11 @@ YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
 
 def defenders_root(scanned: Scanned) -> TrustStore:
-    return TrustStore.load([scanned.sandbox.azure.home.directory / "defender-root.pem"])
+    return TrustStore.load([scanned.sandbox.azure.home.directory / "defender-root.pem"], [DEFENDER])
 
 
 def acmes_root(folder: Path) -> TrustStore:
-    return TrustStore.load([folder / ACME / "acme-root.pem"])
+    return TrustStore.load([folder / ACME / "acme-root.pem"], ["*"])
 
 
 def acme(folder: Path) -> Signer:

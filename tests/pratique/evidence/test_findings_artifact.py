@@ -23,7 +23,7 @@ from pratique.oci.client import OciClient
 from sandbox.scenario import Client, DefenderPlan, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, descriptor, put_blob, put_referrer
 from sandbox.services.defender.notation import Signer
-from sandbox.services.oci.manifests import IN_TOTO, OCI_EMPTY, OCI_MANIFEST, Manifest
+from sandbox.services.oci.manifests import IN_TOTO, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Manifest
 from sandbox.services.oci.store import RegistryStore
 from tests.sandbox.defending import FALCO, NAME, REPOSITORY, bring, brought, platforms
 from tests.sandbox.registries import add_registry, content
@@ -63,8 +63,31 @@ class Image:
         }
         return put_referrer(self.store, REPOSITORY, {**body, **changes})
 
-    def sign(self, artifact: Manifest, form: Literal["jws", "cose"] = "jws") -> Manifest:
-        return self._signer.attach_signature(self.store, REPOSITORY, artifact, datetime.now(UTC), form)
+    def sign(
+        self, artifact: Manifest, form: Literal["jws", "cose"] = "jws", *, subject: bool = True, old_form: bool = False
+    ) -> Manifest:
+        """Sign an artifact.
+
+        :param subject: whether the signature names the artifact as its subject; else the registry does not list it
+        """
+        signed = self._signer.attach_signature(
+            self.store, REPOSITORY, artifact, datetime.now(UTC), form, old_form=old_form
+        )
+        if subject:
+            return signed
+        body = {name: value for name, value in signed.body.items() if name != "subject"}
+        self.store.delete_manifest(REPOSITORY, signed.digest)
+        return put_referrer(self.store, REPOSITORY, body)
+
+    def tag_referrers(self, artifact: Manifest, *listed: Manifest, **changes: Any) -> None:
+        """List referrers of an artifact under its referrers tag, as Notation does."""
+        entries = [
+            {name: value for name, value in {**descriptor(one), "artifactType": SIGNATURE, **changes}.items() if value}
+            for one in listed
+        ]
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        manifest = Manifest.parse(json.dumps(index).encode(), OCI_INDEX)
+        self.store.put_manifest(REPOSITORY, artifact.digest.replace(":", "-"), manifest)
 
     def blob(self, statement: bytes = b"{}", media_type: str = IN_TOTO) -> dict[str, Any]:
         return put_blob(self.store, REPOSITORY, media_type, statement)
@@ -113,7 +136,7 @@ async def test_signed_findings(start_sandbox: StartSandbox, form: Literal["jws",
     assert digest.removeprefix("sha256:").encode() in signed.statement
     (envelope,) = signed.signatures
     assert envelope.media_type == {"jws": "application/jose+json", "cose": "application/cose"}[form]
-    trust = TrustStore.load([sandbox.azure.home.directory / "defender-root.pem"])
+    trust = TrustStore.load([sandbox.azure.home.directory / "defender-root.pem"], ["*"])
     signer = verify(envelope.content, media_type=envelope.media_type, artifact=signed.artifact, trust=trust)
     assert "Defender for Containers findings" in signer.subject
 
@@ -197,23 +220,74 @@ async def test_limit_of_artifacts(client: OciClient, image: Image, monkeypatch: 
     assert len(image.sandbox.azure.requests.since()) - before < 50
 
 
-@pytest.mark.parametrize("bound", ["signatures", "size", "total"])
+async def test_a_flood_of_signatures(client: OciClient, image: Image) -> None:
+    """The first sixteen signatures of an artifact are read; its statement stays known, and older ones are read too."""
+    image.artifact(b"clean", day=1)
+    bad = image.artifact(b"bad", day=2)
+    for number in range(17):
+        layer = image.blob(str(number).encode(), "application/cose")
+        image.attach([layer], on=bad, artifactType=SIGNATURE)
+    found = await fetch_findings(client, image.reference)
+    assert statements(found) == [b"bad", b"clean"]
+    assert "more than 16 signatures" in unusable(found)[bad.digest]
+    flooded = next(item for item in found if isinstance(item, SignedStatement))
+    assert len(flooded.signatures) == 16
+
+
+@pytest.mark.parametrize("bound", ["size", "total"])
 async def test_a_limit_hides_older_artifacts(
     client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    """A flood of signatures on the latest statement does not make the previous one the latest."""
+    """A limit that leaves out one statement does not make the previous one the latest, and is known as a doubt."""
     image.artifact(b"clean", day=1)
-    bad = image.artifact(b"bad" * 10, day=2)
+    image.artifact(b"bad" * 10, day=2)
     image.artifact(b"new", day=3)
-    if bound == "signatures":
-        for number in range(17):
-            layer = image.blob(str(number).encode(), "application/cose")
-            image.attach([layer], on=bad, artifactType=SIGNATURE)
-    else:
-        monkeypatch.setattr(findings_artifact, "LARGEST_STATEMENT" if bound == "size" else "LARGEST_TOTAL", 20)
+    monkeypatch.setattr(findings_artifact, "LARGEST_STATEMENT" if bound == "size" else "LARGEST_TOTAL", 20)
     found = await fetch_findings(client, image.reference)
     assert statements(found) == ([b"new", b"bad" * 10] if bound == "total" else [b"new"])
     assert "older findings artifacts are not read" in list(unusable(found).values())[-1]
+    assert all(item.unread for item in found if isinstance(item, Unusable))
+
+
+@pytest.mark.parametrize("place", ["both", "tag", "neither"])
+async def test_signature_under_the_referrers_tag(client: OciClient, image: Image, place: str) -> None:
+    """A signature that only the referrers tag lists is found, and one that both lists name is read once."""
+    artifact = image.artifact()
+    if place != "neither":
+        signature = image.sign(artifact, subject=place == "both")
+        image.tag_referrers(artifact, signature)
+    (signed,) = await fetch_findings(client, image.reference)
+    assert isinstance(signed, SignedStatement)
+    assert len(signed.signatures) == (place != "neither")
+
+
+@pytest.mark.parametrize("garbage", ["image", "index"])
+async def test_garbage_under_the_referrers_tag(client: OciClient, image: Image, garbage: str) -> None:
+    """What anybody pushes under that tag does not hide the signatures that the registry lists."""
+    artifact = image.artifact()
+    image.sign(artifact)
+    if garbage == "image":
+        image.store.put_manifest(REPOSITORY, artifact.digest.replace(":", "-"), image.manifest)
+    else:
+        image.tag_referrers(artifact, image.manifest, size="x")
+    (signed,) = await fetch_findings(client, image.reference)
+    assert isinstance(signed, SignedStatement)
+    assert len(signed.signatures) == 1
+
+
+async def test_signature_of_the_older_form(client: OciClient, image: Image) -> None:
+    """A signature whose type stands only in its configuration is found, even if the registry lists no type for it."""
+    artifact = image.artifact()
+    image.sign(artifact, old_form=True)
+    (signed,) = await fetch_findings(client, image.reference)
+    assert isinstance(signed, SignedStatement)
+    assert len(signed.signatures) == 1
+    other = image.artifact(b"other", day=1)
+    signature = image.sign(other, old_form=True, subject=False)
+    image.tag_referrers(other, signature, artifactType=None)
+    newest = (await fetch_findings(client, image.reference))[0]
+    assert isinstance(newest, SignedStatement)
+    assert len(newest.signatures) == 1
 
 
 async def test_missing_image(client: OciClient, image: Image) -> None:

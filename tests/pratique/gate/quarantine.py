@@ -34,7 +34,7 @@ from sandbox.services.public_registries.state import PublicRegistries
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox
 from tests.pratique.gate.kit import Entry
-from tests.sandbox.defending import NAME, scans_end
+from tests.sandbox.defending import DEFENDER, NAME, scans_end
 from tests.sandbox.registries import add_registry, content, registry_id
 
 PLATFORMS = ("linux/amd64",)
@@ -115,7 +115,8 @@ class Quarantine:
     def gate(self, **settings: Any) -> Gate:
         """With Defender's root, and looks that follow one another quickly within Resource Graph's quota."""
         root = self.sandbox.azure.home.directory / "defender-root.pem"
-        return Gate.model_validate({"trust_store": [root], "interval": 0.4, "report": "full"} | settings)
+        trust = {"trust_store": [root], "trusted_identities": [DEFENDER]}
+        return Gate.model_validate(trust | {"interval": 0.4, "report": "full"} | settings)
 
     async def judge(
         self,

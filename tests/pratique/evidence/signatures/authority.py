@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from pratique.errors import SignatureRejected
+from pratique.evidence.signatures.identities import parse_identities
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.evidence.signatures.verify import Signer, verify
 from pratique.images import Descriptor
@@ -100,7 +101,8 @@ def leaf() -> x509.Certificate:
     return LEAF.make(key("leaf"), key("root"))
 
 
-TRUST = TrustStore((root(),))
+ANYBODY = parse_identities(["*"])
+TRUST = TrustStore((root(),), ANYBODY)
 THUMBPRINT = hashlib.sha256(leaf().public_bytes(serialization.Encoding.DER)).hexdigest()
 
 

@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from pratique.errors import ConfigurationError
 from pratique.evidence.signatures.trust import TrustStore
 from tests.pratique.evidence.signatures.authority import (
+    ANYBODY,
     COSE,
     JWS,
     LEAF,
@@ -45,7 +46,7 @@ def test_validity_of_signer(form: str, late: Template) -> None:
 def test_expired_root(form: str) -> None:
     """An expired root is rejected together with everything below it, even while it is in the trust store."""
     old = replace(ROOT, ends=NOW - timedelta(minutes=1)).make(key("root"), key("root"))
-    assert "not valid" in refused(Draft(chain=(leaf(), old)).write(form), form, trust=TrustStore((old,)))
+    assert "not valid" in refused(Draft(chain=(leaf(), old)).write(form), form, trust=TrustStore((old,), ANYBODY))
 
 
 @both
@@ -96,7 +97,7 @@ def test_intermediate(form: str) -> None:
     assert check(Draft(chain=(signer, intermediate, root())).write(form), form).subject == "CN=signer"
     strict = replace(ROOT, path_length=0).make(key("root"), key("root"))
     envelope = Draft(chain=(signer, intermediate, strict)).write(form)
-    assert "longer than its path length permits" in refused(envelope, form, trust=TrustStore((strict,)))
+    assert "longer than its path length permits" in refused(envelope, form, trust=TrustStore((strict,), ANYBODY))
 
 
 @both
@@ -142,12 +143,13 @@ def test_purposes_are_optional(form: str) -> None:
 
 
 def test_trust_store(tmp_path: Path) -> None:
-    """A trust store contains every certificate of its files, and must contain at least one."""
+    """A trust store contains every certificate of its files or of pasted text, and must contain at least one."""
     path, empty = tmp_path / "roots.pem", tmp_path / "empty.pem"
     pem = serialization.Encoding.PEM
     path.write_bytes(root().public_bytes(pem) + leaf().public_bytes(pem))
-    assert TrustStore.load([path]) == TrustStore((root(), leaf()))
+    assert TrustStore.load([path], ["*"]) == TrustStore((root(), leaf()), ANYBODY)
+    assert TrustStore.load([path.read_text()], ["*"]) == TrustStore((root(), leaf()), ANYBODY)
     empty.write_text("")
     for paths in ([], [empty], [path, tmp_path / "missing.pem"]):
         with pytest.raises(ConfigurationError):
-            TrustStore.load(paths)
+            TrustStore.load(paths, ["*"])

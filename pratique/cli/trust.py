@@ -1,0 +1,34 @@
+"""``pratique trust``."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pratique.cli.frame import OutputOption, exit_on_error
+from pratique.cli.output import print_line, write_json
+from pratique.config import load
+
+trust = typer.Typer(no_args_is_help=True, help="Show who signs findings artifacts, and how to trust them.")
+
+
+def show(
+    image: Annotated[str, typer.Argument(help="Image in your registry, with a tag or a digest.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration file to verify under. Default: nobody is trusted.")
+    ] = None,
+    output: OutputOption = None,
+) -> None:
+    """Show who signed what is attached to an image, and the settings that trust them. Changes nothing."""
+    from pratique.preflight.trust import trust_report
+
+    report = asyncio.run(trust_report(image, None if config is None else load(config)))
+    print_line(report.text())
+    write_json(dataclasses.asdict(report), output)
+
+
+trust.command()(exit_on_error(show))
