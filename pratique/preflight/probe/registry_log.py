@@ -138,9 +138,9 @@ def identity_form(identity: str, me: Me) -> str:
     """What a row's ``Identity`` is, without telling it."""
     folded = identity.strip().casefold()
     own = {
-        me.object_id.casefold(): "the object id of this identity",
-        me.application_id.casefold(): "the application id of this identity",
         me.name.casefold(): "the name of this identity",
+        me.application_id.casefold(): "the application id of this identity",  # which may be the name, too
+        me.object_id.casefold(): "the object id of this identity",
     }
     if not folded:
         return "empty"

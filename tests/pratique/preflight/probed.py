@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from pratique.config import Bootstrap
 from pratique.images import ImageReference, UnresolvedReference
 from pratique.preflight.probe.answers import Answer, ProbeReport
 from pratique.preflight.probe.place import Place
-from pratique.preflight.probe.run import report_on
+from pratique.preflight.probe.run import PROBES, ask, report_on
 from pratique.release.promotion import quarantine, resolve
 from sandbox.scenario import Finding, Scan, Scenario, Timings
 from sandbox.tenant import CLUSTER_GROUP
@@ -53,9 +54,16 @@ class Probed:
     sandbox: RunningSandbox
     config: Bootstrap
 
-    async def answers(self) -> dict[str, Answer]:
-        """The answers of a new report, by the question's id."""
-        return {answer.question.id: answer for answer in (await self.report()).answers}
+    async def answers(self, *topics: str) -> dict[str, Answer]:
+        """New answers, by the question's id.
+
+        :param topics: first parts of the questions' ids; default: all
+        """
+        probes = [probe for probe in PROBES if not topics or probe.questions[0].id.startswith(topics)]
+        async with self.place() as place:
+            place.learn()
+            groups = await asyncio.gather(*(ask(probe, place) for probe in probes))
+        return {answer.question.id: answer for group in groups for answer in group}
 
     async def report(self) -> ProbeReport:
         async with self.place() as place:

@@ -11,15 +11,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from pratique.preflight.probe import artifacts, defender_rows, registry_log
 from pratique.preflight.probe.answers import REPORT
 from sandbox.scenario import Scan
-from tests.pratique.preflight.probed import SCANS, Prepare, holds, leaked, scenario, text_of
+from tests.pratique.preflight.probed import SCANS, Prepare, holds, leaked, scenario
 from tests.sandbox.defending import defender_root
 
 
-@pytest.mark.parametrize("casing", ["pascal", "camel"])
-@pytest.mark.parametrize("nesting", ["text", "array"])
+@pytest.mark.parametrize(("casing", "nesting"), [("pascal", "text"), ("camel", "array")])
 async def test_forms_of_recommendations(prepare: Prepare, casing: str, nesting: str) -> None:
     """The report shows where a row names registry, severity and fix, and in which letter case."""
-    found = await (await prepare(scenario(defender={"casing": casing, "nesting": nesting}))).answers()
+    found = await (await prepare(scenario(defender={"casing": casing, "nesting": nesting}))).answers("rows")
     camel = casing == "camel"
     about, details = "properties.resourceAdditionalData", "properties.additionalData"
     cves = f"{details}.{'cvesDetails' if camel else 'CvesDetails'}"
@@ -43,7 +42,7 @@ async def test_forms_of_recommendations(prepare: Prepare, casing: str, nesting: 
 
 async def test_generations_choose_the_setting(prepare: Prepare) -> None:
     """Where only sub-assessments have rows, the report names the setting that reads them."""
-    found = await (await prepare(scenario(defender={"generations": ["sub-assessments"]}))).answers()
+    found = await (await prepare(scenario(defender={"generations": ["sub-assessments"]}))).answers("rows")
     holds(found, "rows.generations", "sub-assessments: 8 rows")
     assert found["rows.generations"].fits == "gate.resource_graph: [sub-assessments]"
     holds(found, "rows.registry", "properties.additionalData.artifactDetails.registryHost: 8 of 8")
@@ -53,7 +52,7 @@ async def test_generations_choose_the_setting(prepare: Prepare) -> None:
 
 async def test_a_generation_that_nothing_reads_is_reported(prepare: Prepare) -> None:
     """Rows of Qualys only: no setting fits, and nothing is concluded from the absence of others."""
-    found = await (await prepare(scenario(defender={"generations": ["qualys"]}))).answers()
+    found = await (await prepare(scenario(defender={"generations": ["qualys"]}))).answers("rows")
     assert found["rows.generations"].fits == REPORT
     assert found["rows.severity"].state == "nothing seen"
 
@@ -61,7 +60,7 @@ async def test_a_generation_that_nothing_reads_is_reported(prepare: Prepare) -> 
 async def test_without_rows_nothing_is_concluded(prepare: Prepare) -> None:
     """A tenant without rows and artifacts gets no 'the default fits' for them."""
     scans = dict.fromkeys(SCANS, Scan(outcome="never"))
-    found = await (await prepare(scenario(scans=scans))).answers()
+    found = await (await prepare(scenario(scans=scans))).answers("rows", "artifacts")
     questions = (*defender_rows.QUESTIONS, *artifacts.QUESTIONS)
     assert {found[question.id].state for question in questions} == {"nothing seen"}
     assert not any("default fits" in found[question.id].fits for question in questions)
@@ -71,7 +70,7 @@ async def test_without_rows_nothing_is_concluded(prepare: Prepare) -> None:
 async def test_who_signed(prepare: Prepare, envelope: str, media_type: str) -> None:
     """The chain's names and fingerprints, the envelope, its algorithm, and how the signature was found."""
     world = await prepare(scenario(defender={"signature": envelope}))
-    found = await world.answers()
+    found = await world.answers("artifacts")
     holds(found, "artifacts.signed", media_type, "notary.x509", "referrers API")
     (root,) = {
         certificate["sha256"]
@@ -90,7 +89,7 @@ async def test_who_signed(prepare: Prepare, envelope: str, media_type: str) -> N
 async def test_unsigned_artifacts(prepare: Prepare) -> None:
     """Artifacts without a signature are shown as such, and never with advice to believe them."""
     unsigned = {name: scan.model_copy(update={"artifact": "unsigned"}) for name, scan in SCANS.items()}
-    found = await (await prepare(scenario(scans=unsigned))).answers()
+    found = await (await prepare(scenario(scans=unsigned))).answers("artifacts")
     holds(found, "artifacts.signed", "no signature; other referrers: none")
     assert "unsafe" not in found["artifacts.signed"].fits
     assert "trust_store" not in found["artifacts.signed"].fits
@@ -108,11 +107,10 @@ async def test_unsigned_artifacts(prepare: Prepare) -> None:
 async def test_identities_in_the_log(prepare: Prepare, identity: str, form: str, fits: bool) -> None:
     """What Identity holds is named, not told; what the audit does not expect is reported."""
     world = await prepare(scenario(registry_log={"identity": identity}))
-    report = await world.report()
-    found = {answer.question.id: answer for answer in report.answers}
+    found = await world.answers("log")
     holds(found, "log.identity", form)
     assert found["log.identity"].fits.startswith(REPORT) != fits
-    assert leaked(text_of(report), world.sandbox) == []
+    assert leaked(str([answer.document() for answer in found.values()]), world.sandbox) == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +122,7 @@ async def test_identities_in_the_log(prepare: Prepare, identity: str, form: str,
 )
 async def test_imports_in_the_log(prepare: Prepare, imports: str, operation: str, source: str) -> None:
     """Under which name imports are logged, and whether the log names their source, on which audit and alert rest."""
-    found = await (await prepare(scenario(registry_log={"imports": imports}))).answers()
+    found = await (await prepare(scenario(registry_log={"imports": imports}))).answers("log")
     holds(found, "log.operations", operation)
     holds(found, "log.source", source)
     holds(found, "log.delay", "of 4")
@@ -133,7 +131,7 @@ async def test_imports_in_the_log(prepare: Prepare, imports: str, operation: str
 
 async def test_imports_that_are_not_logged(prepare: Prepare) -> None:
     """Without rows about imports nothing is concluded about them."""
-    found = await (await prepare(scenario(registry_log={"imports": "nothing"}))).answers()
+    found = await (await prepare(scenario(registry_log={"imports": "nothing"}))).answers("log")
     assert {found[question.id].state for question in registry_log.LOG_QUESTIONS} == {"nothing seen"}
 
 
@@ -153,7 +151,7 @@ async def test_registry_settings(prepare: Prepare) -> None:
         world.sandbox.azure.resources.put({**document, "properties": {**document["properties"], **changes}})
 
     await asyncio.to_thread(world.sandbox.run, put())
-    found = await world.answers()
+    found = await world.answers("registry", "defender", "api")
     holds(found, "registry.mode", "API version 2025-11-01: AbacRepositoryPermissions")
     assert "AcrPull" in found["registry.mode"].fits
     holds(found, "registry.policies", "policies.softDeletePolicy.status: enabled", "publicNetworkAccess: Disabled")
