@@ -1,6 +1,7 @@
 """Samples of what Azure Resource Graph shows, with the fields and headers of its answers.
 
-Unlike :mod:`pratique.azure.defender`, a sample is one page, may be incomplete, and is no evidence about an image.
+A sample is one page and may be incomplete: it is no evidence about an image, unlike what
+:mod:`pratique.azure.resource_graph` returns.
 
 Facts: Resource Graph REST API, ``resources``; "Guidance for throttled requests"; ``microsoft.security/cvedetails`` has
 rows at the tenant's scope only (Microsoft Learn, "Transition from grouped to individual recommendations").
@@ -25,20 +26,19 @@ _SERVICE = "Azure Resource Graph"
 _WAIT_SECONDS = 5.0  # the window of the query quota
 
 _ROWS = "securityresources | where type =~ '{type}'{more} | project id, properties | order by id asc"
-_RECOMMENDATIONS = (
-    " | where tostring(properties.metadata) contains 'SoftwareUpdate'"
-    " | where tostring(properties.resourceDetails) contains '.containerimage'"
-)
+_SUB_ASSESSMENTS = "microsoft.security/assessments/subassessments"
 #: Queries for the rows about images in registries, by generation; the last two are retired.
 GENERATIONS: Mapping[str, str] = {
-    "recommendations": _ROWS.format(type="microsoft.security/assessments", more=_RECOMMENDATIONS),
+    "recommendations": _ROWS.format(
+        type="microsoft.security/assessments",
+        more=" | extend text = tostring(properties)"
+        " | where text contains 'SoftwareUpdate' and text contains '.containerimage'",
+    ),
     "sub-assessments": _ROWS.format(
-        type="microsoft.security/assessments/subassessments",
-        more=" | where id contains '/assessments/c0b7cfc6-3172-465a-b378-53c7ff2cc0d5/'",
+        type=_SUB_ASSESSMENTS, more=" | where id contains '/assessments/c0b7cfc6-3172-465a-b378-53c7ff2cc0d5/'"
     ),
     "Qualys": _ROWS.format(
-        type="microsoft.security/assessments/subassessments",
-        more=" | where id contains '/assessments/dbd0cb49-b563-45e7-9724-889e799fa648/'",
+        type=_SUB_ASSESSMENTS, more=" | where id contains '/assessments/dbd0cb49-b563-45e7-9724-889e799fa648/'"
     ),
 }
 CVE_DETAILS = _ROWS.format(type="microsoft.security/cvedetails", more="")

@@ -10,8 +10,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from pratique.errors import SignatureRejected
 from pratique.evidence.signatures import cose, jws
 from pratique.evidence.signatures.envelope import SCHEME, SIGNING_TIME, Envelope, MalformedEnvelope
+from pratique.evidence.signatures.verify import claims
 from pratique.preflight.probe.answers import (
     DEFAULT,
     REPORT,
@@ -167,7 +169,7 @@ def _statements(statements: Sequence[Any], redactor: Redactor) -> Answer:
 def _database(statements: Sequence[Any]) -> Answer:
     dated = sum(bool(_scanner_part(statement, "db", "lastUpdate")) for statement in statements)
     observed = [f"scanner.db.lastUpdate: {dated} of {len(statements)} statements"]
-    fits = DEFAULT if dated == len(statements) else REPORT
+    fits = DEFAULT if dated == len(statements) else "The default: such a statement is dated by its scan."
     return seen(DATABASE, observed, fits=fits, evidence={"dated": dated, "statements": len(statements)})
 
 
@@ -204,7 +206,8 @@ def _signed(artifacts: Sequence[Artifact], redactor: Redactor) -> Answer:
     observed = [f"{line} ({count})" for line, count in lines.items()]
     signed = any("chain" in found for found in evidence)
     fits = (
-        "gate.trust_store: a PEM file of the chain's root, checked against the fingerprint that its owner publishes."
+        "gate.trust_store, gate.trusted_identities and, with a timestamp, gate.tsa_trust_store: 'pratique trust show "
+        "IMAGE' prints them. Compare the root's SHA-256 with the one that its owner publishes."
         if signed
         else "No artifact has a readable signature: use another source, gate.scanners or gate.attestations."
     )
@@ -224,15 +227,16 @@ def _described(signature: Signature, by_defender: bool, redactor: Redactor) -> d
         return found | {"problem": "not read"}
     try:
         envelope = read(signature.content)
-        chain = [_certificate(certificate, by_defender, redactor) for certificate in envelope.chain]
-    except _UNREADABLE as error:
+        said = claims(signature.content, media_type=signature.media_type, digest="")
+    except (SignatureRejected, *_UNREADABLE) as error:
         return found | {"problem": f"not a readable envelope ({type(error).__name__})"}
+    chains = {"chain": said.chain, "timestamp_chain": said.timestamp[1] if said.timestamp else ()}
     return found | {
         "algorithm": envelope.algorithm if envelope.algorithm in _ALGORITHMS else "another algorithm",
         "scheme": _scheme(envelope),
         "signing_time": envelope.headers.get(SIGNING_TIME) is not None,
-        "timestamp": getattr(envelope, "timestamp", None) is not None,
-        "chain": chain,
+        "timestamp": said.timestamp is not None,
+        **{name: [_certificate(one, by_defender, redactor) for one in chain] for name, chain in chains.items()},
     }
 
 
@@ -243,8 +247,8 @@ def _signature_lines(described: Mapping[str, Any]) -> Iterator[str]:
     timestamp = "with a timestamp" if described["timestamp"] else "without a timestamp"
     how = f"{described['media_type']}, {described['algorithm']}, {described['scheme']}, {timestamp}"
     yield f"{how}; found by the {' and the '.join(described['found_by'])}"
-    for certificate in described["chain"]:
-        yield f"{certificate['subject']} SHA-256 {certificate['sha256']}"
+    for label, chain in (("", described["chain"]), ("timestamp: ", described["timestamp_chain"])):
+        yield from (f"{label}{one['subject']} SHA-256 {one['sha256']}" for one in chain)
 
 
 def _certificate(certificate: x509.Certificate, by_defender: bool, redactor: Redactor) -> dict[str, str]:

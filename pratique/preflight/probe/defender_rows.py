@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from pratique.errors import UnreadableAnswer
 from pratique.evidence.parsers.assessment import Row
-from pratique.evidence.parsers.recommendation import from_recommendation
-from pratique.evidence.parsers.sub_assessment import from_sub_assessment
-from pratique.gate.policy import RECOMMENDATIONS, SUB_ASSESSMENTS
+from pratique.findings import Severity
+from pratique.gate.policy import RECOMMENDATIONS
 from pratique.preflight.probe.answers import (
     DEFAULT,
     REPORT,
@@ -24,6 +22,7 @@ from pratique.preflight.probe.answers import (
     tally,
 )
 from pratique.preflight.probe.outline import leaves, named, objects, outline, shown_key
+from pratique.preflight.probe.readings import PARSERS, Reading, read_row
 from pratique.preflight.probe.redaction import Redactor
 
 TOPIC = "Defender's rows in Resource Graph"
@@ -38,9 +37,7 @@ READABLE = Question("rows.readable", TOPIC, "Can Pratique read these rows?")
 QUESTIONS = (GENERATIONS, REGISTRY, DIGEST, SEVERITY, FIX, CASING, STATUS, READABLE)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
-_QUOTED = re.compile(r"[:\"']")  # where an error's text begins to quote a value
 _NESTED = ("resourceadditionaldata", "additionaldata", "resourcedetails", "[]")
-_UNRATED = ("unknown", "none", "empty")
 _MOST_LINES = 15
 
 
@@ -56,14 +53,6 @@ class Sample:
     total: int
 
 
-#: Generations, newest first: Pratique's source that reads it, or empty for none.
-_PARSERS: Mapping[str, Callable[..., Row]] = {
-    RECOMMENDATIONS: from_recommendation,
-    SUB_ASSESSMENTS: from_sub_assessment,
-}
-QUALYS = "Qualys"
-
-
 def answers(samples: Mapping[str, Sample], redactor: Redactor, login_server: str) -> list[Answer]:
     """The answers to :data:`QUESTIONS`.
 
@@ -71,39 +60,48 @@ def answers(samples: Mapping[str, Sample], redactor: Redactor, login_server: str
     :param login_server: of the cluster's registry; empty when it is not deployed
     """
     generations = _generations(samples)
-    rows = [row for name in _PARSERS for row in samples[name].rows]
-    if not rows:
+    readings = [read_row(name, row, redactor) for name in PARSERS for row in samples[name].rows]
+    if not readings:
         rest = "There are no rows about images in a registry."
         return [generations, *(nothing_seen(question, rest) for question in QUESTIONS[1:])]
+    rows = [reading.content for reading in readings]
+    read = [reading.row for reading in readings if reading.row is not None]
+    unplaced = sum(not row.place.registries for row in read)
+    undigested = sum(not row.place.digests for row in read)
     return [
         generations,
-        _places(REGISTRY, rows, redactor, lambda text: _names_registry(text, login_server)),
-        _places(DIGEST, rows, redactor, lambda text: bool(_DIGEST.search(text))),
-        _severity(rows, redactor),
+        _places(REGISTRY, rows, unplaced, redactor, lambda text: _names_registry(text, login_server)),
+        _places(DIGEST, rows, undigested, redactor, lambda text: bool(_DIGEST.search(text))),
+        _severity(rows, read, redactor),
         _fix(rows, redactor),
         _casing(rows),
         _status(rows, redactor),
-        _readable(samples, redactor),
+        _readable(readings),
     ]
 
 
 def _generations(samples: Mapping[str, Sample]) -> Answer:
     totals = {name: sample.total for name, sample in samples.items()}
-    present = [name for name in _PARSERS if totals[name]]
+    sources = list(dict.fromkeys(PARSERS[name][0] for name in PARSERS if totals[name]))
     evidence = {"rows": totals, "read": {name: len(sample.rows) for name, sample in samples.items()}}
     if not any(totals.values()):
         return nothing_seen(GENERATIONS, "no rows about images in a registry", evidence=evidence)
     observed = [f"{name}: {total} rows" for name, total in totals.items()]
-    if not present:
-        return seen(GENERATIONS, observed, fits=REPORT, evidence=evidence)
-    fits = DEFAULT if present == [RECOMMENDATIONS] else f"gate.resource_graph: [{', '.join(present)}]"
+    fits = DEFAULT if sources == [RECOMMENDATIONS] else f"gate.resource_graph: [{', '.join(sources)}]"
     return seen(GENERATIONS, observed, fits=fits, evidence=evidence)
 
 
 def _places(
-    question: Question, rows: Sequence[Mapping[str, Any]], redactor: Redactor, sought: Callable[[str], bool]
+    question: Question,
+    rows: Sequence[Mapping[str, Any]],
+    missed: int,
+    redactor: Redactor,
+    sought: Callable[[str], bool],
 ) -> Answer:
-    """Every path at which a value satisfies a condition, with the number of rows that have it there."""
+    """Every path at which a value satisfies a condition, with the number of rows that have it there.
+
+    :param missed: rows in which Pratique does not find it
+    """
     found: dict[str, int] = {}
     examples: dict[str, str] = {}
     nowhere = 0
@@ -117,10 +115,12 @@ def _places(
     if nowhere:
         observed.append(f"nowhere: {nowhere} of {len(rows)}")
     evidence = {"rows": len(rows), "paths": found, "examples": examples, "nowhere": nowhere}
-    return seen(question, observed, fits="See 'Can Pratique read these rows?' below.", evidence=evidence)
+    if missed:
+        observed.append(f"not found by Pratique: {missed} of {len(rows)}")
+    return seen(question, observed, fits=REPORT if missed else DEFAULT, evidence=evidence)
 
 
-def _severity(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
+def _severity(rows: Sequence[Mapping[str, Any]], read: Sequence[Row], redactor: Redactor) -> Answer:
     cves = _cves(rows)
     inline = [_word(named(cve, "severity"), redactor) for cve in cves]
     scores = [_cvss_keys(named(cve, "cvss")) for cve in cves]
@@ -128,24 +128,29 @@ def _severity(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
         counted(inline),
         counted(_word(named(m, "severity"), redactor) for m in _parts(rows, "metadata")),
     )
-    neither = sum(word.casefold() in _UNRATED and not keys for word, keys in zip(inline, scores, strict=True))
+    findings = [finding for row in read for finding in row.findings]
+    unknown = sum(finding.severity is Severity.UNKNOWN for finding in findings)
     evidence = {
         "vulnerabilities": len(cves),
         "inline": severities,
         "with_cvss": sum(map(bool, scores)),
         "cvss_keys": counted(redactor.reference(key) for keys in scores for key in keys),
         "metadata": in_metadata,
-        "without_severity_and_cvss": neither,
+        "findings": len(findings),
+        "unknown": unknown,
     }
     observed = [
         f"beside the CVE, of {len(cves)} vulnerabilities: {_listed(severities)}",
         f"with a CVSS base score: {sum(map(bool, scores))}",
         f"in the row's metadata, of {len(rows)} rows: {_listed(in_metadata)}",
-        f"vulnerabilities without severity and score: {neither}",
+        f"without any rating, as Pratique reads them: {unknown} of {len(findings)}",
     ]
     fits = DEFAULT
-    if neither:
-        fits = "The default: what has no severity counts as critical (gate.policy.limits.critical). Accept single ones."
+    if unknown:
+        fits = (
+            "The default: what has no rating counts as critical (gate.policy.limits.critical). With the role Security "
+            "Reader on the tenant, Pratique reads the details of CVEs as well."
+        )
     return seen(SEVERITY, observed, fits=fits, evidence=evidence)
 
 
@@ -189,30 +194,18 @@ def _status(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
     return seen(STATUS, observed, fits=fits, evidence={"codes": codes, "causes": causes})
 
 
-def _readable(samples: Mapping[str, Sample], redactor: Redactor) -> Answer:
+def _readable(readings: Sequence[Reading]) -> Answer:
     """Whether the gate's own parsers read the rows."""
-    observed, evidence = [], {}
-    for name, parse in _PARSERS.items():
-        problems: dict[str, int] = {}
-        for row in samples[name].rows:
-            if problem := _problem(parse, row, name, redactor):
-                problems[problem] = problems.get(problem, 0) + 1
-        if rows := len(samples[name].rows):
-            bad = sum(problems.values())
-            observed += [f"{name}: {rows - bad} of {rows} rows", *(f"not read: {line}" for line in tally(problems))]
-            evidence[name] = {"rows": rows, "problems": problems}
-    return seen(READABLE, observed, fits=REPORT if len(observed) > len(evidence) else DEFAULT, evidence=evidence)
-
-
-def _problem(parse: Callable[..., Row], row: Mapping[str, Any], source: str, redactor: Redactor) -> str:
-    """Why a row cannot be read, without the values that the error quotes; empty when it can."""
-    try:
-        parse(row, source=source)
-    except UnreadableAnswer as error:
-        path, _, rest = error.observed.partition(" ")
-        keys = ".".join(shown_key(key, redactor) for key in re.sub(r"\[\d+\]", "", path).split(".") if key)
-        return f"{keys} {_QUOTED.split(rest)[0].strip(' .')}".strip()
-    return ""
+    observed, evidence, complete = list[str](), dict[str, Any](), True
+    for name in PARSERS:
+        own = [reading for reading in readings if reading.generation == name]
+        problems = counted(reading.in_short for reading in own if reading.in_short)
+        bad = sum(problems.values())
+        if own:
+            observed += [f"{name}: {len(own) - bad} of {len(own)} rows", *(f"not: {line}" for line in tally(problems))]
+            evidence[name] = {"rows": len(own), "problems": problems}
+        complete &= not bad
+    return seen(READABLE, observed, fits=DEFAULT if complete else REPORT, evidence=evidence)
 
 
 def _names_registry(text: str, login_server: str) -> bool:

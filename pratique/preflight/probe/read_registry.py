@@ -170,7 +170,8 @@ async def _row_codes(place: Place, digests: set[str]) -> Mapping[str, tuple[str,
         properties = row.get("properties")
         status = named(properties, "status") if isinstance(properties, dict) else None
         code = place.redactor.word(str(named(status, "code"))) if isinstance(status, dict) else "no status"
-        found[str(row["digest"])] = (*found.get(str(row["digest"]), ()), code)
+        digest = f"sha256:{row['digest']}"
+        found[digest] = (*found.get(digest, ()), code)
     return found
 
 

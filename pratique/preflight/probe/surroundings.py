@@ -165,7 +165,7 @@ def plan_answer(document: Mapping[str, Any], redactor: Redactor) -> Answer:
         f"{_word(named(one, 'name'), redactor)}: isEnabled {named(one, 'isenabled')!r:.8}" for one in extensions
     ] or ["no list of extensions"]
     names = {str(named(one, "name")) for one in extensions}
-    fits = DEFAULT if names.issuperset(_EXTENSIONS) else REPORT
+    fits = DEFAULT if names.issuperset(_EXTENSIONS) else "The default: what the plan does not list is unknown, not off."
     return seen(PLAN, lines, fits=fits, evidence={"outline": outline([dict(properties)], redactor)})
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -86,32 +86,37 @@ class Probed:
         return max((int(entry["number"]) for entry in self.requests()), default=0)
 
 
-Prepare = Callable[[Scenario], Awaitable[Probed]]
+class Prepare(Protocol):
+    async def __call__(self, scenario: Scenario, images: tuple[str, ...] = IMAGES, *, live: bool = True) -> Probed: ...
 
 
-async def probed(sandbox: RunningSandbox, folder: Path) -> Probed:
-    """A registry whose log is kept, with images that went through the quarantine into live/."""
+async def probed(sandbox: RunningSandbox, folder: Path, images: tuple[str, ...], live: bool) -> Probed:
+    """A registry whose log is kept, with images in the quarantine.
+
+    :param live: whether they are in live/ as well
+    """
     registry = add_registry(sandbox, NAME, publicNetworkAccess="Disabled")
     workspace = add_workspace(sandbox)
     add_setting(sandbox, registry, workspace)
-    found = Probed(sandbox, make_config(folder, sandbox.azure.home.directory, (IMAGES,)))
+    found = Probed(sandbox, make_config(folder, sandbox.azure.home.directory, (images,)))
     async with found.place() as place:
-        await bring(place, IMAGES)
+        await bring(place, images, live)
     await scans_end(sandbox)
     return found
 
 
-async def bring(place: Place, sources: tuple[str, ...]) -> None:
-    """Import images as a run does, and promote them."""
+async def bring(place: Place, sources: tuple[str, ...], live: bool) -> None:
+    """Import images as a run does, and promote them if they are to be in live/."""
     at = place.deployed()
     for source in sources:
         image = await resolve(place.client, ImageReference.parse(source))
         assert not isinstance(image, UnresolvedReference)
         moved = await quarantine(place.session, place.client, at.quarantine, image, {})
-        target = image.reference.released(at.registry.login_server)
-        internal = Internal(at.quarantine.id, moved.reference.repository, image.digest)
-        live = f"{target.repository}:{target.tag}"
-        await import_image(place.session, at.registry, source=internal, targets=[live])
+        if live:
+            target = image.reference.released(at.registry.login_server)
+            internal = Internal(at.quarantine.id, moved.reference.repository, image.digest)
+            tag = f"{target.repository}:{target.tag}"
+            await import_image(place.session, at.registry, source=internal, targets=[tag])
 
 
 def infrastructure(registry: Registry) -> Infrastructure:

@@ -9,58 +9,99 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from pratique.preflight.probe import artifacts, defender_rows, registry_log
-from pratique.preflight.probe.answers import REPORT
+from pratique.preflight.probe.answers import DEFAULT, REPORT
+from pratique.preflight.probe.defender_rows import Sample
 from sandbox.scenario import Scan
-from tests.pratique.preflight.probed import SCANS, Prepare, holds, leaked, scenario
-from tests.sandbox.defending import defender_root
+from tests.flows.world import KURED
+from tests.pratique.evidence.forms import FORMS, Form
+from tests.pratique.preflight.probed import FALCO, PROMPT, SCANS, Prepare, holds, leaked, scenario
+from tests.sandbox.defending import OPENSSL, defender_root
+
+ABOUT = "properties.resourceAdditionalData"
+#: Where the rows of each form name the registry, besides their ids.
+REGISTRY = {
+    "pascal": f"{ABOUT}.RegistryHost",
+    "camel": f"{ABOUT}.repositoryDetails.registryHost",
+    "scores": f"{ABOUT}.ImageUri",
+    "row": "id",
+    "details": f"{ABOUT}.RepositoryDetails.RegistryHost",
+    "unrated": f"{ABOUT}.RegistryHost",
+    "sub-assessments": "properties.additionalData.artifactDetails.registryHost",
+}
+#: What rates the vulnerabilities: a line of the answer about severities.
+RATED = {
+    "pascal": "beside the CVE, of 6 vulnerabilities: Critical: 2",
+    "camel": "beside the CVE, of 6 vulnerabilities: Critical: 2",
+    "scores": "with a CVSS base score: 4",
+    "row": "in the row's metadata",
+    "details": "beside the CVE, of 6 vulnerabilities: none: 6",
+    "unrated": "without any rating, as Pratique reads them: 6 of 6",
+    "sub-assessments": "beside the CVE, of 6 vulnerabilities: Critical: 2",
+}
 
 
-@pytest.mark.parametrize(("casing", "nesting"), [("pascal", "text"), ("camel", "array")])
-async def test_forms_of_recommendations(prepare: Prepare, casing: str, nesting: str) -> None:
-    """The report shows where a row names registry, severity and fix, and in which letter case."""
-    found = await (await prepare(scenario(defender={"casing": casing, "nesting": nesting}))).answers("rows")
-    camel = casing == "camel"
-    about, details = "properties.resourceAdditionalData", "properties.additionalData"
-    cves = f"{details}.{'cvesDetails' if camel else 'CvesDetails'}"
-    holds(found, "rows.generations", "recommendations: 8 rows", "sub-assessments: 0 rows")
-    holds(found, "rows.registry", f"{about}.{'registryHost' if camel else 'RegistryHost'}: 8 of 8", "id: 8 of 8")
-    holds(found, "rows.severity", "High: 4", "none: 4", "severity and score: 4")
-    holds(found, "rows.fix", f"{cves}[].{'fixStatus' if camel else 'FixStatus'}", '"FixAvailable": 4', '"NoFix": 4')
-    holds(found, "rows.casing", f"additionaldata: {casing}Case" if camel else "additionaldata: PascalCase")
-    holds(found, "rows.status", "Unhealthy: 8")
-    holds(found, "rows.readable", "recommendations: 8 of 8 rows")
-    outline = found["rows.fix"].evidence["outline"]
-    assert (outline[f"{cves}"] == {"JSON text": 8}) if nesting == "text" else (f"{cves}" not in outline)
-    assert "gate.policy.limits.critical" in found["rows.severity"].fits
+@pytest.mark.parametrize("form", FORMS, ids=str)
+async def test_forms_of_rows(prepare: Prepare, form: Form) -> None:
+    """In each form, the report shows where registry, severity and fix stand, and that Pratique reads the rows."""
+    scan = Scan(outcome="unhealthy", findings=OPENSSL, delay=0)
+    scenario = form.scenario(scan).model_copy(update={"timings": PROMPT})
+    world = await prepare(scenario, (FALCO,), live=False)
+    found = await world.answers("rows", "defender")
+    holds(found, "rows.registry", REGISTRY[form.name])
+    holds(found, "rows.severity", RATED[form.name])
+    holds(found, "rows.readable", f"{form.generation}: ")
+    holds(found, "rows.fix", "ersion")
+    camel = form.plan.get("casing") == "camel" or form.generation == "sub-assessments"
+    holds(found, "rows.casing", "camelCase" if camel else "PascalCase")
+    for question in ("rows.registry", "rows.digest", "rows.readable"):
+        assert "default fits" in found[question].fits, found[question]
+    source = form.generation
+    assert found["rows.generations"].fits == (
+        DEFAULT if source == "recommendations" else f"gate.resource_graph: [{source}]"
+    )
+    assert found["defender.cvedetails"].state == ("seen" if form.name == "details" else "nothing seen")
+    assert leaked(str([answer.document() for answer in found.values()]), world.sandbox) == []
+
+
+async def test_references_keep_their_shape(prepare: Prepare) -> None:
+    """An example of each reference has placeholders in place of names, the same in all of them."""
+    found = await (await prepare(scenario(), (KURED,), live=False)).answers("rows")
     examples = found["rows.registry"].evidence["examples"]
-    assert re.fullmatch(r"registry-1\.azurecr\.io", examples[f"{about}.{'registryHost' if camel else 'RegistryHost'}"])
-    assert re.search(
-        r"/registries/registry-1/repositories-.*-images-digest-\d+",
-        examples[f"{about[:11]}resourceDetails.{'id' if camel else 'Id'}"],
+    assert examples[f"{ABOUT}.RegistryHost"] == "registry-1.azurecr.io"
+    resource = examples["properties.resourceDetails.Id"]
+    group = r"/subscriptions/subscription-1/resourcegroups/group-1/providers/microsoft\.containerregistry"
+    assert re.fullmatch(
+        rf"{group}/registries/registry-1/repositories-quarantine-repository-1-images-digest-\d", resource
     )
 
 
-async def test_generations_choose_the_setting(prepare: Prepare) -> None:
-    """Where only sub-assessments have rows, the report names the setting that reads them."""
-    found = await (await prepare(scenario(defender={"generations": ["sub-assessments"]}))).answers("rows")
-    holds(found, "rows.generations", "sub-assessments: 8 rows")
+async def test_rows_of_qualys_choose_the_setting(prepare: Prepare) -> None:
+    """The oldest generation is read by the source for sub-assessments."""
+    found = await (await prepare(scenario(defender={"generations": ["qualys"]}), (KURED,), live=False)).answers("rows")
+    holds(found, "rows.generations", "Qualys: ")
     assert found["rows.generations"].fits == "gate.resource_graph: [sub-assessments]"
-    holds(found, "rows.registry", "properties.additionalData.artifactDetails.registryHost: 8 of 8")
-    holds(found, "rows.severity", "High: 4")
-    holds(found, "rows.readable", "sub-assessments: 8 of 8 rows")
 
 
-async def test_a_generation_that_nothing_reads_is_reported(prepare: Prepare) -> None:
-    """Rows of Qualys only: no setting fits, and nothing is concluded from the absence of others."""
-    found = await (await prepare(scenario(defender={"generations": ["qualys"]}))).answers("rows")
-    assert found["rows.generations"].fits == REPORT
-    assert found["rows.severity"].state == "nothing seen"
+async def test_a_row_that_cannot_be_attributed_is_reported(prepare: Prepare) -> None:
+    """Rows in a form that Pratique cannot read are counted with the reason, and no setting is said to fit."""
+    world = await prepare(scenario(), (KURED,), live=False)
+    sample = Sample(
+        [{"id": "/a", "properties": {"resourceAdditionalData": "{}", "additionalData": {}, "status": 7}}], 1
+    )
+    none = Sample([], 0)
+    async with world.place() as place:
+        found = defender_rows.answers(
+            {"recommendations": sample, "sub-assessments": none, "Qualys": none}, place.redactor, ""
+        )
+    answers = {answer.question.id: answer for answer in found}
+    holds(answers, "rows.readable", "recommendations: 0 of 1 rows", "properties.status is not an object: 1")
+    assert answers["rows.readable"].fits == REPORT
 
 
 async def test_without_rows_nothing_is_concluded(prepare: Prepare) -> None:
     """A tenant without rows and artifacts gets no 'the default fits' for them."""
     scans = dict.fromkeys(SCANS, Scan(outcome="never"))
-    found = await (await prepare(scenario(scans=scans))).answers("rows", "artifacts")
+    found = await (await prepare(scenario(scans=scans), live=False)).answers("rows", "artifacts")
     questions = (*defender_rows.QUESTIONS, *artifacts.QUESTIONS)
     assert {found[question.id].state for question in questions} == {"nothing seen"}
     assert not any("default fits" in found[question.id].fits for question in questions)
@@ -72,13 +113,14 @@ async def test_who_signed(prepare: Prepare, envelope: str, media_type: str) -> N
     world = await prepare(scenario(defender={"signature": envelope}))
     found = await world.answers("artifacts")
     holds(found, "artifacts.signed", media_type, "notary.x509", "referrers API")
+    holds(found, "artifacts.signed", "PS384", "with a timestamp", "timestamp: ")
     (root,) = {
         certificate["sha256"]
         for signature in found["artifacts.signed"].evidence["signatures"]
         for certificate in signature["chain"][-1:]
     }
     assert root == defender_root(world.sandbox).fingerprint(SHA256()).hex()
-    assert "gate.trust_store" in found["artifacts.signed"].fits
+    assert "gate.trusted_identities" in found["artifacts.signed"].fits
     holds(found, "artifacts.found", "image in live/: referrers API: 4", "index in live/: no artifact: 2")
     holds(found, "artifacts.manifest", "MDVM", "SoftwareInventoryAssessment", "application/vnd.oci.empty.v1+json")
     holds(found, "artifacts.statement", "predicate.scanner.result[].severity[].score")
