@@ -171,6 +171,19 @@ class DefenderPlan(_Section):
     extensions: bool = Field(default=True, description="Whether the plan lists its extensions.")
 
 
+class RegistryLog(_Section):
+    """Forms of the registries' log that Azure does not document."""
+
+    identity: Literal["object-id", "application-id", "name", "empty"] = Field(
+        default="object-id", description="What the column Identity holds."
+    )
+    imports: Literal["importImage", "Push", "nothing"] = Field(
+        default="importImage",
+        description="How an import is logged: under its own name with the source in MediaType, as a push of the "
+        "manifest, or not at all.",
+    )
+
+
 class PublicImage(_Section):
     """An image in a public registry, in addition to the walkthrough's or replacing one of them."""
 
@@ -230,6 +243,7 @@ class Scenario(_Section):
         description="Scans by repository without its quarantine/ or live/ prefix; default: from-advisories.",
     )
 
+    registry_log: RegistryLog = RegistryLog()
     storage_accounts: tuple[StorageAccount, ...] = ()
     images: tuple[PublicImage, ...] = ()
     private_repositories: dict[str, Credentials] = Field(

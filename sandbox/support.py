@@ -47,7 +47,7 @@ NOT_SUPPORTED = {
     "backups",
     "Resource Graph": "facets; management groups; KQL that duckdb-kql does not translate",
     "Defender": "changing plans",
-    "Log Analytics": "tables other than ContainerRegistryRepositoryEvents; batches, metadata; `workspace()` in a "
+    "Log Analytics": "tables other than the two of registries; batches, metadata; `workspace()` in a "
     "query; KQL that duckdb-kql does not translate",
     "GitHub": "everything except git over HTTPS and listing, opening, reading, changing and closing pull requests",
     "Azure DevOps": "the same; sign-in with Entra tokens",

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
-from pratique.azure.faults import azure_faults
+from pratique.azure.documents import read_document
 from pratique.azure.session import AzureSession
 from pratique.errors import NotFound, UnreadableAnswer
 
@@ -116,16 +116,9 @@ async def read_action_group(session: AzureSession, group_id: str) -> ActionGroup
 async def _read(session: AzureSession, attempted: str, path: str, version: str) -> dict[str, Any] | None:
     """Resource Manager's JSON answer; ``None`` for 404."""
     try:
-        with azure_faults(attempted, path):
-            # With "cls", the SDK's method returns the result of that function: the SDK's own model drops lists.
-            body = await session.resources.resources.get_by_id(
-                path, version, cls=lambda answer, *_: answer.http_response.json()
-            )
+        return await read_document(session, attempted, path, version)
     except NotFound:
         return None
-    if not isinstance(body, dict):
-        raise UnreadableAnswer(attempted, path, "The answer is not a JSON object.", "Run again.")
-    return cast(dict[str, Any], body)
 
 
 def _properties(found: Mapping[str, Any], subject: str) -> Mapping[str, Any]:

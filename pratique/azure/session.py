@@ -62,12 +62,14 @@ class Caller:
 
     :ivar kind: principal type, as a role assignment needs it
     :ivar name: display name
+    :ivar application_id: empty for a person
     """
 
     object_id: str
     tenant_id: str
     kind: Literal["User", "ServicePrincipal"]
     name: str
+    application_id: str = ""
 
 
 class _FirstConfigured:
@@ -265,7 +267,8 @@ class AzureSession:
             )
         app = claims.get("idtyp") == "app" or not (claims.get("scp") or claims.get("upn"))
         name = _first(claims, ("app_displayname", "appid", "oid") if app else ("upn", "unique_name", "name", "oid"))
-        return Caller(claims["oid"], claims["tid"], "ServicePrincipal" if app else "User", name)
+        kind: Literal["User", "ServicePrincipal"] = "ServicePrincipal" if app else "User"
+        return Caller(claims["oid"], claims["tid"], kind, name, _first(claims, ("appid", "azp")) if app else "")
 
 
 def _credential(cloud: Cloud, transport: AioHttpTransport) -> _FirstConfigured:
@@ -295,4 +298,4 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def _first(claims: dict[str, Any], names: Sequence[str]) -> str:
-    return next(str(claims[name]) for name in names if claims.get(name))
+    return next((str(claims[name]) for name in names if claims.get(name)), "")

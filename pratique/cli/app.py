@@ -16,12 +16,13 @@ from pratique.cli.deploy import deploy
 from pratique.cli.frame import exit_on_error
 from pratique.cli.preflight import check
 from pratique.cli.prepare import plan, prepare
+from pratique.cli.probe import probe
 from pratique.cli.release import release
 from pratique.cli.rescan import drill, rescan
 from pratique.cli.trust import trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for command in (check, plan, prepare, release, accept, renew, rescan, drill, sweep, deploy):
+for command in (check, probe, plan, prepare, release, accept, renew, rescan, drill, sweep, deploy):
     app.command()(exit_on_error(command))
 app.add_typer(trust, name="trust")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(demo)

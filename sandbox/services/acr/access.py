@@ -95,6 +95,7 @@ async def exchange(call: Call) -> Response:
         principal = entra.principal_of(entra.signer.read(form["access_token"], (*REGISTRY_AUDIENCES, *arm)))
     except TokenRefused as refused:
         raise Unauthorized(str(refused)) from None
+    call.azure.state(Registries).report_login(call, registry, principal)
     return answer({"refresh_token": _refresh_token(call, registry, principal)})
 
 

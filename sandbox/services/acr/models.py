@@ -1,7 +1,7 @@
 """Container registries as ARM shows them, and the events in their diagnostic log.
 
-Property names and defaults: Microsoft.ContainerRegistry/registries, 2025-11-01; columns: table
-ContainerRegistryRepositoryEvents of Log Analytics.
+Property names and defaults: Microsoft.ContainerRegistry/registries, 2025-11-01; columns: tables
+ContainerRegistryRepositoryEvents and ContainerRegistryLoginEvents of Log Analytics.
 """
 
 from __future__ import annotations
@@ -67,6 +67,23 @@ class RepositoryEvent:
     user_agent: str
     correlation_id: str
     duration: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginEvent:
+    """One login to a registry, emitted on ``azure.events`` for the log.
+
+    :ivar identity: object id of the caller
+    """
+
+    time: datetime
+    registry_id: str
+    login_server: str
+    region: str
+    identity: str
+    address: str
+    user_agent: str
+    correlation_id: str
 
 
 def completed(document: Document) -> Document:

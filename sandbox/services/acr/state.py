@@ -10,7 +10,7 @@ from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document, ResourceChanged
 from sandbox.core.routing import Call
 from sandbox.core.tokens import TokenSigner
-from sandbox.services.acr.models import LOGIN_SUFFIX, REGISTRY_TYPE, RepositoryEvent, completed
+from sandbox.services.acr.models import LOGIN_SUFFIX, REGISTRY_TYPE, LoginEvent, RepositoryEvent, completed
 from sandbox.services.oci.pool import BlobPool
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.oci.uploads import Uploads
@@ -85,6 +85,21 @@ class Registries:
                 user_agent=call.headers.get("user-agent", ""),
                 correlation_id=call.headers.get("x-ms-client-request-id") or str(uuid.uuid4()),
                 duration=(now - datetime.fromisoformat(call.entry.at)).total_seconds(),
+            )
+        )
+
+    def report_login(self, call: Call, registry: Document, caller: Principal) -> None:
+        """Emit an event for the login log."""
+        self._azure.events.emit(
+            LoginEvent(
+                time=self._azure.clock.now(),
+                registry_id=registry["id"],
+                login_server=registry["properties"]["loginServer"],
+                region=registry["location"],
+                identity=caller.object_id,
+                address=call.client.address,
+                user_agent=call.headers.get("user-agent", ""),
+                correlation_id=str(uuid.uuid4()),
             )
         )
 

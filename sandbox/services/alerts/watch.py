@@ -53,7 +53,12 @@ class Watch:
     async def _met(self, due: float) -> bool:
         rule, since = self._rule, due - LATE - self._rule.lookback
         logs = self._azure.state(Logs)
-        records = {record: None for scope in rule.scopes for record in logs.records(scope, since=since, as_of=due)}
+        visible = [record for scope in rule.scopes for record in logs.records(scope, since=since, as_of=due)]
+        records = {
+            record: None
+            for record in visible
+            if any(record.table.name.lower() in condition.query.lower() for condition in rule.conditions)
+        }
         ends = [due, *self._ends_with_late_data(due, list(records))]
         for end in ends:
             met = [await self._violated(condition, list(records), end, due) for condition in rule.conditions]

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from sandbox.azure import Azure
 from sandbox.core.rbac import contains
 from sandbox.core.resources import Document
-from sandbox.services.acr.models import RepositoryEvent
-from sandbox.services.loganalytics.tables import REPOSITORY_EVENTS, LogTable, Record
+from sandbox.services.acr.models import LoginEvent, RepositoryEvent
+from sandbox.services.loganalytics.tables import LOGIN_EVENTS, REPOSITORY_EVENTS, Event, LogTable, Record
+from sandbox.services.oci.manifests import OCI_INDEX
 
 WORKSPACE_TYPE = "Microsoft.OperationalInsights/workspaces"
+IMPORT = "importImage"
+LoggedEvent = TypeVar("LoggedEvent", RepositoryEvent, LoginEvent)
 DIAGNOSTICS_TYPE = "Microsoft.Insights/diagnosticSettings"
 
 
@@ -30,6 +35,7 @@ class Logs:
         self._records: list[Record] = []
         self.turn = asyncio.Lock()
         azure.events.on(RepositoryEvent, self._repository_event)
+        azure.events.on(LoginEvent, self._login_event)
 
     def workspace(self, customer_id: str) -> Document | None:
         """The workspace with this GUID."""
@@ -59,9 +65,29 @@ class Logs:
             yield record
 
     def _repository_event(self, event: RepositoryEvent) -> None:
-        self._record(REPOSITORY_EVENTS, event, event.registry_id)
+        imports = self._azure.scenario.registry_log.imports
+        if event.operation == IMPORT and imports == "Push":
+            event = replace(event, operation="Push", media_type=OCI_INDEX)
+        if event.operation != IMPORT or imports != "nothing":
+            self._record(REPOSITORY_EVENTS, self._identified(event), event.registry_id)
 
-    def _record(self, table: LogTable, event: RepositoryEvent, resource_id: str) -> None:
+    def _login_event(self, event: LoginEvent) -> None:
+        self._record(LOGIN_EVENTS, self._identified(event), event.registry_id)
+
+    def _identified(self, event: LoggedEvent) -> LoggedEvent:
+        """The event with the identity in the scenario's form."""
+        caller = self._azure.access.principals.get(event.identity)
+        if caller is None:
+            return event
+        forms = {
+            "object-id": event.identity,
+            "application-id": caller.client_id or "",
+            "name": caller.name,
+            "empty": "",
+        }
+        return replace(event, identity=forms[self._azure.scenario.registry_log.identity])
+
+    def _record(self, table: LogTable, event: Event, resource_id: str) -> None:
         clock, latency = self._azure.clock, self._azure.scenario.timings.log_ingestion
         happened, arrives = clock.elapsed(), clock.after(latency)
         ingested = event.time + timedelta(seconds=clock.wall(latency))

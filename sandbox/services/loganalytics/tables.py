@@ -1,9 +1,10 @@
 """The tables of a workspace: their columns, and the row of an event.
 
-Source: Azure Monitor table reference, "ContainerRegistryRepositoryEvents". It documents only the logging of push, pull,
-untag, delete and purge. UNVERIFIED, and chosen so that the walkthrough's alert rule works as described: an import is
-logged as ``importImage`` with the source image in ``MediaType``; ``ResultType`` is ``HttpStatusCode`` and
-``ResultDescription`` is the code. ``_ResourceId`` is lower-case, as everywhere in Log Analytics.
+Source: Azure Monitor table reference, "ContainerRegistryRepositoryEvents" and "ContainerRegistryLoginEvents". The first
+documents only the logging of push, pull, untag, delete and purge. UNVERIFIED, and chosen so that the walkthrough's
+alert rule works as described: an import is logged as ``importImage`` with the source image in ``MediaType``, and
+``Identity`` is an object id; a scenario's ``registry_log`` selects other forms. ``ResultType`` is ``HttpStatusCode``
+and ``ResultDescription`` is the code. ``_ResourceId`` is lower-case, as everywhere in Log Analytics.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from sandbox.core.kql import INGESTED, Table
-from sandbox.services.acr.models import RepositoryEvent
+from sandbox.services.acr.models import LoginEvent, RepositoryEvent
 
 Row = dict[str, Any]
+Event: TypeAlias = RepositoryEvent | LoginEvent
 
 _TEXTS = (
     "ArtifactType",
@@ -42,6 +44,26 @@ _TEXTS = (
     "_ResourceId",
     "_SubscriptionId",
 )
+_LOGIN_TEXTS = (
+    "CallerIpAddress",
+    "Category",
+    "CorrelationId",
+    "DurationMs",
+    "Identity",
+    "JwtId",
+    "LoginServer",
+    "OperationName",
+    "Region",
+    "ResultDescription",
+    "ResultType",
+    "SourceSystem",
+    "TenantId",
+    "Type",
+    "UserAgent",
+    "UserTenantId",
+    "_ResourceId",
+    "_SubscriptionId",
+)
 _STATUS = {"Push": "201", "Delete": "202", "Untag": "202"}
 
 
@@ -56,7 +78,7 @@ class LogTable:
     name: str
     category: str
     columns: Mapping[str, str]
-    row: Callable[[RepositoryEvent], Row]
+    row: Callable[[Any], Row]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,7 +94,7 @@ class Record:
     """
 
     table: LogTable
-    event: RepositoryEvent
+    event: Event
     resource_id: str
     workspace_id: str
     customer_id: str
@@ -128,13 +150,34 @@ def _repository_row(event: RepositoryEvent) -> Row:
     }
 
 
+def _login_row(event: LoginEvent) -> Row:
+    return {
+        "CallerIpAddress": event.address,
+        "CorrelationId": event.correlation_id,
+        "DurationMs": "0",
+        "Identity": event.identity,
+        "LoginServer": event.login_server,
+        "OperationName": "Login",
+        "Region": event.region,
+        "ResultDescription": "200",
+        "ResultType": "HttpStatusCode",
+        "UserAgent": event.user_agent,
+    }
+
+
 REPOSITORY_EVENTS = LogTable(
     "ContainerRegistryRepositoryEvents",
     "ContainerRegistryRepositoryEvents",
     {**dict.fromkeys(_TEXTS, "VARCHAR"), "Size": "INTEGER", "TimeGenerated": "TIMESTAMP", INGESTED: "TIMESTAMP"},
     _repository_row,
 )
-TABLES = (REPOSITORY_EVENTS,)
+LOGIN_EVENTS = LogTable(
+    "ContainerRegistryLoginEvents",
+    "ContainerRegistryLoginEvents",
+    {**dict.fromkeys(_LOGIN_TEXTS, "VARCHAR"), "TimeGenerated": "TIMESTAMP", INGESTED: "TIMESTAMP"},
+    _login_row,
+)
+TABLES = (REPOSITORY_EVENTS, LOGIN_EVENTS)
 
 
 def tables_of(records: Iterable[Record], origin: datetime | None = None) -> list[Table]:

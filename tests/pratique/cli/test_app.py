@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pratique.cli.app import app
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "bootstrap.yaml"
-COMMANDS = ["check", "plan", "prepare", "release", "renew", "rescan", "drill", "sweep", "deploy", "demo"]
+COMMANDS = ["check", "probe", "plan", "prepare", "release", "renew", "rescan", "drill", "sweep", "deploy", "demo"]
 
 
 def _imported(*modules: str) -> set[str]:
@@ -29,9 +29,10 @@ def test_help_needs_neither_prefect_nor_azure() -> None:
     assert not imported & {"prefect", "azure", "flows", "tasks"}
 
 
-def test_check_and_sweep_need_no_prefect() -> None:
-    """What these two commands run on Azure works without Prefect."""
-    imported = _imported("pratique.cli.app", "pratique.preflight.check", "pratique.access.revoke")
+def test_check_probe_and_sweep_need_no_prefect() -> None:
+    """What these commands run on Azure works without Prefect."""
+    modules = ("pratique.preflight.check", "pratique.preflight.probe.run", "pratique.access.revoke")
+    imported = _imported("pratique.cli.app", *modules)
     assert "azure" in imported
     assert not imported & {"prefect", "flows", "tasks"}
 
@@ -48,7 +49,7 @@ def test_help(command: list[str]) -> None:
         assert all(name in helped.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["prepare", "release", "rescan", "renew", "check", "sweep"])
+@pytest.mark.parametrize("command", ["prepare", "release", "rescan", "renew", "check", "probe", "sweep"])
 def test_wrong_configuration(command: str, tmp_path: Path) -> None:
     """Exit code 2 when the file is missing or fields are wrong. One line names each of them."""
     missing = CliRunner().invoke(app, [command, str(tmp_path / "absent.yaml")])
