@@ -24,6 +24,7 @@ from pratique.cluster.infrastructure import deploy, read_network
 from pratique.config import Bootstrap
 from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied
 from sandbox.scenario import Client, Scenario, Timings
+from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.alerts.rules import RULE_TYPE
 from sandbox.services.alerts.state import Alerts
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, Logs
@@ -78,7 +79,8 @@ class Drilling:
     def logged(self) -> set[str]:
         """Repositories of drills of which the log tells."""
         records = self.sandbox.azure.state(Logs).records(group_id(self.sandbox.azure, CLUSTER_GROUP))
-        return {record.event.repository for record in records if "quarantine-drill" in record.event.repository}
+        events = [record.event for record in records if isinstance(record.event, RepositoryEvent)]
+        return {event.repository for event in events if "quarantine-drill" in event.repository}
 
     async def fails_late(self, condition: Callable[[], bool]) -> str:
         """The same, when the drill's time is over once something is so."""
