@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pratique.azure import defender
+from pratique.azure import resource_graph
 from pratique.errors import GateBlocked
 from pratique.gate.clearance import clear
 from pratique.gate.polling import EvidencePoller
@@ -186,7 +186,7 @@ async def test_a_thousand_images(quarantine: Open, polls: list[datetime]) -> Non
         (GOOD, VerdictState.HEALTHY),
     }
     assert (pending[0], pending[-2:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0])
-    pages = -(-len(list(place.sandbox.azure.state(Defender).rows())) // defender.PAGE)
+    pages = -(-len(list(place.sandbox.azure.state(Defender).rows())) // resource_graph.PAGE)
     assert pages == 2
     assert place.queries() <= len(polls) * pages
     assert not [entry for entry in place.sandbox.azure.requests.since(0) if entry.status == 429]
