@@ -95,6 +95,8 @@ records = st.builds(
     at=instants,
     run=st.text(max_size=5),
     how=st.sampled_from(["promoted", "found"]),
+    platforms=st.sampled_from([BUSYBOX.platforms, (PlatformManifest("linux/386", CHILD, ("linux/amd64",)),)]),
+    contents=st.sampled_from([(), (CHILD, OTHER)]),
 )
 
 
@@ -114,6 +116,15 @@ def test_a_record_is_not_replaced() -> None:
     """The first run that recorded an image stays on record, whoever finds the image later."""
     later = replace(BUSYBOX, run="run-2", at=NOW + timedelta(days=1), how="found")
     assert Promotions().with_records([BUSYBOX]).with_records([later]).records == (BUSYBOX,)
+
+
+def test_records_of_earlier_versions() -> None:
+    """A record of an index that does not say what is below it is read, and says that it is not the whole."""
+    old = {name: value for name, value in BUSYBOX.entry().items() if name != "contents"}
+    assert not PromotionRecord.read(old).resolved
+    single = replace(BUSYBOX, platforms=(PlatformManifest("linux/amd64", INDEX),))
+    assert single.resolved
+    assert PromotionRecord.read(replace(BUSYBOX, contents=(CHILD,)).entry()).resolved
 
 
 def test_a_record_is_found_by_digest() -> None:
