@@ -85,7 +85,7 @@ def _trivy_scan(command: ScannerCommand, image: str, folder: Path) -> tuple[str,
 
 def _trivy_check(command: ScannerCommand, sbom: Path, folder: Path) -> tuple[str, ...]:
     flags = command.only("quiet", "debug", "cache-dir", "server", "cacert", "insecure", "timeout", "offline-scan")
-    return (*command.program, "sbom", *flags, *_TRIVY_COMPLETE, *_modules(folder), "--skip-db-update", str(sbom))
+    return (*command.program, "sbom", *flags, *_TRIVY_COMPLETE, "--skip-db-update", str(sbom))
 
 
 def _modules(folder: Path) -> tuple[str, ...]:
