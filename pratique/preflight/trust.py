@@ -72,7 +72,8 @@ class ShownSignature:
     results: Mapping[str, str] | None = None
 
     def lines(self) -> Iterator[str]:
-        yield f"  signature {self.digest}"
+        yield "  signature:"
+        yield f"    {self.digest}"
         yield f"    envelope: {self.envelope}"
         if self.problem:
             yield from wrapped(f"unreadable: {self.problem}", 4)
@@ -106,7 +107,7 @@ class ShownReferrer:
 
     def lines(self) -> Iterator[str]:
         yield f"referrer {self.digest}"
-        yield f"  of      {self.subject}"
+        yield f"  of {self.subject}"
         yield from wrapped(f"type: {self.artifact_type or '(not listed)'}", 2)
         for name, value in sorted(self.annotations.items()):
             yield from wrapped(f"{name}: {value[:200]}", 2)

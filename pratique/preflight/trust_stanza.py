@@ -65,8 +65,8 @@ def stanza(signers: Sequence[SignerToTrust]) -> str:
     if not wanted:
         return ""
     lines = [
-        "# Anybody who can push can sign. Before you paste this, compare the SHA-256 of each",
-        "# root with what its owner publishes.",
+        "# Anybody who can push can sign. Before you paste this, compare the SHA-256 of",
+        "# each root with what its owner publishes.",
     ]
     for signer in wanted:
         known = _sha256(signer.root) == MICROSOFT_SUPPLY_CHAIN_ROOT

@@ -261,15 +261,11 @@ async def test_signature_under_the_referrers_tag(client: OciClient, image: Image
     assert len(signed.signatures) == (place != "neither")
 
 
-@pytest.mark.parametrize("garbage", ["image", "index"])
-async def test_garbage_under_the_referrers_tag(client: OciClient, image: Image, garbage: str) -> None:
-    """What anybody pushes under that tag does not hide the signatures that the registry lists."""
+async def test_image_under_the_referrers_tag(client: OciClient, image: Image) -> None:
+    """An image that somebody pushes under that tag does not hide the signatures that the registry lists."""
     artifact = image.artifact()
     image.sign(artifact)
-    if garbage == "image":
-        image.store.put_manifest(REPOSITORY, artifact.digest.replace(":", "-"), image.manifest)
-    else:
-        image.tag_referrers(artifact, image.manifest, size="x")
+    image.store.put_manifest(REPOSITORY, artifact.digest.replace(":", "-"), image.manifest)
     (signed,) = await fetch_findings(client, image.reference)
     assert isinstance(signed, SignedStatement)
     assert len(signed.signatures) == 1

@@ -268,6 +268,25 @@ async def test_referrers_under_a_tag(registry: Played) -> None:
         await client.referrers(subject, "x/y")
 
 
+async def test_referrers_in_both_places(registry: Played) -> None:
+    """What is under the tag is added where asked for; whatever else is there hides nothing that the API lists."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    client = OciClient(http, Authenticator(http))
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": [referrer(1)]}, OCI_INDEX)
+    tag = "/v2/a/b/manifests/sha256-" + "a" * 64
+    untyped = {name: value for name, value in referrer(2).items() if name != "artifactType"}
+    played.answers[tag] = manifest({"manifests": [referrer(1), untyped]}, OCI_INDEX)
+    assert [item.artifact_type for item in await client.referrers(subject, tagged=True)] == ["x/y", ""]
+    assert len(await client.referrers(subject, "x/y", tagged=True)) == 1
+    assert len(await client.referrers(subject)) == 1
+    for garbage in ({"manifests": [{"size": "x"}]}, {"manifests": 5}, {"manifests": ["x"]}):
+        played.answers[tag] = manifest(garbage, OCI_INDEX)
+        assert len(await client.referrers(subject, tagged=True)) == 1
+    played.answers[tag] = lambda _: web.Response(body=b"no manifest")
+    assert len(await client.referrers(subject, tagged=True)) == 1
+
+
 async def test_referrers_without_end(registry: Played) -> None:
     """A list that links to itself, or that never ends, raises an error."""
     played, http = registry
