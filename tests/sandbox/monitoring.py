@@ -48,15 +48,21 @@ def add_workspace(sandbox: RunningSandbox, name: str = "la-test") -> Document:
 
 
 def add_setting(
-    sandbox: RunningSandbox, resource: Document, workspace: Document, *, category: str = EVENTS, enabled: bool = True
+    sandbox: RunningSandbox,
+    resource: Document,
+    workspace: Document,
+    *,
+    category: str = EVENTS,
+    enabled: bool = True,
+    name: str = "default",
 ) -> Document:
     """A diagnostic setting of one category."""
     logs = [{"category": category, "enabled": enabled}]
     return put(
         sandbox,
         {
-            "id": f"{resource['id']}/providers/{DIAGNOSTICS_TYPE}/default",
-            "name": "default",
+            "id": f"{resource['id']}/providers/{DIAGNOSTICS_TYPE}/{name}",
+            "name": name,
             "type": DIAGNOSTICS_TYPE,
             "properties": {"workspaceId": workspace["id"], "logs": logs},
         },

@@ -292,3 +292,35 @@ def test_no_durations(text: str) -> None:
 def test_timespans(text: str) -> None:
     """A duration until now, or two of start, end and duration."""
     assert interval(text, NOW) == (NOW - timedelta(hours=1), NOW)
+
+
+@pytest.mark.parametrize(
+    ("form", "identity", "operations"),
+    [
+        ({}, "object_id", ["importImage"]),
+        ({"identity": "application-id", "imports": "Push"}, "client_id", ["Push"]),
+        ({"identity": "empty", "imports": "nothing"}, "", []),
+    ],
+)
+async def test_forms_of_the_log(
+    start_sandbox: StartSandbox, form: dict[str, str], identity: str, operations: list[str]
+) -> None:
+    """A scenario says what Identity holds, and how an import is logged; logins have a table of their own."""
+    sandbox = start_sandbox(Scenario.model_validate({"registry_log": form, "timings": {"log_ingestion": 0}}))
+    registry, workspace = add_registry(sandbox, NAME), add_workspace(sandbox)
+    add_setting(sandbox, registry, workspace)
+    add_setting(sandbox, registry, workspace, category="ContainerRegistryLoginEvents", name="logins")
+    me = sandbox.azure.scenario.identity
+    happen(sandbox, registry, "live/app", identity=me.object_id)
+    async with httpx.AsyncClient() as http:
+        form_data = {"grant_type": "access_token", "service": f"{NAME}.azurecr.io"}
+        async with EnvironmentCredential() as credential:
+            token = await credential.get_token("https://containerregistry.azure.net/.default")
+        url = f"https://{NAME}.azurecr.io/oauth2/exchange"
+        (await http.post(url, data=form_data | {"access_token": token.token})).raise_for_status()
+    expected = getattr(me, identity) if identity else ""
+    events = await rows(workspace)
+    assert [row["OperationName"] for row in events] == operations
+    assert {row["Identity"] for row in events} <= {expected}
+    (login,) = await rows(workspace, "ContainerRegistryLoginEvents")
+    assert (login["OperationName"], login["Identity"]) == ("Login", expected)

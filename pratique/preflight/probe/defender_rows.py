@@ -56,7 +56,7 @@ class Sample:
 def answers(samples: Mapping[str, Sample], redactor: Redactor, login_server: str) -> list[Answer]:
     """The answers to :data:`QUESTIONS`.
 
-    :param samples: by generation: a source of the gate, or :data:`QUALYS`
+    :param samples: by generation: a source of the gate, or :data:`.readings.QUALYS`
     :param login_server: of the cluster's registry; empty when it is not deployed
     """
     generations = _generations(samples)

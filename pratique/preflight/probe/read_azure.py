@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ MOST_GRAPH_ROWS = 200  # of one generation
 MOST_LOG_ROWS = 500
 MOST_ALERTS = 50
 DAYS = 29  # of the log and the alerts; Azure keeps alerts for thirty days
+READ_REPLICAS = "Microsoft.ContainerRegistry/registries/replications/read"
 REGISTRY_VERSIONS = ("2025-11-01", "2026-09-01-preview")
 
 _EVENTS = f"""
@@ -32,6 +34,15 @@ ContainerRegistryRepositoryEvents
 | where not(OperationName =~ "Pull")
 | extend Ingested = ingestion_time()
 | project TimeGenerated, Ingested, OperationName, ResultType, ResultDescription, Category, MediaType, Identity
+| top {MOST_LOG_ROWS} by TimeGenerated desc
+""".strip()
+# What the template's rule looks for, without its limit to the last minutes.
+_PAST_QUARANTINE = f"""
+ContainerRegistryRepositoryEvents
+| where Repository startswith "live/"
+| where OperationName =~ "Push"
+    or (OperationName =~ "importImage" and MediaType !startswith strcat(_ResourceId, "/quarantine/"))
+| project TimeGenerated
 | top {MOST_LOG_ROWS} by TimeGenerated desc
 """.strip()
 _LOGINS = f"""
@@ -99,7 +110,10 @@ async def registry_answers(place: Place) -> list[Answer]:
 
 async def replica_answer(place: Place) -> list[Answer]:
     """The answer about the registry's replicas."""
-    path = f"{place.deployed().registry.id}/replications"
+    registry = place.deployed().registry
+    # Without the right, a list may be empty in place of refused.
+    await require_actions(place.session, ResourceId.parse(registry.id).group, [READ_REPLICAS])
+    path = f"{registry.id}/replications"
     document = await read_document(place.session, "read the registry's replicas", path, REGISTRY_VERSIONS[0])
     listed = document.get("value")
     replicas = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
@@ -143,14 +157,11 @@ async def alert_answer(place: Place) -> list[Answer]:
         raise NotFound("read the alert rule", drill.rule, "There is no rule of that name.", "Set drill.rule.")
     since, until = _span()
     alerts = (await list_alerts(session, group, rule.id, since=since))[-MOST_ALERTS:]
-    query = f"{rule.query}\n| project TimeGenerated\n| top {MOST_LOG_ROWS} by TimeGenerated desc"
     events: list[datetime] | None = None
     if alerts:
-        try:
-            rows = await query_logs(session, registry.id, query, since, until)
+        with suppress(OperationFailed, PermissionDenied, UnreadableAnswer):  # the alerts are worth telling without
+            rows = await query_logs(session, registry.id, _PAST_QUARANTINE, since, until)
             events = [at for row in rows if isinstance(at := row["TimeGenerated"], datetime)]
-        except (OperationFailed, PermissionDenied, UnreadableAnswer):
-            events = None  # a query that counts its events has no such column
     matched = registry_log.matched([alert.started for alert in alerts], events)
     return [registry_log.alert_answer(matched, DAYS, drill.deadline)]
 

@@ -55,7 +55,7 @@ class FiredAlert:
     """An alert.
 
     :ivar fired: by Azure's clock
-    :ivar events: times at which events happened that the rule's query finds, since the alert before; ``None`` when
+    :ivar events: times at which images were put into live/ past the quarantine, since the alert before; ``None`` when
         they could not be read
     """
 

@@ -58,7 +58,7 @@ PROBES = (
     Probe(
         [surroundings.REPLICAS],
         read_azure.replica_answer,
-        f"Microsoft.ContainerRegistry/registries/replications/read {_GROUP}",
+        f"{read_azure.READ_REPLICAS} {_GROUP}",
     ),
     Probe(registry_log.LOG_QUESTIONS, read_azure.log_answers, _LOGS),
     Probe([registry_log.LOGINS], read_azure.login_answer, _LOGS),
