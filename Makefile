@@ -19,6 +19,7 @@
 # make bench-live      measure a rescan of five thousand images in live/ (ARGS="--images 1000"), half an hour
 # make bench-run-page  measure what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
 # make faults   run the fault campaign: kills and faults at every request (ARGS="--part kills"), half an hour or more
+# make mutate   change the code that decides, and count the changes that no test notices (ARGS="--room gate --sample 40")
 # make check     check formatting, lint, types and the import contract
 PYTHON ?= python3
 VENV := .venv
@@ -27,10 +28,12 @@ READY := $(VENV)/.installed
 # az pins hundreds of packages: it gets its own environment.
 AZ_VENV := .venv-az
 AZ_READY := $(AZ_VENV)/.installed
+MUTATION_VENV := .venv-mutation
+MUTATION_READY := $(MUTATION_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults mutate docs check format lock clean
 
 install: $(READY)
 
@@ -102,6 +105,9 @@ bench-run-page: $(READY)
 faults: $(READY)
 	$(VENV)/bin/python -m benchmarks.faults $(ARGS)
 
+mutate: $(READY) $(MUTATION_READY)
+	$(VENV)/bin/python -m benchmarks.mutation $(ARGS)
+
 docs: $(READY)
 	$(VENV)/bin/python -m sandbox.support docs/sandbox.md
 
@@ -126,6 +132,11 @@ $(AZ_READY): tests/az/requirements.lock
 	$(AZ_VENV)/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
+$(MUTATION_READY): benchmarks/mutation/requirements.lock
+	$(PYTHON) -m venv $(MUTATION_VENV)
+	$(MUTATION_VENV)/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
 $(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 	cd $(NODE_CLIENTS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
@@ -134,7 +145,8 @@ $(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --constraint requirements.lock --extra server --extra blob pyproject.toml --output-file deployments/requirements.lock
+	echo cosmic-ray==8.7.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file benchmarks/mutation/requirements.lock
 	echo azure-cli==2.91.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file tests/az/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(AZ_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox .tools
+	rm -rf $(VENV) $(AZ_VENV) $(MUTATION_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox .tools

@@ -1,0 +1,1 @@
+"""How many small changes to the code that decides the tests notice."""
