@@ -51,6 +51,10 @@ def programs() -> Mapping[str, TyperGroup]:
 def options(program: str, command: str) -> frozenset[str]:
     """The options of a command; of one that hands them on to another program, what its help says."""
     known = programs()[program].commands[command]
+    if isinstance(known, TyperGroup):
+        return frozenset(
+            name for part in known.commands.values() for parameter in part.params for name in parameter.opts
+        )
     if not known.context_settings.get("ignore_unknown_options"):
         return frozenset(name for parameter in known.params for name in (*parameter.opts, *parameter.secondary_opts))
     arguments = [str(Path(sys.executable).parent / program), command, "--help"]
