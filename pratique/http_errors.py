@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +12,11 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from pratique.errors import NetworkDenied, Unavailable
+from pratique.markdown import one_line
 
 _DENIED_BY_PROXY = re.compile(r"40[37]\b")
+
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
 
 
 @contextmanager
@@ -37,19 +41,23 @@ def connection_faults(attempted: str, subject: str) -> Iterator[None]:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a response asks to wait (``Retry-After`` as number or date, ``retry-after-ms``), or ``None``."""
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        if (milliseconds := headers.get(name, "")).isdigit():
+        if _MILLISECONDS.fullmatch(milliseconds := headers.get(name, "")):
             return int(milliseconds) / 1000
     text = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
-        pass
+        seconds = _seconds_until(text)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float:
     try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
+        return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _unavailable(attempted: str, subject: str, error: Exception) -> Unavailable:
-    reason = f"{type(error).__name__} {error}".strip()
+    reason = one_line(f"{type(error).__name__} {error}")
     return Unavailable(attempted, subject, f"No response: {reason}.", "Run again; check the network if it persists.")

@@ -65,6 +65,9 @@ class SecretSource:
             raise NotFound(attempted, str(self), "The variable is not set.", "Set it where the flow runs.") from None
         except OSError as error:
             raise ConfigurationError(attempted, str(self), f"{error.strerror}.", "Make the file readable.") from None
+        except ValueError:
+            observed = "Its name has characters that no file or variable can have."
+            raise ConfigurationError(attempted, ascii(str(self)), observed, "Correct the name.") from None
         raise ConfigurationError(
             attempted, str(self), "Only a flow run can read it.", "Use file:PATH or env:NAME here."
         )

@@ -31,6 +31,7 @@ from pratique.certificate.pfx import is_der, read_pfx
 
 ContentType = Literal["application/x-pem-file", "application/x-pkcs12"]
 
+LARGEST = 256 * 1024  # bytes of a secret; a chain of several certificates needs a tenth of it
 # The key sizes and curves that Key Vault imports ("About keys").
 RSA_BITS = (2048, 3072, 4096)
 CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
@@ -97,6 +98,9 @@ def read_certificate(secret: bytes, password: str | None = None, *, subject: str
     :param subject: name that the leaf must have, for example ``*.aks-ingress.contoso.com``
     :raises CertificateRejected: for the first check that fails. The message never repeats the content
     """
+    if len(secret) > LARGEST:
+        remedy = "Store only the certificate with its key and its chain."
+        reject(subject, f"The secret is larger than {LARGEST} bytes.", remedy)
     content = _decode(secret, subject)
     is_pem = pem.MARK in content
     parts = pem.read_pem(content, subject) if is_pem else read_pfx(content, password, subject)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from pratique.certificate.parts import CertificateParts, parse_fully, reject, rejection
+from pratique.certificate.parts import DAMAGED, CertificateParts, parse_fully, reject, rejection
 
 
 def is_der(data: bytes) -> bool:
@@ -23,7 +22,7 @@ def read_pfx(data: bytes, password: str | None, subject: str) -> CertificatePart
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, password.encode() if password else None)
         certificates = [parse_fully(found) for found in (certificate, *others) if found is not None]
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except DAMAGED:
         raise _unreadable(password, subject) from None
     if key is None or not certificates:
         reject(

@@ -154,6 +154,7 @@ class AttachedStatements:
     ) -> Sequence[Observation]:
         by_source = {name: _SourceStatements() for name in self._trusted}
         notes: list[str] = []
+        untrusted = False
         for statement in found:
             if isinstance(statement, Unusable):
                 notes.append(f"the attestation {statement.digest} does not count: {statement.reason}")
@@ -163,21 +164,30 @@ class AttachedStatements:
             if signers:
                 notes += [f"a signature of the attestation {digest} does not count: {reason}" for reason in rejected]
             else:
+                untrusted = True
                 findings = self._add_untrusted(subject, statement, by_source)
                 reason = "; ".join(rejected) or "It has no readable signature."
-                count = f" Its {len(findings)} findings do." if findings else ""
+                count = (
+                    f" Its {len(findings)} findings do." if findings else statement.problem and f" {statement.problem}"
+                )
                 notes.append(f"the attestation {digest} does not count as proof: {reason}{count}")
             for name, signer in signers.items():
                 try:
                     assessment = from_statement(statement.statement, digest=subject.digest, source=name)
                 except UnreadableAnswer as error:
-                    by_source[name].unreadable.append(f"a trusted attestation cannot be read: {error.observed}")
+                    problem = statement.problem or error.observed
+                    by_source[name].unreadable.append(f"a trusted attestation cannot be read: {problem}")
                 else:
                     by_source[name].assessments.append((assessment, signer))
-        unread = [f"{item.digest}: {item.reason}" for item in found if isinstance(item, Unusable) and item.unread]
+        unread = [item for item in found if isinstance(item, Unusable) and item.unread]
+        # What trusted signers said earlier is out of date. Anybody else's attestations may be there to hide others.
+        hidden = untrusted or len(unread) > 1
         for source in by_source.values():
-            if not source.assessments:
-                source.unreadable += [f"an attestation may hold findings, but was not read: {item}" for item in unread]
+            if hidden or not source.assessments:
+                source.unreadable += [
+                    f"an attestation may hold findings, but was not read: {item.digest}: {item.reason}"
+                    for item in unread
+                ]
         missing = {name: self._missing(name, subject, found) for name in self._trusted}
         unique = tuple(dict.fromkeys(notes))
         return [source.observation(name, missing[name], unique) for name, source in by_source.items()]

@@ -62,11 +62,13 @@ class SignedStatement:
     :ivar statement: the in-toto statement's bytes
     :ivar artifact: descriptor of the artifact's manifest, which the signatures sign
     :ivar signatures: unverified
+    :ivar problem: why the statement's bytes could not be had; then there are none
     """
 
     statement: bytes
     artifact: Descriptor
     signatures: tuple[SignatureEnvelope, ...]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,13 @@ async def _fetch(client: OciClient, reference: ImageReference, digest: str) -> _
         return _Artifact((Unusable(digest, error.observed),))
     if layer.size > LARGEST_STATEMENT:
         return _Artifact((Unusable(digest, f"It is larger than {LARGEST_STATEMENT} bytes.", True),), cut=True)
+    statement, problem = b"", ""
     try:
         statement = await client.blob(pinned, layer.digest, largest=LARGEST_STATEMENT)
     except _UNUSABLE as error:
-        return _Artifact((Unusable(digest, error.observed),))
+        problem = error.observed
     signatures, unusable = await fetch_signatures(client, pinned)
-    return _Artifact((SignedStatement(statement, manifest.descriptor, signatures), *unusable))
+    return _Artifact((SignedStatement(statement, manifest.descriptor, signatures, problem), *unusable))
 
 
 async def fetch_signatures(

@@ -14,11 +14,27 @@ def path_inside(root: Path, relative: str | Path) -> Path:
     :raises ManifestRejected: when it leads out of the root
     """
     path = root / relative
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not is_inside(root, path):
         raise ManifestRejected(
             "find the manifests", str(relative), "It leads out of the repository.", "Use a path within the repository."
         )
     return path
+
+
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether a path stays below the root, also through links."""
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or characters that no name can have
+        return False
+
+
+def exists_inside(root: Path, path: Path) -> bool:
+    """Whether there is such a file or folder below the root."""
+    try:
+        return is_inside(root, path) and path.exists()
+    except (OSError, ValueError):  # such as a name that is too long
+        return False
 
 
 def read_yaml(root: Path, path: Path) -> YamlText:

@@ -20,7 +20,9 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE, LiveImage
+from pratique.manifests.files import exists_inside, is_inside
 from pratique.manifests.yaml_editor import YamlText
+from pratique.markdown import plain
 
 # The three file names that kustomize looks for.
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -109,7 +111,7 @@ class Renderer:
 
     def images(self, path: Path) -> list[UsedImage]:
         """The images of a manifest or of a folder: those of its kustomization, or of all manifests in it."""
-        if not path.resolve().is_relative_to(self.root.resolve()) or not path.exists():
+        if not exists_inside(self.root, path):
             self._skip(path, "There is no such file in the repository.")
             return []
         if path.is_file():
@@ -143,7 +145,8 @@ class Renderer:
             else:
                 images += self.images(file.parent / name)
         for name in _strings(document.get("components")):
-            component = None if _is_remote(name) else _kustomization(file.parent / name)
+            folder = file.parent / name
+            component = None if _is_remote(name) or not exists_inside(self.root, folder) else _kustomization(folder)
             if component is None:
                 self._skip(file, f"It includes {name}, which is not a kustomization in the repository.")
             else:
@@ -191,8 +194,8 @@ class Renderer:
         self.unread.append(f"{self._name(path)}: {reason}")
 
     def _name(self, path: Path) -> str:
-        path, root = path.resolve(), self.root.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        inside = is_inside(self.root, path)
+        return plain(path.resolve().relative_to(self.root.resolve()).as_posix() if inside else path.name)
 
 
 def kustomizations(root: Path, folder: str) -> list[Path]:

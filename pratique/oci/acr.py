@@ -8,13 +8,14 @@ Azure container registry".
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pratique.errors import NotFound, UnreadableAnswer
-from pratique.images import UNKNOWN_PLATFORM, ImageReference, PlatformManifest
+from pratique.images import DIGEST_PATTERN, UNKNOWN_PLATFORM, ImageReference, PlatformManifest
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES
 from pratique.oci.transport import base_url
@@ -138,7 +139,7 @@ async def _pages(
 
 
 def _stored(entry: Mapping[str, Any], subject: str) -> StoredManifest:
-    digest, references = str(entry["digest"]), entry.get("references") or []
+    digest, references = _digest(entry, subject), entry.get("references") or []
     is_index = entry.get("mediaType") in INDEXES
     return StoredManifest(
         digest=digest,
@@ -146,9 +147,17 @@ def _stored(entry: Mapping[str, Any], subject: str) -> StoredManifest:
         created=_created(entry, subject),
         is_index=is_index,
         platforms=() if is_index else _single_platform(entry, digest),
-        children=tuple(str(child["digest"]) for child in references),
+        children=tuple(_digest(child, subject) for child in references),
         readable=_flag(entry, "readEnabled"),
     )
+
+
+def _digest(entry: Mapping[str, Any], subject: str) -> str:
+    """The digest of an entry. Anything else could make a later request's URL lead elsewhere."""
+    digest = entry["digest"]
+    if not isinstance(digest, str) or not re.fullmatch(DIGEST_PATTERN, digest):
+        raise _unreadable("list the manifests", subject, f"It lists {digest!r:.80} instead of a SHA-256 digest.")
+    return digest
 
 
 def _single_platform(entry: Mapping[str, Any], digest: str) -> tuple[PlatformManifest, ...]:
@@ -170,9 +179,9 @@ def _created(entry: Mapping[str, Any], subject: str) -> datetime:
     created = entry.get("createdTime")
     try:
         time = datetime.fromisoformat(str(created))
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _unreadable("read when the image arrived", subject, f"Its createdTime is {created!r:.80}.") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _unreadable(attempted: str, subject: str, observed: str) -> UnreadableAnswer:

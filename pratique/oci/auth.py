@@ -17,19 +17,21 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import httpx
 
 from pratique.errors import AuthenticationFailed, UnreadableAnswer
-from pratique.http_errors import connection_faults
+from pratique.http_answers import json_of, send
 from pratique.oci.faults import response_error
 
 _LIFETIME_SECONDS = 60.0  # of a token without an expiry, by the specification
 _MARGIN = 0.2  # last part of its lifetime in which a token is no longer used
 _ATTEMPTED = "get a token"
+_LARGEST = 1024 * 1024  # bytes of a token endpoint's response
 _NULL_USER = "00000000-0000-0000-0000-000000000000"  # user name for signing in to Azure's registries with a token
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
+_TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can hold (RFC 6750, section 2.1, allows less)
 _SCHEME = re.compile(r"\b(bearer|basic)\s+", re.IGNORECASE)
 
 
@@ -151,7 +153,7 @@ class Authenticator:
         else:
             document = await self._request_token(registry, challenge, scope, login)
         token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str):
+        if not _is_token(token):
             raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no token.", "Run again.")
         seconds = _lifetime(document, token) * (1 - _MARGIN)
         return _CachedToken(f"Bearer {token}", time.monotonic() + seconds)
@@ -165,16 +167,14 @@ class Authenticator:
             )
         headers = {"Authorization": _basic(login)} if login else {}
         query = {"service": challenge.service, "scope": scope}
-        with connection_faults(_ATTEMPTED, registry):
-            response = await self._http.get(challenge.realm, params=query, headers=headers)
+        response = await self._send("GET", challenge.realm, registry, params=query, headers=headers)
         return _document(response, registry)
 
     async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: Entra) -> dict[str, Any]:
         """Exchange the refresh token for an access token."""
         refresh = await self._refresh_token(registry, challenge.service, entra)
         form = {"grant_type": "refresh_token", "service": challenge.service, "scope": scope, "refresh_token": refresh}
-        with connection_faults(_ATTEMPTED, registry):
-            response = await self._http.post(f"https://{registry}/oauth2/token", data=form)
+        response = await self._send("POST", f"https://{registry}/oauth2/token", registry, data=form)
         if response.status_code == 401:
             self._refresh.pop(registry, None)
         return _document(response, registry)
@@ -189,26 +189,29 @@ class Authenticator:
             if cached is not None and time.monotonic() < cached.until:
                 return cached.authorization
             form = {"grant_type": "access_token", "service": service, "access_token": await entra()}
-            with connection_faults(_ATTEMPTED, registry):
-                response = await self._http.post(f"https://{registry}/oauth2/exchange", data=form)
+            response = await self._send("POST", f"https://{registry}/oauth2/exchange", registry, data=form)
             refresh = _document(response, registry).get("refresh_token")
-            if not isinstance(refresh, str):
+            if not _is_token(refresh):
                 raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no refresh token.", "Run again.")
             seconds = _lifetime({}, refresh) * (1 - _MARGIN)
             self._refresh[registry] = _CachedToken(refresh, time.monotonic() + seconds)
             return refresh
 
+    async def _send(self, method: str, url: str, registry: str, **options: Any) -> httpx.Response:
+        return await send(self._http, method, url, attempted=_ATTEMPTED, subject=registry, largest=_LARGEST, **options)
+
 
 def _document(response: httpx.Response, registry: str) -> dict[str, Any]:
     if not response.is_success:
         raise response_error(response, _ATTEMPTED, registry)
-    try:
-        document = response.json()
-    except ValueError:
-        document = None
+    document = json_of(response)
     if not isinstance(document, dict):
         raise UnreadableAnswer(_ATTEMPTED, registry, "The token endpoint did not answer with JSON.", "Run again.")
     return document
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 def _basic(login: Login) -> str:
@@ -217,11 +220,11 @@ def _basic(login: Login) -> str:
 
 def _lifetime(document: Mapping[str, Any], token: str) -> float:
     """The token's lifetime in seconds. Azure's registries give it only inside the token."""
-    if isinstance(seconds := document.get("expires_in"), (int, float)):
-        return float(seconds)
     try:
+        if isinstance(seconds := document.get("expires_in"), (int, float)):
+            return float(seconds)
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return max(0.0, float(claims["exp"]) - time.time())
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError):
         return _LIFETIME_SECONDS

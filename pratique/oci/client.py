@@ -276,7 +276,10 @@ def _next(response: httpx.Response, reference: ImageReference | str) -> str | No
     link = response.links.get("next", {}).get("url")
     if link is None:
         return None
-    url = response.request.url.join(link)
+    try:
+        url = response.request.url.join(link)
+    except httpx.InvalidURL:
+        raise _not_an_image(reference, f"The next page has no valid address: {link!r:.100}.") from None
     if (url.scheme, url.netloc) != (response.request.url.scheme, response.request.url.netloc):
         raise _not_an_image(reference, f"The next page is on another host, {url.host}.")
     return str(url)
@@ -293,7 +296,7 @@ def _referrer(entry: Mapping[str, Any], reference: ImageReference) -> Referrer:
     try:
         descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
         return Referrer(descriptor, str(entry.get("artifactType") or ""), _annotations(entry.get("annotations")))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise _not_an_image(reference, "The list of referrers has an entry that is not a descriptor.") from None
 
 

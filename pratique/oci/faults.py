@@ -17,7 +17,9 @@ from pratique.errors import (
     Throttled,
     Unavailable,
 )
+from pratique.http_answers import json_of
 from pratique.http_errors import retry_after
+from pratique.markdown import one_line
 
 LONGEST = 600  # characters of a registry's message that are kept
 _NETWORK_DENIED = "is not allowed access"  # in Azure's message, with code DENIED
@@ -48,12 +50,9 @@ def response_error(response: httpx.Response, attempted: str, subject: str) -> Pr
 
 def _error_codes(response: httpx.Response) -> tuple[set[str], str]:
     """The error codes, and the status with the registry's messages."""
-    try:
-        document = response.json()
-    except ValueError:
-        document = None
+    document = json_of(response)
     errors = document.get("errors") if isinstance(document, dict) else None
     listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     messages = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in listed)
-    text = " ".join((messages or response.reason_phrase).split())[:LONGEST]
+    text = one_line(messages or response.reason_phrase)[:LONGEST]
     return {str(error.get("code")) for error in listed}, f"{response.status_code} {text}"

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from pratique.errors import UnreadableAnswer
-from pratique.http_errors import connection_faults
+from pratique.http_answers import send
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.faults import response_error
 
@@ -73,27 +72,19 @@ class Transport:
         headers = {"Accept": request.accept, **({"Authorization": authorization} if authorization else {})}
         if request.content is not None:
             headers["Content-Type"] = request.content_type
-        content = bytearray()
-        with connection_faults(request.attempted, request.subject):
-            async with self.http.stream(
-                request.method, request.url, headers=headers, content=request.content, follow_redirects=True
-            ) as response:
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > request.largest:
-                        observed = f"It is larger than {request.largest} bytes."
-                        raise UnreadableAnswer(request.attempted, request.subject, observed, "Check the reference.")
-        return httpx.Response(
-            response.status_code, headers=_decoded(response.headers), content=bytes(content), request=response.request
+        return await send(
+            self.http,
+            request.method,
+            request.url,
+            attempted=request.attempted,
+            subject=request.subject,
+            largest=request.largest,
+            headers=headers,
+            content=request.content,
+            follow_redirects=True,
         )
 
 
 def base_url(registry: str) -> str:
     """URL of the registry's API; Docker Hub serves it on a different host."""
     return f"https://{'registry-1.docker.io' if registry in _HUB else registry}"
-
-
-def _decoded(headers: httpx.Headers) -> httpx.Headers:
-    """The headers without those that describe the encoded body."""
-    dropped = ("content-encoding", "content-length", "transfer-encoding")
-    return httpx.Headers([(name, value) for name, value in headers.multi_items() if name.lower() not in dropped])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pratique.config import load, parse
@@ -217,6 +218,29 @@ def test_any_manifest_is_read_or_reported(text: str, tmp_path_factory: pytest.Te
     (folder / "base" / "image.yaml").write_text(f"image: a\n{text}", encoding="utf-8", errors="replace")
     for place in (folder, folder / "base"):
         Renderer(folder).images(place)
+
+
+NAMES = (
+    st.sampled_from(["\0", "x" * 5000, "x/" * 3000, "\ud800", "..", "../..", "loop", "https://[", "\x1b[2J"])
+    | st.text()
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=NAMES, key=st.sampled_from(["resources", "bases", "components", "patchesStrategicMerge"]))
+@example(name="\0", key="resources")
+@example(name="x" * 5000, key="components")
+@example(name="loop", key="resources")
+def test_any_name_of_a_resource_is_followed_or_reported(
+    name: str, key: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A name that no file can have is reported, in printable text."""
+    folder = tmp_path_factory.mktemp("named")
+    (folder / "loop").symlink_to("loop")
+    (folder / "kustomization.yaml").write_text(json.dumps({key: [name, "absent.yaml"]}))
+    renderer = Renderer(folder)
+    assert renderer.images(folder) == []
+    assert renderer.unread
 
 
 @given(content=TEXTS.map(str.encode) | st.binary(max_size=100))

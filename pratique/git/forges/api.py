@@ -6,6 +6,7 @@ usage limits", and the ``message`` of its error answers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +24,12 @@ from pratique.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pratique.http_errors import connection_faults, retry_after
+from pratique.http_answers import json_of, send
+from pratique.http_errors import retry_after
+from pratique.markdown import one_line
 
 _MESSAGE_LIMIT = 600  # characters of a forge's message to keep
+_LARGEST = 16 * 1024 * 1024  # bytes of a response; a list of pull requests is the longest
 _ALREADY = ("already exists",)
 
 
@@ -55,20 +59,23 @@ class Api:
 
         :raises PratiqueError: for any other response, and for none
         """
-        with connection_faults(attempted, self.subject):
-            answer = await self.http.request(
-                method,
-                f"{self.base}{path}",
-                params=query,
-                json=body,
-                headers=dict(self.headers),
-                follow_redirects=False,
-            )
+        answer = await send(
+            self.http,
+            method,
+            f"{self.base}{path}",
+            attempted=attempted,
+            subject=self.subject,
+            largest=_LARGEST,
+            params=query,
+            json=body,
+            headers=dict(self.headers),
+            follow_redirects=False,
+        )
         if answer.status_code not in (200, 201):
             raise _refusal(answer, attempted, self.subject)
         try:
-            return answer.json()
-        except ValueError:
+            return json.loads(answer.content)
+        except (ValueError, RecursionError):
             raise unreadable(attempted, self.subject) from None
 
 
@@ -108,10 +115,7 @@ def _exhausted(headers: httpx.Headers) -> bool:
 
 def _message(answer: httpx.Response) -> str:
     """Status and message; GitHub puts the reasons in a separate list."""
-    try:
-        document = answer.json()
-    except ValueError:
-        document = None
+    document = json_of(answer)
     if not isinstance(document, dict):
         return f"{answer.status_code} {answer.reason_phrase}."
     errors = document.get("errors")
@@ -120,4 +124,4 @@ def _message(answer: httpx.Response) -> str:
         for error in (errors if isinstance(errors, list) else [])
     ]
     text = ". ".join(str(part).rstrip(".") for part in (document.get("message"), *reasons) if part)
-    return f"{answer.status_code} {' '.join(text.split())[:_MESSAGE_LIMIT] or answer.reason_phrase}."
+    return f"{answer.status_code} {one_line(text)[:_MESSAGE_LIMIT] or answer.reason_phrase}."

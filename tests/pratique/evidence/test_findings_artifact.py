@@ -179,12 +179,15 @@ async def test_malformed_artifacts_hide_nothing(client: OciClient, image: Image)
         image.attach([image.blob(), image.blob(b"[]")]).digest: "one layer",
         image.attach([]).digest: "one layer",
         image.attach([image.blob(media_type="text/plain")]).digest: "one layer",
-        image.lose(image.attach([image.blob(b"lost")])).digest: "404",
     }
+    lost = image.lose(image.attach([image.blob(b"lost")]))
     artifact = image.artifact(b"good")
     image.sign(artifact)
     found = await fetch_findings(client, image.reference)
-    assert statements(found) == [b"good"]
+    assert statements(found) == [b"good", b""]
+    assert [item.artifact.digest for item in found if isinstance(item, SignedStatement) and "404" in item.problem] == [
+        lost.digest
+    ]
     reasons = unusable(found)
     assert reasons.keys() == bad.keys()
     assert all(words in reasons[digest] for digest, words in bad.items())
