@@ -169,7 +169,8 @@ def _statements(statements: Sequence[Any], redactor: Redactor) -> Answer:
 def _database(statements: Sequence[Any]) -> Answer:
     dated = sum(bool(_scanner_part(statement, "db", "lastUpdate")) for statement in statements)
     observed = [f"scanner.db.lastUpdate: {dated} of {len(statements)} statements"]
-    fits = DEFAULT if dated == len(statements) else "The default: such a statement is dated by its scan."
+    undated = "gate.policy.unknown_database_age: allow, the default, dates such a statement by its scan."
+    fits = DEFAULT if dated == len(statements) else undated
     return seen(DATABASE, observed, fits=fits, evidence={"dated": dated, "statements": len(statements)})
 
 
