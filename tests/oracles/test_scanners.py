@@ -7,10 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from pratique.gate.evidence import Observation, SourceStatus, prove
+from pratique.evidence import scanners
+from pratique.gate.evidence import Observation, SourceStatus, Subject, prove
 from pratique.gate.policy import Policy
-from tests.oracles.conftest import ADVISORIES, RealScanner
+from sandbox.services.oci.catalogue import WALKTHROUGH
+from sandbox.services.oci.images import ImageSpec, build
+from tests.oracles.conftest import ADVISORIES, HOST, NAME, RealScanner
+from tests.oracles.scanner_databases import Advisory
 from tests.oracles.scanner_images import Files, apk, dpkg, python_package, release
+from tests.sandbox.registries import content
+from tests.waiting import HANGS
 
 ALPINE, OLD_ALPINE, DEBIAN = release("alpine", "3.22.1"), release("alpine", "3.10.2"), release("debian", "12")
 VULNERABLE, FIXED = ("openssl", "3.5.1-r0"), ("openssl", "3.5.9-r0")
@@ -123,3 +129,34 @@ async def test_several_at_once(scanner: RealScanner) -> None:
     for source in (scanner.source(), scanner.source()):
         found = await source(subjects)
         assert [observation.status for (observation,) in found.values()] == [SourceStatus.ASSESSED] * 4
+
+
+async def test_the_walkthroughs_images(scanner: RealScanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but busybox, which has no packages, are proven; those of an Alpine past its end of life say so."""
+    monkeypatch.setattr(scanners, "ROUND", HANGS)
+    known = [Advisory(f"CVE-2099-1{minor}", f"alpine 3.{minor}", "openssl", "9-r0") for minor in (19, 20)]
+    scanner.database(*ADVISORIES, *known, ended=("alpine 3.19", "alpine 3.20"))
+    subjects = {spec.reference: _pushed(scanner, spec) for spec in WALKTHROUGH}
+    found = await scanner.source()(list(subjects.values()))
+    unproven, ended = set(), set()
+    for name, subject in subjects.items():
+        (observation,) = found[subject]
+        unproven |= {name} if not proves(observation) else set()
+        ended |= {name for finding in observation.findings if finding.is_end_of_life}
+    assert unproven == {"docker.io/library/busybox:1.37.0"}
+    assert ended == {spec.reference for spec in WALKTHROUGH if spec.base.identifier == "alpine"}
+
+
+def _pushed(scanner: RealScanner, spec: ImageSpec) -> Subject:
+    """Put the image for linux/amd64 into the registry."""
+    image = build(spec)
+    manifest = image.platforms["linux/amd64"]
+
+    async def put() -> None:
+        store = content(scanner.sandbox, NAME)
+        for blob in image.blobs.values():
+            store.put_blob(f"quarantine/{spec.repository}", blob)
+        store.put_manifest(f"quarantine/{spec.repository}", manifest.digest, manifest)
+
+    scanner.sandbox.run(put())
+    return Subject(HOST, f"quarantine/{spec.repository}", manifest.digest)

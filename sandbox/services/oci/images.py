@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import PurePosixPath
 
 from sandbox.services.oci.manifests import (
     DOCKER_LAYER_GZIP,
@@ -224,12 +225,19 @@ def _add(blobs: dict[str, bytes], content: bytes, media_type: str) -> Descriptor
 def _base_tar(base: Base, architecture: str) -> bytes:
     release = f'ID={base.identifier}\nVERSION_ID="{base.version}"\nPRETTY_NAME="{base.pretty_name}"\n'
     files = {"etc/os-release": release.encode(), "bin/sh": _program("sh", architecture)}
+    if base.identifier == "debian":  # by which Trivy recognises it
+        files["etc/debian_version"] = f"{base.version}\n".encode()
     return _tar(files | database_files(base.layout, base.packages, architecture))
 
 
 def _tar(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        folders = {str(folder) for path in files for folder in PurePosixPath(path).parents} - {"."}
+        for folder in sorted(folders):  # without which Grype does not find files by pattern
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o755, _MTIME
+            archive.addfile(entry)
         for path, content in sorted(files.items()):
             member = tarfile.TarInfo(path)
             member.size, member.mtime = len(content), _MTIME
