@@ -68,16 +68,13 @@ class ResourceGraph:
         :raises UnreadableAnswer: when its answer is truncated, or is not a list of rows
         """
         found: dict[Subject, list[Observation]] = {subject: [] for subject in subjects}
+        digests = {subject.digest for subject in subjects}
+        rows = {name: await _FORMATS[name].query(self.session, digests) for name in self.generations}
+        parsed = {name: [parse_row(row, _parser(name, {})) for row in rows[name]] for name in rows}
+        details, problem = await self._details([row for of_name in parsed.values() for row in of_name])
         for name in self.generations:
-            rows = await _FORMATS[name].query(self.session, {subject.digest for subject in subjects})
-            parsed = [parse_row(row, partial(_FORMATS[name].parse, source=name)) for row in rows]
-            details, problem = await self._details(parsed)
-            if details:
-                parse = partial(_FORMATS[name].parse, source=name, details=details)
-                parsed = [
-                    parse_row(raw, parse) if _unrated(row) else row for raw, row in zip(rows, parsed, strict=True)
-                ]
-            for subject, observation in observations(name, parsed, subjects).items():
+            detailed = _with_details(name, rows[name], parsed[name], details)
+            for subject, observation in observations(name, detailed, subjects).items():
                 notes = (*observation.notes, *_detail_notes(observation, details, problem))
                 found[subject].append(replace(observation, notes=notes))
         return found
@@ -91,6 +88,20 @@ class ResourceGraph:
             return vulnerability_details(await cve_details(self.session, unrated)), ""
         except (PermissionDenied, NotFound, OperationFailed, UnreadableAnswer) as error:
             return {}, error.observed
+
+
+def _parser(name: str, details: Details) -> Callable[[Mapping[str, Any]], Row]:
+    return partial(_FORMATS[name].parse, source=name, details=details)
+
+
+def _with_details(
+    name: str, rows: Sequence[Mapping[str, Any]], parsed: Sequence[ParsedRow], details: Details
+) -> list[ParsedRow]:
+    """The rows, with those that leave a vulnerability unrated parsed again."""
+    return [
+        parse_row(raw, _parser(name, details)) if details and _unrated(row) else row
+        for raw, row in zip(rows, parsed, strict=True)
+    ]
 
 
 def _unrated(row: ParsedRow) -> frozenset[str]:

@@ -121,9 +121,9 @@ def test_limits_are_where_they_are_said_to_be() -> None:
     with pytest.raises(InvalidYaml, match="nested"):
         load_yaml(("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1)).encode())
     many = MOST_VALUES // 100
-    load_yaml(f"a: &a [{'x, ' * 97}x]\nb: [{'*a, ' * (many - 3)}]".encode())
+    load_yaml(f"a: &a [{'x, ' * 98}x]\nb: [{'*a, ' * (many - 3)}]".encode())
     with pytest.raises(InvalidYaml, match="values"):
-        load_yaml(f"a: &a [{'x, ' * 97}x]\nb: [{'*a, ' * (many + 1)}]".encode())
+        load_yaml(f"a: &a [{'x, ' * 98}x]\nb: [{'*a, ' * (many + 1)}]".encode())
     assert load_yaml(b"18446744073709551615") == 2**64 - 1
 
 

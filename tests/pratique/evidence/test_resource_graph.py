@@ -42,7 +42,7 @@ async def test_findings(scanned: Scanning, form: Form) -> None:
 
 
 async def test_two_generations_are_two_sources(scanned: Scanning) -> None:
-    """Each generation is queried once for all subjects."""
+    """Each generation is queried once for all subjects, and so are the details of a vulnerability without a rating."""
     image = await scanned(Scenario(scans={FALCO: UNHEALTHY}, defender=BOTH))
     async with image.session() as session:
         source = ResourceGraph(session, NAMES)
@@ -50,7 +50,7 @@ async def test_two_generations_are_two_sources(scanned: Scanning) -> None:
         found = await source(image.subjects)
     assert [[observation.source for observation in found[subject]] for subject in image.subjects] == [NAMES] * 2
     requests = image.sandbox.azure.requests.since(0)
-    assert sum(entry.path.endswith("/resources") and entry.method == "POST" for entry in requests) == 2
+    assert sum(entry.path.endswith("/resources") and entry.method == "POST" for entry in requests) == 3
 
 
 async def test_a_clean_image_has_no_row(scanned: Scanning) -> None:
