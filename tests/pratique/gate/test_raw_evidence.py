@@ -159,7 +159,10 @@ LOSSES: dict[str, Change] = {
         world, attested=tuple(replace(one, signer="") if one.content is None else one for one in world.attested)
     ),
     "lost statements": lambda world: replace(
-        world, attested=tuple(replace(one, lost=one.lost or one.signer == "trusted") for one in world.attested)
+        world,
+        attested=tuple(
+            replace(one, lost=one.lost or (one.signer == "trusted" and bool(one.results))) for one in world.attested
+        ),
     ),
     "no clean attestation": lambda world: replace(
         world, attested=tuple(one for one in world.attested if one.results or one.content is not None)
@@ -225,6 +228,15 @@ async def test_a_later_bad_word_is_not_hidden(signer: str, ago: int) -> None:
     clean = Raw(attested=(Attested(2),))
     assert await clean.passes()
     assert not await replace(clean, attested=(*clean.attested, Attested(ago, (BAD,), signer))).passes()
+
+
+async def test_a_lost_statement_is_a_doubt() -> None:
+    """When the registry has lost the newest statement of a trusted signer, the one before it does not pass instead."""
+    earlier, latest = Attested(24), Attested(1, (BAD,))
+    assert await Raw(attested=(earlier,)).passes()
+    for lost in (latest, replace(latest, results=())):
+        assert not await Raw(attested=(earlier, replace(lost, lost=True))).passes()
+    assert await Raw(attested=(earlier, replace(latest, lost=True, signer="stranger"))).passes()
 
 
 async def test_a_flood_hides_no_bad_news(monkeypatch: pytest.MonkeyPatch) -> None:
