@@ -18,7 +18,7 @@ from tests.pratique.evidence.parsers.mutations import JSON
 
 EXAMPLE = parse(Path("examples/bootstrap.yaml").read_bytes()).model_dump(mode="json")
 GIVEN = json.loads(json.dumps(load_yaml(Path("examples/bootstrap.yaml").read_bytes()), default=str))
-ODD = [
+ODD: list[Any] = [
     *(
         "",
         "a:b",

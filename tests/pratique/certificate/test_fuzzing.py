@@ -111,7 +111,7 @@ def repeated() -> bytes:
     for number in (1, 2):
         identifier = x509.ObjectIdentifier(f"1.3.6.1.4.1.55555.{number}")
         builder = builder.add_extension(x509.UnrecognizedExtension(identifier, b"\x05\x00"), critical=False)
-    signed = builder.sign(root().key, hashes.SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+    signed = builder.sign(root().key, hashes.SHA256()).public_bytes(Encoding.DER)
     prefix = b"\x2b\x06\x01\x04\x01\x83\xb2\x03"
     assert signed.count(prefix) == 2
     return block("CERTIFICATE", signed.replace(prefix + b"\x02", prefix + b"\x01")) + block("PRIVATE KEY", key())

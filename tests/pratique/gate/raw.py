@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from pratique.images import Descriptor, ImageReference, digest_of
 from pratique.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from tests.pratique.evidence.parsers import test_grype as grypes
 from tests.pratique.evidence.parsers import test_trivy as trivies
+from tests.pratique.evidence.parsers.mutations import DIGEST as SCANNED
 from tests.pratique.evidence.signatures.authority import JWS, LEAF, ROOT, TRUST, Draft, key
 from tests.pratique.gate.kit import NOW, Entry, FakeClock, on_file
 from tests.pratique.oci.in_memory import client_of, registry_client
@@ -224,7 +225,7 @@ def _observed(name: str, documents: Sequence[Any] | None, digest: str) -> Observ
     """As :class:`pratique.evidence.scanners.CommandScanner`, whose database knows every distribution."""
     if documents is None:
         return Observation(source=name, status=SourceStatus.NOTHING)
-    content = b"\n".join(map(blob_of, documents)).replace(grypes.DIGEST.encode(), digest.encode())
+    content = b"\n".join(map(blob_of, documents)).replace(SCANNED.encode(), digest.encode())
     try:
         found = (
             from_trivy(content, digest=digest, source=name, database_at=NOW - timedelta(hours=9))
@@ -233,11 +234,16 @@ def _observed(name: str, documents: Sequence[Any] | None, digest: str) -> Observ
         )
     except UnreadableAnswer:
         return Observation(source=name, status=SourceStatus.UNREADABLE)
-    status = SourceStatus.NOTHING if isinstance(found, Unassessed) else SourceStatus.ASSESSED
-    dated: dict[str, datetime | None] = (
-        {} if isinstance(found, Unassessed) else {"at": found.scanned_at, "database_at": found.database_at}
+    findings = frozenset(found.findings)
+    if isinstance(found, Unassessed):
+        return Observation(source=name, status=SourceStatus.NOTHING, findings=findings)
+    return Observation(
+        source=name,
+        status=SourceStatus.ASSESSED,
+        findings=findings,
+        at=found.scanned_at,
+        database_at=found.database_at,
     )
-    return Observation(source=name, status=status, findings=frozenset(found.findings), **dated)
 
 
 def trivy_report(*found: tuple[str, str], ignored: Sequence[tuple[str, str]] = ()) -> tuple[Any, ...]:

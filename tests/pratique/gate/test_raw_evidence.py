@@ -45,7 +45,7 @@ Change = Callable[[Raw], Raw]
 NAMES = ["CVE-1", "CVE-2", "CVE-3"]
 BAD = ("CVE-9", "Critical")
 pairs = st.tuples(st.sampled_from(NAMES), st.sampled_from(SEVERITIES))
-few = st.just([]) | st.lists(pairs, max_size=2)
+few: st.SearchStrategy[list[tuple[str, str]]] = st.just([]) | st.lists(pairs, max_size=2)
 #: Hours since a scan; the future, and longer ago than the policy allows, included.
 hours = st.sampled_from([1, 2, 3, 24, 400, -30])
 garbage = st.sampled_from([b"", b"garbage", b"[" * 100_000, b"{}", b"\xff", b'{"predicate": 1e999}'])
@@ -66,13 +66,11 @@ def rows_about(found: Sequence[tuple[str, str]], digest: str = DIGEST) -> tuple[
     return tuple(recommendations(report(flaws, REPOSITORY, digest), DefenderPlan()))
 
 
-reports = st.fixed_dictionaries(
-    {},
-    optional={
-        name: st.tuples(few, few).map(lambda both, written=written: written(*both[0], ignored=both[1]))
-        for name, written in REPORTS.items()
-    },
-)
+def reports_of(written: Callable[..., tuple[Any, ...]]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.builds(lambda shown, hidden: written(*shown, ignored=hidden), few, few)
+
+
+reports = st.fixed_dictionaries({}, optional={name: reports_of(written) for name, written in REPORTS.items()})
 policies = st.builds(
     Policy,
     limits=st.sampled_from([{"critical": 0, "high": 0}, {"critical": 0, "high": 1}, {"low": 1}]),

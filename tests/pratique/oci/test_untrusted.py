@@ -305,7 +305,6 @@ LAYER = {"mediaType": IN_TOTO, "digest": "sha256:" + "c" * 64, "size": 1}
         ({"subject": ABOUT_A, "layers": [7]}, "one layer"),
         ({"subject": ABOUT_A, "layers": [{**LAYER, "size": "1"}]}, "one layer"),
         ({"subject": ABOUT_A, "layers": [{**LAYER, "digest": "sha256:../../../c/d/blobs/x"}]}, "one layer"),
-        ({"subject": ABOUT_A, "layers": [LAYER]}, "404"),
         ([], "JSON object"),
     ],
     ids=str,
