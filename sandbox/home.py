@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 
 class Home:
@@ -42,7 +43,7 @@ class Home:
         :param bits: size of a new key
         """
         pem = self.text(f"{name}.pem", lambda: _new_rsa_key(bits))
-        key = serialization.load_pem_private_key(pem.encode(), None)
+        key = _parsed(pem)
         if not isinstance(key, rsa.RSAPrivateKey):
             raise TypeError(f"{name}.pem in {self.directory} does not hold an RSA key: delete the file")
         return key
@@ -78,6 +79,12 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@lru_cache(maxsize=64)
+def _parsed(pem: str) -> PrivateKeyTypes:
+    """Checking that the parts of an RSA key fit together takes longer than all else at the start of a sandbox."""
+    return serialization.load_pem_private_key(pem.encode(), None)
 
 
 def _new_rsa_key(bits: int) -> str:
