@@ -5,7 +5,7 @@ was revoked counts as revoked whenever the signature was made.
 
 Source: RFC 6960 (OCSP), RFC 5280 (CRLs); Notary Project, "Certificate revocation evaluation": servers over plain HTTP,
 OCSP first, then every distribution point. OCSP requests name certificates by SHA-1, because the responders of large
-authorities, Microsoft's among them, understand nothing else (notation-core-go, package ``ocsp``).
+authorities, Microsoft's among them, understand nothing else (notation-core-go says so where it makes its requests).
 """
 
 from __future__ import annotations
