@@ -7,9 +7,12 @@ tools="$root/.tools"
 command -v go >/dev/null || { echo 'Go 1.26.6 or later is missing: https://go.dev/dl' >&2; exit 1; }
 mkdir -p "$tools"
 grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source settings; do
+    package=${source#*:}
+    source=${source%%:*}
+    [ "$package" != "$source" ] || package=.
     case $source in
         *@*) version="$source $settings" ;;
-        *) version=$(cat "$root/$source"/go.mod "$root/$source"/go.sum "$root/$source"/*.go | cksum) ;;
+        *) version=$(cat "$root/$source"/go.mod "$root/$source"/go.sum $(ls "$root/$source"/*.go 2>/dev/null) | cksum) ;;
     esac
     [ -x "$tools/$name" ] && [ "$(cat "$tools/$name.version" 2>/dev/null)" = "$version" ] && continue
     echo "building $name ($source)"
@@ -19,7 +22,7 @@ grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source settings; 
             env $settings GOBIN="$tools/bin" go install "$source"
             package=${source%@*}
             mv "$tools/bin/${package##*/}" "$tools/$name" ;;
-        *) (cd "$root/$source" && go build -o "$tools/$name" .) ;;
+        *) (cd "$root/$source" && env $settings go build -o "$tools/$name" "$package") ;;
     esac
     printf '%s\n' "$version" > "$tools/$name.version"
 done
