@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 PROJECT = Path(__file__).parent.parent
 EXAMPLE = PROJECT / "examples" / "bootstrap.yaml"
 #: The local Azure's busybox, which always has the same bytes.
-ACCEPTED = "docker.io/library/busybox:1.37.0@sha256:b71fe00a927270b294961bd470fb0059c5fbe61595b9e6b7315c1072bb954f36"
+ACCEPTED = "docker.io/library/busybox:1.37.0@sha256:21a5b372fb28a45219cc65524bb7588101f45a9ca82c96e7a9fa03f3abf713d6"
 SUBJECT = "*.aks-ingress.contoso.com"
 #: Who signs Defender's findings artifacts in the sandbox.
 SIGNER = "x509.subject: CN=Defender for Containers findings (local only),O=Azure sandbox,ST=Washington,C=US"
