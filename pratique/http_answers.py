@@ -18,10 +18,12 @@ async def send(
 
     :param largest: bytes of the body, after it is decompressed
     :param options: of :meth:`httpx.AsyncClient.stream`
-    :raises UnreadableAnswer: when the body is larger
+    :raises UnreadableAnswer: when the body is larger, or the address, which an answer may have given, is not one
     :raises NetworkDenied: when the network's proxy denies the host
     :raises Unavailable: when there is no response
     """
+    if not _names_a_host(url):
+        raise UnreadableAnswer(attempted, subject, f"The address {url[:100]!r} is not one.", "Check the reference.")
     content = bytearray()
     with connection_faults(attempted, subject):
         async with http.stream(method, url, **options) as response:
@@ -41,6 +43,13 @@ def json_of(response: httpx.Response) -> Any:
         return json.loads(response.content)
     except (ValueError, RecursionError):
         return None
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        return bool(httpx.URL(url).host)
+    except httpx.InvalidURL:
+        return False
 
 
 def _decoded(headers: httpx.Headers) -> httpx.Headers:

@@ -137,6 +137,7 @@ CHALLENGE: Answer = (401, {"WWW-Authenticate": b'Bearer realm="https://auth.exam
 @example("ping", [CHALLENGE, (200, {}, b'{"token": "\xc3\xa9"}')], "")
 @example("ping", [CHALLENGE, (200, {}, b'{"token": "a", "expires_in": %s}' % (b"9" * 400))], "")
 @example("ping", [CHALLENGE, (200, {}, DEEP)], "login")
+@example("arrival", [(401, {"WWW-Authenticate": b'Bearer realm="https://",service="s"'}, b"")], "")
 @example("referrers", [(200, {"Link": b'<https://[>; rel="next"'}, b'{"manifests": []}')], "")
 @example("referrers", [(200, {}, b'{"manifests": [{"mediaType": "a", "digest": "b", "size": 1e999}]}')], "")
 @example("arrival", [(200, {}, b'{"manifest": {"createdTime": "0001-01-01T00:00:00+23:00"}}')], "")
