@@ -14,6 +14,7 @@ from typing import Protocol
 
 from pratique.findings import Finding
 from pratique.gate.policy import DEFENDER, Policy
+from pratique.text import first_few
 
 #: How much the clocks of a source and of this worker may differ.
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -30,6 +31,11 @@ class SourceStatus(StrEnum):
     #: The source could not be asked this time.
     FAILED = "failed"
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the source may know findings that it did not report."""
+        return self in (SourceStatus.FAILED, SourceStatus.UNREADABLE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -40,7 +46,7 @@ class Observation:
     :ivar at: when the source says that it assessed the digest; ``None`` when it does not say
     :ivar database_at: when the vulnerability database that it used was last updated; ``None`` when it does not say
     :ivar detail: the scanner and signer, or why the digest was not assessed or not understood
-    :ivar notes: evidence that does not count, such as a forged artifact or rows about an earlier push
+    :ivar notes: evidence that proves nothing, such as a forged artifact or rows about an earlier push
     """
 
     source: str
@@ -56,8 +62,7 @@ class Observation:
 class Subject:
     """One digest that needs a verdict, and its repository in quarantine.
 
-    :ivar arrived: when it was pushed there, where that is known. Earlier evidence is about an image that was deleted
-        since.
+    :ivar arrived: when it was pushed there, where that is known. Earlier evidence proves nothing; its findings count
     """
 
     registry: str
@@ -136,9 +141,7 @@ def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:
                     f"{name} excludes it from assessment ({observation.detail}), but {other.source} assessed it"
                 )
             if other.source != name and extra:
-                found.append(
-                    f"{name} reports {_first_few(extra)}, but {other.source} does not: the worse answer counts"
-                )
+                found.append(f"{name} reports {first_few(extra)}, but {other.source} does not: the worse answer counts")
     severities: dict[tuple[str, str], dict[str, str]] = {}
     for observation in observations:
         for finding in observation.findings:
@@ -153,7 +156,7 @@ def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:
 def _doubt(name: str, observation: Observation | None) -> str:
     if observation is None:
         return f"{name} has not answered"
-    if observation.status in (SourceStatus.FAILED, SourceStatus.UNREADABLE):
+    if observation.status.in_doubt:
         return f"{name}: {observation.detail or observation.status}"
     return ""
 
@@ -194,8 +197,3 @@ def _database_gap(name: str, scanned_at: datetime, database_at: datetime | None,
             f"{policy.maximum_database_age:g} hours when it scanned"
         )
     return ""
-
-
-def _first_few(names: Sequence[str], most: int = 5) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pratique.gate.evidence import SourceStatus
 from pratique.gate.exceptions.file import AcceptedKind
 from pratique.gate.exceptions.stanza import NewAcceptance, default_end
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
@@ -14,7 +13,6 @@ _KINDS: Mapping[VerdictState, AcceptedKind] = {
     VerdictState.UNVERIFIED: "unverified",
     VerdictState.NOT_APPLICABLE: "not-applicable",
 }
-_IN_DOUBT = frozenset({SourceStatus.FAILED, SourceStatus.UNREADABLE})
 
 
 def proposed_acceptances(report: GateReport) -> list[NewAcceptance]:
@@ -41,6 +39,6 @@ def _proposed(verdict: ImageVerdict, report: GateReport) -> Iterator[NewAcceptan
 
 
 def _can_be_accepted(platform: PlatformVerdict, report: GateReport) -> bool:
-    answered = {seen.source for seen in platform.observations if seen.status not in _IN_DOUBT}
+    answered = {seen.source for seen in platform.observations if not seen.status.in_doubt}
     known = bool(platform.digest) and report.rules.sources <= answered
     return known and not platform.counted and platform.state in _KINDS

@@ -193,8 +193,8 @@ class _Viewer:
                 found = [*envelopes, *unusable]
         except (UnreadableAnswer, DigestMismatch) as error:
             found = [Unusable(digest, error.observed)]
-        problems = [one.reason for one in found if isinstance(one, Unusable)]
-        envelopes = tuple(one for one in found if isinstance(one, SignatureEnvelope))
+        problems = [part.reason for part in found if isinstance(part, Unusable)]
+        envelopes = tuple(part for part in found if isinstance(part, SignatureEnvelope))
         shown = tuple([await self._signature(envelope, artifact, item.artifact_type) for envelope in envelopes])
         return ShownReferrer(subject.digest or "", digest, item.artifact_type, item.annotations, shown, tuple(problems))
 

@@ -16,8 +16,7 @@ from pratique.evidence.signatures.identities import identity_of, parse_identitie
 from pratique.evidence.signatures.trust import MICROSOFT_SUPPLY_CHAIN_ROOT, TrustStore
 from pratique.evidence.signatures.verify import Claims, verify
 from pratique.images import Descriptor
-
-COLUMNS = 80
+from pratique.text import COLUMNS, wrap
 
 
 @dataclass(frozen=True)
@@ -76,15 +75,8 @@ def stanza(signers: Sequence[SignerToTrust]) -> str:
 
 
 def wrapped(text: str, indent: int) -> list[str]:
-    """The text in lines of 80 columns; a word that is longer stays whole, to be copied."""
-    return textwrap.wrap(
-        text,
-        COLUMNS,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 4),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """The text in lines for a terminal, with a hanging indent."""
+    return wrap(text, " " * indent, " " * (indent + 4))
 
 
 def _settings(signer: SignerToTrust, *, known: bool) -> Iterator[str]:
@@ -94,14 +86,7 @@ def _settings(signer: SignerToTrust, *, known: bool) -> Iterator[str]:
     if signer.identity:
         yield "  trusted_identities:"
         yield "    - >-"
-        yield from textwrap.wrap(
-            signer.identity,
-            COLUMNS - 2,
-            initial_indent=" " * 6,
-            subsequent_indent=" " * 6,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield from wrap(signer.identity, " " * 6, " " * 6, columns=COLUMNS - 2)
     if signer.authority is not None:
         yield "  tsa_trust_store:"
         yield from _certificate(signer.authority, "")
@@ -119,7 +104,7 @@ def _certificate(certificate: x509.Certificate, remark: str) -> Iterator[str]:
 def _topmost(certificates: Sequence[x509.Certificate]) -> x509.Certificate | None:
     """The certificate that issued none of the others' issuers: the root, if the token has it."""
     issuers = {certificate.subject for certificate in certificates}
-    tops = [one for one in certificates if one.issuer == one.subject or one.issuer not in issuers]
+    tops = [top for top in certificates if top.issuer == top.subject or top.issuer not in issuers]
     return tops[0] if tops else None
 
 

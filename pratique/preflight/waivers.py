@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from pratique.config import Bootstrap
 from pratique.gate.exceptions.file import Acceptance
 from pratique.gate.exceptions.lookup import Exceptions, Waiver
-
-#: Columns of a terminal.
-_WIDTH = 80
-_MOST_SUBJECTS = 5
+from pratique.text import first_few, wrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +68,7 @@ def wrapped(waivers: Iterable[ListedWaiver], indent: str = "") -> Iterator[str]:
     for waiver in waivers:
         for line in waiver.lines():
             first = indent + line[: len(line) - len(line.lstrip())]
-            yield from textwrap.wrap(
-                line.strip(),
-                _WIDTH,
-                initial_indent=first,
-                subsequent_indent=f"{first}  ",
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+            yield from wrap(line.strip(), first, f"{first}  ")
 
 
 def _accepted(acceptance: Acceptance) -> tuple[str, str]:
@@ -95,13 +84,8 @@ def _statements(waivers: Iterable[Waiver], at: datetime) -> Iterator[tuple[Waive
     for waiver in waivers:
         groups.setdefault((waiver.origin, waiver.expires <= at), []).append(waiver)
     for (origin, _), statements in groups.items():
-        yield min(statements, key=lambda waiver: waiver.order), _first_few({w.subject for w in statements}), origin
-
-
-def _first_few(names: Iterable[str]) -> str:
-    ordered: Sequence[str] = sorted(names)
-    rest = len(ordered) - _MOST_SUBJECTS
-    return ", ".join(ordered[:_MOST_SUBJECTS]) + (f" and {rest} more" if rest > 0 else "")
+        subjects = sorted({waiver.subject for waiver in statements})
+        yield min(statements, key=lambda waiver: waiver.order), first_few(subjects), origin
 
 
 def _listed(waiver: Waiver, subject: str, place: str, at: datetime) -> ListedWaiver:

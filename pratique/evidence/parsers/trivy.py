@@ -12,6 +12,7 @@ from datetime import datetime
 from pratique.evidence.parsers.assessment import Assessment, Distribution, Unassessed
 from pratique.evidence.parsers.json_reader import Reader, unreadable
 from pratique.findings import Finding, Fix, Severity, end_of_life
+from pratique.text import first_few
 
 SCHEMA = 2
 IMAGE = "container_image"
@@ -113,8 +114,7 @@ def _gap(family: str, of_system: list[Reader], packages: list[Reader]) -> str:
     if not any(package.text("Name") not in ("", KEYS) for package in packages):
         return f"Trivy found no package of {family}: the image has no package database, or one that it cannot read"
     if foreign := sorted({package.text("Name") for package in packages if _is_third_party(package)}):
-        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
-        return f"Trivy does not assess packages of third-party repositories: {', '.join(foreign[:_NAMED])}{more}"
+        return f"Trivy does not assess packages of third-party repositories: {first_few(foreign, _NAMED)}"
     return ""
 
 

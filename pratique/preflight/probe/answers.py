@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pratique.errors import AuthenticationFailed, NetworkDenied, PermissionDenied, PratiqueError
+from pratique.text import wrap
 
 FORMAT = 1  # of the document; a change that breaks its readers increases it
-WIDTH = 80  # columns
 
 #: What fits when the tenant behaves as the default expects.
 DEFAULT = "The default fits."
@@ -92,7 +92,7 @@ class ProbeReport:
         }
 
     def text(self) -> str:
-        """The report for a terminal of :data:`WIDTH` columns."""
+        """The report for a terminal of :data:`~pratique.text.COLUMNS` columns."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -154,14 +154,9 @@ def tally(counts: Mapping[str, int], of: int | None = None) -> list[str]:
 
 
 def counted(values: Iterable[str]) -> dict[str, int]:
-    """How often each value occurs."""
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
+    """How often each value occurs, in the order of the first ones."""
+    return dict(Counter(values))
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=True
-    ) or [first.rstrip()]
+    return wrap(text, first, rest, break_long_words=True) or [first.rstrip()]

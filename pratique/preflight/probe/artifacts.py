@@ -121,11 +121,7 @@ def answers(images: Sequence[ImageReferrers], redactor: Redactor) -> list[Answer
 def _found(images: Sequence[ImageReferrers], redactor: Redactor) -> Answer:
     if not images:
         return nothing_seen(FOUND, "No image of the catalogue is in the registry, or this worker cannot see it.")
-    lines: dict[str, int] = {}
-    for image in images:
-        ways = sorted({way for artifact in image.artifacts for way in artifact.found_by})
-        line = f"{image.kind} in {image.place}/: {' and '.join(ways) or 'no artifact'}"
-        lines[line] = lines.get(line, 0) + 1
+    lines = counted(map(_where, images))
     types = {
         way: counted(
             _type(name, redactor)
@@ -143,6 +139,11 @@ def _found(images: Sequence[ImageReferrers], redactor: Redactor) -> Answer:
         return nothing_seen(FOUND, "; ".join(observed), evidence=evidence)
     tagged = any(artifact.found_by == {BY_TAG} for image in images for artifact in image.artifacts)
     return seen(FOUND, observed, fits=REPORT if tagged else DEFAULT, evidence=evidence)
+
+
+def _where(image: ImageReferrers) -> str:
+    ways = sorted({way for artifact in image.artifacts for way in artifact.found_by})
+    return f"{image.kind} in {image.place}/: {' and '.join(ways) or 'no artifact'}"
 
 
 def _manifests(artifacts: Sequence[Artifact], redactor: Redactor) -> Answer:
@@ -175,20 +176,20 @@ def _database(statements: Sequence[Any]) -> Answer:
 
 
 def _clean(images: Sequence[ImageReferrers]) -> Answer:
-    counts: dict[str, int] = {}
-    for image in images:
-        for artifact in image.artifacts[:1]:
-            result = _scanner_part(_json(artifact.statement), "result")
-            size = "no list" if not isinstance(result, list) else "empty" if not result else "findings"
-            codes = ["not read"] if image.row_codes is None else sorted(set(image.row_codes)) or ["none"]
-            line = f"result: {size}; rows: {', '.join(codes)}"
-            counts[line] = counts.get(line, 0) + 1
+    counts = counted(_result(image, artifact) for image in images for artifact in image.artifacts[:1])
     empty = any(line.startswith("result: empty") for line in counts)
     unclear = any(line.startswith("result: no list") for line in counts)
     observed = tally(counts, sum(counts.values()))
     if not empty and not unclear:
         observed.append("no empty result: either no image is clean, or clean images get none")
     return seen(CLEAN, observed, fits=REPORT if unclear else DEFAULT, evidence={"images": counts})
+
+
+def _result(image: ImageReferrers, artifact: Artifact) -> str:
+    result = _scanner_part(_json(artifact.statement), "result")
+    size = "no list" if not isinstance(result, list) else "empty" if not result else "findings"
+    codes = ["not read"] if image.row_codes is None else sorted(set(image.row_codes)) or ["none"]
+    return f"result: {size}; rows: {', '.join(codes)}"
 
 
 def _signed(artifacts: Sequence[Artifact], redactor: Redactor) -> Answer:
@@ -237,7 +238,10 @@ def _described(signature: Signature, by_defender: bool, redactor: Redactor) -> d
         "scheme": _scheme(envelope),
         "signing_time": envelope.headers.get(SIGNING_TIME) is not None,
         "timestamp": said.timestamp is not None,
-        **{name: [_certificate(one, by_defender, redactor) for one in chain] for name, chain in chains.items()},
+        **{
+            name: [_certificate(certificate, by_defender, redactor) for certificate in chain]
+            for name, chain in chains.items()
+        },
     }
 
 
@@ -249,7 +253,7 @@ def _signature_lines(described: Mapping[str, Any]) -> Iterator[str]:
     how = f"{described['media_type']}, {described['algorithm']}, {described['scheme']}, {timestamp}"
     yield f"{how}; found by the {' and the '.join(described['found_by'])}"
     for label, chain in (("", described["chain"]), ("timestamp: ", described["timestamp_chain"])):
-        yield from (f"{label}{one['subject']} SHA-256 {one['sha256']}" for one in chain)
+        yield from (f"{label}{shown['subject']} SHA-256 {shown['sha256']}" for shown in chain)
 
 
 def _certificate(certificate: x509.Certificate, by_defender: bool, redactor: Redactor) -> dict[str, str]:

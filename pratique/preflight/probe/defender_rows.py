@@ -233,7 +233,7 @@ def _cvss_keys(cvss: Any) -> list[str]:
     if isinstance(cvss, dict):
         pairs = list(cvss.items())
     elif isinstance(cvss, list):
-        pairs = [(named(one, "key"), named(one, "value")) for one in cvss if isinstance(one, dict)]
+        pairs = [(named(score, "key"), named(score, "value")) for score in cvss if isinstance(score, dict)]
     scored = [(key, named(value, "base")) for key, value in pairs if isinstance(value, dict)]
     return [str(key)[:5] for key, base in scored if isinstance(base, int | float) and not isinstance(base, bool)]
 

@@ -116,7 +116,7 @@ async def replica_answer(place: Place) -> list[Answer]:
     path = f"{registry.id}/replications"
     document = await read_document(place.session, "read the registry's replicas", path, REGISTRY_VERSIONS[0])
     listed = document.get("value")
-    replicas = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    replicas = [replica for replica in listed if isinstance(replica, dict)] if isinstance(listed, list) else []
     return [surroundings.replica_answer(replicas, place.redactor)]
 
 
@@ -126,8 +126,10 @@ async def versions_answer(place: Place) -> list[Answer]:
     async def offered(namespace: str) -> dict[str, list[str]]:
         path = f"{place.subscription}/providers/{namespace}"
         document = await read_document(place.session, "read the resource provider", path, "2025-04-01")
-        types = [one for one in document.get("resourceTypes") or () if isinstance(one, dict)]
-        return {str(one.get("resourceType")).casefold(): list(map(str, one.get("apiVersions") or ())) for one in types}
+        types = [kind for kind in document.get("resourceTypes") or () if isinstance(kind, dict)]
+        return {
+            str(kind.get("resourceType")).casefold(): list(map(str, kind.get("apiVersions") or ())) for kind in types
+        }
 
     found = await asyncio.gather(*map(offered, surroundings.USED))
     names = (namespace.casefold() for namespace in surroundings.USED)

@@ -19,7 +19,7 @@ from pratique.oci.attached import Entry, listed_by_api, listed_by_tag
 from pratique.oci.client import Manifest, OciClient
 from pratique.oci.media_types import INDEXES
 from pratique.preflight.probe import artifacts
-from pratique.preflight.probe.answers import Answer
+from pratique.preflight.probe.answers import Answer, counted
 from pratique.preflight.probe.artifacts import BY_API, BY_TAG, Artifact, ImageReferrers, Signature
 from pratique.preflight.probe.outline import named
 from pratique.preflight.probe.place import Place
@@ -53,7 +53,11 @@ async def artifact_answers(place: Place) -> list[Answer]:
         async with limit:
             return await _image(place.client, name, reference)
 
-    images = [image for group in await asyncio.gather(*(read(*one) for one in references)) for image in group]
+    images = [
+        image
+        for group in await asyncio.gather(*(read(*named_reference) for named_reference in references))
+        for image in group
+    ]
     codes = await _row_codes(place, {digest for digest, _ in images})
     read_images = [
         ImageReferrers(
@@ -111,15 +115,19 @@ async def _artifact(
     except _UNUSABLE:
         return None
     layer = _layer(manifest.document)
-    signatures = [(one, by) for one, by in listed.values() if "signature" in str(one.get("artifactType")).casefold()]
+    signatures = [
+        (referrer, by)
+        for referrer, by in listed.values()
+        if "signature" in str(referrer.get("artifactType")).casefold()
+    ]
     size = layer.get("size")
     return Artifact(
         found_by=ways,
         manifest=manifest.document,
         size=size if isinstance(size, int) else 0,
         statement=await _blob(client, pinned, layer, LARGEST_STATEMENT),
-        signatures=tuple([await _signature(client, reference, *one) for one in signatures[:MOST_SIGNATURES]]),
-        referrer_types=_types([one for one, _ in listed.values()]),
+        signatures=tuple([await _signature(client, reference, *found) for found in signatures[:MOST_SIGNATURES]]),
+        referrer_types=_types([referrer for referrer, _ in listed.values()]),
     )
 
 
@@ -193,8 +201,4 @@ def _layer(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _types(entries: Sequence[Entry]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for entry in entries:
-        name = str(entry.get("artifactType") or "")
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    return counted(str(entry.get("artifactType") or "") for entry in entries)

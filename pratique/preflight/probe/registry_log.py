@@ -96,10 +96,10 @@ def _operations(rows: Sequence[Mapping[str, Any]], imports: Sequence[Any], redac
 
 
 def _sources(rows: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
-    counts: dict[str, int] = {}
-    for row in rows:
-        line = f"{redactor.word(_text(row, 'OperationName'))}: MediaType is {_source_form(_text(row, 'MediaType'))}"
-        counts[line] = counts.get(line, 0) + 1
+    counts = counted(
+        f"{redactor.word(_text(row, 'OperationName'))}: MediaType is {_source_form(_text(row, 'MediaType'))}"
+        for row in rows
+    )
     examples = {
         form: redactor.reference(_text(row, "MediaType"))
         for row in rows

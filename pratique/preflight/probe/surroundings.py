@@ -159,12 +159,13 @@ def plan_answer(document: Mapping[str, Any], redactor: Redactor) -> Answer:
     properties = named(document, "properties")
     properties = properties if isinstance(properties, dict) else {}
     listed = named(properties, "extensions")
-    extensions = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    extensions = [extension for extension in listed if isinstance(extension, dict)] if isinstance(listed, list) else []
     lines = [f"pricingTier: {_word(named(properties, 'pricingtier'), redactor)}"]
     lines += [
-        f"{_word(named(one, 'name'), redactor)}: isEnabled {named(one, 'isenabled')!r:.8}" for one in extensions
+        f"{_word(named(extension, 'name'), redactor)}: isEnabled {named(extension, 'isenabled')!r:.8}"
+        for extension in extensions
     ] or ["no list of extensions"]
-    names = {str(named(one, "name")) for one in extensions}
+    names = {str(named(extension, "name")) for extension in extensions}
     fits = DEFAULT if names.issuperset(_EXTENSIONS) else "The default: what the plan does not list is unknown, not off."
     return seen(PLAN, lines, fits=fits, evidence={"outline": outline([dict(properties)], redactor)})
 

@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from pratique.config import Bootstrap
-from pratique.preflight.probe.answers import WIDTH
 from pratique.preflight.probe.run import PROBES
+from pratique.text import COLUMNS
 from tests.pratique.preflight.probed import Prepare, leaked, scenario, text_of
 
 #: What a probe may send besides GET and HEAD: sign-in at Entra ID and at the registry, and queries.
@@ -38,7 +38,7 @@ async def test_a_probe_changes_nothing_and_tells_no_names(prepare: Prepare) -> N
     assert len(sent) < 400
     assert world.sandbox.control("GET", "/state") | {"now": before["now"]} == before
     assert leaked(text_of(report), world.sandbox) == []
-    assert all(len(line) <= WIDTH for line in report.text().splitlines())
+    assert all(len(line) <= COLUMNS for line in report.text().splitlines())
 
 
 async def test_every_question_has_an_answer(prepare: Prepare) -> None:
