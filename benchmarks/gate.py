@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sandbox import ARM, CONTROL, GROUP, REGISTRY, Figure, Served, arm_token, catalogue, served, show
+from demo.workspace import SIGNER
 
 #: Slow enough that no image is due for its daily rescan while the gate waits.
 SPEED = 300
@@ -43,10 +44,6 @@ def scenario(images: list[dict[str, Any]], scan: float) -> dict[str, Any]:
         "scans": dict.fromkeys(names[::3], found),
         "timings": {"scan": scan * SPEED},
     }
-
-
-#: Who signs Defender's findings artifacts in the sandbox.
-SIGNER = "x509.subject: CN=Defender for Containers findings (local only),O=Azure sandbox,ST=Washington,C=US"
 
 
 async def make_registry(sandbox: Served) -> None:

@@ -88,7 +88,9 @@ def required_manifests(
     """
     if len(image.platforms) == 1 and image.platforms[0].digest == image.digest:
         return image.platforms, ()
-    wanted = {platform: [one for one in image.platforms if runs_on(one, platform)] for platform in platforms}
+    wanted = {
+        platform: [manifest for manifest in image.platforms if runs_on(manifest, platform)] for platform in platforms
+    }
     required = tuple(
         manifest
         for manifest in image.platforms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from prefect import get_run_logger
 
 from pratique.cluster.infrastructure import Infrastructure
@@ -9,7 +11,7 @@ from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
-from pratique.images import ImportedImage
+from pratique.images import ImageReference, ImportedImage
 from pratique.release import delivery
 from pratique.release.live import require_known_digests, require_live
 from pratique.release.manifest_edits import edits, images_edit
@@ -49,16 +51,7 @@ async def publish_manifests(
     """
     runtime = current()
     images = images_edit(target, infrastructure, promoted, partial=partial)
-    reports: list[GateReport] = []
-    seen: list[ImportedImage] = []
-
-    async def look_again() -> None:
-        reports[:] = await renew_verdicts({image.image.digest for image in promoted}, _NOT_PUSHED)
-        seen[:] = await require_live(
-            runtime.session, runtime.oci, promoted, infrastructure.quarantine, infrastructure.registry
-        )
-        require_known_digests(target.pin, seen)
-
+    last_look = _LastLook(target, infrastructure, promoted)
     publication = await delivery.deliver(
         target,
         await runtime.repository(),
@@ -68,13 +61,38 @@ async def publish_manifests(
         policy=runtime.policy,
         token=await read_text_secret(target.token),
         http=runtime.http,
-        before_push=look_again,
+        before_push=last_look,
     )
     _report(publication)
     for warning in images.usage.warnings():
         get_run_logger().warning("%s", warning)
-    unseen = tuple(image.reference for image in seen if not image.verified)
-    return PublishedManifests(publication, images.usage, tuple(reports), unseen)
+    return PublishedManifests(publication, images.usage, tuple(last_look.reports), last_look.unseen)
+
+
+@dataclass
+class _LastLook:
+    """The check right before a push: every image still passes the gate, and is in live/.
+
+    :ivar reports: the gate's reports, as of the push
+    :ivar images: as they were in live/
+    """
+
+    target: Manifests
+    infrastructure: Infrastructure
+    promoted: list[ImportedImage]
+    reports: list[GateReport] = field(default_factory=list)
+    images: list[ImportedImage] = field(default_factory=list)
+
+    async def __call__(self) -> None:
+        runtime, at = current(), self.infrastructure
+        self.reports = await renew_verdicts({image.image.digest for image in self.promoted}, _NOT_PUSHED)
+        self.images = await require_live(runtime.session, runtime.oci, self.promoted, at.quarantine, at.registry)
+        require_known_digests(self.target.pin, self.images)
+
+    @property
+    def unseen(self) -> tuple[ImageReference, ...]:
+        """The images that this worker could not see in live/."""
+        return tuple(image.reference for image in self.images if not image.verified)
 
 
 def _report(publication: Publication) -> None:

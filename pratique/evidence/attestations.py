@@ -7,7 +7,7 @@
 
 A statement is the only positive proof that a digest was scanned. Anybody who can push can attach one. A statement
 therefore proves a scan only to the sources that trust its signer. The findings in any other statement count as well:
-bad news about a digest needs no signature. Whoever can push can thus block an image, and never pass one.
+bad news about a digest needs no signature. A stranger who can push can block an image, but cannot make one pass.
 
 Facts: Microsoft Learn, "Gated deployment for Kubernetes container images" (the findings artifact) and "Azure Container
 Registry SKU features and limits" (how often referrers may be listed).
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pratique.clock import Clock, SystemClock
@@ -179,15 +179,7 @@ class AttachedStatements:
                     by_source[name].unreadable.append(f"a trusted attestation cannot be read: {problem}")
                 else:
                     by_source[name].assessments.append((assessment, signer))
-        unread = [item for item in found if isinstance(item, Unusable) and item.unread]
-        # What trusted signers said earlier is out of date. Anybody else's attestations may be there to hide others.
-        hidden = untrusted or len(unread) > 1
-        for source in by_source.values():
-            if hidden or not source.assessments:
-                source.unreadable += [
-                    f"an attestation may hold findings, but was not read: {item.digest}: {item.reason}"
-                    for item in unread
-                ]
+        _doubt_unread(by_source.values(), found, untrusted=untrusted)
         missing = {name: self._missing(name, subject, found) for name in self._trusted}
         unique = tuple(dict.fromkeys(notes))
         return [source.observation(name, missing[name], unique) for name, source in by_source.items()]
@@ -232,3 +224,21 @@ class AttachedStatements:
             unsafe = "its signature is not checked, so anybody who can push could have forged it"
             signers = {name: unsafe for name, trust in self._trusted.items() if trust is None}
         return signers, list(dict.fromkeys(rejected))
+
+
+def _doubt_unread(
+    sources: Iterable[_SourceStatements], found: Collection[SignedStatement | Unusable], *, untrusted: bool
+) -> None:
+    """Put the sources in doubt about attestations that a limit left out.
+
+    What trusted signers said earlier is out of date. Anybody else's attestations may be there to hide others.
+
+    :param untrusted: whether any attestation that was read is anybody else's
+    """
+    unread = [item for item in found if isinstance(item, Unusable) and item.unread]
+    hidden = untrusted or len(unread) > 1
+    for source in sources:
+        if hidden or not source.assessments:
+            source.unreadable += [
+                f"an attestation may hold findings, but was not read: {item.digest}: {item.reason}" for item in unread
+            ]

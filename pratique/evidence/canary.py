@@ -9,9 +9,10 @@ by all of them.
 from __future__ import annotations
 
 import json
-import re
+from urllib.parse import quote
 
 from pratique.evidence.parsers.assessment import Distribution
+from pratique.purl import Purl
 
 #: Names of source and binary packages, as distributions spell them.
 PACKAGES = (
@@ -22,7 +23,6 @@ PACKAGES = (
     *("python3", "openssh", "nghttp2", "linux", "kernel"),
 )
 _VERSIONS = {"apk": "0-r0", "deb": "0-0", "rpm": "0-0"}
-_PURL = re.compile(r"pkg:(?P<type>[a-z]+)/(?P<namespace>[^@?#]+/)?[^/@?#]+(?:@[^?#]*)?(?:\?(?P<qualifiers>[^#]*))?")
 
 
 def canary(distribution: Distribution) -> bytes | None:
@@ -30,18 +30,22 @@ def canary(distribution: Distribution) -> bytes | None:
 
     :param distribution: as the scanner's own report describes it
     """
-    purl = _PURL.match(distribution.purl)
-    if purl is None or purl["type"] not in _VERSIONS:
+    try:
+        purl = Purl.parse(distribution.purl)
+    except ValueError:
         return None
-    kept = [part for part in (purl["qualifiers"] or "").split("&") if part.startswith("distro=")]
-    version, end = _VERSIONS[purl["type"]], f"?{kept[0]}" if kept else ""
+    if purl.type not in _VERSIONS:
+        return None
+    namespace = f"{quote(purl.namespace)}/" if purl.namespace else ""
+    version, distro = _VERSIONS[purl.type], purl.qualifiers.get("distro")
+    end = "" if distro is None else f"?distro={quote(distro)}"
     packages = [
         {
             "type": "library",
             "bom-ref": f"canary-{name}",
             "name": name,
             "version": version,
-            "purl": f"pkg:{purl['type']}/{purl['namespace'] or ''}{name}@{version}{end}",
+            "purl": f"pkg:{purl.type}/{namespace}{name}@{version}{end}",
         }
         for name in PACKAGES
     ]

@@ -5,7 +5,7 @@
     checker = RevocationChecker(http)
     doubts = await checker.check(chain, at=now)
 
-Ask only about chains that end in a trusted certificate: whoever issues certificates chooses the addresses in them.
+Ask only about chains that end in a trusted certificate: the issuer of a certificate chooses the addresses in it.
 Requests go through the worker's proxy (``HTTP_PROXY``), as issuers publish over plain HTTP; what they say is signed.
 Answers are kept for an hour at most, and failures for a minute.
 """
@@ -23,7 +23,7 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from pratique.errors import PratiqueError, SignatureRejected, UnreadableAnswer
+from pratique.errors import PratiqueError, SignatureRejected
 from pratique.evidence.signatures.chain import name_of
 from pratique.evidence.signatures.revocation import (
     RevocationStatus,
@@ -34,7 +34,7 @@ from pratique.evidence.signatures.revocation import (
     read_crl,
     read_ocsp,
 )
-from pratique.http_errors import connection_faults
+from pratique.http_answers import send
 
 LARGEST_OCSP = 64 * 1024  # bytes
 LARGEST_CRL = 16 * 1024 * 1024  # bytes
@@ -142,17 +142,17 @@ class RevocationChecker:
             raise StatusUnknown(f"{url} could not be asked: {error.observed}") from None
 
     async def _read(self, method: str, url: str, largest: int, content: bytes | None) -> bytes:
-        headers, answer = {} if content is None else {"Content-Type": "application/ocsp-request"}, bytearray()
-        with connection_faults("read the revocation status", url):
-            async with self._http.stream(
-                method, url, headers=headers, content=content, follow_redirects=True
-            ) as response:
-                if response.status_code != 200:
-                    raise StatusUnknown(f"{url} answers with status {response.status_code}")
-                async for chunk in response.aiter_bytes():
-                    answer += chunk
-                    if len(answer) > largest:
-                        raise UnreadableAnswer(
-                            "read the revocation status", url, f"It is larger than {largest} bytes.", "Ask its issuer."
-                        )
-        return bytes(answer)
+        response = await send(
+            self._http,
+            method,
+            url,
+            attempted="read the revocation status",
+            subject=url,
+            largest=largest,
+            headers={} if content is None else {"Content-Type": "application/ocsp-request"},
+            content=content,
+            follow_redirects=True,
+        )
+        if response.status_code != 200:
+            raise StatusUnknown(f"{url} answers with status {response.status_code}")
+        return response.content

@@ -20,7 +20,7 @@ from pratique.config.scanner_command import ScannerCommand
 from pratique.evidence.parsers.assessment import Assessment, Unassessed
 from pratique.evidence.parsers.grype import from_grype
 from pratique.evidence.parsers.grype import knows_distribution as grype_knows
-from pratique.evidence.parsers.trivy import database_of, from_trivy
+from pratique.evidence.parsers.trivy import from_trivy
 from pratique.evidence.parsers.trivy import knows_distribution as trivy_knows
 from pratique.oci.auth import Login
 
@@ -43,6 +43,8 @@ class ScannerProgram:
     :ivar scan: the arguments to scan an image, by reference, in the folder that it runs in
     :ivar check: the arguments to scan an SBOM in a file
     :ivar update: the arguments to update the database
+    :ivar updated_elsewhere: whether the user keeps the database up to date by other means, or a server does, given
+        the variables of this process
     :ivar version: the arguments to print the database's date; ``None`` where each report has it
     :ivar login: the variables from which it reads a login for a registry. Arguments would be visible to others
     :ivar settings: variables that the gate sets, given the folder that it runs in
@@ -55,6 +57,7 @@ class ScannerProgram:
     scan: Callable[[ScannerCommand, str, Path], tuple[str, ...]]
     check: Callable[[ScannerCommand, Path, Path], tuple[str, ...]]
     update: Callable[[ScannerCommand], tuple[str, ...]]
+    updated_elsewhere: Callable[[ScannerCommand, Mapping[str, str]], bool]
     version: Callable[[ScannerCommand], tuple[str, ...]] | None
     login: Callable[[str, Login], dict[str, str]]
     settings: Callable[[Path], dict[str, str]]
@@ -69,13 +72,6 @@ class ScannerProgram:
             if not name.upper().startswith(self.prefix) or any(fnmatchcase(name, known) for known in self.kept)
         }
         return {**kept, "PWD": str(folder), **self.settings(folder)}
-
-    def updates_itself(self, command: ScannerCommand, inherited: Mapping[str, str]) -> bool:
-        """Whether the user keeps the database up to date by other means, or a server does."""
-        if self.prefix == "GRYPE_":
-            return inherited.get("GRYPE_DB_AUTO_UPDATE", "true").lower() not in _ON
-        skipped = inherited.get("TRIVY_SKIP_DB_UPDATE", "").lower() in _ON
-        return skipped or command.has("skip-db-update") or command.has("server") or bool(inherited.get("TRIVY_SERVER"))
 
 
 def _trivy_scan(command: ScannerCommand, image: str, folder: Path) -> tuple[str, ...]:
@@ -95,6 +91,11 @@ def _modules(folder: Path) -> tuple[str, ...]:
 
 def _trivy_update(command: ScannerCommand) -> tuple[str, ...]:
     return (*command.program, "image", *command.flags, "--config=/dev/null", "--download-db-only")
+
+
+def _trivy_updated_elsewhere(command: ScannerCommand, inherited: Mapping[str, str]) -> bool:
+    skipped = inherited.get("TRIVY_SKIP_DB_UPDATE", "").lower() in _ON
+    return skipped or command.has("skip-db-update") or command.has("server") or bool(inherited.get("TRIVY_SERVER"))
 
 
 def _trivy_version(command: ScannerCommand) -> tuple[str, ...]:
@@ -117,22 +118,14 @@ PROGRAMS: Mapping[str, ScannerProgram] = {
             for name in (
                 *("QUIET", "DEBUG", "NO_PROGRESS", "INSECURE", "NON_SSL", "SKIP_DB_UPDATE", "SKIP_JAVA_DB_UPDATE"),
                 *("OFFLINE_SCAN", "SKIP_VERSION_CHECK", "DISABLE_TELEMETRY", "TIMEOUT", "CACHE_DIR", "DB_REPOSITORY"),
-                *(
-                    "JAVA_DB_REPOSITORY",
-                    "CACERT",
-                    "PARALLEL",
-                    "SERVER",
-                    "TOKEN",
-                    "TOKEN_HEADER",
-                    "USERNAME",
-                    "PASSWORD",
-                ),
-                *("REGISTRY_TOKEN", "MAX_IMAGE_SIZE"),
+                *("JAVA_DB_REPOSITORY", "CACERT", "PARALLEL", "SERVER", "TOKEN", "TOKEN_HEADER"),
+                *("USERNAME", "PASSWORD", "REGISTRY_TOKEN", "MAX_IMAGE_SIZE"),
             )
         ),
         scan=_trivy_scan,
         check=_trivy_check,
         update=_trivy_update,
+        updated_elsewhere=_trivy_updated_elsewhere,
         version=_trivy_version,
         login=lambda _, login: {"TRIVY_USERNAME": login.username, "TRIVY_PASSWORD": login.password},
         settings=lambda _: {},
@@ -145,6 +138,7 @@ PROGRAMS: Mapping[str, ScannerProgram] = {
         scan=_grype_scan,
         check=_grype_check,
         update=lambda command: (*command.program, "db", "update"),
+        updated_elsewhere=lambda _, inherited: inherited.get("GRYPE_DB_AUTO_UPDATE", "true").lower() not in _ON,
         version=None,
         login=lambda registry, login: {
             "GRYPE_REGISTRY_AUTH_AUTHORITY": registry,
@@ -156,6 +150,3 @@ PROGRAMS: Mapping[str, ScannerProgram] = {
         knows=grype_knows,
     ),
 }
-
-#: Reads the answer to :attr:`ScannerProgram.version`.
-database_date = database_of

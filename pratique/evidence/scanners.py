@@ -30,9 +30,10 @@ from pratique.config import Scanner
 from pratique.errors import ConfigurationError, PratiqueError, TransientError, UnreadableAnswer
 from pratique.evidence.canary import canary
 from pratique.evidence.parsers.assessment import Distribution, Unassessed
+from pratique.evidence.parsers.trivy import database_of
 from pratique.evidence.scanner_lock import exclusive
 from pratique.evidence.scanner_process import Command, CommandFailed
-from pratique.evidence.scanner_programs import EMPTY, PROGRAMS, database_date
+from pratique.evidence.scanner_programs import EMPTY, PROGRAMS
 from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.images import ImageReference
 from pratique.oci.auth import Login
@@ -118,12 +119,12 @@ class CommandScanner:
         """Update the database, one process at a time, and return its date where reports do not say it."""
         cache = os.environ.get(f"{self._program.prefix}CACHE_DIR", "")
         async with asyncio.timeout(DATABASE_TIMEOUT), exclusive([*self._parsed.program, cache]):
-            if not self._program.updates_itself(self._parsed, os.environ):
+            if not self._program.updated_elsewhere(self._parsed, os.environ):
                 await self._run(self._program.update(self._parsed), folder, timeout=DATABASE_TIMEOUT)
             if self._program.version is None:
                 return None
             version = await self._run(self._program.version(self._parsed), folder, timeout=DATABASE_TIMEOUT)
-            return database_date(version)
+            return database_of(version)
 
     async def _observe(self, subject: Subject, this: _Round) -> Observation:
         async with self._locks[subject.digest], self._slots:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,20 +59,3 @@ class SignatureVerifier:
                 "Allow this worker to reach the address, or set 'revocation: record' to accept and record it.",
             )
         return VerifiedSignature(signer, doubts)
-
-    async def verify_any(
-        self, envelopes: Sequence[SignatureEnvelope], artifact: Descriptor, trust: TrustStore, at: datetime
-    ) -> VerifiedSignature:
-        """Check an artifact's signatures until one counts.
-
-        :raises SignatureRejected: when none does; for the reason of the last one
-        """
-        rejected = SignatureRejected(
-            "trust the artifact", artifact.digest, "It has no readable signature.", "Wait for its signature."
-        )
-        for envelope in envelopes:
-            try:
-                return await self.verify(envelope, artifact, trust, at)
-            except SignatureRejected as error:
-                rejected = error
-        raise rejected

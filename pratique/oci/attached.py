@@ -5,11 +5,11 @@ Facts: OCI distribution-spec v1.1, "Listing Referrers" and "Referrers Tag Schema
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pratique.errors import NotFound, UnreadableAnswer
+from pratique.http_answers import json_of
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import OCI_INDEX
@@ -35,11 +35,7 @@ async def listed_by_api(client: OciClient, reference: ImageReference) -> list[En
         response = await client.transport.send(request)
     except NotFound:
         return []
-    try:
-        document = json.loads(response.content)
-    except (ValueError, RecursionError):
-        document = None
-    return _entries(document, reference)
+    return _entries(json_of(response), reference)
 
 
 async def listed_by_tag(client: OciClient, reference: ImageReference) -> list[Entry]:

@@ -43,7 +43,19 @@ _NAME = re.compile(r"[A-Za-z0-9_.+-]*")  # of an operating system, an architectu
 
 
 class Ambiguous(ValueError):
-    """The document does not say one thing to every reader. The message is a sentence that says why."""
+    """The document does not say one thing to every reader.
+
+    :ivar reason: why, as a sentence
+    :ivar within: digest of the manifest below the image that it is about; empty for the image itself
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.within = ""
+
+    def __str__(self) -> str:
+        return f"In {self.within} below it: {self.reason}" if self.within else self.reason
 
 
 class NoImages(Ambiguous):

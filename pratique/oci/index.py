@@ -226,11 +226,12 @@ class _Walk:
 
 @contextmanager
 def _below(digest: str) -> Iterator[None]:
-    """Name the part that a refusal is about."""
+    """Name the innermost part that a refusal is about."""
     try:
         yield
     except Ambiguous as error:
-        raise error if str(error).startswith("In sha256:") else Ambiguous(f"In {digest} below it: {error}") from None
+        error.within = error.within or digest
+        raise
 
 
 def _digest(config: Document) -> str:

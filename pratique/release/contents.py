@@ -4,8 +4,8 @@ A tag's digest says nothing about what is below it: ``acr purge --untagged`` and
 tagged indexes, and nodes cannot pull what is missing. Missing manifests are imported again by their digest, without a
 tag, so that no tag moves::
 
-    look = await look_at(client, [Place(reference, image)])
-    await restore(session, client, target, place, missing, source_of)
+    (look,) = await look_at(client, [Place(reference, image)])
+    await restore(session, registry, reference.repository, look.missing, source_of)
 
 Facts: Azure/acr-cli issues 131 and 342; importImage REST API, ``untaggedTargetRepositories``.
 """
@@ -100,8 +100,9 @@ async def look_at(client: OciClient, places: Iterable[Place]) -> list[Found]:
         if current != place.image.digest:
             return Found(place, current)
         below = manifests_below(place.image)
-        found = await asyncio.gather(*(digest(tag.at(one)) for one in below))
-        return Found(place, current, tuple(one for one, there in zip(below, found, strict=True) if there != one))
+        found = await asyncio.gather(*(digest(tag.at(wanted)) for wanted in below))
+        missing = tuple(wanted for wanted, there in zip(below, found, strict=True) if there != wanted)
+        return Found(place, current, missing)
 
     return list(await asyncio.gather(*map(look, places)))
 

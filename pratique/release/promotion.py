@@ -133,8 +133,9 @@ async def ensure_live(
     except TagExists as error:
         if isinstance(found.digest, NotReadable):
             return await _promote_unreadable(session, image, quarantined(image.digest), target, place.reference)
-        await _require_tag(session, client, target, place, quarantined, error)
-    (found,) = await look_at(client, [place])
+        found = await _require_tag(session, client, target, place, quarantined, error)
+    else:
+        (found,) = await look_at(client, [place])
     return await _completed(session, client, target, found, quarantined, "imported")
 
 
@@ -145,9 +146,10 @@ async def _require_tag(
     place: Place,
     source: Callable[[str], Internal],
     refusal: TagExists,
-) -> None:
+) -> Found:
     """After a refused import: another attempt has created the tag meanwhile, or it names a manifest that was deleted.
 
+    :return: what is there, under the image's digest
     :raises Conflict: when the tag names another digest, or a manifest that is not there
     """
     (found,) = await look_at(client, [place])
@@ -165,6 +167,7 @@ async def _require_tag(
         )
     if isinstance(found.digest, str) and found.digest != place.image.digest:
         raise tag_taken(place, found.digest)
+    return found
 
 
 async def _promote_unreadable(

@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -109,43 +110,16 @@ def _kind(chosen: str | None, digests: set[str]) -> str:
     return "the same manifest" if digests == {chosen} else "containerd's manifest and others need a verdict"
 
 
+SYSTEMS = ("linux", "LINUX", "Linux", "windows", "macos", "darwin", "", "unknown")
+ARCHITECTURES = ("amd64", "x86_64", "X86-64", "386", "i386", "arm", "armhf", "armel", "arm64", "aarch64", "")
+VARIANTS = ("", "v1", "v2", "3", "v5", "6", "7", "v7", "8", "v8", "V8", "v8.0", "v8.5", "9", "v9", "9.0", "x")
+
+
 async def test_every_spelling_of_a_platform_matches_as_in_containerd() -> None:
     """An index of one entry runs on the same nodes, whether the entry or the configuration names the platform."""
     names = [
         {"os": system, "architecture": architecture, "variant": variant}
-        for system in ("linux", "LINUX", "Linux", "windows", "macos", "darwin", "", "unknown")
-        for architecture in (
-            "amd64",
-            "x86_64",
-            "X86-64",
-            "386",
-            "i386",
-            "arm",
-            "armhf",
-            "armel",
-            "arm64",
-            "aarch64",
-            "",
-        )
-        for variant in (
-            "",
-            "v1",
-            "v2",
-            "3",
-            "v5",
-            "6",
-            "7",
-            "v7",
-            "8",
-            "v8",
-            "V8",
-            "v8.0",
-            "v8.5",
-            "9",
-            "v9",
-            "9.0",
-            "x",
-        )
+        for system, architecture, variant in product(SYSTEMS, ARCHITECTURES, VARIANTS)
     ]
     names += [dict(platform) for platform in (*ORDINARY_PLATFORMS, *ODD_PLATFORMS)]
     images = [

@@ -157,11 +157,15 @@ class Place:
             found = await fetch_findings(client, ImageReference(HOST, REPOSITORY, digest=self.image))
             (statement,) = (item for item in found if isinstance(item, SignedStatement))
             verifier = SignatureVerifier(client.transport.http)
-            try:
-                await verifier.verify_any(statement.signatures, statement.artifact, trust, datetime.now(UTC))
-            except SignatureRejected as error:
-                return error.observed
-        return ""
+            reason = "It has no readable signature."
+            for envelope in statement.signatures:
+                try:
+                    await verifier.verify(envelope, statement.artifact, trust, datetime.now(UTC))
+                except SignatureRejected as error:
+                    reason = error.observed
+                else:
+                    return ""
+        return reason
 
 
 @asynccontextmanager

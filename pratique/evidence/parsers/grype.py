@@ -16,10 +16,9 @@ from typing import Any
 from pratique.evidence.parsers.assessment import Assessment, Distribution, Unassessed
 from pratique.evidence.parsers.json_reader import Reader, unreadable
 from pratique.findings import Finding, Fix, Severity, end_of_life
+from pratique.purl import DISTRIBUTIONS, Purl
 
 _FIXES = {"fixed": Fix.AVAILABLE, "not-fixed": Fix.NONE, "wont-fix": Fix.NONE}
-#: Grype's types of packages that a distribution makes, and the same types in package URLs.
-_SYSTEM_TYPES = frozenset({"apk", "deb", "rpm", "alpm"})
 #: The part of a vulnerability's namespace that says that the advisory is a distribution's own.
 _OF_DISTRIBUTION = ":distro:"
 _KEYS = "gpg-pubkey"
@@ -99,7 +98,7 @@ def _reports(document: bytes, subject: str) -> tuple[Reader, Reader | None]:
 
 
 def _split(document: bytes, subject: str) -> list[str]:
-    """The JSON documents in a text, each as it stands there; no more than one too many."""
+    """The text of each JSON document, in order. Reading stops after one document more than a run of Grype writes."""
     texts: list[str] = []
     start = 0
     try:
@@ -163,14 +162,17 @@ def _assessed(
     components = sbom.documents("components")
     purls = [part.text("purl") for part in components if part.text("name") != _KEYS and part.text("type") == "library"]
     system = next((part for part in components if part.text("type") == "operating-system"), None)
-    purl = next((purl for purl in purls if _purl_type(purl) in _SYSTEM_TYPES), "")
+    purl = next(filter(_is_of_system, purls), "")
     if system is None or not purl:
         return None, f"Grype found no package of {name}: the image has no package database, or one that it cannot read"
     return Distribution(name, dict(system.mapping), purl), ""
 
 
-def _purl_type(purl: str) -> str:
-    return purl.removeprefix("pkg:").partition("/")[0] if purl.startswith("pkg:") else ""
+def _is_of_system(purl: str) -> bool:
+    try:
+        return Purl.parse(purl).type in DISTRIBUTIONS
+    except ValueError:
+        return False
 
 
 def _incomplete(configuration: Reader) -> str:
@@ -195,7 +197,7 @@ def _is_of_distribution(match: Reader, version: str) -> bool:
     A match by CPE, of NVD, does not; nor does an advisory about another release: Grype looks into all releases with the
     same major version when it has no data about the very release.
     """
-    if match.document("artifact").text("type") not in _SYSTEM_TYPES:
+    if match.document("artifact").text("type") not in DISTRIBUTIONS:
         return False
     _, found, rest = match.document("vulnerability").text("namespace").partition(_OF_DISTRIBUTION)
     release = rest.rpartition(":")[2]

@@ -60,8 +60,8 @@ def parse_identities(texts: Iterable[str]) -> tuple[Identity, ...]:
             raise ValueError("'*' trusts everybody already: remove it, or the other identities")
         return (Identity(frozenset()),)
     identities = tuple(_parse(text) for text in listed)
-    for (one, text), (other, wider) in permutations(zip(identities, listed, strict=True), 2):
-        if other.attributes <= one.attributes:
+    for (identity, text), (other, wider) in permutations(zip(identities, listed, strict=True), 2):
+        if other.attributes <= identity.attributes:
             raise ValueError(f"{text!r} is included in {wider!r}: remove one of them")
     return identities
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -23,8 +23,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from pratique.evidence.signatures.chain import extension
+from pratique.gate.evidence import CLOCKS_DIFFER
 
-_CLOCKS_DIFFER = timedelta(minutes=5)
 _MOST_SERVERS = 4
 _UNREADABLE = (
     ValueError,
@@ -182,7 +182,7 @@ def _leaves_out(scope: x509.IssuingDistributionPoint, certificate: x509.Certific
 def _current(since: datetime, until: datetime | None, at: datetime) -> datetime:
     if until is None:
         raise StatusUnknown("its status has no end, so it may be an old one")
-    if not since - _CLOCKS_DIFFER <= at <= until + _CLOCKS_DIFFER:
+    if not since - CLOCKS_DIFFER <= at <= until + CLOCKS_DIFFER:
         raise StatusUnknown(f"its status is of another time, until {until:%Y-%m-%d %H:%M} UTC")
     return until
 
