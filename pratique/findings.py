@@ -76,7 +76,7 @@ class Finding:
 
     @property
     def is_end_of_life(self) -> bool:
-        """Whether it says that a distribution gets no more security updates (:func:`end_of_life`)."""
+        """Whether it says that a distribution no longer gets security updates (:func:`end_of_life`)."""
         return self.vulnerability == END_OF_LIFE
 
     def __str__(self) -> str:
@@ -87,12 +87,12 @@ class Finding:
         return f"{self.vulnerability} ({self.severity.label}) in {package or 'an unnamed package'}, {fix}"
 
 
-#: The identifier of findings about a distribution that gets no more security updates.
+#: The identifier of findings about a distribution that no longer gets security updates.
 END_OF_LIFE = "END-OF-LIFE"
 
 
 def end_of_life(distribution: str, version: str, source: str) -> Finding:
-    """The finding that a distribution gets no more security updates.
+    """The finding that a distribution no longer gets security updates.
 
     Its severity is unknown: nobody looks for vulnerabilities in it any more, so it counts as the worst.
     """

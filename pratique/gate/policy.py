@@ -88,7 +88,7 @@ class Policy(BaseModel):
         description="Whether Defender's word counts when it does not date its database. Other sources have to.",
     )
     end_of_life: Literal["block", "warn"] = Field(
-        "block", description="For an image whose distribution gets no more security updates: block, or only warn."
+        "block", description="For an image whose distribution no longer gets security updates: block, or only warn."
     )
     unverified: Unproven = Field("block", description="For an image without proof: block, or ask a person.")
     not_applicable: Unproven = Field(

@@ -105,7 +105,7 @@ async def purge(call: Call) -> Response:
         store = call.azure.state(Registries).store(registry["name"])
         for repository in store.repositories():
             if fnmatchcase(repository, asked.repositories):
-                purged += [f"{registry['name']}/{repository}@{one}" for one in store.purge_untagged(repository)]
+                purged += [f"{registry['name']}/{repository}@{digest}" for digest in store.purge_untagged(repository)]
     return answer({"purged": purged})
 
 
