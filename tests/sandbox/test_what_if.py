@@ -135,10 +135,10 @@ async def test_it_takes_the_rights_of_a_deployment(start_sandbox: StartSandbox) 
     """Who may not write a resource is not told what writing it would do."""
     sandbox = start_sandbox(Scenario())
     principal = sandbox.azure.scenario.identity.object_id
+    sandbox.azure.access.delay = 0
     for assignment in sandbox.azure.access.assignments():
         if assignment.principal_id == principal:
             sandbox.azure.access.unassign(assignment.id)
-    sandbox.azure.access.delay = 0
     with pytest.raises(HttpResponseError) as caught:
         await what_if(sandbox, deployment(small(vault())))
     assert caught.value.status_code in {400, 403}
