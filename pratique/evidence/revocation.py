@@ -28,6 +28,7 @@ from pratique.evidence.signatures.chain import name_of
 from pratique.evidence.signatures.revocation import (
     RevocationStatus,
     StatusUnknown,
+    can_be_revoked,
     crl_servers,
     ocsp_request,
     ocsp_servers,
@@ -41,6 +42,7 @@ LARGEST_CRL = 16 * 1024 * 1024  # bytes
 SECONDS = 15.0  # one request
 _KEPT, _FAILURE_KEPT = 3600.0, 60.0  # seconds
 _MOST_KEPT = 1024
+_MOST_SERVERS = 4
 
 _Answer = RevocationStatus | StatusUnknown
 
@@ -64,8 +66,8 @@ class RevocationChecker:
     async def check(self, chain: Sequence[x509.Certificate], at: datetime) -> tuple[str, ...]:
         """Why the status of certificates of a verified chain is unknown, in words; empty when none was revoked.
 
-        A certificate without addresses cannot be revoked, and neither can the last one: to revoke a root, remove it
-        from the trust store.
+        A certificate that names no place for its status cannot be revoked, and neither can the last one: to revoke a
+        root, remove it from the trust store.
 
         :raises SignatureRejected: when one is revoked
         """
@@ -86,7 +88,7 @@ class RevocationChecker:
 
     async def _status(self, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> _Answer | None:
         """``None`` for a certificate that nobody could revoke."""
-        if not ocsp_servers(certificate) and not crl_servers(certificate):
+        if not can_be_revoked(certificate):
             return None
         key = certificate.fingerprint(hashes.SHA256()) + issuer.fingerprint(hashes.SHA256())
         kept, now = self._kept.get(key), time.monotonic()
@@ -105,7 +107,7 @@ class RevocationChecker:
     async def _ask(self, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> _Answer:
         """OCSP responders until one knows the status; without one, every revocation list."""
         doubt = StatusUnknown("its issuer names no address that can be asked")
-        for url in ocsp_servers(certificate):
+        for url in ocsp_servers(certificate)[:_MOST_SERVERS]:
             try:
                 content = await self._send("POST", url, LARGEST_OCSP, ocsp_request(certificate, issuer))
                 return read_ocsp(content, certificate, issuer, at)
@@ -117,8 +119,9 @@ class RevocationChecker:
         self, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime, doubt: StatusUnknown
     ) -> _Answer:
         known: list[RevocationStatus] = []
-        failed: StatusUnknown | None = None
-        for url in crl_servers(certificate):
+        servers = crl_servers(certificate)
+        failed = StatusUnknown("its issuer names too many lists") if len(servers) > _MOST_SERVERS else None
+        for url in servers[:_MOST_SERVERS]:
             try:
                 content = await self._send("GET", url, LARGEST_CRL)
                 status = await asyncio.to_thread(read_crl, content, certificate, issuer, at)

@@ -10,7 +10,7 @@ authorities, Microsoft's among them, understand nothing else (notation-core-go s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,7 +25,6 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from pratique.evidence.signatures.chain import extension
 from pratique.gate.evidence import CLOCKS_DIFFER
 
-_MOST_SERVERS = 4
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -55,13 +54,14 @@ class RevocationStatus:
     until: datetime
 
 
+def can_be_revoked(certificate: x509.Certificate) -> bool:
+    """Whether the issuer publishes the certificate's status anywhere, in a way that can be asked or not."""
+    return bool(_responders(certificate)) or extension(certificate, x509.CRLDistributionPoints) is not None
+
+
 def ocsp_servers(certificate: x509.Certificate) -> tuple[str, ...]:
     """URLs of the issuer's OCSP responders."""
-    access = extension(certificate, x509.AuthorityInformationAccess)
-    described = access.value if access is not None else ()
-    return _urls(
-        entry.access_location for entry in described if entry.access_method == AuthorityInformationAccessOID.OCSP
-    )
+    return _urls(_responders(certificate))
 
 
 def crl_servers(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -187,6 +187,12 @@ def _current(since: datetime, until: datetime | None, at: datetime) -> datetime:
     return until
 
 
-def _urls(names: Iterator[x509.GeneralName]) -> tuple[str, ...]:
+def _responders(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    access = extension(certificate, x509.AuthorityInformationAccess)
+    described = access.value if access is not None else ()
+    return [entry.access_location for entry in described if entry.access_method == AuthorityInformationAccessOID.OCSP]
+
+
+def _urls(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
     found = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
-    return tuple(dict.fromkeys(url for url in found if url.lower().startswith("http://")))[:_MOST_SERVERS]
+    return tuple(dict.fromkeys(url for url in found if url.lower().startswith("http://")))

@@ -150,6 +150,28 @@ async def test_no_addresses(issuer: Issuer) -> None:
     assert issuer.asked == []
 
 
+@pytest.mark.parametrize("kind", ["ocsp", "crl"])
+@pytest.mark.parametrize("url", ["https://pki.example", "ldap:///CN=ca", "HTTPS://pki.example", "file:///ca"])
+async def test_addresses_that_cannot_be_asked(issuer: Issuer, kind: str, url: str) -> None:
+    """A certificate whose status is published elsewhere than over plain HTTP can be revoked: its status is unknown."""
+    (doubt,) = await doubts(replace(issuer, url=url).certificate(kind))
+    assert "no address that can be asked" in doubt
+    assert issuer.asked == []
+
+
+async def test_too_many_lists(issuer: Issuer) -> None:
+    """One of the lists that are not read may name the certificate; one of those that are read does so for certain."""
+    kinds = [f"crl{number}" for number in range(9)]
+    certificate = issuer.certificate(*kinds)
+    issuer.answers = {kind: crl() for kind in kinds}
+    (doubt,) = await doubts(certificate)
+    assert "too many lists" in doubt
+    assert len(issuer.asked) == 4
+    issuer.answers["crl0"] = crl(certificate)
+    with pytest.raises(SignatureRejected, match="was revoked"):
+        await doubts(certificate)
+
+
 @pytest.mark.parametrize("kinds", [("ocsp",), ("crl",), ("ocsp", "crl"), ("crl", "crl2")])
 async def test_good_and_revoked(issuer: Issuer, kinds: tuple[str, ...]) -> None:
     """The issuer's word counts, by OCSP or by list; one list that names the certificate is enough."""
