@@ -19,9 +19,11 @@
 # make bench-live      measure a rescan of five thousand images in live/ (ARGS="--images 1000"), half an hour
 # make bench-run-page  measure what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
 # make faults   run the fault campaign: kills and faults at every request (ARGS="--part kills"), half an hour or more
+# make fuzz     run the property tests with new random examples, ROUNDS times (ROUNDS=20), two minutes each
 # make mutate   change the code that decides, and count the changes that no test notices (ARGS="--room gate --sample 40")
 # make check     check formatting, lint, types and the import contract
 PYTHON ?= python3
+ROUNDS ?= 1
 VENV := .venv
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 READY := $(VENV)/.installed
@@ -33,7 +35,7 @@ MUTATION_READY := $(MUTATION_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults mutate docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults fuzz mutate docs check format lock clean
 
 install: $(READY)
 
@@ -104,6 +106,9 @@ bench-run-page: $(READY)
 
 faults: $(READY)
 	$(VENV)/bin/python -m benchmarks.faults $(ARGS)
+
+fuzz: $(READY)
+	for round in $$(seq $(ROUNDS)); do $(VENV)/bin/pytest -n 4 -m hypothesis --hypothesis-profile fuzz $(ARGS) || exit 1; done
 
 mutate: $(READY) $(MUTATION_READY)
 	$(VENV)/bin/python -m benchmarks.mutation $(ARGS)

@@ -21,9 +21,10 @@ from sandbox.server import Sandbox
 from sandbox.tls import CertificateAuthority
 from tests.waiting import HANGS
 
-# No test asserts how fast anything is.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# No test asserts how fast anything is. The suite tries the same examples every time; `make fuzz` tries others.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
+settings.load_profile("suite")
 
 T = TypeVar("T")
 SPEED = 3000.0
