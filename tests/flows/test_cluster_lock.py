@@ -43,8 +43,9 @@ async def asks(config: Bootstrap) -> None:
     """Waits for a person in the middle of its work."""
     async with azure_runtime(config), cluster_lock():
         happened.append("asks begins")
+        await doors[0].wait()
         async with lock_released():
-            await doors[0].wait()
+            await doors[1].wait()
         happened.append("asks ends")
 
 
@@ -57,11 +58,11 @@ async def stands_still() -> str:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     happened.clear()
-    doors[:] = [asyncio.Event()]
+    doors[:] = [asyncio.Event(), asyncio.Event()]
     monkeypatch.setattr("tasks.cluster_lock.POLL", 0.02)
 
 
-async def turns() -> list[Variable]:
+async def locks() -> list[Variable]:
     async with get_client() as client:
         return [one for one in await client.read_variables() if one.name.startswith("pratique_lock_")]
 
@@ -75,7 +76,7 @@ async def until_somebody_has_it() -> Variable:
     found: list[Variable] = []
 
     async def somebody_has_it() -> bool:
-        found[:] = await turns()
+        found[:] = await locks()
         return bool(found)
 
     await until_met(somebody_has_it)
@@ -84,7 +85,7 @@ async def until_somebody_has_it() -> Variable:
 
 @asynccontextmanager
 async def somebody_else(config: Bootstrap, state: State | None) -> AsyncIterator[None]:
-    """Makes the turn on this cluster look as one that another run has; ``None``: of a run that was deleted."""
+    """Makes the lock on this cluster look as one that another run holds; ``None``: of a run that was deleted."""
     first = asyncio.create_task(works(config, "first", behind_door=True))
     mine = await until_somebody_has_it()
     doors[0].set()
@@ -101,13 +102,13 @@ async def somebody_else(config: Bootstrap, state: State | None) -> AsyncIterator
 
 
 async def test_no_interleaving(world: MakeWorld) -> None:
-    """Of five runs at once each is alone with the cluster, and nothing is left of their turns."""
+    """Of five runs at once each is alone with the cluster, and nothing is left of their locks."""
     config = world().config
     await asyncio.gather(*[works(config, str(number)) for number in range(5)])
     begun = [line.removesuffix(" begins") for line in happened[::2]]
     assert happened == [line for name in begun for line in (f"{name} begins", f"{name} ends")]
     assert sorted(begun) == list("01234")
-    assert await turns() == []
+    assert await locks() == []
 
 
 async def test_other_cluster(world: MakeWorld) -> None:
@@ -132,7 +133,7 @@ async def test_two_flows(world: MakeWorld) -> None:
     assert isinstance(prepared := await preparing, Preparation)
     assert prepared.changed
     assert not delivered.changed
-    assert await turns() == []
+    assert await locks() == []
 
 
 async def test_asking(world: MakeWorld) -> None:
@@ -140,13 +141,14 @@ async def test_asking(world: MakeWorld) -> None:
     config = world().config
     asking = asyncio.create_task(asks(config))
     mine = await until_somebody_has_it()
+    doors[0].set()
 
     async def given_up() -> bool:
-        return mine.id not in [one.id for one in await turns()]
+        return mine.id not in [one.id for one in await locks()]
 
     await until_met(given_up)
     await works(config, "other")
-    doors[0].set()
+    doors[1].set()
     await asking
     assert happened == ["asks begins", "other begins", "other ends", "asks ends"]
 
@@ -159,11 +161,11 @@ async def test_holder_gone(world: MakeWorld, state: State | None) -> None:
         await asyncio.gather(*[works(config, str(number)) for number in range(3)])
     assert len(happened) == 6
     assert all(line.endswith("begins") for line in happened[::2])
-    assert await turns() == []
+    assert await locks() == []
 
 
 async def test_holder_silent(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run of whose death nobody has told the server loses its turn when it was silent for long enough."""
+    """A run of whose death nobody has told the server loses the lock when it was silent for long enough."""
     monkeypatch.setattr("tasks.cluster_lock.EXPIRY", 0.2)
     config = world().config
     async with somebody_else(config, Running()):
@@ -172,7 +174,7 @@ async def test_holder_silent(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_holder_alive(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run at work shows again and again that it is, so that its turn stays its own however long it takes."""
+    """A run at work shows again and again that it is, so that it keeps the lock however long it takes."""
     monkeypatch.setattr("tasks.cluster_lock.HEARTBEAT", 0.02)
     config = world().config
     first = asyncio.create_task(works(config, "first", behind_door=True))
@@ -180,7 +182,7 @@ async def test_holder_alive(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -
     second = asyncio.create_task(works(config, "second"))
 
     async def has_beaten() -> bool:
-        return heartbeat((await turns())[0]) >= 5
+        return heartbeat((await locks())[0]) >= 5
 
     await until_met(has_beaten)
     assert happened == ["first begins"]
