@@ -26,8 +26,8 @@ from typing import Any, Literal, cast
 import aiohttp
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import ClientAuthenticationError
-from azure.core.pipeline import PipelineRequest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity import CredentialUnavailableError
@@ -45,7 +45,7 @@ from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
 from azure.monitor.query.aio import LogsQueryClient
 
 from pratique.azure.clouds import CLOUDS, Cloud
-from pratique.azure.faults import azure_faults
+from pratique.azure.faults import NotRegistered, azure_faults
 from pratique.errors import ConfigurationError, UnreadableAnswer
 
 CONNECT_SECONDS = 10.0
@@ -115,6 +115,18 @@ class _InGroup(SansIOHTTPPolicy[Any, Any]):
         request.http_request.url = request.http_request.url.replace(self._subscription_path, self._group_path, 1)
 
 
+class _NoRegistration(SansIOHTTPPolicy[Any, Any]):
+    """Lets a resource provider that is not registered be an error.
+
+    Otherwise the SDK registers it, which changes the subscription without a word, and waits for it without an end.
+    """
+
+    def on_response(self, request: PipelineRequest[Any], response: PipelineResponse[Any, Any]) -> None:
+        answer = response.http_response
+        if answer.status_code == 409 and "MissingSubscriptionRegistration" in answer.text():
+            raise NotRegistered(HttpResponseError(response=answer))
+
+
 class AzureSession:
     """Clients that share a credential and a connection pool. Create it with :meth:`open`.
 
@@ -146,6 +158,7 @@ class AzureSession:
             "base_url": cloud.resource_manager,
             "credential_scopes": [cloud.arm_scope],
             "polling_interval": poll_seconds,
+            "per_retry_policies": [_NoRegistration()],
             **self._common,
         }
 
