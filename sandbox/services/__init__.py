@@ -41,6 +41,7 @@ def all_services() -> list[Service]:
         authorization,
         role_definitions,
         schedules,
+        *public_registries(),  # before the subscription's own: one of them is an Azure registry, too
         *acr_services(),
         *vault_services(),
         resource_graph,
@@ -49,7 +50,6 @@ def all_services() -> list[Service]:
         insights,
         log_analytics,
         blobs,
-        *public_registries(),
         *github_services(),
         azure_devops,
         echo,
