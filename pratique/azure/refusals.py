@@ -7,7 +7,7 @@
 A code that is not in the table is left to the HTTP status.
 
 Facts: Microsoft Learn, "Troubleshoot common Azure deployment errors", "Troubleshoot Azure RBAC", "Key Vault REST API
-error codes"; messages of these codes that Azure's users have published.
+error codes", "Microsoft Entra authentication and authorization error codes"; messages that users have published.
 """
 
 from __future__ import annotations
@@ -34,7 +34,16 @@ from pratique.errors import (
 
 ROLE = "Give the worker's identity a role with {action}{on_scope} (az role assignment create), then run again."
 _ADDRESS = "Allow this worker's address, or run the worker inside the network."
+_APPLICATION = "Check AZURE_CLIENT_ID and AZURE_TENANT_ID: the tenant has no such application, or does not know it yet."
 _CAPACITY = "Deploy to another region or with another size, or run again later: Azure has no capacity left there."
+_CONDITIONAL = (
+    "Conditional access asks this account for more: sign in with multifactor authentication (az login), or use a "
+    "managed identity or a service principal."
+)
+_FEDERATION = (
+    "Compare issuer, subject and audience in the message with the federated credential of AZURE_CLIENT_ID (az ad app "
+    "federated-credential list, or az identity federated-credential list). A new one may take minutes to count."
+)
 _IN_USE = "Choose another name: it is taken, in Azure as a whole or by something that was deleted a short time ago."
 _LATER = "Run again when the other operation has ended."
 _QUOTA = "Raise the quota that the message names (Azure portal, Quotas), or delete what is no longer used."
@@ -136,6 +145,44 @@ REFUSALS: Mapping[str, Refusal] = {
     "invalidauthenticationtoken": Refusal(AuthenticationFailed, _SIGN_IN),
     "expiredauthenticationtoken": Refusal(AuthenticationFailed, _SIGN_IN),
     "authenticationfailed": Refusal(AuthenticationFailed, _SIGN_IN),
+    # Entra ID, by the number in its message
+    "aadsts7000215": Refusal(
+        AuthenticationFailed, "Correct AZURE_CLIENT_SECRET: it is the secret's value, not the secret's id."
+    ),
+    "aadsts7000222": Refusal(
+        AuthenticationFailed, "The client secret has expired: az ad app credential reset --id <AZURE_CLIENT_ID>"
+    ),
+    "aadsts700016": Refusal(AuthenticationFailed, _APPLICATION),
+    "aadsts7000229": Refusal(
+        AuthenticationFailed, "Make the application's service principal: az ad sp create --id <AZURE_CLIENT_ID>"
+    ),
+    "aadsts90002": Refusal(AuthenticationFailed, "Check AZURE_TENANT_ID, and 'cloud' in the configuration."),
+    "aadsts900023": Refusal(AuthenticationFailed, "Correct AZURE_TENANT_ID: it is the tenant's id or domain."),
+    "aadsts500011": Refusal(AuthenticationFailed, "Check AZURE_TENANT_ID, and 'cloud' in the configuration."),
+    "aadsts700024": Refusal(
+        AuthenticationFailed,
+        "The federated token has expired, or is not valid yet. Have the file of AZURE_FEDERATED_TOKEN_FILE renewed (a "
+        "token of a CI job lives for minutes: sign in right before the run), and check this machine's clock.",
+    ),
+    "aadsts70021": Refusal(AuthenticationFailed, _FEDERATION),
+    "aadsts700211": Refusal(AuthenticationFailed, _FEDERATION),
+    "aadsts700212": Refusal(AuthenticationFailed, _FEDERATION),
+    "aadsts700213": Refusal(AuthenticationFailed, _FEDERATION),
+    "aadsts50076": Refusal(AuthenticationFailed, _CONDITIONAL),
+    "aadsts50079": Refusal(AuthenticationFailed, _CONDITIONAL),
+    "aadsts50158": Refusal(AuthenticationFailed, _CONDITIONAL),
+    "aadsts53003": Refusal(AuthenticationFailed, _CONDITIONAL),
+    "aadsts50173": Refusal(AuthenticationFailed, _SIGN_IN),
+    "aadsts70043": Refusal(AuthenticationFailed, _SIGN_IN),
+    "aadsts700082": Refusal(AuthenticationFailed, _SIGN_IN),
+    "aadsts50087": Refusal(Unavailable, _WAIT),
+    "aadsts90006": Refusal(Unavailable, _WAIT),
+    "aadsts90012": Refusal(Unavailable, _WAIT),
+    "aadsts90024": Refusal(Unavailable, _WAIT),
+    "aadsts90033": Refusal(Unavailable, _WAIT),
+    "aadsts90055": Refusal(Throttled, "Wait, then run again."),
+    "temporarily_unavailable": Refusal(Unavailable, _WAIT),
+    "server_error": Refusal(Unavailable, _WAIT),
     # Quotas and capacity
     "deploymentquotaexceeded": Refusal(
         Prohibited,
@@ -195,6 +242,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "subscriptionrequeststhrottled": Refusal(Throttled, "Wait, then run again."),
 }
 
+_ENTRA = re.compile(r"AADSTS[0-9]+")
 #: What a step may name: where it stands in a message, and what it is called where the message has it not. The last
 #: match counts: a message about linked resources names the action and scope that are missing at the end.
 _FACTS: Mapping[str, tuple[re.Pattern[str], str]] = {
@@ -214,11 +262,16 @@ def known_refusal(causes: Sequence[Cause]) -> Refusal | None:
 
     Causes that another attempt may fix come last: the others make it fail again.
     """
-    found = [(REFUSALS[cause.code.lower()], cause) for cause in causes if cause.code.lower() in REFUSALS]
+    found = [(REFUSALS[code], cause) for cause in causes for code in _codes(cause) if code in REFUSALS]
     if not found:
         return None
     refusal, cause = min(found, key=lambda pair: issubclass(pair[0].error, TransientError))
     return Refusal(refusal.error, complete(refusal.step, cause))
+
+
+def _codes(cause: Cause) -> list[str]:
+    """The cause's codes in lower case: Entra ID puts a number of its own into the message."""
+    return [*map(str.lower, _ENTRA.findall(cause.message)), cause.code.lower()]
 
 
 def complete(step: str, cause: Cause) -> str:

@@ -25,6 +25,7 @@ def all_services() -> list[Service]:
     from sandbox.services.entra.routes import entra
     from sandbox.services.github.routes import github_services
     from sandbox.services.graph.routes import graph
+    from sandbox.services.imds.routes import imds
     from sandbox.services.insights.routes import insights
     from sandbox.services.keyvault.routes import vault_services
     from sandbox.services.loganalytics.routes import log_analytics
@@ -53,6 +54,7 @@ def all_services() -> list[Service]:
         *github_services(),
         azure_devops,
         echo,
+        imds,
         arm_generic,
     ]
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,10 +192,59 @@ async def test_each_code_has_its_step(
             raise kind("do it", "the thing", "", translated.remedy)
 
 
+#: Entra ID's number or OAuth's code, the error's class, and what the step says.
+SIGN_IN: list[tuple[str, type[errors.PratiqueError], str]] = [
+    ("AADSTS7000215", errors.AuthenticationFailed, "the secret's value"),
+    ("AADSTS7000222", errors.AuthenticationFailed, "has expired"),
+    ("AADSTS700016", errors.AuthenticationFailed, "AZURE_CLIENT_ID and AZURE_TENANT_ID"),
+    ("AADSTS7000229", errors.AuthenticationFailed, "az ad sp create"),
+    ("AADSTS90002", errors.AuthenticationFailed, "AZURE_TENANT_ID"),
+    ("AADSTS900023", errors.AuthenticationFailed, "AZURE_TENANT_ID"),
+    ("AADSTS500011", errors.AuthenticationFailed, "'cloud'"),
+    ("AADSTS700024", errors.AuthenticationFailed, "AZURE_FEDERATED_TOKEN_FILE"),
+    ("AADSTS70021", errors.AuthenticationFailed, "issuer, subject and audience"),
+    ("AADSTS700211", errors.AuthenticationFailed, "issuer, subject and audience"),
+    ("AADSTS700212", errors.AuthenticationFailed, "issuer, subject and audience"),
+    ("AADSTS700213", errors.AuthenticationFailed, "issuer, subject and audience"),
+    ("AADSTS50076", errors.AuthenticationFailed, "multifactor"),
+    ("AADSTS50079", errors.AuthenticationFailed, "multifactor"),
+    ("AADSTS50158", errors.AuthenticationFailed, "multifactor"),
+    ("AADSTS53003", errors.AuthenticationFailed, "multifactor"),
+    ("AADSTS50173", errors.AuthenticationFailed, "az login"),
+    ("AADSTS70043", errors.AuthenticationFailed, "az login"),
+    ("AADSTS700082", errors.AuthenticationFailed, "az login"),
+    ("AADSTS50087", errors.Unavailable, "Run again"),
+    ("AADSTS90006", errors.Unavailable, "Run again"),
+    ("AADSTS90012", errors.Unavailable, "Run again"),
+    ("AADSTS90024", errors.Unavailable, "Run again"),
+    ("AADSTS90033", errors.Unavailable, "Run again"),
+    ("AADSTS90055", errors.Throttled, "Wait"),
+    ("temporarily_unavailable", errors.Unavailable, "Run again"),
+    ("server_error", errors.Unavailable, "Run again"),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "step"), SIGN_IN, ids=[row[0] for row in SIGN_IN])
+async def test_each_refusal_of_entra_has_its_step(
+    refusal: Answer, code: str, kind: type[errors.PratiqueError], step: str
+) -> None:
+    """In Entra ID's own form, and in the words that the az CLI passes on."""
+    numbered = code.startswith("AADSTS")
+    answer = {"error": "invalid_client" if numbered else code, "error_description": f"{code}: No. Trace ID: t"}
+    answered = await refusal(400, answer, {})
+    told = [ClientAuthenticationError(message="Microsoft Entra ID error", response=answered.response)]
+    told += [ClientAuthenticationError(message=f"ERROR: {code}: No. Trace ID: t")] if numbered else []
+    for error in told:
+        translated = translate(error, "get a token", "it")
+        assert type(translated) is kind
+        assert step in translated.remedy
+        assert f"{code}: No." in translated.observed
+
+
 def test_every_row_is_tested() -> None:
     """A new row of the table needs one here."""
-    assert {code.lower() for _, code, *_ in ROWS} == set(REFUSALS)
-    assert len(ROWS) == len(REFUSALS)
+    tested = [code.lower() for _, code, *_ in ROWS] + [code.lower() for code, *_ in SIGN_IN]
+    assert sorted(tested) == sorted(REFUSALS)
 
 
 async def test_a_policy_is_named_by_what_the_answer_adds(refusal: Answer) -> None:
