@@ -14,7 +14,8 @@ Every error states the same four things: what was attempted, on what, what was o
     └── PermanentError          the same attempt will fail again
         ├── AuthenticationFailed
         ├── PermissionDenied    the identity lacks an action
-        ├── NetworkDenied       a firewall, a proxy or a private endpoint blocks this worker
+        ├── Prohibited          a policy, a lock, a quota or the subscription forbids it, whatever the identity's roles
+        ├── NetworkDenied       a firewall, a proxy or a private endpoint blocks this worker or an import
         ├── NotFound
         ├── Conflict            something else already exists under that name
         │   └── TagExists       the import's target tag exists, with whatever digest
@@ -135,8 +136,12 @@ class PermissionDenied(PermanentError):
     """The identity lacks an action or data action."""
 
 
+class Prohibited(PermanentError):
+    """A policy, a lock, a quota, or the state of the subscription or its region. No role of the identity helps."""
+
+
 class NetworkDenied(PermanentError):
-    """A firewall, a proxy or a private endpoint blocks this worker."""
+    """A firewall, a proxy or a private endpoint blocks this worker, or Azure's import from a registry."""
 
 
 class NotFound(PermanentError):

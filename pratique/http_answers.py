@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
 
 from pratique.errors import UnreadableAnswer
 from pratique.http_errors import connection_faults
+
+_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 
 
 async def send(
@@ -43,6 +46,12 @@ def json_of(response: httpx.Response) -> Any:
         return json.loads(response.content)
     except (ValueError, RecursionError):
         return None
+
+
+def is_web_page(response: httpx.Response) -> bool:
+    """Whether a response is a page for a browser, such as a login page."""
+    declared = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return declared in ("text/html", "application/xhtml+xml") or bool(_PAGE.match(response.content))
 
 
 def _names_a_host(url: str) -> bool:

@@ -23,11 +23,15 @@ from pratique.errors import ConfigurationError
 # Grammar: OCI distribution-spec v1.1, "Pulling manifests"; host as in the distribution/reference grammar.
 _REPOSITORY = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
-_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]+)?"
+HOST_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]+)?"
 DIGEST_PATTERN = r"sha256:[a-f0-9]{64}"
 _REFERENCE = re.compile(
-    rf"(?P<registry>{_HOST})/(?P<repository>{_REPOSITORY})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
+    rf"(?P<registry>{HOST_PATTERN})/(?P<repository>{_REPOSITORY})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
 )
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+#: The names of Docker Hub in image references.
+DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 
 QUARANTINE = "quarantine/"
 LIVE = "live/"
@@ -60,12 +64,7 @@ class ImageReference:
         match = _REFERENCE.fullmatch(text)
         host = text.split("/", 1)[0]
         if match is None or not (set(".:") & set(host) or host == "localhost"):
-            raise ConfigurationError(
-                "read the image reference",
-                text,
-                "It is not of the form registry/repository:tag.",
-                "Include the registry, for example docker.io/library/busybox:1.37.0.",
-            )
+            raise ConfigurationError("read the image reference", text, *_what_is_wrong(text))
         if not (match["tag"] or match["digest"]):
             raise ConfigurationError(
                 "read the image reference",
@@ -96,6 +95,31 @@ class ImageReference:
     def released(self, registry: str) -> ImageReference:
         """The reference in ``live/``, from which the cluster pulls the image after it passes the gate."""
         return replace(self, registry=registry, repository=LIVE + self.repository)
+
+
+def official_name(registry: str, repository: str) -> str | None:
+    """The repository as Docker Hub knows it, if ``library/`` is missing: all its other names have two parts."""
+    return f"library/{repository}" if registry in DOCKER_HUB and "/" not in repository else None
+
+
+def _what_is_wrong(text: str) -> tuple[str, str]:
+    """What is wrong with a text that is no reference, and the next step."""
+    if scheme := _SCHEME.match(text):
+        return f"It begins with {scheme[0]}.", "Leave that out: an image's reference begins with the registry's host."
+    name, _, digest = text.partition("@")
+    if digest.startswith("sha512:"):
+        return "Its digest is SHA-512.", "Use the SHA-256 digest: Azure's registries know no other. Or leave it out."
+    if digest and not re.fullmatch(DIGEST_PATTERN, digest):
+        return "Its digest is not 'sha256:' and 64 hexadecimal digits in lower case.", "Correct the digest."
+    host, slash, rest = name.partition("/")
+    repository, colon, tag = rest.partition(":")
+    lower = f"{host}{slash}{repository.lower()}{colon}{tag}"
+    if lower != name and _REFERENCE.fullmatch(lower):
+        return "Its repository has upper-case letters.", f"Write it in lower case, as all registries do: {lower}"
+    return (
+        "It is not of the form registry/repository:tag.",
+        "Include the registry, for example docker.io/library/busybox:1.37.0.",
+    )
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,12 @@ class App:
         inner: list[Middleware] = [self._hosts.find, authenticate, throttle, faults, authorize]
         self._answer = chain([*outer, *inner], _handle)
 
-    def serves(self, host: str) -> bool:
-        """Whether a service answers for the host."""
-        return bool(self._hosts.services(host))
+    def serves(self, host: str, *, plain: bool = False) -> bool:
+        """Whether a service answers for the host.
+
+        :param plain: without TLS
+        """
+        return bool(self._hosts.services(host, plain=plain))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -90,6 +93,7 @@ class App:
             client=client,
             entry=entry,
             raw_path=path,
+            plain=scope["scheme"] == "http",
         )
 
 

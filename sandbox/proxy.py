@@ -1,7 +1,8 @@
 """The CONNECT proxy: terminates the client's TLS itself, with a certificate for the requested host.
 
 The proxy answers the CONNECT, starts TLS on the same transport, and hands the connection to the HTTP server. It
-refuses hosts that no service answers for, so nothing leaves the machine.
+refuses hosts that no service answers for, so nothing leaves the machine. Requests without TLS are handed to the HTTP
+server as they are, if a service without TLS answers for their host.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ _IDLE_SECONDS = 600  # longer than clients keep a connection: else one is closed
 
 
 class Proxy:
-    """Accepts CONNECT requests.
+    """Accepts CONNECT requests, and plain ones.
 
     :param application: the ASGI application behind the proxy
     :param serves: whether the sandbox serves a host
+    :param serves_plainly: whether it serves a host without TLS
     :param blocks: whether the network's policy denies a host to a client, by the user name that it gave to the proxy
     """
 
@@ -40,6 +42,7 @@ class Proxy:
         application: Any,
         authority: CertificateAuthority,
         serves: Callable[[str], bool],
+        serves_plainly: Callable[[str], bool],
         blocks: Callable[[str, str], bool],
     ) -> None:
         self._config = Config(
@@ -55,6 +58,7 @@ class Proxy:
         self._server_state = ServerState()
         self._authority = authority
         self.serves = serves
+        self.serves_plainly = serves_plainly
         self.blocks = blocks
         self._users: dict[tuple[str, int], str] = {}
         self._server: asyncio.Server | None = None
@@ -114,6 +118,15 @@ class Proxy:
             tunnel.transport = secure
             http.begin(secure)
 
+    def hand_over(self, tunnel: _Tunnel, transport: asyncio.Transport, received: bytes, user: str) -> None:
+        """Let the HTTP server answer on a connection without TLS."""
+        peer = transport.get_extra_info("peername")[:2]
+        self._users[peer], self._tunnels[peer] = user, tunnel
+        http = _EarlyDataHttp(self._config, self._server_state, app_state={}, closed=lambda: self._closed(peer))
+        transport.set_protocol(http)
+        http.begin(transport)
+        http.data_received(received)
+
     def _closed(self, peer: tuple[str, int]) -> None:
         self._users.pop(peer, None)
         self._tunnels.pop(peer, None)
@@ -146,7 +159,9 @@ class _Tunnel(asyncio.Protocol):
         method, _, rest = request.partition(" ")
         host, _, port = rest.split(" ")[0].lower().rpartition(":")
         user = _proxy_user(lines)
-        if method != "CONNECT":
+        if method != "CONNECT" and self._proxy.serves_plainly(_plain_host(lines)):
+            self._proxy.hand_over(self, self.transport, self._head, user)
+        elif method != "CONNECT":
             self._refuse(405, "The sandbox proxies HTTPS only. Set HTTPS_PROXY, not HTTP_PROXY.")
         elif port != "443" or not self._proxy.serves(host):
             self._refuse(403, f"The sandbox does not support {host}:{port}, and nothing leaves this machine.")
@@ -195,6 +210,12 @@ class _EarlyDataHttp(HttpToolsProtocol):
         self._on_closed()
         if self._early is None:
             super().connection_lost(exc)
+
+
+def _plain_host(lines: list[str]) -> str:
+    """The host of a request that is no CONNECT."""
+    headers = dict(line.lower().split(":", 1) for line in lines if ":" in line)
+    return headers.get("host", "").strip().partition(":")[0]
 
 
 def _proxy_user(lines: list[str]) -> str:

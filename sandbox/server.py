@@ -52,7 +52,10 @@ class Sandbox:
         self.azure = self._fresh(self._scenario)
         self.services: list[Service] = [*all_services(), control_service(self.reset)]
         self._app = App(lambda: self.azure, self.services, self._client, lambda peer: self._proxy.abort(peer))
-        self._proxy = Proxy(self._app, CertificateAuthority(self._home), self._app.serves, self._blocks)
+        authority = CertificateAuthority(self._home)
+        self._proxy = Proxy(
+            self._app, authority, self._app.serves, lambda host: self._app.serves(host, plain=True), self._blocks
+        )
 
     async def start(self) -> int:
         """Listen. Returns the proxy's port."""

@@ -27,7 +27,15 @@ from pratique.azure.faults import azure_faults
 from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
-from pratique.errors import ConfigurationError, Conflict, NotFound, OperationFailed, PratiqueError, UnreadableAnswer
+from pratique.errors import (
+    ConfigurationError,
+    Conflict,
+    NotFound,
+    OperationFailed,
+    PermanentError,
+    PratiqueError,
+    UnreadableAnswer,
+)
 
 DEADLINE_SECONDS = 45 * 60
 _ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
@@ -132,7 +140,7 @@ async def ensure_deployment(
     :param volatile: names of parameters whose change alone does not cause a deployment
     :param force: deploy even if nothing changed
     :raises ConfigurationError: when validation rejects the template or its parameters
-    :raises OperationFailed: when the deployment fails, with the innermost causes and the failed resources
+    :raises PratiqueError: when the deployment fails, by its innermost cause, with the failed resources
     :raises Unavailable: when the deployment has not ended after 45 minutes; the next call joins it
     """
     request = _Request(group=group, name=name, template=template, parameters=parameters, volatile=volatile)
@@ -187,14 +195,15 @@ async def _deploy(session: AzureSession, request: _Request) -> Deployment:
             await check.result()
     except OperationFailed as error:
         raise ConfigurationError(error.attempted, error.subject, error.observed, error.remedy) from None
+    with azure_faults("deploy the template", request.subject):
+        poller = await deployments.begin_create_or_update(request.group, request.name, request.body)
     try:
         with azure_faults("deploy the template", request.subject):
-            poller = await deployments.begin_create_or_update(request.group, request.name, request.body)
             return _deployment(request.group, await poller.result())
-    except OperationFailed as error:
+    except PermanentError as error:
         failed = await _failed_resources(session, request)
         observed = f"{error.observed} Failed resources: {failed}." if failed else error.observed
-        raise OperationFailed(error.attempted, error.subject, observed, error.remedy) from None
+        raise type(error)(error.attempted, error.subject, observed, error.remedy) from None
 
 
 async def _failed_resources(session: AzureSession, request: _Request) -> str:

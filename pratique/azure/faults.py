@@ -6,7 +6,8 @@
         vault = await session.vaults.vaults.get(group, name)
 
 The HTTP status alone is not enough: a failed long-running operation arrives with the status 200 of the poll that
-reported it, and Key Vault distinguishes a closed firewall from a missing role only in the inner error.
+reported it, and Key Vault distinguishes a closed firewall from a missing role only in the inner error. What a known
+code means is in :mod:`pratique.azure.refusals`.
 
 Facts: ARM error envelope (Azure REST guidelines, "Handling errors"); Key Vault REST API error codes; azure-core's
 exception mapping.
@@ -15,15 +16,15 @@ exception mapping.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from azure.core import exceptions as sdk
 
+from pratique.azure.causes import Cause, innermost, outermost
+from pratique.azure.refusals import ROLE, complete, known_refusal
 from pratique.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -34,17 +35,16 @@ from pratique.errors import (
     PermissionDenied,
     PratiqueError,
     Throttled,
+    TransientError,
     Unavailable,
     UnreadableAnswer,
 )
 from pratique.http_errors import retry_after
 
 LONGEST = 900  # characters kept of a service's message
-_CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection")
-_ACTION = re.compile(r"(?:perform action|Action:)\s*'([^']+)'")
-_SCOPE = re.compile(r"(?:over scope|Resource:)\s*'([^']+)'")
 _REMEDIES: Mapping[type[PratiqueError], str] = {
     AuthenticationFailed: "Check the worker's identity: AZURE_CLIENT_ID, AZURE_TENANT_ID and its secret, or az login.",
+    PermissionDenied: ROLE,
     NetworkDenied: "Allow this worker's address, or run the worker inside the network.",
     NotFound: "Check the name, the resource group and the subscription.",
     Conflict: "Look at what already exists.",
@@ -56,42 +56,56 @@ _REMEDIES: Mapping[type[PratiqueError], str] = {
 }
 
 
+class NotRegistered(Exception):
+    """A resource provider is not registered. Not an error of the SDK, so that the SDK neither repeats nor handles it.
+
+    :ivar error: what the SDK would raise
+    """
+
+    def __init__(self, error: sdk.HttpResponseError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceFault:
     """A service's error answer.
 
     :ivar status: HTTP status, or ``None`` without an answer
-    :ivar inner_code: Key Vault's inner error code
-    :ivar reasons: the innermost causes, as ``code: message``
+    :ivar outer: the error that the answer itself names
+    :ivar causes: the innermost errors; at least one
     :ivar retry_after: seconds that the service asks to wait
     """
 
     status: int | None
-    code: str
-    inner_code: str
-    message: str
-    reasons: tuple[str, ...] = ()
+    outer: Cause
+    causes: tuple[Cause, ...]
     request_id: str = ""
     retry_after: float | None = None
 
+    @property
+    def inner_code(self) -> str:
+        """The code of the first innermost error."""
+        return self.causes[0].code
+
     def __str__(self) -> str:
-        text = _short("; ".join(self.reasons) or self.message)
-        label = " ".join(part for part in (_number(self.status), self.inner_code or self.code) if part)
+        first, *more = self.causes
+        nested = bool(more) or first.message != self.outer.message
+        code, text = (self.outer.code, "; ".join(map(str, self.causes))) if nested else (first.code, first.message)
+        label = " ".join(part for part in (_number(self.status), code) if part)
         request = f" (request {self.request_id})" if self.request_id else ""
-        return f"{label}: {text}{request}" if label else f"{text}{request}"
+        return f"{label}: {_short(text)}{request}" if label else f"{_short(text)}{request}"
 
 
 def read_fault(error: sdk.HttpResponseError) -> ServiceFault:
     """Parse an SDK error."""
-    body = _body(error)
+    answer, without = _answer(error), Cause("", str(error.message))
+    causes = innermost(answer)
     headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
-    inner = body.get("innererror")
     return ServiceFault(
         status=error.status_code,
-        code=str(body.get("code") or ""),
-        inner_code=str(inner.get("code") or "") if isinstance(inner, dict) else "",
-        message=str(body.get("message") or error.message),
-        reasons=tuple(dict.fromkeys(_innermost(body))) if body.get("details") else (),
+        outer=outermost(answer) if causes else without,
+        causes=causes or (without,),
         request_id=headers.get("x-ms-request-id", ""),
         retry_after=retry_after(headers),
     )
@@ -104,11 +118,8 @@ def translate(
 
     :param remedies: more specific next steps than the general ones, by error class
     """
-    kind, observed, wait = _classify(error)
-    remedy = (remedies or {}).get(kind) or (
-        _permission_remedy(observed) if kind is PermissionDenied else _REMEDIES[kind]
-    )
-    translated = kind(attempted, subject, observed, remedy)
+    kind, observed, step, wait = _classify(error)
+    translated = kind(attempted, subject, observed, (remedies or {}).get(kind) or step)
     if isinstance(translated, Throttled):
         translated.retry_after = wait
     return translated
@@ -131,6 +142,8 @@ def azure_faults(
         yield
     except PratiqueError:
         raise
+    except NotRegistered as missing:
+        raise translate(missing.error, attempted, subject, remedies) from None
     except (
         sdk.AzureError,
         sdk.SerializationError,
@@ -143,19 +156,34 @@ def azure_faults(
         raise translate(error, attempted, subject, remedies) from None
 
 
-def _classify(error: Exception) -> tuple[type[PratiqueError], str, float | None]:
+def _classify(error: Exception) -> tuple[type[PratiqueError], str, str, float | None]:
+    """Class, observation and next step for an error, and the seconds that the service asks to wait."""
     if isinstance(error, sdk.HttpResponseError):
         fault = read_fault(error)
-        return _by_status(error, fault), str(fault), fault.retry_after
+        kind, step = _refused(_by_status(error, fault), fault)
+        return kind, str(fault), step, fault.retry_after
+    kind, observed = _without_answer(error)
+    return kind, observed, _REMEDIES[kind], None
+
+
+def _refused(by_status: type[PratiqueError], fault: ServiceFault) -> tuple[type[PratiqueError], str]:
+    """Class and next step: those of the code, if it is known. A status that another attempt may fix stays transient."""
+    refusal = known_refusal((*fault.causes, fault.outer))
+    if refusal is None or (issubclass(by_status, TransientError) and not issubclass(refusal.error, TransientError)):
+        return by_status, complete(_REMEDIES[by_status], fault.causes[0])
+    return (by_status if issubclass(by_status, TransientError) else refusal.error), refusal.step
+
+
+def _without_answer(error: Exception) -> tuple[type[PratiqueError], str]:
     text = _short(str(error)) or type(error).__name__
     if isinstance(error, (sdk.SerializationError, sdk.DeserializationError, RecursionError)):
-        return UnreadableAnswer, text, None
+        return UnreadableAnswer, text
     if isinstance(error, (sdk.StreamConsumedError, sdk.StreamClosedError, sdk.ResponseNotReadError)):
-        return UnreadableAnswer, text, None
+        return UnreadableAnswer, text
     causes = (error, getattr(error, "inner_exception", None))
     if any(isinstance(cause, aiohttp.ClientConnectorCertificateError) for cause in causes):
-        return ConfigurationError, text, None
-    return Unavailable, f"No answer: {text}", None
+        return ConfigurationError, text
+    return Unavailable, f"No answer: {text}"
 
 
 def _by_status(error: sdk.HttpResponseError, fault: ServiceFault) -> type[PratiqueError]:
@@ -171,7 +199,7 @@ def _by_status(error: sdk.HttpResponseError, fault: ServiceFault) -> type[Pratiq
         case 401:
             return AuthenticationFailed
         case 403:
-            return NetworkDenied if fault.inner_code in _CLOSED else PermissionDenied
+            return PermissionDenied
         case 404:
             return NotFound
         case 409 | 412:
@@ -200,43 +228,12 @@ def _by_class(error: sdk.HttpResponseError) -> type[PratiqueError]:
             return OperationFailed
 
 
-def _permission_remedy(observed: str) -> str:
-    action, scope = _ACTION.search(observed), _SCOPE.search(observed)
-    what = action[1] if action else "this action"
-    where = f" on {scope[1]}" if scope else ""
-    return f"Give the worker's identity a role with {what}{where} (az role assignment create), then run again."
-
-
-def _body(error: sdk.HttpResponseError) -> dict[str, Any]:
-    """The ``error`` object of the answer, whichever SDK model parsed it."""
+def _answer(error: sdk.HttpResponseError) -> object:
+    """The JSON of the answer; ``None`` without any."""
     try:
-        document = json.loads(error.response.text())  # type: ignore[union-attr]  # no response: AttributeError
-    except (AttributeError, ValueError, sdk.AzureError):
-        document = None
-    body = document.get("error") if isinstance(document, dict) else None
-    if isinstance(body, dict):
-        return body
-    if isinstance(body, str):  # Entra ID's form
-        return {"code": body, "message": document.get("error_description", body)}
-    return {}
-
-
-def _innermost(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the leaves of nested ``details``; ARM wraps a provider's answer as JSON in a message."""
-    details = [detail for detail in node.get("details") or () if isinstance(detail, dict)]
-    message = str(node.get("message") or "")
-    if not details and message.lstrip().startswith("{"):
-        try:
-            wrapped = json.loads(message)
-        except ValueError:
-            wrapped = {}
-        wrapped = wrapped.get("error", wrapped) if isinstance(wrapped, dict) else {}
-        if isinstance(wrapped, dict) and wrapped.get("message"):
-            details = [wrapped]
-    if not details:
-        yield f"{node.get('code') or 'Error'}: {message}"
-    for detail in details:
-        yield from _innermost(detail)
+        return json.loads(error.response.text())  # type: ignore[union-attr]  # no response: AttributeError
+    except (AttributeError, ValueError, RecursionError, sdk.AzureError):
+        return None
 
 
 def _short(text: str) -> str:

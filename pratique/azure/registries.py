@@ -15,6 +15,7 @@ Facts: Microsoft.ContainerRegistry/registries and importImage REST API.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ import httpx
 from azure.mgmt.containerregistry import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.import_refusals import Import, import_step
 from pratique.azure.lists import every_page
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
@@ -30,6 +32,7 @@ from pratique.errors import (
     Conflict,
     NotFound,
     OperationFailed,
+    PermissionDenied,
     PratiqueError,
     TagExists,
     Throttled,
@@ -41,10 +44,8 @@ from pratique.oci.client import OciClient
 IMPORT_DEADLINE_SECONDS = 30 * 60
 #: Seen in messages of code Conflict; what stands around it has changed (azure-cli's issues).
 TAG_EXISTS = "already exists in target registry"
-# The service passes on the upstream registry's message; the codes are those of the OCI distribution spec.
-_THROTTLED = ("toomanyrequests", "too many requests", "rate limit", "status code 429")
-_REFUSED = ("unauthorized", "authentication required", "denied", "status code 401", "status code 403")
-_MISSING = ("manifest unknown", "manifest_unknown", "name_unknown", "not found", "does not exist", "status code 404")
+_RIGHTS = re.compile(r"\b(linked)?authorizationfailed\b")  # the caller's, not Azure's at the source
+_OWN_LIMIT = re.compile(r"429\b")  # of Resource Manager, not of the source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,7 @@ async def import_image(
     :raises TagExists: a target tag already exists, with any digest, and ``force`` is not set
     :raises Conflict: the registry refuses the import for another reason that may be over later
     :raises NotFound: the source or the registry does not exist
+    :raises NetworkDenied: a registry's firewall blocks the import
     :raises Throttled: the upstream registry limits the service's pulls
     :raises Unavailable: the answer was lost; check the tag before you try again
     :raises OperationFailed: the import failed
@@ -162,8 +164,8 @@ async def import_image(
             async with asyncio.timeout(IMPORT_DEADLINE_SECONDS):
                 poller = await session.registries.registries.begin_import_image(at.group, at.name, request)
                 await poller.result()
-    except (Conflict, OperationFailed) as error:
-        raise _import_error(error, source, targets) from None
+    except (Conflict, OperationFailed, PermissionDenied, Throttled) as error:
+        raise _import_error(error, source, targets, registry) from None
 
 
 def _own(session: AzureSession, resource_id: str) -> ResourceId:
@@ -190,28 +192,32 @@ def _source(source: Upstream | Internal) -> models.ImportSource:
 
 
 def _import_error(
-    error: Conflict | OperationFailed, source: Upstream | Internal, targets: Sequence[str]
+    error: PratiqueError, source: Upstream | Internal, targets: Sequence[str], registry: Registry
 ) -> PratiqueError:
-    """The error class of a failed import: the service reports every cause as the same failed operation.
+    """The error of a failed import: the service reports most causes as the same failed operation.
 
     A conflict is an existing tag only if the message says so of one of the targets.
     """
     message = error.observed.lower()
-    kind: type[PratiqueError]
     if TAG_EXISTS in message and any(target.lower() in message for target in targets):
-        kind, remedy = TagExists, "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
-    elif isinstance(error, Conflict):
-        kind, remedy = Conflict, "Resolve what the message names, then run again. Nothing was imported."
-    elif any(mark in message for mark in _THROTTLED):
-        kind, remedy = Throttled, "Wait, or configure credentials for the upstream registry."
-    elif any(mark in message for mark in _REFUSED):
-        registry = source.registry_uri if isinstance(source, Upstream) else source.resource_id
-        kind, remedy = OperationFailed, f"Configure credentials that may read {source.repository} at {registry}."
-    elif any(mark in message for mark in _MISSING):
-        kind, remedy = NotFound, "Check the source's repository and digest."
-    else:
-        kind, remedy = OperationFailed, error.remedy
+        remedy = "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
+        return TagExists(error.attempted, error.subject, error.observed, remedy)
+    if isinstance(error, Conflict):
+        remedy = "Resolve what the message names, then run again. Nothing was imported."
+        return Conflict(error.attempted, error.subject, error.observed, remedy)
+    if _RIGHTS.search(message) or _OWN_LIMIT.match(message):
+        return error
+    found = import_step(error.observed, _attempt(source, registry))
+    if found is None:
+        return error
+    kind, remedy = found
     return kind(error.attempted, error.subject, error.observed, remedy)
+
+
+def _attempt(source: Upstream | Internal, registry: Registry) -> Import:
+    if isinstance(source, Internal):
+        return Import(source.resource_id, source.repository, registry.login_server)
+    return Import(source.registry_uri, source.repository, registry.login_server, source.credentials is not None)
 
 
 def _registry(found: models.Registry) -> Registry:

@@ -6,8 +6,7 @@
         me = await session.caller()
         vault = await session.vaults.vaults.get("rg-bu0001a0005-centralus", "kv-aks-abc")
 
-The cloud's name selects the endpoints. The identity comes from the usual environment variables, a workload or managed
-identity, or ``az login``, in that order.
+The cloud's name selects the endpoints. For the identity see :mod:`pratique.azure.identity`.
 """
 
 from __future__ import annotations
@@ -21,17 +20,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import aiohttp
-from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import ClientAuthenticationError
-from azure.core.pipeline import PipelineRequest
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity import CredentialUnavailableError
-from azure.identity.aio import DefaultAzureCredential
 from azure.keyvault.certificates.aio import CertificateClient
 from azure.mgmt.alertsmanagement.aio import AlertsManagementClient
 from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
@@ -45,7 +41,8 @@ from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
 from azure.monitor.query.aio import LogsQueryClient
 
 from pratique.azure.clouds import CLOUDS, Cloud
-from pratique.azure.faults import azure_faults
+from pratique.azure.faults import NotRegistered, azure_faults
+from pratique.azure.identity import worker_identity
 from pratique.errors import ConfigurationError, UnreadableAnswer
 
 CONNECT_SECONDS = 10.0
@@ -53,7 +50,6 @@ READ_SECONDS = 60.0
 REQUEST_SECONDS = 300.0  # one request with all its retries
 RETRIES = 4
 POLL_SECONDS = 5.0
-CLI_SECONDS = 30  # az may start slowly on a busy machine
 
 
 @dataclass(frozen=True)
@@ -72,38 +68,6 @@ class Caller:
     application_id: str = ""
 
 
-class _FirstConfigured:
-    """The first configured source of DefaultAzureCredential, with its errors unchanged.
-
-    The chain itself reports a token service that is down as a refused credential, so a transient error would become a
-    permanent one.
-    """
-
-    def __init__(self, chain: DefaultAzureCredential) -> None:
-        self._chain = chain
-        self._sources = cast(Sequence[AsyncTokenCredential], chain.credentials)
-
-    async def get_token(
-        self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any
-    ) -> AccessToken:
-        missing: list[str] = []
-        for source in self._sources:
-            try:
-                return await source.get_token(*scopes, claims=claims, tenant_id=tenant_id, **options)
-            except CredentialUnavailableError as error:
-                missing.append(str(error.message))
-        raise ClientAuthenticationError("No credential is configured: " + " ".join(missing))
-
-    async def close(self) -> None:
-        await self._chain.close()
-
-    async def __aenter__(self) -> _FirstConfigured:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
 class _InGroup(SansIOHTTPPolicy[Any, Any]):
     """Sends to a resource group the requests that an SDK sends to the subscription, where more rights are needed."""
 
@@ -113,6 +77,18 @@ class _InGroup(SansIOHTTPPolicy[Any, Any]):
 
     def on_request(self, request: PipelineRequest[Any]) -> None:
         request.http_request.url = request.http_request.url.replace(self._subscription_path, self._group_path, 1)
+
+
+class _NoRegistration(SansIOHTTPPolicy[Any, Any]):
+    """Lets a resource provider that is not registered be an error.
+
+    Otherwise the SDK registers it, which changes the subscription without a word, and waits for it without an end.
+    """
+
+    def on_response(self, request: PipelineRequest[Any], response: PipelineResponse[Any, Any]) -> None:
+        answer = response.http_response
+        if answer.status_code == 409 and "MissingSubscriptionRegistration" in answer.text():
+            raise NotRegistered(HttpResponseError(response=answer))
 
 
 class AzureSession:
@@ -146,6 +122,7 @@ class AzureSession:
             "base_url": cloud.resource_manager,
             "credential_scopes": [cloud.arm_scope],
             "polling_interval": poll_seconds,
+            "per_retry_policies": [_NoRegistration()],
             **self._common,
         }
 
@@ -175,7 +152,7 @@ class AzureSession:
             transport = AioHttpTransport(
                 session=pool, session_owner=False, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
             )
-            async with _credential(CLOUDS[cloud], transport) as credential:
+            async with worker_identity(CLOUDS[cloud], transport) as credential:
                 yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
 
     @cached_property
@@ -269,23 +246,6 @@ class AzureSession:
         name = _first(claims, ("app_displayname", "appid", "oid") if app else ("upn", "unique_name", "name", "oid"))
         kind: Literal["User", "ServicePrincipal"] = "ServicePrincipal" if app else "User"
         return Caller(claims["oid"], claims["tid"], kind, name, _first(claims, ("appid", "azp")) if app else "")
-
-
-def _credential(cloud: Cloud, transport: AioHttpTransport) -> _FirstConfigured:
-    # For the public cloud, AZURE_AUTHORITY_HOST may name another authority, as usual in azure-identity.
-    authority = {} if cloud.name == "public" else {"authority": cloud.authority}
-    return _FirstConfigured(
-        DefaultAzureCredential(
-            **authority,
-            exclude_shared_token_cache_credential=True,
-            exclude_visual_studio_code_credential=True,
-            exclude_powershell_credential=True,
-            exclude_developer_cli_credential=True,
-            process_timeout=CLI_SECONDS,
-            transport=transport,
-            retry_total=RETRIES,
-        )
-    )
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pratique.config.base import Model, SecretName
 from pratique.errors import ConfigurationError
-from pratique.images import ImageReference
+from pratique.images import HOST_PATTERN, ImageReference, official_name
 
 
 class Image(Model):
@@ -30,6 +32,9 @@ class Image(Model):
             raise ValueError(f"{error.observed} {error.remedy}") from None
         if reference.tag is None:
             raise ValueError("An image of the catalogue needs a tag. A digest is optional.")
+        if official := official_name(reference.registry, reference.repository):
+            written = replace(reference, repository=official)
+            raise ValueError(f"Official images of Docker Hub are below library/: write {written}")
         return source
 
     @property
@@ -58,6 +63,13 @@ class SourceCredential(Model):
     registry: str = Field(description="Host of the registry as in image references, for example docker.io.")
     username: str = Field(description="User name of the account.")
     password: SecretName
+
+    @field_validator("registry")
+    @classmethod
+    def _a_host(cls, registry: str) -> str:
+        if not re.fullmatch(HOST_PATTERN, registry):
+            raise ValueError("Write only the registry's host as image references do, for example docker.io")
+        return registry
 
 
 class Catalogue(Model):

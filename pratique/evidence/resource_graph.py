@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from pratique.azure.defender import cve_details, recommendations, sub_assessments
 from pratique.azure.session import AzureSession
-from pratique.errors import NotFound, OperationFailed, PermissionDenied, UnreadableAnswer
+from pratique.errors import NotFound, OperationFailed, PermissionDenied, Prohibited, UnreadableAnswer
 from pratique.evidence.attribution import ParsedRow, observations, parse_row
 from pratique.evidence.parsers.assessment import Details, Row
 from pratique.evidence.parsers.recommendation import from_recommendation
@@ -86,7 +86,7 @@ class ResourceGraph:
             return {}, ""
         try:
             return vulnerability_details(await cve_details(self.session, unrated)), ""
-        except (PermissionDenied, NotFound, OperationFailed, UnreadableAnswer) as error:
+        except (PermissionDenied, Prohibited, NotFound, OperationFailed, UnreadableAnswer) as error:
             return {}, error.observed
 
 

@@ -21,9 +21,9 @@ from typing import Any, TypeGuard
 
 import httpx
 
-from pratique.errors import AuthenticationFailed, UnreadableAnswer
-from pratique.http_answers import json_of, send
-from pratique.oci.faults import response_error
+from pratique.errors import AuthenticationFailed, PermissionDenied, PratiqueError, UnreadableAnswer
+from pratique.http_answers import is_web_page, json_of, send
+from pratique.oci.faults import response_error, web_page
 
 _LIFETIME_SECONDS = 60.0  # of a token without an expiry, by the specification
 _MARGIN = 0.2  # last part of its lifetime in which a token is no longer used
@@ -72,6 +72,17 @@ class Challenge:
         return found.get("bearer") or found.get("basic")
 
 
+class _Refused(Exception):
+    """The registry does not exchange this identity's token.
+
+    :ivar error: for the user
+    """
+
+    def __init__(self, error: PratiqueError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True)
 class _CachedToken:
     """A token, as it is sent, and the monotonic second until which it is used."""
@@ -118,9 +129,8 @@ class Authenticator:
         """
         challenge = Challenge.parse(header)
         if challenge is None:
-            raise AuthenticationFailed(
-                _ATTEMPTED, registry, f"It asks for {header[:80]!r}.", "Use a registry with bearer or basic login."
-            )
+            asks = f"It asks for {header[:80]!r}." if header else "It asks for a login, and does not say how."
+            raise AuthenticationFailed(_ATTEMPTED, registry, asks, "Use a registry with bearer or basic login.")
         key = (registry, scope)
         async with self._locks[key]:
             cached = self.authorization(registry, scope)
@@ -138,7 +148,10 @@ class Authenticator:
             return login
         if self._entra is None or not registry.endswith(self._acr_suffix):
             raise AuthenticationFailed(_ATTEMPTED, registry, "There is no login.", "Configure credentials for it.")
-        return Login(_NULL_USER, await self._refresh_token(registry, registry, self._entra))
+        try:
+            return Login(_NULL_USER, await self._refresh_token(registry, registry, self._entra))
+        except _Refused as refused:
+            raise refused.error from None
 
     async def _fetch(self, registry: str, scope: str, challenge: Challenge) -> _CachedToken:
         login = self._logins.get(registry)
@@ -149,7 +162,7 @@ class Authenticator:
                 )
             return _CachedToken(_basic(login), float("inf"))
         if self._entra is not None and login is None and registry.endswith(self._acr_suffix):
-            document = await self._exchange(registry, challenge, scope, self._entra)
+            document = await self._exchange_or_anonymous(registry, challenge, scope, self._entra)
         else:
             document = await self._request_token(registry, challenge, scope, login)
         token = document.get("token") or document.get("access_token")
@@ -168,7 +181,22 @@ class Authenticator:
         headers = {"Authorization": _basic(login)} if login else {}
         query = {"service": challenge.service, "scope": scope}
         response = await self._send("GET", challenge.realm, registry, params=query, headers=headers)
-        return _document(response, registry)
+        return _document(response, registry, scope)
+
+    async def _exchange_or_anonymous(
+        self, registry: str, challenge: Challenge, scope: str, entra: Entra
+    ) -> dict[str, Any]:
+        """Exchange an Entra ID token; where the registry refuses that, ask for what it gives to anybody.
+
+        Registries of other tenants refuse it, and may still allow anonymous pulls (Azure/acr issue 559).
+        """
+        try:
+            return await self._exchange(registry, challenge, scope, entra)
+        except _Refused as refused:
+            try:
+                return await self._request_token(registry, challenge, scope, None)
+            except PratiqueError:
+                raise refused.error from None
 
     async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: Entra) -> dict[str, Any]:
         """Exchange the refresh token for an access token."""
@@ -177,7 +205,7 @@ class Authenticator:
         response = await self._send("POST", f"https://{registry}/oauth2/token", registry, data=form)
         if response.status_code == 401:
             self._refresh.pop(registry, None)
-        return _document(response, registry)
+        return _exchanged(response, registry, scope)
 
     async def _refresh_token(self, registry: str, service: str, entra: Entra) -> str:
         """Exchange an Entra ID token for a refresh token, once for all scopes.
@@ -190,7 +218,7 @@ class Authenticator:
                 return cached.authorization
             form = {"grant_type": "access_token", "service": service, "access_token": await entra()}
             response = await self._send("POST", f"https://{registry}/oauth2/exchange", registry, data=form)
-            refresh = _document(response, registry).get("refresh_token")
+            refresh = _exchanged(response, registry, "").get("refresh_token")
             if not _is_token(refresh):
                 raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no refresh token.", "Run again.")
             seconds = _lifetime({}, refresh) * (1 - _MARGIN)
@@ -201,9 +229,26 @@ class Authenticator:
         return await send(self._http, method, url, attempted=_ATTEMPTED, subject=registry, largest=_LARGEST, **options)
 
 
-def _document(response: httpx.Response, registry: str) -> dict[str, Any]:
+def _exchanged(response: httpx.Response, registry: str, scope: str) -> dict[str, Any]:
+    """The document of an exchange.
+
+    :raises _Refused: when this identity gets no token, and somebody else may get one
+    """
+    try:
+        return _document(response, registry, scope)
+    except (AuthenticationFailed, PermissionDenied) as error:
+        raise _Refused(error) from None
+
+
+def _document(response: httpx.Response, registry: str, scope: str) -> dict[str, Any]:
     if not response.is_success:
-        raise response_error(response, _ATTEMPTED, registry)
+        error = response_error(response, _ATTEMPTED, registry)
+        if isinstance(error, AuthenticationFailed | PermissionDenied):
+            observed = f"Its token endpoint refuses {scope or 'this identity'}: {error.observed}"
+            error = type(error)(_ATTEMPTED, registry, observed, error.remedy)
+        raise error
+    if is_web_page(response):
+        raise web_page(response, _ATTEMPTED, registry)
     document = json_of(response)
     if not isinstance(document, dict):
         raise UnreadableAnswer(_ATTEMPTED, registry, "The token endpoint did not answer with JSON.", "Run again.")

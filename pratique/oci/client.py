@@ -22,12 +22,14 @@ from typing import Any
 import httpx
 
 from pratique.errors import DigestMismatch, NotFound, NothingToRun, PermissionDenied, UnreadableAnswer
+from pratique.http_answers import is_web_page
 from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, ResolvedImage, digest_of
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.documents import Ambiguous, NoImages
+from pratique.oci.faults import other_digest, web_page
 from pratique.oci.index import Content, read_image
 from pratique.oci.media_types import ACCEPT, INDEXES, MANIFESTS, OCI_INDEX
-from pratique.oci.transport import LARGEST_MANIFEST, Request, Transport, base_url
+from pratique.oci.transport import ANY_TYPE, LARGEST_MANIFEST, Request, Transport, base_url
 
 LARGEST_BLOB = 64 * 1024 * 1024  # bytes; enough for findings; layers are never read
 LARGEST_CONFIG = 8 * 1024 * 1024  # bytes of an image's configuration
@@ -115,7 +117,7 @@ class OciClient:
         digest = digest_of(response.content)
         for claimed in (reference.digest, response.headers.get("Docker-Content-Digest")):
             if claimed and claimed != digest:
-                raise _mismatch(reference, claimed, digest)
+                raise other_digest(reference, claimed, response.content)
         media_type = response.headers.get("Content-Type", "").split(";")[0].strip()
         document = _json(response, reference)
         if media_type not in INDEXES | MANIFESTS or document.get("mediaType", media_type) != media_type:
@@ -186,11 +188,13 @@ class OciClient:
         :raises UnreadableAnswer: when the blob is larger
         :raises DigestMismatch: when the bytes do not match the digest
         """
-        request = _request("read the blob", reference, f"blobs/{digest}", accept="*/*", largest=largest)
-        content = (await self.transport.send(request)).content
-        if digest_of(content) != digest:
-            raise _mismatch(reference, digest, digest_of(content))
-        return content
+        request = _request("read the blob", reference, f"blobs/{digest}", accept=ANY_TYPE, largest=largest)
+        response = await self.transport.send(request)
+        if digest_of(response.content) != digest:
+            if is_web_page(response):
+                raise web_page(response, request.attempted, request.subject)
+            raise other_digest(reference, digest, response.content)
+        return response.content
 
     async def acr(
         self, attempted: str, reference: str, url: str, scope: str, *, changes: Mapping[str, Any] | None = None
@@ -315,10 +319,4 @@ def _not_an_image(
         observed,
         "Check that the reference names an image. If its index is at fault, name the manifest of one platform by its "
         "digest in the catalogue (…:tag@sha256:…).",
-    )
-
-
-def _mismatch(reference: ImageReference, claimed: str, digest: str) -> DigestMismatch:
-    return DigestMismatch(
-        "verify the digest", str(reference), f"It should be {claimed} but is {digest}.", "Do not use this registry."
     )

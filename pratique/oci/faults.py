@@ -5,10 +5,13 @@ Facts: OCI distribution-spec v1.1, "Error Codes"; Azure Container Registry, "Con
 
 from __future__ import annotations
 
+import hashlib
+
 import httpx
 
 from pratique.errors import (
     AuthenticationFailed,
+    DigestMismatch,
     NetworkDenied,
     NotFound,
     OperationFailed,
@@ -16,13 +19,20 @@ from pratique.errors import (
     PratiqueError,
     Throttled,
     Unavailable,
+    UnreadableAnswer,
 )
-from pratique.http_answers import json_of
+from pratique.http_answers import is_web_page, json_of
 from pratique.http_errors import retry_after
-from pratique.markdown import one_line
+from pratique.images import ImageReference, digest_of
+from pratique.markdown import one_line, plain
 
+_MESSAGES = ("message", "detail", "details", "error_description", "error")  # where services put a text
 LONGEST = 600  # characters of a registry's message that are kept
 _NETWORK_DENIED = "is not allowed access"  # in Azure's message, with code DENIED
+_RIGHT = (
+    "If it is private, add an account for the registry to catalogue.credentials, or give the worker's identity the "
+    "right to pull from it (AcrPull, or Container Registry Repository Reader)."
+)
 
 
 def response_error(response: httpx.Response, attempted: str, subject: str) -> PratiqueError:
@@ -34,13 +44,13 @@ def response_error(response: httpx.Response, attempted: str, subject: str) -> Pr
         throttled.retry_after = retry_after(response.headers)
         return throttled
     if status == 401:
-        remedy = "Check that the repository exists, and configure credentials for this registry if it is private."
-        return AuthenticationFailed(attempted, subject, observed, remedy)
+        return AuthenticationFailed(attempted, subject, observed, f"Check that the repository exists. {_RIGHT}")
     if status == 403 and _NETWORK_DENIED in observed:
         remedy = "Give this worker access to the registry: a private endpoint, or a rule for its address."
         return NetworkDenied(attempted, subject, observed, remedy)
     if status == 403:
-        return PermissionDenied(attempted, subject, observed, "Grant the worker's identity the right to pull from it.")
+        remedy = f"Check the name: some registries answer 403 for a repository or a tag that does not exist. {_RIGHT}"
+        return PermissionDenied(attempted, subject, observed, remedy)
     if status == 404:
         return NotFound(attempted, subject, observed, "Check the registry, the repository and the tag or digest.")
     if status == 408 or (status >= 500 and status != 501):
@@ -48,11 +58,46 @@ def response_error(response: httpx.Response, attempted: str, subject: str) -> Pr
     return OperationFailed(attempted, subject, observed, "Fix what the registry reports, then run again.")
 
 
+def web_page(response: httpx.Response, attempted: str, subject: str) -> UnreadableAnswer:
+    """The error for a page that stands where a registry should answer."""
+    remedy = (
+        "Check the registry's address: container clients may need another one than browsers. A proxy that asks for a "
+        "login has to let this worker through."
+    )
+    observed = f"{response.request.url.host} answers with a web page, such as a login page, not as a registry."
+    return UnreadableAnswer(attempted, subject, observed, remedy)
+
+
+def other_digest(reference: ImageReference, claimed: str, content: bytes) -> DigestMismatch | UnreadableAnswer:
+    """The error for content whose SHA-256 digest is not the claimed one.
+
+    :param claimed: may be a SHA-512 digest, which the image-spec allows
+    """
+    algorithm, _, value = claimed.partition(":")
+    if algorithm == "sha512" and hashlib.sha512(content).hexdigest() == value:
+        observed = f"Its digest is SHA-512 ({claimed[:20]}…), which is legal."
+        remedy = "Import it from another registry: Azure's registries know an image by its SHA-256 digest only."
+        return UnreadableAnswer("read the image", str(reference), observed, remedy)
+    observed = f"It should be {plain(claimed)} but is {digest_of(content)}."
+    return DigestMismatch("verify the digest", str(reference), observed, "Do not use this registry.")
+
+
 def _error_codes(response: httpx.Response) -> tuple[set[str], str]:
-    """The error codes, and the status with the registry's messages."""
+    """The error codes in upper case, and the status with the registry's messages."""
     document = json_of(response)
     errors = document.get("errors") if isinstance(document, dict) else None
     listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     messages = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in listed)
-    text = one_line(messages or response.reason_phrase)[:LONGEST]
-    return {str(error.get("code")) for error in listed}, f"{response.status_code} {text}"
+    text = one_line(messages or _plain(response, document))[:LONGEST]
+    return {str(error.get("code")).upper() for error in listed}, f"{response.status_code} {text}"
+
+
+def _plain(response: httpx.Response, document: object) -> str:
+    """The reason of a response without the specification's errors: what its text says, or its status."""
+    if isinstance(document, dict):
+        said = next((document[key] for key in _MESSAGES if isinstance(document.get(key), str)), "")
+    elif is_web_page(response):
+        said = "a web page"
+    else:
+        said = response.text if response.headers.get("Content-Type", "").startswith("text/plain") else ""
+    return f"{response.reason_phrase}: {said}" if said.strip() else response.reason_phrase

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import httpx
 
-from pratique.http_answers import send
+from pratique.http_answers import is_web_page, send
+from pratique.images import DOCKER_HUB
 from pratique.oci.auth import Authenticator, Login
-from pratique.oci.faults import response_error
+from pratique.oci.faults import response_error, web_page
 
+ANY_TYPE = "*/*"  # for content that its digest proves
 LARGEST_MANIFEST = 4 * 1024 * 1024  # bytes; what registries must accept at least
-_HUB = frozenset({"docker.io", "index.docker.io"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ class Transport:
             response = await self._read(request, authorization)
         if not response.is_success:
             raise response_error(response, request.attempted, request.subject)
+        if request.accept != ANY_TYPE and is_web_page(response):
+            raise web_page(response, request.attempted, request.subject)
         return response
 
     async def _read(self, request: Request, authorization: str | None) -> httpx.Response:
@@ -87,4 +90,4 @@ class Transport:
 
 def base_url(registry: str) -> str:
     """URL of the registry's API; Docker Hub serves it on a different host."""
-    return f"https://{'registry-1.docker.io' if registry in _HUB else registry}"
+    return f"https://{'registry-1.docker.io' if registry in DOCKER_HUB else registry}"

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RequestFault = Literal["status", "reset-before", "reset-after", "timeout", "timeout-after", "slow"]
+RequestFault = Literal["status", "web-page", "reset-before", "reset-after", "timeout", "timeout-after", "slow"]
 OperationFault = Literal["operation-fails", "operation-hangs"]
 
 
@@ -41,6 +41,12 @@ class Fault(BaseModel):
     status: int = Field(default=503, ge=400, le=599, description="Status code of a status fault.")
     code: str | None = Field(default=None, description="Error code of a status fault or a failed operation.")
     message: str | None = Field(default=None, description="Error message of a status fault or a failed operation.")
+    details: tuple[dict[str, Any], ...] = Field(
+        default=(), description="Errors inside the error of a status fault on ARM or of a failed operation."
+    )
+    plain: bool = Field(
+        default=False, description="The message of a status fault alone, as text, without the service's envelope."
+    )
     retry_after: int | None = Field(
         default=None, ge=0, description="Retry-After header of a status fault, in real seconds."
     )

@@ -89,7 +89,7 @@ class Operations:
             await asyncio.Event().wait()
         await self._clock.sleep(fault.seconds)
         message = fault.message or "The sandbox injected this failure."
-        raise arm_fault(409, fault.code or "OperationFailed", message)
+        raise arm_fault(409, fault.code or "OperationFailed", message, details=fault.details)
 
     async def _run(self, operation: Operation, work: Callable[[Operation], Coroutine[Any, Any, Any]]) -> None:
         try:

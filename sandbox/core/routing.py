@@ -35,6 +35,7 @@ class Call:
 
     :ivar path: without the query; decoded once the host is known
     :ivar raw_path: the path as sent, which some signatures cover
+    :ivar plain: whether it came without TLS
     :ivar params: values of the route's placeholders
     :ivar caller: the authenticated principal; ``None`` on anonymous services
     :ivar claims: of the caller's token
@@ -53,6 +54,7 @@ class Call:
     client: Client
     entry: Request
     raw_path: str = ""
+    plain: bool = False
     params: dict[str, str] = field(default_factory=dict)
     caller: Principal | None = None
     claims: dict[str, Any] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class Service:
     :param authenticate: sets ``call.caller``, or raises the service's own 401
     :param envelope: for errors that are not the service's own: unsupported operations and injected faults
     :param render: writes error responses; JSON by default
+    :param plain: whether it is reached without TLS, and only so
     :param api_versions: those that clients send, the newest SDK's first; any other is accepted as well
     """
 
@@ -146,7 +149,9 @@ class Service:
         envelope: Envelope = arm_envelope,
         api_versions: tuple[str, ...] = (),
         render: Renderer | None = None,
+        plain: bool = False,
     ) -> None:
+        self.plain = plain
         self.name = name
         self.hosts = hosts
         self.authenticate = authenticate

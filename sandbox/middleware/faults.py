@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from sandbox.control import HOST
 from sandbox.core.errors import HttpFault
@@ -27,6 +27,7 @@ _CODES = {
     503: "ServiceUnavailable",
     504: "GatewayTimeout",
 }
+_LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form method=post></form></body></html>"
 
 
 async def faults(call: Call, inner: Handler) -> Response:
@@ -42,8 +43,12 @@ async def faults(call: Call, inner: Handler) -> Response:
     fault = active.fault
     call.entry.fault = fault.kind
     match fault.kind:
+        case "status" if fault.plain:
+            return PlainTextResponse(fault.message or "", fault.status, _retry_after(fault))
         case "status":
             raise _status(call, fault)
+        case "web-page":
+            return HTMLResponse(_LOGIN_PAGE)
         case "slow":
             clock = call.azure.clock
             await clock.sleep_until(clock.elapsed() + fault.seconds)  # which makes no time pass on demand
@@ -58,5 +63,11 @@ async def faults(call: Call, inner: Handler) -> Response:
 def _status(call: Call, fault: Fault) -> HttpFault:
     code = fault.code or _CODES.get(fault.status, "BadRequest" if fault.status < 500 else "InternalServerError")
     message = fault.message or "The sandbox injected this error."
-    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    return HttpFault(fault.status, envelope_of(call)(fault.status, code, message), headers)
+    body = envelope_of(call)(fault.status, code, message)
+    if fault.details and isinstance(error := body.get("error"), dict):
+        error["details"] = list(fault.details)
+    return HttpFault(fault.status, body, _retry_after(fault))
+
+
+def _retry_after(fault: Fault) -> dict[str, str]:
+    return {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}

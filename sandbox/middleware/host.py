@@ -20,15 +20,18 @@ class Hosts:
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
-        self._by_host: dict[str, tuple[Service, ...]] = {}
+        self._by_host: dict[tuple[str, bool], tuple[Service, ...]] = {}
 
-    def services(self, host: str) -> tuple[Service, ...]:
-        """The services for the host; empty when the sandbox does not support it."""
-        known = self._by_host.get(host)
+    def services(self, host: str, *, plain: bool = False) -> tuple[Service, ...]:
+        """The services for the host; empty when the sandbox does not support it.
+
+        :param plain: those without TLS
+        """
+        known = self._by_host.get((host, plain))
         if known is None:
-            known = tuple(service for service in self._services if service.serves(host))
+            known = tuple(one for one in self._services if one.plain == plain and one.serves(host))
             if known:
-                self._by_host[host] = known
+                self._by_host[host, plain] = known
         return known
 
     async def find(self, call: Call, inner: Handler) -> Response:
@@ -36,7 +39,7 @@ class Hosts:
         # Generic SDK calls leave a segment empty for a resource without a parent; ARM ignores empty segments.
         path = re.sub("/{2,}", "/", call.path)
         call.path = unquote(path)
-        for service in self.services(call.host):
+        for service in self.services(call.host, plain=call.plain):
             call.service = call.service or service
             if (match := service.match(call.method, path)) is not None:
                 call.service = service

@@ -25,6 +25,7 @@ def all_services() -> list[Service]:
     from sandbox.services.entra.routes import entra
     from sandbox.services.github.routes import github_services
     from sandbox.services.graph.routes import graph
+    from sandbox.services.imds.routes import imds
     from sandbox.services.insights.routes import insights
     from sandbox.services.keyvault.routes import vault_services
     from sandbox.services.loganalytics.routes import log_analytics
@@ -41,6 +42,7 @@ def all_services() -> list[Service]:
         authorization,
         role_definitions,
         schedules,
+        *public_registries(),  # before the subscription's own: one of them is an Azure registry, too
         *acr_services(),
         *vault_services(),
         resource_graph,
@@ -49,10 +51,10 @@ def all_services() -> list[Service]:
         insights,
         log_analytics,
         blobs,
-        *public_registries(),
         *github_services(),
         azure_devops,
         echo,
+        imds,
         arm_generic,
     ]
 

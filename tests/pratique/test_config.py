@@ -50,6 +50,23 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         lambda d: d["catalogue"]["releases"][0]["images"][0].update(source="docker.io/x"),
         "images.0.source",
     ),
+    (
+        "official image without library/",
+        lambda d: d["catalogue"]["releases"][0]["images"][0].update(source="docker.io/nats:2.10"),
+        "write docker.io/library/nats:2.10",
+    ),
+    (
+        "reference with a prefix",
+        lambda d: d["catalogue"]["releases"][0]["images"][0].update(source="oci://ghcr.io/a/b:1"),
+        "It begins with oci://",
+    ),
+    (
+        "account at a URL",
+        lambda d: d["catalogue"].update(
+            credentials=[{"registry": "https://docker.io/v2/", "username": "u", "password": "env:P"}]
+        ),
+        "only the registry's host",
+    ),
     ("unknown field", lambda d: d["gate"].update(patients=3), "gate.patients"),
     ("negative limit", edit_policy(limits={"critical": -1}), "gate.policy.limits.critical"),
     ("no limit at all", edit_policy(limits={"critical": None, "high": None}), "at least one severity"),

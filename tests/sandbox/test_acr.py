@@ -202,15 +202,19 @@ async def test_a_tag_means_what_it_names_when_the_import_starts(
 
 
 async def test_a_missing_source_fails_the_operation(registries: ContainerRegistryManagementClient) -> None:
-    """The POST is accepted; the poll tells."""
-    body = ImportImageParameters(
-        source=ImportSource(registry_uri="docker.io", source_image="library/nothing:1"), target_tags=["a:1"]
-    )
-    poller = await registries.registries.begin_import_image(CLUSTER_GROUP, NAME, body)
-    with pytest.raises(HttpResponseError, match="Unexpected response status code") as caught:
-        await poller.result()
-    assert caught.value.error is not None
-    assert caught.value.error.code == "InvalidParameters"
+    """The POST is accepted; the poll tells, with what the source registry answered."""
+    for image, says in (
+        ("library/nothing", r'Unauthorized \{"errors":\[\{"code":"UNAUTHORIZED"'),
+        ("library/busybox", "404"),
+    ):
+        body = ImportImageParameters(
+            source=ImportSource(registry_uri="docker.io", source_image=f"{image}:0"), target_tags=["a:1"]
+        )
+        poller = await registries.registries.begin_import_image(CLUSTER_GROUP, NAME, body)
+        with pytest.raises(HttpResponseError, match=says) as caught:
+            await poller.result()
+        assert caught.value.error is not None
+        assert caught.value.error.code == "InvalidParameters"
 
 
 async def test_a_private_source_needs_its_credentials(start_sandbox: StartSandbox) -> None:
@@ -221,7 +225,7 @@ async def test_a_private_source_needs_its_credentials(start_sandbox: StartSandbo
     add_registry(sandbox, NAME)
     async with management(sandbox) as client:
         source = ImportSource(registry_uri="docker.io", source_image="acme/agent:1")
-        with pytest.raises(HttpResponseError, match="404"):
+        with pytest.raises(HttpResponseError, match="UNAUTHORIZED"):
             await run_import(client, source, "quarantine/acme/agent:1")
         source.credentials = ImportSourceCredentials(username="acme", password="swordfish")
         await run_import(client, source, "quarantine/acme/agent:1")
@@ -269,9 +273,8 @@ async def test_a_registry_that_bars_azure_bars_imports(sandbox: RunningSandbox) 
     """Without the bypass for trusted services a closed registry cannot be imported into."""
     add_registry(sandbox, NAME, publicNetworkAccess="Disabled", networkRuleBypassOptions="None")
     async with management(sandbox) as client:
-        with pytest.raises(HttpResponseError, match="trusted services") as caught:
+        with pytest.raises(HttpResponseError, match=rf"Access to {NAME}\.azurecr\.io denied"):
             await run_import(client, FROM_GITHUB, f"{ARRIVED}:1.14.0")
-        assert caught.value.status_code == 403
 
 
 async def test_an_import_is_told_to_azure(

@@ -60,6 +60,23 @@ def test_a_status_has_the_envelope_of_its_service(sandbox: RunningSandbox) -> No
     assert entra["error"] == "temporarily_unavailable"
 
 
+def test_errors_inside_an_error_and_text_without_an_envelope(sandbox: RunningSandbox) -> None:
+    """ARM nests what went wrong; others answer with plain text, or with a page for a browser and status 200."""
+    details = [{"code": "SkuNotAvailable", "message": "Sold out."}]
+    sandbox.azure.faults.add(kind="status", status=409, path="/subscriptions", details=details)
+    sandbox.azure.faults.add(kind="status", status=429, path="/subscriptions", message="Slow down.", plain=True)
+    sandbox.azure.faults.add(kind="web-page", path="/subscriptions")
+    with arm(sandbox) as client:
+        nested, text, page = (client.get("/subscriptions") for _ in range(3))
+    assert nested.json()["error"]["details"] == details
+    assert (text.status_code, text.text, text.headers["Content-Type"]) == (
+        429,
+        "Slow down.",
+        "text/plain; charset=utf-8",
+    )
+    assert (page.status_code, page.text.startswith("<!DOCTYPE html>")) == (200, True)
+
+
 def test_the_nth_and_how_many(sandbox: RunningSandbox) -> None:
     """Method, host and path are patterns in any letter case; occurrences are counted per fault."""
     standing = sandbox.azure.faults.add(

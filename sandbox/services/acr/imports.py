@@ -7,8 +7,10 @@ its manifests, and does not copy referrers (signatures, findings). Source: regis
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from sandbox.core.errors import HttpFault, arm_fault
@@ -73,10 +75,12 @@ class Source:
     """The registry that an import reads from.
 
     :ivar label: the image's name in the repository log
+    :ivar refusal: the registry's error, if it does not let Azure read the image
     """
 
     store: RegistryStore
     label: str
+    refusal: OciError | None = None
 
 
 def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> Source:
@@ -95,16 +99,14 @@ def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> 
         raise arm_fault(501, "NotSupportedBySandbox", f"The sandbox does not support the registry {uri}.{advice}")
     sent = source.get("credentials") or {}
     login = Credentials(username=sent.get("username", ""), password=sent["password"]) if "password" in sent else None
-    if not public.may_pull(public.name(uri), request.repository, login):
-        # A registry does not distinguish private from missing repositories, so the import finds nothing.
-        store = RegistryStore({}, call.azure.clock.now)
-    return Source(store, f"{uri}/{request.image}")
+    refusal = public.refusal(public.name(uri), request.repository, login)
+    return Source(store, f"{uri}/{request.image}", refusal)
 
 
 def check_target(registry: Document) -> None:
-    """:raises HttpFault: 403 when the registry's firewall blocks Azure's import"""
+    """:raises HttpFault: when the registry's firewall blocks Azure's import"""
     if not bypassed(registry):
-        raise arm_fault(403, "Forbidden", _blocked(registry))
+        raise _invalid(f"Access to {registry['properties']['loginServer']} denied.")
 
 
 def check_conflicts(store: RegistryStore, request: ImportRequest) -> None:
@@ -119,8 +121,10 @@ def check_conflicts(store: RegistryStore, request: ImportRequest) -> None:
 def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
     """The manifests to copy, the image's own last. Resolves tags now.
 
-    :raises HttpFault: 400 when there is no such image, or it is too large
+    :raises HttpFault: 400 when there is no such image, the source refuses it, or it is too large
     """
+    if source.refusal is not None:
+        raise _invalid(_passed_on(source.refusal))
     try:
         digest = source.store.manifest(request.repository, request.reference).manifest.digest
         manifests = source.store.closure(request.repository, digest)
@@ -181,6 +185,14 @@ def _split(image: str) -> tuple[str, str, str]:
     name, _, digest = image.partition("@")
     repository, _, tag = name.partition(":")
     return repository, tag, digest
+
+
+def _passed_on(refusal: OciError) -> str:
+    """How an import reports what the source registry answered (Azure/acr issue 181, azure-docs issue 115975)."""
+    reason = HTTPStatus(refusal.status).phrase.replace(" ", "")
+    # The service writes quotation marks inside of the JSON as .NET does.
+    body = json.dumps(refusal.body, separators=(",", ":")).replace("'", "\\u0027")
+    return f"Invalid message {reason} {reason} {body}"
 
 
 def _invalid(message: str) -> HttpFault:

@@ -87,11 +87,11 @@ async def import_image(call: Call) -> Response:
     """Accept an import, and complete it after :attr:`.Timings.import_image` seconds of Azure's time."""
     registry, body = _registry(call), call.json()
     request = ImportRequest.read(body)
-    check_target(registry)
     source = open_source(call, body, request)
     store = call.azure.state(Registries).store(registry["name"])
 
     async def work(operation: Operation) -> None:
+        check_target(registry)
         check_conflicts(store, request)
         manifests = read_source(source, request)
         await call.azure.clock.sleep(call.azure.scenario.timings.import_image)

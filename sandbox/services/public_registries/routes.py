@@ -1,7 +1,7 @@
-"""Docker Hub, GitHub's container registry and the Kubernetes registry: the distribution API and token services.
+"""Docker Hub, GitHub's container registry, the Kubernetes registry, and an Azure registry of another tenant.
 
-Docker Hub and ghcr.io require a bearer token even for public images, and issue one to anybody; registry.k8s.io does
-not. All three are read-only here.
+Docker Hub, ghcr.io and the other tenant's registry require a bearer token even for public images, and issue one to
+anybody; registry.k8s.io does not. All are read-only here.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from sandbox.services.oci.tokens import (
     grants,
     requested_scopes,
 )
-from sandbox.services.public_registries.state import DOCKER, GITHUB, KUBERNETES, PublicRegistries
+from sandbox.services.public_registries.state import DOCKER, FOREIGN, GITHUB, KUBERNETES, PublicRegistries
 
 TOKEN_SECONDS = 300
 
 
 def public_registries() -> list[Service]:
-    """The services of all three registries."""
+    """The services of all registries."""
     hub = Service("dockerhub", ("registry-1.docker.io",), envelope=oci_envelope)
     add_pulling(hub, _DockerHub())
     tokens = Service("dockerhub-auth", ("auth.docker.io",), envelope=oci_envelope)
@@ -44,7 +44,12 @@ def public_registries() -> list[Service]:
     add_pulling(github, _TokenRegistry(GITHUB, "https://ghcr.io/token", "ghcr.io"))
     kubernetes = Service("registry.k8s.io", ("registry.k8s.io",), envelope=oci_envelope)
     add_pulling(kubernetes, _AnonymousRegistry(KUBERNETES))
-    return [hub, tokens, site, github, kubernetes]
+    foreign = Service("foreign-acr", (FOREIGN,), envelope=oci_envelope)
+    foreign.get("/oauth2/token")(_foreign_token)
+    foreign.post("/oauth2/token")(_foreign_exchange)
+    foreign.post("/oauth2/exchange")(_foreign_exchange)
+    add_pulling(foreign, _TokenRegistry(FOREIGN, f"https://{FOREIGN}/oauth2/token", FOREIGN))
+    return [hub, tokens, site, github, kubernetes, foreign]
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,16 @@ async def _github_token(call: Call) -> Response:
     if len(granted) < len(requested_scopes(call.query_string)):
         raise Denied
     return _token_answer(call, GITHUB, granted)
+
+
+async def _foreign_token(call: Call) -> Response:
+    """Issue an anonymous token for the public part of the requested scopes."""
+    return _token_answer(call, FOREIGN, _pullable(call, FOREIGN, None))
+
+
+async def _foreign_exchange(call: Call) -> Response:
+    """Refuse a token of this tenant (Azure/acr issue 559)."""
+    raise Unauthorized(None, "the token's tenant is not the registry's; visit https://aka.ms/acr/authorization")
 
 
 async def _docker_site(call: Call) -> Response:

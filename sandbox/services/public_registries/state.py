@@ -6,14 +6,16 @@ from sandbox.azure import Azure
 from sandbox.core.tokens import TokenSigner
 from sandbox.scenario import Credentials
 from sandbox.services.oci.catalogue import WALKTHROUGH, image_spec, merged
-from sandbox.services.oci.errors import TooManyRequests
+from sandbox.services.oci.errors import Denied, NameUnknown, OciError, TooManyRequests, Unauthorized
 from sandbox.services.oci.images import ImageSpec, build
 from sandbox.services.oci.manifests import Manifest
 from sandbox.services.oci.pool import BlobPool
 from sandbox.services.oci.store import RegistryStore
 
 DOCKER, GITHUB, KUBERNETES = "docker.io", "ghcr.io", "registry.k8s.io"
-REGISTRIES = (DOCKER, GITHUB, KUBERNETES)
+#: A registry of Azure that belongs to another tenant and allows anonymous pulls.
+FOREIGN = "contoso.azurecr.io"
+REGISTRIES = (DOCKER, GITHUB, KUBERNETES, FOREIGN)
 
 _DOCKER_ALIASES = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _PULL_WINDOW = 6 * 3600
@@ -68,6 +70,19 @@ class PublicRegistries:
         store = self._stores[registry]
         required = self._private.get(f"{registry}/{repository}")
         return repository in store.repositories() and (required is None or required == login)
+
+    def refusal(self, registry: str, repository: str, login: Credentials | None) -> OciError | None:
+        """The registry's error for somebody who may not pull; ``None`` for others.
+
+        None of them distinguishes a private repository from a missing one.
+        """
+        if self.may_pull(registry, repository, login):
+            return None
+        if registry == GITHUB:
+            return Denied()
+        if registry == KUBERNETES:
+            return NameUnknown({"name": repository})
+        return Unauthorized([{"Type": "repository", "Class": "", "Name": repository, "Action": "pull"}])
 
     def count_pull(self, address: str, *, counts: bool) -> dict[str, str]:
         """Docker Hub's limit for anonymous pulls: headers for the response.

@@ -4,46 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from azure.core import AsyncPipelineClient, exceptions
-from azure.core.rest import HttpRequest
+from azure.core import exceptions
 from azure.identity import CredentialUnavailableError
 
 from pratique import errors
 from pratique.azure.faults import azure_faults, translate
-
-Answer = Callable[[int, Any, dict[str, str]], Any]
-URL = "http://127.0.0.1"
-
-
-@pytest.fixture
-async def refusal() -> AsyncIterator[Answer]:
-    """Gives the SDK's error for an answer that a server on loopback really sent."""
-    answers: list[web.Response] = []
-    runner = web.AppRunner(app := web.Application())
-
-    async def first(_: web.Request) -> web.Response:
-        return answers.pop(0)
-
-    app.router.add_get("/", first)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    async with AsyncPipelineClient[HttpRequest, Any](f"{URL}:{port}", policies=[]) as client:
-
-        async def refuse(status: int, body: Any, headers: dict[str, str]) -> exceptions.HttpResponseError:
-            answers.append(web.Response(status=status, text=json.dumps(body), headers=headers))
-            response = await client.send_request(HttpRequest("GET", f"{URL}:{port}/"))
-            return exceptions.HttpResponseError(response=response)
-
-        yield refuse
-    await runner.cleanup()
+from tests.pratique.azure.conftest import Answer
 
 
 def _body(code: str, message: str = "No.", **more: Any) -> dict[str, Any]:
@@ -54,7 +24,8 @@ def _body(code: str, message: str = "No.", **more: Any) -> dict[str, Any]:
     ("status", "body", "expected"),
     [
         (200, _body("DeploymentFailed"), errors.OperationFailed),
-        (400, _body("InvalidTemplate"), errors.OperationFailed),
+        (400, _body("BadRequest"), errors.OperationFailed),
+        (400, _body("InvalidTemplate"), errors.ConfigurationError),
         (401, _body("InvalidAuthenticationToken"), errors.AuthenticationFailed),
         (403, _body("AuthorizationFailed"), errors.PermissionDenied),
         (403, _body("Forbidden", innererror={"code": "ForbiddenByFirewall"}), errors.NetworkDenied),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pratique.azure.session import AzureSession
-from pratique.errors import AuthenticationFailed, ConfigurationError, Unavailable
+from pratique.errors import AuthenticationFailed, ConfigurationError
 from tests.conftest import RunningSandbox
 
 
@@ -56,15 +56,3 @@ async def test_a_refused_secret_is_told(sandbox: RunningSandbox, monkeypatch: py
         with pytest.raises(AuthenticationFailed, match="AADSTS7000215") as refused:
             await session.caller()
     assert "a-wrong-secret" not in str(refused.value)
-
-
-async def test_a_token_service_that_is_down_is_transient(
-    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is not taken for a refused credential, from the first token on."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    monkeypatch.setattr("pratique.azure.session.RETRIES", 0)
-    async with AzureSession.open() as session:
-        with pytest.raises(Unavailable):
-            await session.caller()

@@ -102,14 +102,15 @@ async def test_bytes_that_do_not_match_the_requested_digest(registry: Played) ->
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (manifest({}, "text/html"), "text/html"),
+        (manifest({}, "text/html"), "a web page"),
+        (lambda _: web.Response(body=b"\n<!DOCTYPE HTML><title>Sign in</title>", content_type="x/y"), "a web page"),
         (manifest({"mediaType": OCI_INDEX}), OCI_MANIFEST),
         (manifest([]), "JSON object"),
         (manifest({"manifests": []}, OCI_INDEX), "nothing that can be run"),
         (manifest({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}), "helm"),
         (lambda _: web.Response(body=b" " * (LARGEST_MANIFEST + 1), content_type="x/y"), "larger"),
     ],
-    ids=["html", "two types", "a list", "empty index", "helm chart", "too large"],
+    ids=["html", "html without a type", "two types", "a list", "empty index", "helm chart", "too large"],
 )
 async def test_not_an_image(registry: Played, answer: Answer, says: str) -> None:
     """Anything but an image raises an error that says what it is."""
