@@ -18,6 +18,7 @@ from pratique.git.publish import Edit, publish
 from pratique.images import LiveImage
 from pratique.manifests.images import point_images
 from pratique.manifests.secret_provider import point_vault
+from tests.isolated_git import git_environment
 from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
@@ -236,7 +237,8 @@ def fast_import(remote: Path, files: dict[str, str]) -> None:
     stream = ["commit refs/heads/main\ncommitter Somebody <somebody@contoso.com> 1700000000 +0000\ndata 4\nhuge\n"]
     stream += ["from refs/heads/main^0\ndeleteall\n"]
     stream += [f"M 644 inline {name}\ndata {len(text)}\n{text}\n" for name, text in files.items()]
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input="".join(stream), check=True, text=True)
+    command = ["git", "fast-import", "--quiet"]
+    subprocess.run(command, cwd=remote, env=git_environment(), input="".join(stream), check=True, text=True)
 
 
 @pytest.mark.parametrize("filters", ["true", "false"])
