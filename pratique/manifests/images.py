@@ -93,7 +93,10 @@ def point_images(
                 values[*place, key] = value
                 if (old := scalar(entry.get(key))) != value:
                     changes.append(Change(text.file, f"images.{repository}.{key}", old, value))
-        edits.append((path, text.edited(values)))
+        text = text.edited(values)
+        if text.text != before.text and not any(change.file == text.file for change in changes):
+            changes.append(Change(text.file, "placeholders", REGISTRY_PLACEHOLDER, registry_name))
+        edits.append((path, text))
     for path, text in edits:
         write_yaml(path, text)
     return changes

@@ -256,8 +256,7 @@ async def test_only_the_manifests_of_a_huge_repository_are_fetched(remote: Path,
         assert ("in-pack: 1" in objects and int(objects.split("in-pack: ")[1].split()[0]) > 9_000) is (
             filters == "false"
         )
-        write("cluster/new.txt", "1\n")(root)
-        return lines("cluster/values.txt", image="1")(root)
+        return [*write("cluster/new.txt", "1\n")(root), *lines("cluster/values.txt", image="1")(root)]
 
     await publish(Repository(remote=remote.as_uri(), branch="main", folder="cluster"), [("one", edit)], author=AUTHOR)
     assert roots == [2], "value.txt beside the folder, and the manifest"
@@ -277,7 +276,7 @@ async def test_a_race_inside_the_server_counts_as_moved(remote: Path) -> None:
     hook(remote, f"env -u GIT_QUARANTINE_PATH git update-ref refs/heads/main {theirs}")
     async with checkout(there(remote)) as tree:
         write("a.txt", "1\n")(tree.root)
-        assert await tree.commit("one", AUTHOR)
+        assert await tree.commit("one", AUTHOR, ["a.txt"])
         assert await tree.push() is PushResult.MOVED
     assert git("rev-parse", "main", cwd=remote) == theirs
 
@@ -343,9 +342,10 @@ async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: 
     git("push", "--quiet", "origin", "main", cwd=clone)
     async with checkout(there(remote)) as tree:
         assert not (tree.root / "link").is_symlink()
-        assert await tree.commit("nothing", AUTHOR) is None
+        with pytest.raises(ManifestRejected, match=r"link.*symbolic link"):
+            await tree.commit("nothing", AUTHOR, ["link"])
         write("a.txt", "1\n")(tree.root)
-        await tree.commit("one", AUTHOR)
+        await tree.commit("one", AUTHOR, ["a.txt"])
         await tree.push()
     assert git("ls-tree", "main", "link", cwd=remote).startswith("120000")
 

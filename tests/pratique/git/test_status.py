@@ -155,7 +155,7 @@ async def test_a_repository_above_the_temporary_folder(
         branch = "records" if orphan else "main"
         async with checkout(Repository(remote=remote.as_uri(), branch=branch, orphan=orphan)) as tree:
             write("a.txt", "1\n")(tree.root)
-            await tree.commit("one", AUTHOR)
+            await tree.commit("one", AUTHOR, ["a.txt"])
             await tree.push()
         assert git("log", "-1", "--format=%s", branch, cwd=remote) == "one"
     assert programs(log) == set()

@@ -230,6 +230,15 @@ def test_changes_are_reported(tmp_path: Path) -> None:
     ]
 
 
+def test_a_placeholder_in_a_comment_is_a_change(tmp_path: Path) -> None:
+    """A file in which only a comment's placeholder is filled in is reported, as only reported files are committed."""
+    path = kustomization(tmp_path, f"# from {PLACEHOLDER}\nresources: []\n")
+    (change,) = point_images(tmp_path, "app", REGISTRY, {})
+    assert (change.file, change.after) == ("app/kustomization.yaml", "acraks123")
+    assert path.read_text() == f"# from {REGISTRY}\nresources: []\n"
+    assert point_images(tmp_path, "app", REGISTRY, {}) == []
+
+
 def test_an_image_that_was_not_released_stays(sample: Path) -> None:
     """An entry without a released image keeps its placeholder, so that nothing points where nothing is."""
     before = (sample / "falco/kustomization.yaml").read_text().splitlines()
