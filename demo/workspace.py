@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,10 +105,19 @@ class Workspace:
 
 
 def git(*arguments: str, folder: Path) -> str:
-    """The output of a git command, run under the demo's identity."""
-    identity = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main")
-    command = ["git", *identity, *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    """The output of a git command, run under the demo's identity, without anybody's settings, attributes and hooks."""
+    settings = {
+        "user.name": "Demo",
+        "user.email": "demo@localhost",
+        "init.defaultBranch": "main",
+        "core.attributesFile": os.devnull,
+        "core.excludesFile": os.devnull,
+    }
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment |= {"GIT_ATTR_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", *(word for key, value in settings.items() for word in ("-c", f"{key}={value}")), *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)  # noqa: S603
+    return done.stdout
 
 
 def _gitops(bare: Path, seed: Path) -> None:

@@ -23,7 +23,7 @@ from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.rules import Rules
-from pratique.git.command import git_status
+from pratique.git.status import git_status
 from pratique.oci.client import OciClient
 
 #: Without this action Resource Graph omits Defender's findings, which looks the same as there being none.

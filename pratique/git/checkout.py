@@ -7,7 +7,7 @@ manifests' folder::
     repository = Repository(remote="https://github.com/contoso/cluster", branch="main", folder="cluster-manifests")
     async with checkout(repository) as tree:
         edit(tree.root)
-        await tree.commit("Use released images.", author)
+        await tree.commit("Use released images.", author, ["cluster-manifests/kustomization.yaml"])
         await tree.push()
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +24,7 @@ from pathlib import Path
 from pratique.errors import ConfigurationError, GitRejected, NotFound
 from pratique.git.command import Git, credential_helpers
 from pratique.git.credentials import Credentials
+from pratique.git.raw import disable_conversions, stage
 from pratique.git.sparse import check_out
 
 _CLONE = ("clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template=", "--no-checkout")
@@ -105,15 +106,18 @@ class Checkout:
     branch: str
     git: Git = field(repr=False)
 
-    async def commit(self, message: str, author: CommitAuthor, trailers: Mapping[str, str] | None = None) -> str | None:
-        """Commit every change since the last commit; the new SHA, or ``None`` when nothing changed.
+    async def commit(
+        self, message: str, author: CommitAuthor, files: Iterable[str], trailers: Mapping[str, str] | None = None
+    ) -> str | None:
+        """Commit files byte for byte, and nothing else; the new SHA, or ``None`` when none of them changed.
 
+        :param files: paths from the root
         :param trailers: ``Key: value`` lines at the end of the message, in the format of ``git interpret-trailers``
         :raises ConfigurationError: for a trailer that git would not recognise
+        :raises ManifestRejected: when one of the files is a symbolic link in the repository
         """
         attempted = "commit the manifests"
-        await self.git.output("add", "--all", "--sparse", cwd=self.root, attempted=attempted)
-        if not await self.git.output("status", "--porcelain", cwd=self.root, attempted=attempted):
+        if not await stage(self.git, self.root, files, attempted=attempted):
             return None
         command = ("commit", "--quiet", f"--message={message}", *_trailers(trailers or {}))
         await self.git.output(*command, cwd=self.root, attempted=attempted, extra=author.variables)
@@ -221,6 +225,7 @@ async def _create_branch(git: Git, repository: Repository, root: Path) -> None:
     init = ("init", "--quiet", "--template=", f"--initial-branch={repository.branch}")
     for command in (init, ("remote", "add", "--", "origin", repository.remote)):
         await git.output(*command, cwd=root, attempted=attempted)
+    disable_conversions(root)
 
 
 async def _clone(git: Git, repository: Repository, root: Path) -> None:
@@ -232,6 +237,7 @@ async def _clone(git: Git, repository: Repository, root: Path) -> None:
     current = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=root)
     if current.output.strip() != branch:
         raise NotFound(attempted, git.subject, "It is not a branch.", "Set manifests.branch to the name of a branch.")
+    disable_conversions(root)
     if partial:
         await check_out(git, root, branch, repository.folder, attempted=attempted)
     else:

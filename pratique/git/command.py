@@ -1,8 +1,9 @@
 """Runs the ``git`` command, and maps its failures to this project's errors.
 
-git reads neither user nor system configuration, except for credential helpers when the worker has no token. Secrets
-(:mod:`pratique.git.credentials`) never appear in an argument or a URL, and are masked in git's output. git never
-prompts: it has neither a terminal nor a program to prompt with. Requires git 2.34 or later::
+git reads neither user nor system configuration, except for credential helpers when the worker has no token, nor the
+configuration of a repository that happens to be above the clone. Secrets (:mod:`pratique.git.credentials`) never appear
+in an argument or a URL, and are masked in git's output. git never prompts: it has neither a terminal nor a program to
+prompt with. Requires git 2.34 or later::
 
     git = Git.for_remote("https://github.com/contoso/cluster", "main", Credentials(token), folder)
     head = await git.output("rev-parse", "HEAD", cwd=clone, attempted="read the last commit")
@@ -35,18 +36,25 @@ TIMEOUT = 120.0
 # git's variables that are passed on; others (GIT_DIR, GIT_TRACE, GIT_ASKPASS …) would change what git does or prints.
 _PASSED = {"GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"}
 _SETTINGS = {
+    # By default git reads these two below the user's home, even where it does not read the user's configuration.
+    "core.attributesFile": os.devnull,
+    "core.excludesFile": os.devnull,
     "core.autocrlf": "false",
+    "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.symlinks": "false",  # an edit must not follow a link out of the clone
     "credential.helper": "",
     "gc.auto": "0",
     "maintenance.auto": "false",
 }
+_REPOSITORY = {"GIT_COMMON_DIR", "GIT_DIR", "GIT_WORK_TREE"}
 _PROMPTS = ("SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY")
 _FIXED = {
     "GIT_ALLOW_PROTOCOL": "file:https:ssh",
+    "GIT_ATTR_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "GCM_INTERACTIVE": "never",  # Git Credential Manager would open a window
     "LC_ALL": "C",  # failures are recognised by git's English messages
@@ -119,13 +127,26 @@ class Git:
     ) -> Git:
         """Prepare the environment of every command.
 
-        :param folder: for the keys; accessible to this user only, and present as long as git runs
+        :param folder: for the keys; accessible to this user only, and present as long as git runs. git looks for
+            repositories in folders beside it, and in none above
         :param helpers: from :func:`credential_helpers`
         :raises ConfigurationError: as :func:`~pratique.git.credentials.install_credentials`
         """
         installed = install_credentials(credentials, remote, folder)
         environment = _environment([*_SETTINGS.items(), *helpers, *installed.settings]) | dict(installed.environment)
+        environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
         return cls(f"{remote}, branch {branch}", environment, installed.secrets)
+
+    @classmethod
+    def for_reading(cls, path: Path) -> Git:
+        """Prepare plumbing commands that only read the repository around a local file, whoever owns it.
+
+        That repository's configuration may name programs. ``rev-parse`` and ``rev-list`` run none of them: they look at
+        neither the index nor the work tree, start no hook, filter or pager, and check no signature. Objects that a
+        partial clone lacks would be fetched with programs from its configuration, so every protocol is refused.
+        """
+        offline = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+        return cls(str(path), _environment((_SETTINGS | {"safe.directory": "*"}).items()) | offline, ())
 
     async def output(self, *arguments: str, cwd: Path, attempted: str, extra: Mapping[str, str] | None = None) -> str:
         """Run a command that must succeed, and return its output.
@@ -175,27 +196,15 @@ class Git:
 
 
 async def credential_helpers(folder: Path) -> list[tuple[str, str]]:
-    """The credential settings of this worker's git configuration.
+    """The credential settings of this worker's git configuration, from no repository's.
 
-    :param folder: outside any repository, as git would read that repository's settings as well
+    :param folder: to run git in
     """
-    environment = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
-    git = Git("this worker", environment, ())
+    environment = {key: value for key, value in os.environ.items() if key not in _REPOSITORY}
+    git = Git("this worker", environment | {"GIT_DIR": os.devnull}, ())
     found = await git.run("config", "--null", "--get-regexp", r"^credential\.", cwd=folder)
     entries = (entry.partition("\n") for entry in found.output.split("\0") if entry)
     return [(key, value) for key, _, value in entries]
-
-
-async def git_status(path: Path) -> str:
-    """The git status of a local file, for records: ``commit <sha>`` when it has no uncommitted changes."""
-    # This only reads, so the owner of the files does not matter.
-    git = Git(str(path), _environment((_SETTINGS | {"safe.directory": "*"}).items()), ())
-    if (await git.run("rev-parse", "--is-inside-work-tree", cwd=path.parent)).code != 0:
-        return "not under Git"
-    if (await git.run("status", "--porcelain", "--ignored", "--", path.name, cwd=path.parent)).output.strip():
-        return "not as committed"
-    commit = (await git.run("log", "-1", "--format=%H", "--", path.name, cwd=path.parent)).output.strip()
-    return f"commit {commit}" if commit else "not committed"
 
 
 def _environment(settings: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pratique.errors import Conflict
 from pratique.git.checkout import Checkout, CommitAuthor
+from pratique.git.raw import differs
 
 #: Trailer that marks the commits of runs.
 RUN = "Pratique-Run"
@@ -90,6 +91,6 @@ async def _reapply(tree: Checkout, commit: str, branch: str, author: CommitAutho
             f"Its commit {commit[:12]} changes files that no longer exist on {tree.branch}.",
             "Delete the branch. The next run recreates it.",
         )
-    if (await tree.git.run("diff", "--cached", "--quiet", cwd=tree.root)).code:
+    if await differs(tree.git, tree.root, attempted=attempted):
         command = ("commit", "--quiet", f"--reuse-message={commit}")
         await tree.git.output(*command, cwd=tree.root, attempted=attempted, extra=author.as_committer)

@@ -8,9 +8,10 @@
         author=CommitAuthor("Pratique", "pratique@contoso.com"), trailers={"Pratique-Run": run_id},
     )
 
-An edit that changes nothing makes no commit, and a run without commits does not push. If the branch moves between clone
-and push, the edits are applied again on its new head. Only the working branch is ever force-pushed, and only over the
-commits that this run has reapplied.
+A commit holds the files that the edit's changes name, byte for byte, and no others. An edit that changes nothing makes
+no commit, and a run without commits does not push. If the branch moves between clone and push, the edits are applied
+again on its new head. Only the working branch is ever force-pushed, and only over the commits that this run has
+reapplied.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ ATTEMPTS = 20
 # Seconds between two attempts: random, up to a limit that doubles, so that colliding runs do not collide again.
 _PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 
+#: Edits files below a clone's root, and returns its changes. Files that no change names are not committed.
 Edit: TypeAlias = Callable[[Path], Sequence[Change] | Awaitable[Sequence[Change]]]
 
 _random = random.SystemRandom()
@@ -176,5 +178,5 @@ async def _commit(
     tree: Checkout, message: str, edit: Edit, author: CommitAuthor, trailers: Mapping[str, str] | None
 ) -> Commit | None:
     changes = await apply_edit(edit, tree.root)
-    sha = await tree.commit(message, author, trailers)
+    sha = await tree.commit(message, author, {change.file for change in changes}, trailers)
     return Commit(sha, message, tuple(changes)) if sha else None

@@ -252,8 +252,8 @@ async def _commits(
         if manifests.deliver != "push":
             await reapply_pending(tree, working_branch(config.cluster.resource_group), author)
         for message, edit in edits(manifests, infrastructure, images, certificate, stamp):
-            await apply_edit(edit, tree.root)
-            if await tree.commit(message, author):
+            changes = await apply_edit(edit, tree.root)
+            if await tree.commit(message, author, {change.file for change in changes}):
                 command = ("show", "--format=", "--no-color", "--no-ext-diff", "HEAD")
                 diff = await tree.git.output(*command, cwd=tree.root, attempted="show the manifests' changes")
                 commits.append(PlannedCommit(message, diff))

@@ -79,7 +79,7 @@ async def propose(
     async with checkout(manifests) as tree:
         changes = point_images(tree.root, manifests.folder, registry, replacements, pin=pin)
         message = f"Use images that pass: {_listed(replacements)}."
-        sha = await tree.commit(message, author, {RUN: run}) if changes else None
+        sha = await tree.commit(message, author, {change.file for change in changes}, {RUN: run})
         if sha is None:
             return None
         await _require_live(client, registry, replacements, pin)

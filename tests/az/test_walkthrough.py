@@ -84,6 +84,7 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
         # Telemetry would be refused like every unsupported host, but by a process that outlives az.
         "AZURE_CORE_COLLECT_TELEMETRY": "no",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
         **{
             f"GIT_{role}_{field}": "operator@contoso.example"
             for role in ("AUTHOR", "COMMITTER")

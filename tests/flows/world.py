@@ -31,6 +31,7 @@ from sandbox.services.oci.images import build
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.state import PublicRegistries
 from tests.conftest import RunningSandbox
+from tests.isolated_git import git_environment
 from tests.sandbox.callers import jump
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 from tests.sandbox.defending import DEFENDER
@@ -299,8 +300,8 @@ def write_certificate(path: Path, host: str = "*.aks-ingress.contoso.com") -> No
 def git(*arguments: str, folder: Path) -> str:
     """The output of git, under an identity of its own."""
     identity = ("-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "init.defaultBranch=main")
-    command = ["git", *identity, *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    command, environment = ["git", *identity, *arguments], git_environment()
+    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def _gitops(folder: Path, sources: Sequence[str] | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pratique.change import Change
 from pratique.git.checkout import CommitAuthor, Repository
+from tests.isolated_git import git_environment
 
 AUTHOR = CommitAuthor("Pratique", "pratique@contoso.com")
 
@@ -16,7 +17,8 @@ AUTHOR = CommitAuthor("Pratique", "pratique@contoso.com")
 def git(*arguments: str, cwd: Path) -> str:
     """What somebody else does with git; with its own identity."""
     identity = ["-c", "user.name=Somebody", "-c", "user.email=somebody@contoso.com"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+    command, environment = ["git", *identity, *arguments], git_environment()
+    done = subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 

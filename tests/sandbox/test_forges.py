@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import pytest
 
 from sandbox.scenario import GitRepository, Scenario
 from tests.conftest import RunningSandbox, StartSandbox
+from tests.foreign_repository import booby_trap
+from tests.isolated_git import git_environment
 
 GITHUB = "https://github.com/contoso/cluster"
 AZURE = "https://dev.azure.com/contoso/platform/_git/cluster"
@@ -37,8 +38,7 @@ def git(*arguments: str, cwd: Path, token: str | None = WRITES) -> subprocess.Co
     helper = f"!f() {{ echo username=x; echo password={token}; }}; f" if token else ""
     settings = {"credential.helper": helper, "user.name": "Test", "user.email": "test@localhost"}
     words = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
-    command = ["git", *words, *arguments]
+    command, environment = ["git", *words, *arguments], git_environment()
     return subprocess.run(command, cwd=cwd, env=environment, check=False, capture_output=True, text=True)
 
 
@@ -61,6 +61,22 @@ def test_clone_commit_push(tmp_path: Path, url: str) -> None:
         pushed = git("push", "--quiet", "origin", "main", cwd=clone)
         assert pushed.returncode == 0, pushed.stderr
     assert (tmp_path / "1" / "0.txt").exists()
+
+
+def test_a_folder_is_hosted_byte_for_byte(start_sandbox: StartSandbox, tmp_path: Path) -> None:
+    """Attributes in the folder convert nothing, and if it is a repository itself, none of its programs run."""
+    folder, ran = tmp_path / "folder", tmp_path / "ran"
+    folder.mkdir()
+    git("init", "--quiet", cwd=folder)
+    booby_trap(folder, ran)
+    (folder / "windows.yaml").write_bytes(b"a: 1\r\n# $Id: 1 $\r\n")
+    (folder / ".gitattributes").write_text("* text=auto ident eol=lf filter=foreign\n")
+    repository = {"url": GITHUB, "folder": str(folder), "tokens": TOKENS}
+    start_sandbox(Scenario(repositories=(GitRepository.model_validate(repository),)))
+    git("clone", "--quiet", "--no-checkout", GITHUB, str(tmp_path / "clone"), cwd=tmp_path)
+    hosted = git("rev-parse", "HEAD:windows.yaml", cwd=tmp_path / "clone").stdout
+    assert hosted == git("hash-object", "--no-filters", str(folder / "windows.yaml"), cwd=tmp_path).stdout
+    assert not ran.exists(), ran.read_text()
 
 
 @pytest.mark.usefixtures("sandbox")

@@ -19,6 +19,8 @@ from sandbox.scenario import GitRepository
 
 Right = Literal["write", "read", "expired"]
 
+# The repository has the folder's bytes, whatever its .gitattributes say.
+_AS_THEY_ARE = "* -text -ident -filter -working-tree-encoding\n"
 _IDENTITY = ("-c", "user.name=Somebody", "-c", "user.email=somebody@contoso.example")
 
 
@@ -125,9 +127,15 @@ class Repositories:
 
 
 def environment() -> dict[str, str]:
-    """git's environment without user or system settings."""
-    fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    return {"PATH": os.environ.get("PATH", os.defpath), **fixed}
+    """git's environment without user or system settings and attributes."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
 
 
 def _make(settings: GitRepository, bare: Path, work: Path) -> None:
@@ -135,8 +143,11 @@ def _make(settings: GitRepository, bare: Path, work: Path) -> None:
         work.mkdir()
         (work / "README.md").write_text(f"# {settings.url}\n")
     else:
-        shutil.copytree(settings.folder, work)
-    _git(work, "init", "--quiet", "--initial-branch=main")
+        # The folder may be a repository itself, whose hooks and filters must not run.
+        shutil.copytree(settings.folder, work, ignore=shutil.ignore_patterns(".git"))
+    _git(work, "init", "--quiet", "--initial-branch=main", "--template=")
+    (work / ".git" / "info").mkdir()
+    (work / ".git" / "info" / "attributes").write_text(_AS_THEY_ARE)
     _git(work, "add", "--all", "--force")
     _git(work, *_IDENTITY, "commit", "--quiet", "--message=Sample")
     _git(work.parent, "clone", "--quiet", "--bare", str(work), str(bare))

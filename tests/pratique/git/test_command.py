@@ -1,4 +1,4 @@
-"""The git command: how it reports failures, masks secrets and cleans up; the git status of a file, for records."""
+"""The git command: how it reports failures, masks secrets and cleans up."""
 
 from __future__ import annotations
 
@@ -31,30 +31,12 @@ from pratique.errors import (
 )
 from pratique.git import command as git_module
 from pratique.git.checkout import Repository
-from pratique.git.command import Git, Result, git_status
+from pratique.git.command import Git, Result
 from pratique.git.credentials import Credentials
 from pratique.git.publish import publish
-from tests.pratique.repositories import AUTHOR, git
+from tests.pratique.repositories import AUTHOR
 
 TOKEN = "ghp_notarealtoken"
-
-
-async def test_git_status_of_a_file(tmp_path: Path) -> None:
-    """Only a committed, unchanged file has a commit; untracked, changed and ignored files have none."""
-    path = tmp_path / "exceptions.yaml"
-    path.write_text("acceptances: []\n")
-    assert await git_status(path) == "not under Git"
-    git("init", "--quiet", cwd=tmp_path)
-    assert await git_status(path) == "not as committed"
-    git("add", "--all", cwd=tmp_path)
-    git("commit", "--quiet", "--message", "Accept", cwd=tmp_path)
-    assert await git_status(path) == f"commit {git('rev-parse', 'HEAD', cwd=tmp_path)}"
-    path.write_text("acceptances: [ ]\n")
-    assert await git_status(path) == "not as committed"
-    (tmp_path / ".gitignore").write_text("other.yaml\n")
-    other = tmp_path / "other.yaml"
-    other.write_text("")
-    assert await git_status(other) == "not as committed"
 
 
 @pytest.fixture

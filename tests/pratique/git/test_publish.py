@@ -18,6 +18,7 @@ from pratique.git.publish import Edit, publish
 from pratique.images import LiveImage
 from pratique.manifests.images import point_images
 from pratique.manifests.secret_provider import point_vault
+from tests.isolated_git import git_environment
 from tests.pratique.repositories import AUTHOR, content, git, hook, lines, somebody_pushes, subjects, there, write
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
@@ -236,7 +237,8 @@ def fast_import(remote: Path, files: dict[str, str]) -> None:
     stream = ["commit refs/heads/main\ncommitter Somebody <somebody@contoso.com> 1700000000 +0000\ndata 4\nhuge\n"]
     stream += ["from refs/heads/main^0\ndeleteall\n"]
     stream += [f"M 644 inline {name}\ndata {len(text)}\n{text}\n" for name, text in files.items()]
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input="".join(stream), check=True, text=True)
+    command = ["git", "fast-import", "--quiet"]
+    subprocess.run(command, cwd=remote, env=git_environment(), input="".join(stream), check=True, text=True)
 
 
 @pytest.mark.parametrize("filters", ["true", "false"])
@@ -254,8 +256,7 @@ async def test_only_the_manifests_of_a_huge_repository_are_fetched(remote: Path,
         assert ("in-pack: 1" in objects and int(objects.split("in-pack: ")[1].split()[0]) > 9_000) is (
             filters == "false"
         )
-        write("cluster/new.txt", "1\n")(root)
-        return lines("cluster/values.txt", image="1")(root)
+        return [*write("cluster/new.txt", "1\n")(root), *lines("cluster/values.txt", image="1")(root)]
 
     await publish(Repository(remote=remote.as_uri(), branch="main", folder="cluster"), [("one", edit)], author=AUTHOR)
     assert roots == [2], "value.txt beside the folder, and the manifest"
@@ -275,7 +276,7 @@ async def test_a_race_inside_the_server_counts_as_moved(remote: Path) -> None:
     hook(remote, f"env -u GIT_QUARANTINE_PATH git update-ref refs/heads/main {theirs}")
     async with checkout(there(remote)) as tree:
         write("a.txt", "1\n")(tree.root)
-        assert await tree.commit("one", AUTHOR)
+        assert await tree.commit("one", AUTHOR, ["a.txt"])
         assert await tree.push() is PushResult.MOVED
     assert git("rev-parse", "main", cwd=remote) == theirs
 
@@ -341,9 +342,10 @@ async def test_links_of_the_repository_are_not_followed(remote: Path, tmp_path: 
     git("push", "--quiet", "origin", "main", cwd=clone)
     async with checkout(there(remote)) as tree:
         assert not (tree.root / "link").is_symlink()
-        assert await tree.commit("nothing", AUTHOR) is None
+        with pytest.raises(ManifestRejected, match=r"link.*symbolic link"):
+            await tree.commit("nothing", AUTHOR, ["link"])
         write("a.txt", "1\n")(tree.root)
-        await tree.commit("one", AUTHOR)
+        await tree.commit("one", AUTHOR, ["a.txt"])
         await tree.push()
     assert git("ls-tree", "main", "link", cwd=remote).startswith("120000")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
 from pratique.records.promotions import PromotionRecord, Promotions
+from tests.pratique.repositories import git
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 INDEX, CHILD, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
@@ -61,17 +61,12 @@ CASE = Case(
 )
 
 
-def git(*arguments: str, cwd: Path) -> str:
-    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
 def remote(tmp_path: Path) -> Path:
     """A bare repository with one commit on main."""
     bare, seed = tmp_path / "remote.git", tmp_path / "seed"
     git("init", "--quiet", "--initial-branch=main", str(seed), cwd=tmp_path)
-    identity = ("-c", "user.name=S", "-c", "user.email=s@localhost")
-    git(*identity, "commit", "--quiet", "--allow-empty", "--message=first", cwd=seed)
+    git("commit", "--quiet", "--allow-empty", "--message=first", cwd=seed)
     git("clone", "--quiet", "--bare", str(seed), str(bare), cwd=tmp_path)
     return bare
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -252,7 +251,7 @@ async def test_the_workers_credential_helper(
     assert subjects(hosted(sandbox, GITHUB).path)[0] == "Use released images."
 
 
-def test_each_cluster_has_a_branch() -> None:
+def test_each_cluster_has_a_branch(tmp_path: Path) -> None:
     """Named after its resource group where git allows that; no two share one, and git takes all of them."""
     plain, awkward = (
         ("rg-bu0001a0008", "rg.one_2"),
@@ -262,7 +261,7 @@ def test_each_cluster_has_a_branch() -> None:
     names = {working_branch(cluster) for cluster in (*plain, *awkward)}
     assert len(names) == len(plain) + len(awkward)
     for name in names:
-        subprocess.run(["git", "check-ref-format", "--branch", name], check=True, capture_output=True)
+        git("check-ref-format", "--branch", name, cwd=tmp_path)
 
 
 async def test_the_target_is_not_the_working_branch(http: httpx.AsyncClient) -> None:
