@@ -1,7 +1,7 @@
 """Lists what is in ``live/``: each image with its digest, when it was pushed, where it came from, and who uses it.
 
 The list comes from the registry, where this worker can reach it. Listing is not pulling, so a rescan does not keep an
-image within Defender's window; only an index whose promotion is not on record is fetched
+image within Defender's window; only an index whose promotion is not on record is fetched, with its manifests
 (:mod:`pratique.rescan.stored`). Without access to the registry, the list comes from the manifests and the records of
 promotions, and the inventory says so.
 

@@ -94,7 +94,8 @@ async def _require_live(client: OciClient, registry: str, replacements: Replacem
         for repository, image in replacements.items()
     ]
     try:
-        images = await asyncio.gather(*map(client.resolve, references))
+        # Their manifests were judged; whether they are still there is looked at below.
+        images = await asyncio.gather(*(client.resolve(reference, platforms=()) for reference in references))
     except NetworkDenied as error:
         if pin != "tag":
             return

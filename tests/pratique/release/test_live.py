@@ -53,7 +53,7 @@ class Registries:
     registry: Registry
 
     async def quarantined(self, source: str = BUSYBOX) -> ResolvedImage:
-        image = await resolve(self.client, ImageReference.parse(source))
+        image = await resolve(self.client, ImageReference.parse(source), ("linux/amd64",))
         assert not isinstance(image, UnresolvedReference)
         await quarantine(self.session, self.client, self.registry, image, {})
         return image
