@@ -158,6 +158,11 @@ class ResolvedImage:
     def pinned(self) -> ImageReference:
         return self.reference.at(self.digest)
 
+    @property
+    def digests(self) -> frozenset[str]:
+        """Its own digest, and those of everything below it, as far as they are known."""
+        return frozenset({self.digest, *self.contents, *(manifest.digest for manifest in self.platforms)})
+
 
 @dataclass(frozen=True)
 class UnresolvedReference:

@@ -25,7 +25,8 @@ def _outcome(image: ImportedImage) -> str | None:
 @step(name="resolve image", run_name="resolve {image.reference.short}", **CACHED)
 async def resolve_image(image: Image) -> ResolvedImage | UnresolvedReference:
     """Resolve the current digest upstream. The whole run uses this digest."""
-    resolved = await promotion.resolve(current().oci, image.reference)
+    runtime = current()
+    resolved = await promotion.resolve(runtime.oci, image.reference, runtime.platforms)
     if isinstance(resolved, UnresolvedReference):
         registry = image.reference.registry
         get_run_logger().warning("This worker cannot reach %s (%s): importing by tag", registry, resolved.reason)

@@ -54,6 +54,7 @@ class Runtime:
 
     :ivar cluster: its resource group
     :ivar policy: digest of the gate's policy
+    :ivar platforms: that need a verdict
     :ivar credentials: accounts, by source registry
     :ivar imports: limits concurrent imports
     :ivar gate: set up by the first release that needs it, and shared by all
@@ -65,6 +66,7 @@ class Runtime:
 
     cluster: str
     policy: str
+    platforms: tuple[str, ...]
     session: AzureSession
     http: httpx.AsyncClient
     oci: OciClient
@@ -117,6 +119,7 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         runtime = Runtime(
             cluster=cluster,
             policy=config.gate.policy.digest,
+            platforms=config.gate.platforms,
             session=session,
             http=http,
             oci=client,

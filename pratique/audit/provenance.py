@@ -177,7 +177,7 @@ class Audit:
     ) -> None:
         self._registry, self._images, self._at = registry, images, at
         self._by_key = {_key(image): image for image in images}
-        self._unrecorded = {key for key in self._by_key if promotions.find(*key, registry) is None}
+        self._unrecorded = {key for key, image in self._by_key.items() if not _is_recorded(image, promotions)}
         self._promoters = {name.lower() for name in promoters}
         self._logged: set[tuple[str, str]] = set()
         self._ungated: dict[tuple[str, str], Irregularity] = {}
@@ -228,6 +228,16 @@ class Audit:
 
 def _severity(irregularity: Irregularity) -> tuple[int, str]:
     return list(IrregularityKind).index(irregularity.kind), str(irregularity)
+
+
+def _is_recorded(image: ImageReference, promotions: Promotions) -> bool:
+    """Whether a record explains the image.
+
+    That of an index explains what is below it, but no tag on that: manifests of platforms that nobody requires had no
+    verdict.
+    """
+    record = promotions.find(image.repository, image.digest or "", image.registry)
+    return record is not None and (record.digest == image.digest or image.tag is None)
 
 
 def _key(reference: ImageReference) -> tuple[str, str]:

@@ -40,11 +40,12 @@ def evaluate_image(
         )
         for platform in missing
     ]
+    others = [manifest for manifest in image.platforms if manifest not in required]
+    contents = tuple(digest for digest in image.contents if digest not in {manifest.digest for manifest in others})
     for manifest in required:
-        observations = evidence.get(manifest.digest, ())
-        platforms.append(evaluate_platform(replace(image, platforms=(manifest,)), observations, rules, wait))
-    others = tuple(manifest.platform for manifest in image.platforms if manifest not in required)
-    return ImageVerdict(image, tuple(platforms), others)
+        narrowed = replace(image, platforms=(manifest,), contents=contents)
+        platforms.append(evaluate_platform(narrowed, evidence.get(manifest.digest, ()), rules, wait))
+    return ImageVerdict(image, tuple(platforms), tuple(manifest.platform for manifest in others))
 
 
 def evaluate_platform(
@@ -52,12 +53,12 @@ def evaluate_platform(
 ) -> PlatformVerdict:
     """The verdict on one digest.
 
-    :param image: with ``platforms`` narrowed to the manifest with that digest
+    :param image: with ``platforms`` narrowed to the manifest with that digest, and ``contents`` to what holds count for
     """
     (manifest,) = image.platforms
     platform, digest = manifest.platform, manifest.digest
-    hold = _hold(image, rules, wait.at)
-    if rules.skipped and hold is None:
+    holds = _holds(image, rules, wait.at)
+    if rules.skipped and not holds:
         return PlatformVerdict(
             platform=platform,
             digest=digest,
@@ -69,8 +70,8 @@ def evaluate_platform(
     counted, waived = _split_by_waiver(findings, image, rules, wait.at)
     expired = [waiver for f in counted if (waiver := rules.exceptions.expired(f, image, wait.at)) is not None]
     state, reason, acceptance = _state(image, observations, counted, waived, rules, wait)
-    if hold is not None and state is not VerdictState.UNHEALTHY:
-        state, reason, acceptance = VerdictState.HELD, hold.description, None
+    if holds and state is not VerdictState.UNHEALTHY:
+        state, reason, acceptance = VerdictState.HELD, "; ".join(hold.description for hold in holds), None
     if expired and state is VerdictState.UNHEALTHY:
         reason += f"; {_plural(len(expired), 'exception')} for them expired"
     notes = dict.fromkeys(note for observation in observations for note in observation.notes)
@@ -88,18 +89,15 @@ def evaluate_platform(
     )
 
 
-def _hold(image: ResolvedImage, rules: Rules, at: datetime) -> Hold | None:
-    """The hold on the image, if any. It does not apply when exceptions cover all findings that it is for."""
-    hold = next((rules.holds[digest] for digest in _digests(image) if digest in rules.holds), None)
-    if hold is None or (
-        hold.findings and all(rules.exceptions.waiver(finding, image, at) for finding in hold.findings)
-    ):
-        return None
-    return hold
-
-
-def _digests(image: ResolvedImage) -> tuple[str, ...]:
-    return (*(manifest.digest for manifest in image.platforms), image.digest)
+def _holds(image: ResolvedImage, rules: Rules, at: datetime) -> tuple[Hold, ...]:
+    """The holds on the image. One does not apply when exceptions cover all findings that it is for."""
+    digests = dict.fromkeys([*(manifest.digest for manifest in image.platforms), image.digest, *image.contents])
+    holds = dict.fromkeys(hold for digest in digests for hold in rules.holds.get(digest, ()))
+    return tuple(
+        hold
+        for hold in holds
+        if not hold.findings or not all(rules.exceptions.waiver(finding, image, at) for finding in hold.findings)
+    )
 
 
 def excess(findings: Collection[Finding], limits: Limits) -> tuple[Finding, ...]:

@@ -34,6 +34,6 @@ class Hold:
         )
 
 
-#: By the digest of an image or of a platform's manifest.
-Holds = Mapping[str, Hold]
+#: By the digest of an image or of a platform's manifest. Several bad images may have the same manifest.
+Holds = Mapping[str, tuple[Hold, ...]]
 NO_HOLDS: Holds = MappingProxyType({})

@@ -1,17 +1,8 @@
-"""Reads and deletes branches of a remote repository, without a clone."""
+"""Deletes branches of a remote repository, without a clone."""
 
 from __future__ import annotations
 
 from pratique.git.checkout import Repository, connection, remote_head
-
-
-async def branch_head(branch: Repository) -> str | None:
-    """SHA of a branch's last commit; ``None`` when the repository exists and has no such branch.
-
-    :raises PratiqueError: as :func:`.checkout.checkout`
-    """
-    async with connection(branch) as (git, root):
-        return await remote_head(git, branch, root)
 
 
 async def delete_branch(branch: Repository, sha: str) -> bool:

@@ -23,7 +23,8 @@ class Use:
     :ivar file: path below the repository's root
     :ivar repository: including ``live/``
     :ivar tag: empty when the reference has none
-    :ivar digest: empty when the reference has none; then the tag identifies the image
+    :ivar digest: empty when the reference has none; then the tag identifies the image, and without a tag as well it may
+        be any image of the repository
     """
 
     file: str
@@ -42,7 +43,7 @@ def references(root: Path, folder: str, registry: str) -> list[Use]:
     entries = live_images(root, folder, registry)
     found = {Use(file, LIVE + repository, image.tag, image.digest) for file, repository, image in entries}
     for path in _files(root, folder):
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace").replace("\\/", "/")  # as JSON may write it
         found |= {Use(path.relative_to(root).as_posix(), *parts) for parts in _in_text(text, registry)}
     return sorted(found)
 
@@ -53,8 +54,7 @@ def _in_text(text: str, registry: str) -> Iterator[tuple[str, str, str]]:
         rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
     )
     for match in re.finditer(pattern, text):
-        if match["tag"] or match["digest"]:
-            yield match["repository"], match["tag"] or "", match["digest"] or ""
+        yield match["repository"], match["tag"] or "", match["digest"] or ""
 
 
 def _files(root: Path, folder: str) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,9 +90,10 @@ class OciClient:
         """
         return await self.transport.docker_login(registry)
 
-    async def resolve(self, reference: ImageReference) -> ResolvedImage:
+    async def resolve(self, reference: ImageReference, platforms: Collection[str] | None = None) -> ResolvedImage:
         """Resolve a reference to its current digest and its runnable images.
 
+        :param platforms: as :func:`pratique.oci.index.read_image`: each manifest that is read may count as a pull
         :raises NotFound: when there is no such repository, tag or digest
         :raises DigestMismatch: when the bytes do not match the digest of the registry or of the reference
         :raises UnreadableAnswer: when it is not an image, or not the same image to every reader
@@ -100,7 +101,7 @@ class OciClient:
         found = await self.manifest(reference)
         try:
             contents = await read_image(
-                _Repository(self, reference), found.digest, Content(found.media_type, found.content)
+                _Repository(self, reference), found.digest, Content(found.media_type, found.content), platforms
             )
         except NoImages as error:
             raise _not_an_image(reference, str(error), NothingToRun) from None

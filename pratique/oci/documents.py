@@ -117,18 +117,15 @@ def index_entries(content: bytes) -> list[Document]:
     index.check(DOCUMENT_FIELDS)
     if mixed := sorted({"config", "layers", "fsLayers"} & index.keys()):
         raise Ambiguous(f"It is an index and has {mixed[0]!r}, as only a manifest has.")
-    entries = index.get("manifests") or []
-    if not isinstance(entries, list) or not all(isinstance(entry, Document) for entry in entries):
-        raise Ambiguous("It is not a list of descriptors.")
+    entries = _descriptors(index, "manifests")
     for entry in entries:
-        entry.check(_DESCRIPTOR_FIELDS)
         if not re.fullmatch(DIGEST_PATTERN, entry.text("digest")):
             raise Ambiguous(f"It names {entry.get('digest')!r:.100}, which is not a SHA-256 digest.")
     return entries
 
 
 def manifest_config(content: bytes) -> Document:
-    """The descriptor of a manifest's configuration.
+    """The descriptor of a manifest's configuration. Those of its layers are checked as well.
 
     :raises Ambiguous: when it is not a manifest, or not only that
     """
@@ -136,9 +133,24 @@ def manifest_config(content: bytes) -> Document:
     manifest.check(DOCUMENT_FIELDS)
     if mixed := sorted({"manifests", "fsLayers"} & manifest.keys()):
         raise Ambiguous(f"It is a manifest and has {mixed[0]!r}, which belongs to another type.")
+    _descriptors(manifest, "layers")
     config = manifest.object("config") or Document([])
     config.check(_DESCRIPTOR_FIELDS)
     return config
+
+
+def _descriptors(document: Document, field: str) -> list[Document]:
+    """The descriptors in a list; none where it is absent or null."""
+    entries = document.get(field)
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, Document) for entry in entries):
+        raise Ambiguous(f"Its {field!r} is not a list of descriptors.")
+    for entry in entries:
+        entry.check(_DESCRIPTOR_FIELDS)
+        for name in ("digest", "mediaType"):
+            entry.text(name)  # refuses what is not a text
+    return entries
 
 
 def platform_of(document: Document) -> Platform:

@@ -8,7 +8,8 @@
 
 Entries are read as containerd reads them: an entry's media type says whether it is an index; an entry without a
 platform has the platform of its image's configuration; annotations mean nothing, so only the platform
-``unknown/unknown`` makes an attestation. What containerd could not read, or could read in another way, is refused.
+``unknown/unknown`` makes an attestation. What containerd could not read, or could read in another way, is refused, in
+the manifests that a node may choose as well: a scanner must not look at other layers than those that the node unpacks.
 
 Facts: containerd 2.4, ``core/images/image.go`` (``Manifest``, ``validateMediaType``); OCI image-spec v1.1, "Image
 Index".
@@ -16,8 +17,9 @@ Index".
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -34,11 +36,12 @@ from pratique.oci.documents import (
     platform_of,
 )
 from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES, MANIFESTS
-from pratique.platforms import FALLBACK, Platform
+from pratique.platforms import FALLBACK, Platform, runs_on
 
 MOST_ENTRIES = 1000  # of an index and all indexes below it
 MOST_LEVELS = 8  # of indexes
 MOST_BYTES = 32 * 1024 * 1024  # of indexes, manifests and configurations together
+_AT_ONCE = 8  # requests for manifests
 #: Systems of nodes in Kubernetes. An entry that names none is for either.
 _SYSTEMS = ("linux", "windows")
 _FALLING_BACK = tuple(Platform(system, node) for system in _SYSTEMS for node in FALLBACK.values())
@@ -85,11 +88,13 @@ class _Leaf:
 
     :ivar platform: ``None`` where it is not known
     :ivar stated: whether the index states the platform; if not, it is the configuration's
+    :ivar is_manifest: whether the index lists it as a manifest; a runtime runs nothing else
     """
 
     digest: str
     platform: Platform | None
     stated: bool
+    is_manifest: bool
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,14 @@ class _Branch:
 _Entries = Sequence[_Leaf | _Branch]
 
 
-async def read_image(source: Source, digest: str, content: Content) -> ImageContents:
+async def read_image(
+    source: Source, digest: str, content: Content, platforms: Collection[str] | None = None
+) -> ImageContents:
     """Read an image, and everything below it if it is an index.
 
     :param digest: of the content
+    :param platforms: of the nodes whose manifests are read as well, to check that every reader finds the same in them;
+        ``None`` for every manifest that can be run
     :raises NoImages: when it is an index without images
     :raises Ambiguous: when it is not an image, when not every reader would find the same in it, or when it exceeds the
         bounds
@@ -115,11 +124,14 @@ async def read_image(source: Source, digest: str, content: Content) -> ImageCont
     if content.media_type not in INDEXES:
         platform = await _single_platform(source, content.content)
         return ImageContents((PlatformManifest(str(platform), digest),), (), 0)
-    entries = await _Walk(source).read(content.content, ())
+    walk = _Walk(source)
+    entries = await walk.read(content.content, ())
     leaves = list(_leaves(entries))
     manifests = _manifests(entries, leaves)
     if not manifests:
         raise NoImages("It lists nothing that can be run.")
+    chosen = {manifest.digest for manifest in manifests if _needed(manifest, platforms)}
+    await walk.check([leaf.digest for leaf in leaves if leaf.is_manifest and leaf.digest in chosen])
     others = {leaf.digest for leaf in leaves} - {manifest.digest for manifest in manifests}
     return ImageContents(manifests, tuple(dict.fromkeys(_digests(entries))), len(others))
 
@@ -132,6 +144,13 @@ async def _single_platform(source: Source, content: bytes) -> Platform:
     if not (platform.os and platform.runnable):
         raise Ambiguous("Its configuration names no platform.")
     return platform
+
+
+def _needed(manifest: PlatformManifest, platforms: Collection[str] | None) -> bool:
+    """Whether a node of one of the platforms could choose it."""
+    if platforms is None or manifest.platform == UNKNOWN_PLATFORM:
+        return True
+    return any(runs_on(manifest, platform) for platform in platforms)
 
 
 def _manifests(entries: _Entries, leaves: Iterable[_Leaf]) -> tuple[PlatformManifest, ...]:
@@ -179,11 +198,18 @@ class _Walk:
         platform = None if stated is None else platform_of(stated)
         if media_type in INDEXES:
             return _Branch(digest, platform, await self._branch(digest, path))
+        is_manifest = media_type in MANIFESTS
         if platform is not None:
-            return _Leaf(digest, platform, stated=True)
+            return _Leaf(digest, platform, stated=True, is_manifest=is_manifest)
         if digest not in self.platforms:
-            self.platforms[digest] = await self._configured(digest) if media_type in MANIFESTS else None
-        return _Leaf(digest, self.platforms[digest], stated=False)
+            self.platforms[digest] = await self._configured(digest) if is_manifest else None
+        return _Leaf(digest, self.platforms[digest], stated=False, is_manifest=is_manifest)
+
+    async def check(self, digests: Iterable[str]) -> None:
+        """Read manifests that have not been read yet: a runtime and a scanner must find the same in each."""
+        unread = [digest for digest in dict.fromkeys(digests) if digest not in self.known]
+        for start in range(0, len(unread), _AT_ONCE):
+            await asyncio.gather(*map(self._config_of, unread[start : start + _AT_ONCE]))
 
     async def _branch(self, digest: str, path: tuple[str, ...]) -> tuple[_Leaf | _Branch, ...]:
         if digest in path:
@@ -196,16 +222,20 @@ class _Walk:
 
     async def _configured(self, digest: str) -> Platform | None:
         """The platform of an image's configuration; ``None`` when it cannot be read for certain."""
-        content = await self._manifest(digest, MANIFESTS)
-        with _below(digest):
-            self._count(content)
-            config = manifest_config(content)
+        config = await self._config_of(digest)
         try:
             content = await self.source.config(_digest(config))
             self._count(content)
             return platform_of(parse_document(content))
         except (Ambiguous, NotFound, UnreadableAnswer):
             return None
+
+    async def _config_of(self, digest: str) -> Document:
+        """The descriptor of a manifest's configuration."""
+        content = await self._manifest(digest, MANIFESTS)
+        with _below(digest):
+            self._count(content)
+            return manifest_config(content)
 
     async def _manifest(self, digest: str, expected: frozenset[str]) -> bytes:
         if digest not in self.known:

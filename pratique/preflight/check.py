@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -84,7 +84,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
         yield line
     client = oci_client(session, http, source_logins(config))
     for image in config.catalogue.images:
-        yield await _line(image.source, partial(_resolves, client, image.reference))
+        yield await _line(image.source, partial(_resolves, client, image.reference, config.gate.platforms))
     yield await _line("registry", lambda: _registry(config, session, client))
     yield await _line("vault", lambda: _vault(config, session, http))
 
@@ -162,8 +162,8 @@ async def _defender(session: AzureSession) -> AsyncIterator[Line]:
         yield Line(name, enabled is True, detail, remedy)
 
 
-async def _resolves(client: OciClient, reference: ImageReference) -> str:
-    return (await client.resolve(reference)).digest
+async def _resolves(client: OciClient, reference: ImageReference, platforms: Collection[str]) -> str:
+    return (await client.resolve(reference, platforms)).digest
 
 
 async def _registry(config: Bootstrap, session: AzureSession, client: OciClient) -> str:

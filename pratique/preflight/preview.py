@@ -139,7 +139,7 @@ async def _images(config: Bootstrap, context: PlanContext, release: Release, tar
 
     async def preview(reference: ImageReference, source: str) -> _Preview:
         async with limit:
-            image = await resolve(context.oci, reference)
+            image = await resolve(context.oci, reference, config.gate.platforms)
             digest = "" if isinstance(image, UnresolvedReference) else image.digest
             quarantine, live = await _digests(context.oci, reference, target)
             planned = PlannedImage(

@@ -4,7 +4,7 @@ Only images that are, or recently were, bad, held, blocked, stale or unverified 
 while it is waived, and for :data:`MEMORY` after it was cured: if it comes back, its due date is still the old one::
 
     cases = Cases.parse(text)
-    cases.holds["sha256:…"].description
+    [hold.description for hold in cases.holds["sha256:…"]]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from pratique.findings import Finding, Fix, Severity
-from pratique.gate.holds import Hold
+from pratique.gate.holds import Hold, Holds
 from pratique.images import ImageReference
 from pratique.records.document import dump, format_time, load, parse_time
 
@@ -231,15 +231,16 @@ class Cases:
         return {case.key: case for case in self.cases}
 
     @cached_property
-    def holds(self) -> Mapping[str, Hold]:
+    def holds(self) -> Holds:
         """What releases must refuse, by the digests of images and of their bad manifests."""
-        found: dict[str, Hold] = {}
+        found: dict[str, tuple[Hold, ...]] = {}
         for case in self.cases:
             if case.held_since is not None:
                 hold = Hold(
                     f"{case.registry}/{case.name}", case.held_since, tuple(finding.finding for finding in case.open)
                 )
-                found |= dict.fromkeys((case.digest, *case.manifests), hold)
+                for digest in {case.digest, *case.manifests}:
+                    found[digest] = (*found.get(digest, ()), hold)
         return found
 
 

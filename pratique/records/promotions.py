@@ -170,7 +170,7 @@ class Promotions:
         return Promotions(tuple(together[key] for key in sorted(together)))
 
     def find(self, repository: str, digest: str, registry: str | None = None) -> PromotionRecord | None:
-        """The record that explains why a digest is in a repository, if there is one.
+        """The record of a digest in a repository, or else the first of an image that it is a part of, if there is one.
 
         :param repository: with ``live/``
         :param digest: of an image, or of a platform's manifest below one
@@ -185,4 +185,6 @@ class Promotions:
         for record in sorted(self.records, key=lambda record: (record.at, record.key)):
             for digest in record.digests:
                 places.setdefault((record.repository, digest), []).append(record)
+        for (_, digest), records in places.items():
+            records.sort(key=lambda record: record.digest != digest)
         return places

@@ -101,13 +101,13 @@ def _chosen(config: Bootstrap, file: Path | None) -> Path:
 
 
 async def _with_digest(config: Bootstrap, reference: ImageReference) -> ImageReference:
-    logins = source_logins(config)
+    logins, platforms = source_logins(config), config.gate.platforms
     async with httpx.AsyncClient(timeout=30) as http:
         if not reference.registry.endswith(CLOUDS[config.cloud].acr_suffix):
             client = OciClient(http, Authenticator(http, logins=logins))
-            return reference.at((await client.resolve(reference)).digest)
+            return reference.at((await client.resolve(reference, platforms)).digest)
         async with AzureSession.open(config.subscription_id, config.cloud) as session:
-            return reference.at((await oci_client(session, http, logins).resolve(reference)).digest)
+            return reference.at((await oci_client(session, http, logins).resolve(reference, platforms)).digest)
 
 
 def _write(config: Bootstrap, path: Path, new: NewAcceptance, now: datetime) -> None:

@@ -6,7 +6,7 @@ missing below it, and verify the result if the worker can reach the registry's d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,13 +31,16 @@ from pratique.release.contents import Found, NotReadable, Place, digest_at, look
 _MOST_MANIFESTS = 50
 
 
-async def resolve(client: OciClient, reference: ImageReference) -> ResolvedImage | UnresolvedReference:
+async def resolve(
+    client: OciClient, reference: ImageReference, platforms: Collection[str]
+) -> ResolvedImage | UnresolvedReference:
     """The current digest upstream; :class:`UnresolvedReference` when the worker cannot reach the upstream registry.
 
+    :param platforms: that need a verdict
     :raises PratiqueError: when the registry answers, but does not return this image
     """
     try:
-        return await client.resolve(reference)
+        return await client.resolve(reference, platforms)
     except NetworkDenied as error:
         return UnresolvedReference(reference, error.observed)
 

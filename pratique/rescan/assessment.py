@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pratique.config.scanning import Scanning
 from pratique.findings import Finding, merged
 from pratique.gate.evaluate import excess
-from pratique.gate.evidence import SourceStatus
+from pratique.gate.evidence import SourceStatus, prove
 from pratique.gate.exceptions.exemption import Waiver
 from pratique.gate.holds import NO_HOLDS
 from pratique.gate.polling import EvidencePoller
@@ -36,6 +36,7 @@ class ImageAssessment:
     :ivar manifests: digests of the platforms' manifests that are bad
     :ivar assessed_at: when a source last assessed it; ``None`` when none says so
     :ivar inconclusive: whether a source could not be asked, or its answer could not be read
+    :ivar unproven: whether a platform has no proof of a scan; one with findings may be bad without any
     :ivar expiring: exceptions and acceptances that let it pass, and expire soon
     """
 
@@ -47,6 +48,7 @@ class ImageAssessment:
     manifests: tuple[str, ...] = ()
     assessed_at: datetime | None = None
     inconclusive: bool = False
+    unproven: bool = False
     expiring: tuple[Waiver, ...] = ()
 
     @property
@@ -57,7 +59,7 @@ class ImageAssessment:
     @property
     def proven(self) -> bool:
         """Whether a finding that is not reported is known to be absent."""
-        return not self.inconclusive and self.state in (
+        return not (self.inconclusive or self.unproven) and self.state in (
             VerdictState.HEALTHY,
             VerdictState.TOLERATED,
             VerdictState.UNHEALTHY,
@@ -125,6 +127,10 @@ def _assessment(
         ),
         inconclusive=bool(report.rules.sources - answered)
         or any(observation.status in (SourceStatus.FAILED, SourceStatus.UNREADABLE) for observation in observations),
+        unproven=not all(
+            prove(platform.observations, report.rules.policy, report.rules.sources, report.at).given
+            for platform in verdict.platforms
+        ),
         expiring=_expiring(verdict, report.at + timedelta(days=scanning.exception_warning_days)),
     )
 

@@ -1,7 +1,7 @@
 """Lists what is in ``live/``: each image with its digest, when it was pushed, where it came from, and who uses it.
 
 The list comes from the registry, where this worker can reach it. Listing is not pulling, so a rescan does not keep an
-image within Defender's window; only an index whose promotion is not on record is fetched
+image within Defender's window; only an index whose promotion is not on record is fetched, with its manifests
 (:mod:`pratique.rescan.stored`). Without access to the registry, the list comes from the manifests and the records of
 promotions, and the inventory says so.
 
@@ -76,7 +76,8 @@ class Inventory:
     """Everything in ``live/``.
 
     :ivar registry: login server
-    :ivar complete: whether the list is the registry's; if not, there may be more images, and some may be deleted
+    :ivar complete: whether the list is the registry's and has no gap; if not, there may be more images, and some may be
+        deleted
     :ivar promotions: all records of promotions
     :ivar notes: sentences on what could not be read, and on references to images that are not there
     """
@@ -119,33 +120,45 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
         return _without_registry(registry, known, users, error.observed)
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def entries(repository: str) -> list[LiveImageEntry]:
+    async def entries(repository: str) -> tuple[list[LiveImageEntry], str]:
         async with limit:
             try:
                 listed = await acr.manifests(client, registry, repository)
             except NotFound:
-                return []  # deleted meanwhile
+                listed = []
+            gap = "" if listed else f"The registry names {repository}, and lists nothing in it."
+            named = {use.digest for use in known.uses if use.repository == repository}
+            named |= {record.digest for record in known.promotions.records if record.repository == repository}
             found = [
-                await _entry(client, registry, repository, image, listed, known, users) for image in _images(listed)
+                await _entry(client, registry, repository, image, listed, known, users)
+                for image in _images(listed, named)
             ]
-            return [entry for entry in found if entry is not None]
+            return [entry for entry in found if entry is not None], gap
 
-    found = tuple(entry for listed in await asyncio.gather(*map(entries, names)) for entry in listed)
-    notes = [f"{entry.name} cannot be read for certain: {entry.doubt}" for entry in found if entry.doubt]
+    lists = await asyncio.gather(*map(entries, names))
+    found = tuple(entry for listed, _ in lists for entry in listed)
+    gaps = [gap for _, gap in lists if gap]
+    if not names and (known.uses or any(record.registry == registry for record in known.promotions.records)):
+        gaps.append("The registry names no repository of live/.")
+    doubts = [f"{entry.name} cannot be read for certain: {entry.doubt}" for entry in found if entry.doubt]
     return Inventory(
         registry=registry,
         images=found,
-        complete=True,
+        complete=not gaps,
         promotions=known.promotions,
-        notes=(*notes, *_dangling(found, known.uses)),
+        notes=(*gaps, *doubts, *_dangling(found, known.uses)),
     )
 
 
-def _images(listed: Collection[StoredManifest]) -> Iterator[StoredManifest]:
-    """What may be an image: neither an artifact nor, unless tagged, a manifest below an index."""
+def _images(listed: Collection[StoredManifest], named: Collection[str]) -> Iterator[StoredManifest]:
+    """What may be an image: what has a tag or is named; of the rest, what is neither an artifact nor part of an index.
+
+    :param named: digests that manifests or records name
+    """
     parts = {digest for manifest in listed for digest in manifest.children}
     for manifest in listed:
-        if (manifest.platforms or manifest.is_index) and (manifest.tags or manifest.digest not in parts):
+        image = bool(manifest.platforms) or manifest.is_index
+        if manifest.tags or manifest.digest in named or (image and manifest.digest not in parts):
             yield manifest
 
 
@@ -166,7 +179,8 @@ async def _entry(
     if image is None:
         return None
     named = _named(registry, repository, manifest.tags, manifest.digest, record, known.catalogue)
-    digests = {manifest.digest, *(platform.digest for platform in image.platforms)}
+    digests = {*image.digests, *manifest.children}
+    judged = {manifest.digest, *(platform.digest for platform in image.platforms)}
     return LiveImageEntry(
         registry=registry,
         repository=repository,
@@ -174,9 +188,9 @@ async def _entry(
         tags=manifest.tags,
         image=replace(image, reference=named),
         pushed=manifest.created,
-        arrivals=tuple((part.digest, part.created) for part in listed if part.digest in digests),
+        arrivals=tuple((part.digest, part.created) for part in listed if part.digest in judged),
         readable=manifest.readable,
-        users=tuple(sorted(_used_by(users, repository, manifest.digest, manifest.tags))),
+        users=tuple(sorted(_used_by(users, repository, digests, manifest.tags))),
         promotion=record,
         doubt=doubt,
     )
@@ -210,7 +224,7 @@ def _without_registry(
         by_place.setdefault((record.repository, record.digest), []).append(record)
     found = [_recorded(of_place, users) for of_place in by_place.values()]
     for use in known.uses:
-        if use.digest and (use.repository, use.digest) not in by_place:
+        if use.digest and (use.repository, use.digest) not in by_place:  # also below a recorded index
             by_place[use.repository, use.digest] = []
             found.append(_only_used(registry, use, known, users))
     note = (
@@ -222,13 +236,13 @@ def _without_registry(
         images=tuple(sorted(found, key=lambda image: image.key)),
         complete=False,
         promotions=known.promotions,
-        notes=(note,),
+        notes=(note, *_dangling(found, known.uses)),
     )
 
 
 def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
     first, tags = records[0], tuple(sorted({record.tag for record in records if record.tag}))
-    used = tuple(sorted(_used_by(users, first.repository, first.digest, tags)))
+    used = tuple(sorted(_used_by(users, first.repository, first.image.digests, tags)))
     return LiveImageEntry(
         registry=first.registry,
         repository=first.repository,
@@ -236,8 +250,6 @@ def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str]
         tags=tags,
         image=first.image,
         pushed=first.at,
-        arrivals=(),
-        readable=True,
         users=used,
         promotion=first,
     )
@@ -248,7 +260,7 @@ def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[s
     tags = (use.tag,) if use.tag else ()
     named = _named(registry, use.repository, tags, use.digest, None, known.catalogue)
     image = ResolvedImage(named, use.digest, (PlatformManifest(UNKNOWN_PLATFORM, use.digest),))
-    used = tuple(sorted(_used_by(users, use.repository, use.digest, tags)))
+    used = tuple(sorted(_used_by(users, use.repository, {use.digest}, tags)))
     return LiveImageEntry(
         registry=registry,
         repository=use.repository,
@@ -256,32 +268,29 @@ def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[s
         tags=tags,
         image=image,
         pushed=None,
-        arrivals=(),
-        readable=True,
         users=used,
-        promotion=None,
     )
 
 
 def _users(uses: Sequence[Use]) -> Mapping[tuple[str, str], set[str]]:
-    """Manifest files by repository and digest, or by repository and tag where they name no digest."""
+    """Manifest files by repository and digest; by repository and tag, which may be empty, where they name no digest."""
     found: dict[tuple[str, str], set[str]] = {}
     for use in uses:
         found.setdefault((use.repository, use.digest or use.tag), set()).add(use.file)
     return found
 
 
-def _used_by(users: Mapping[tuple[str, str], set[str]], repository: str, digest: str, tags: Sequence[str]) -> set[str]:
-    return {file for name in (digest, *tags) for file in users.get((repository, name), ())}
+def _used_by(
+    users: Mapping[tuple[str, str], set[str]], repository: str, digests: Collection[str], tags: Sequence[str]
+) -> set[str]:
+    """The manifest files that use an image by one of its digests or tags, or that may use any of its repository."""
+    return {file for name in (*digests, *tags, "") for file in users.get((repository, name), ())}
 
 
 def _dangling(found: Collection[LiveImageEntry], uses: Sequence[Use]) -> Iterator[str]:
-    present = {(image.repository, name) for image in found for name in (*_digests(image), *image.tags)}
+    """Notes on references to what is not among the images."""
+    present = {(image.repository, name) for image in found for name in (*image.image.digests, *image.tags, "")}
     for use in uses:
         if (use.repository, use.digest or use.tag) not in present:
-            yield f"{use.file} refers to {use.repository}:{use.tag}@{use.digest or '?'}, which is not in live/."
-
-
-def _digests(image: LiveImageEntry) -> Iterator[str]:
-    yield image.digest
-    yield from (platform.digest for platform in image.image.platforms)
+            name = f"{use.repository}:{use.tag or '?'}@{use.digest or '?'}"
+            yield f"{use.file} refers to {name}, which is not listed here."

@@ -13,9 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pratique.errors import ConfigurationError, NetworkDenied, NotFound
-from pratique.git.branches import branch_head, delete_branch
-from pratique.git.checkout import CommitAuthor, PushResult, Repository, checkout
+from pratique.errors import ConfigurationError, Conflict, NetworkDenied, NotFound
+from pratique.git.branches import delete_branch
+from pratique.git.checkout import Checkout, CommitAuthor, PushResult, Repository, checkout
 from pratique.git.forges.pull_request import Forge, Proposal, PullRequest
 from pratique.git.forges.pull_request import propose as propose_to_forge
 from pratique.git.pending import RUN
@@ -72,6 +72,7 @@ async def propose(
     :param client: sees before the push whether the images are in ``live/``
     :param run: id of the flow run, for the commit's trailer
     :raises NotFound: when an image is not in ``live/``, with everything below its digest
+    :raises Conflict: when the branch exists with other content
     :raises ConfigurationError: when the manifests name tags only, and this worker cannot read the registry
     :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.images.point_images`
     """
@@ -83,9 +84,31 @@ async def propose(
         if sha is None:
             return None
         await _require_live(client, registry, replacements, pin)
-        if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run pushed it, from an earlier commit
-            sha = await branch_head(replace(manifests, branch=name)) or sha
+        if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run pushed it, or somebody else
+            sha = await _same_content(tree, name)
     return f"{name}@{sha}"
+
+
+async def _same_content(tree: Checkout, branch: str) -> str:
+    """SHA of a remote branch's last commit, whose files are those of the clone's last commit.
+
+    :raises Conflict: when they are others
+    """
+    attempted = "propose other images"
+    fetch = ("fetch", "--quiet", "--depth=1", "--no-tags", "origin", f"refs/heads/{branch}")
+    await tree.git.output(*fetch, cwd=tree.root, attempted=attempted)
+    theirs, ours, sha = [
+        (await tree.git.output("rev-parse", name, cwd=tree.root, attempted=attempted)).strip()
+        for name in ("FETCH_HEAD^{tree}", "HEAD^{tree}", "FETCH_HEAD")
+    ]
+    if theirs != ours:
+        raise Conflict(
+            attempted,
+            branch,
+            "The repository has this branch already, with other files than this proposal's.",
+            "Look at who pushed it. Delete it, and the next rescan proposes again.",
+        )
+    return sha
 
 
 async def _require_live(client: OciClient, registry: str, replacements: Replacements, pin: Pin) -> None:
@@ -94,7 +117,8 @@ async def _require_live(client: OciClient, registry: str, replacements: Replacem
         for repository, image in replacements.items()
     ]
     try:
-        images = await asyncio.gather(*map(client.resolve, references))
+        # Their manifests were judged; whether they are still there is looked at below.
+        images = await asyncio.gather(*(client.resolve(reference, platforms=()) for reference in references))
     except NetworkDenied as error:
         if pin != "tag":
             return

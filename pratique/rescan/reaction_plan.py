@@ -49,11 +49,11 @@ def plan_pull_blocks(
     """Plan the pull blocks of the cases.
 
     :param images: the images of the cases, by key
-    :param complete: whether the registry itself listed its images; without that, nothing is blocked or allowed
+    :param complete: whether the registry itself listed all its images; without that, nothing is blocked or allowed
     """
     if not complete:
         affected = any(case.blocked_since or _wants_block(case, scanning) for case in cases)
-        warning = "Pulls are neither blocked nor allowed: the registry cannot be reached from here."
+        warning = "Pulls are neither blocked nor allowed: the registry did not list all its images."
         return PullBlockPlan(warnings=(warning,) if affected else ())
     new, repeated, obsolete, warnings = [], [], [], []
     for case in cases:

@@ -24,11 +24,13 @@ async def resolve_stored(
     :param place: by digest
     :param record: of a promotion to the same repository
     """
+    itself = ResolvedImage(place, manifest.digest, (PlatformManifest(UNKNOWN_PLATFORM, manifest.digest),))
     if not manifest.is_index:
+        if not manifest.platforms:
+            return itself, "The registry does not list it as an image, but something may pull it as one."
         return ResolvedImage(place, manifest.digest, manifest.platforms), ""
     if record is not None and record.digest == manifest.digest and record.resolved:
         return record.image, ""
-    itself = ResolvedImage(place, manifest.digest, (PlatformManifest(UNKNOWN_PLATFORM, manifest.digest),))
     if not manifest.readable:
         return itself, "It is locked against pulls, and no record of its promotion says what is in it."
     try:

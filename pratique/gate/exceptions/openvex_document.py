@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pratique.gate.exceptions.exemption import moment, unreadable, validated
-from pratique.gate.exceptions.openvex_products import Product
+from pratique.gate.exceptions.openvex_products import Component, Product
 from pratique.markdown import one_line
 
 
@@ -50,18 +50,16 @@ class _Component(_Model):
     supplier: str | None = None
 
     @property
-    def locators(self) -> tuple[str, ...]:
+    def named(self) -> Component:
         names = self.identifiers
-        return tuple(filter(None, (self.id, names.purl, names.cpe22, names.cpe23)))
+        return Component(tuple(filter(None, (self.id, names.purl, names.cpe22, names.cpe23))), self.hashes)
 
 
 class _Product(_Component):
     subcomponents: tuple[_Component, ...] = ()
 
     def meaning(self, *, some_versions: bool) -> Product:
-        # A hash narrows a subcomponent to one file, which no source of findings names.
-        packages = [() if component.hashes else component.locators for component in self.subcomponents]
-        return Product.of(self.locators, self.hashes, packages, some_versions=some_versions)
+        return Product.of(self.named, [part.named for part in self.subcomponents], some_versions=some_versions)
 
 
 class _Vulnerability(_Model):

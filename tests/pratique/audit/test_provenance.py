@@ -15,7 +15,7 @@ from pratique.azure.logs import query_logs
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied, UnreadableAnswer
-from pratique.images import ImageReference
+from pratique.images import ImageReference, PlatformManifest
 from pratique.oci.auth import Authenticator
 from pratique.oci.client import OciClient
 from pratique.oci.pushing import empty_image, push
@@ -64,6 +64,16 @@ def record(**changes: Any) -> PromotionRecord:
         "how": "promoted",
     }
     return PromotionRecord(**{**values, **changes})
+
+
+def test_a_record_explains_no_tag_on_a_part() -> None:
+    """What is below a recorded index is explained, unless somebody gave it a tag: it may never have had a verdict."""
+    part = "sha256:" + "b" * 64
+    records = [record(platforms=(PlatformManifest("linux/amd64", part),))]
+    untagged, tagged = (ImageReference(HOST, "live/app", tag, part) for tag in (None, "arm"))
+    assert audited(images=(untagged,), records=records).recorded == 1
+    assert audited(images=(tagged,), records=records).recorded == 0
+    assert audited(images=(tagged,), records=[*records, record(digest=part, tag="arm")]).recorded == 1
 
 
 def audited(*events: LiveEvent, images: tuple[ImageReference, ...] = (APP,), records: Any = ()) -> AuditReport:

@@ -83,7 +83,7 @@ class Quarantine:
         return await candidates(self.client, self.registry.login_server, moved, PLATFORMS)
 
     async def resolve(self, reference: str) -> ResolvedImage:
-        found = await resolve(self.client, ImageReference.parse(reference))
+        found = await resolve(self.client, ImageReference.parse(reference), PLATFORMS)
         assert not isinstance(found, UnresolvedReference)
         return found
 

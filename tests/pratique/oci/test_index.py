@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pratique.errors import NotFound, Unavailable
 from pratique.images import ImageReference, ResolvedImage, digest_of
@@ -57,8 +59,8 @@ class Repository:
         self.manifests[digest] = Content(media_type, content)
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
-    async def read(self, top: Entry) -> ImageContents:
-        return await read_image(self, top["digest"], self.manifests[top["digest"]])
+    async def read(self, top: Entry, *platforms: str) -> ImageContents:
+        return await read_image(self, top["digest"], self.manifests[top["digest"]], platforms)
 
 
 def of(entry: Entry, platform: Mapping[str, Any], **more: Any) -> Entry:
@@ -75,9 +77,9 @@ def required(contents: ImageContents, *platforms: str) -> list[str]:
     return [manifest.digest for manifest in required_manifests(image, platforms)[0]]
 
 
-async def test_stated_platforms_are_not_looked_up() -> None:
-    """Entries with a platform cost no request; only unknown/unknown makes an attestation, whatever the annotations and
-    media types say."""
+async def test_stated_platforms_are_believed() -> None:
+    """Entries that state a platform which nobody needs cost no request. Only unknown/unknown makes an attestation,
+    whatever the annotations and media types say."""
     repository = Repository()
     entries = [
         listed(1, AMD64, DOCKER_MANIFEST),
@@ -274,6 +276,127 @@ async def test_failures_of_the_registry_are_not_answers() -> None:
     repository = Failing()
     with pytest.raises(Unavailable):
         await repository.read(repository.index(repository.image(AMD64)))
+
+
+# Manifests below an index
+
+
+LAYERS = [
+    {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": f"sha256:{number:064x}", "size": 1}
+    for number in (7, 8)
+]
+PLACES: Mapping[str, Callable[[Repository, Entry], Entry]] = {
+    "alone": lambda _, image: image,
+    "with a platform": lambda repository, image: repository.index(listed(2, ARM64), of(image, AMD64)),
+    "without one": lambda repository, image: repository.index(listed(2, ARM64), image),
+    "after another for the platform": lambda repository, image: repository.index(
+        of(repository.image(AMD64), AMD64), of(image, AMD64)
+    ),
+    "for a variant": lambda repository, image: repository.index(of(image, {**AMD64, "variant": "v3"})),
+    "to fall back to": lambda repository, image: repository.index(of(image, I386)),
+    "for any system": lambda repository, image: repository.index(of(image, {"architecture": "amd64"})),
+    "nested": lambda repository, image: repository.index(repository.index(of(image, AMD64))),
+    "nested with a platform": lambda repository, image: repository.index(of(repository.index(image), AMD64)),
+    "listed before as an artifact": lambda repository, image: repository.index(of(image, UNKNOWN), of(image, AMD64)),
+}
+
+
+def manifest_of(repository: Repository) -> dict[str, Any]:
+    config = json.dumps(AMD64).encode()
+    repository.configs[digest_of(config)] = config
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": len(config)},
+        "layers": LAYERS,
+        "annotations": {"a": "b"},
+    }
+
+
+def with_key(value: Any, at: tuple[Any, ...], key: str, content: str, *, last: bool) -> str:
+    """The JSON of a value with one more key in the object at a path, also where the object has that key."""
+    if isinstance(value, dict):
+        fields = [
+            f"{json.dumps(name)}: {with_key(part, at[1:] if at[:1] == (name,) else ('',), key, content, last=last)}"
+            for name, part in value.items()
+        ]
+        more = [f"{json.dumps(key)}: {content}"] if at == () else []
+        return "{" + ", ".join([*fields, *more] if last else [*more, *fields]) + "}"
+    if isinstance(value, list):
+        parts = [
+            with_key(part, at[1:] if at[:1] == (number,) else ("",), key, content, last=last)
+            for number, part in enumerate(value)
+        ]
+        return "[" + ", ".join(parts) + "]"
+    return json.dumps(value)
+
+
+FIELDS: Mapping[tuple[Any, ...], Sequence[str]] = {
+    (): ("schemaVersion", "mediaType", "config", "layers", "manifests"),
+    ("config",): ("mediaType", "digest", "size"),
+    ("layers", 0): ("mediaType", "digest", "size", "urls"),
+    ("layers", 1): ("mediaType", "digest", "size"),
+}
+
+
+@st.composite
+def ambiguities(draw: st.DrawFn) -> tuple[tuple[Any, ...], str, str, bool]:
+    """Where in a manifest to add which key, with which value, and whether after the others."""
+    at = draw(st.sampled_from(list(FIELDS)))
+    field_name = draw(st.sampled_from(FIELDS[at]))
+    spellings = [
+        field_name.upper(),
+        field_name.title(),
+        field_name.replace("s", "\u017f"),
+        field_name.swapcase(),
+        field_name,
+    ]
+    absent = field_name in ("urls", "manifests")  # a new key in its own spelling is only one reading of "urls"
+    key = draw(st.sampled_from([name for name in spellings if not absent or name != field_name]))
+    value = draw(st.sampled_from(['"sha256:' + "9" * 64 + '"', "null", "[]", "{}", json.dumps(LAYERS[:1])]))
+    return at, key, value, draw(st.booleans())
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(PLACES)), ambiguities())
+async def test_a_manifest_that_readers_do_not_agree_on(
+    place: str, added: tuple[tuple[Any, ...], str, str, bool]
+) -> None:
+    """It is refused wherever it stands, if a node of a required platform could choose it: a scanner may look at other
+    layers than those that containerd unpacks."""
+    at, key, value, last = added
+    repository = Repository()
+    manifest = manifest_of(repository)
+    plain = repository.add(json.dumps(manifest).encode(), OCI_MANIFEST)
+    top = PLACES[place](repository, plain)
+    assert plain["digest"] in required(await repository.read(top, "linux/amd64"), "linux/amd64")
+    odd = repository.add(with_key(manifest, at, key, value, last=last).encode(), OCI_MANIFEST)
+    if odd != plain:
+        with pytest.raises(Ambiguous):
+            await repository.read(PLACES[place](repository, odd), "linux/amd64")
+
+
+async def test_only_what_a_node_may_choose_is_read() -> None:
+    """Each manifest once, since a public registry may count it as a pull; without platforms, all that can be run."""
+    repository = Repository()
+    images = [repository.image({**AMD64, "number": number}) for number in range(3)]
+    artifact = repository.image({})
+    top = repository.index(
+        of(images[0], AMD64), of(images[0], AMD64), of(images[1], ARM64), of(images[2], I386), of(artifact, UNKNOWN)
+    )
+    for platforms, read in ((["linux/amd64"], images[:1]), (["linux/s390x"], []), (None, images)):
+        repository.reads.clear()
+        await read_image(repository, top["digest"], repository.manifests[top["digest"]], platforms)
+        assert repository.reads == [image["digest"] for image in read]
+
+
+async def test_a_manifest_that_the_registry_does_not_have() -> None:
+    """A node could not run it, or would get it from elsewhere."""
+    repository = Repository()
+    top = repository.index(of(repository.image(ARM64), ARM64), listed(1, AMD64))
+    assert (await repository.read(top, "linux/arm64")).platforms
+    with pytest.raises(Ambiguous, match="does not have"):
+        await repository.read(top, "linux/amd64")
 
 
 # Bounds

@@ -109,7 +109,7 @@ async def bring(place: Place, sources: tuple[str, ...], live: bool) -> None:
     """Import images as a run does, and promote them if they are to be in live/."""
     at = place.deployed()
     for source in sources:
-        image = await resolve(place.client, ImageReference.parse(source))
+        image = await resolve(place.client, ImageReference.parse(source), ("linux/amd64",))
         assert not isinstance(image, UnresolvedReference)
         moved = await quarantine(place.session, place.client, at.quarantine, image, {})
         if live:

@@ -157,8 +157,9 @@ def test_cases_round_trip() -> None:
     cases = Cases((CASE, replace(CASE, digest=OTHER, held_since=None, manifests=(), proposal="b@1", blocked_since=NOW)))
     assert Cases.parse(cases.text()) == cases
     assert cases.holds.keys() == {INDEX, CHILD}
+    (hold,) = cases.holds[CHILD]
     for part in ("2026-11-23", f"{HOST}/live/library/busybox:1.37.0", "CVE-2026-1"):
-        assert part in cases.holds[CHILD].description
+        assert part in hold.description
     assert Cases.parse(None) == Cases()
     with pytest.raises(UnreadableAnswer, match=r"findings\.json"):
         Cases.parse('{"version": 7, "images": []}')

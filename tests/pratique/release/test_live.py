@@ -23,7 +23,7 @@ from pratique.oci.client import OciClient
 from pratique.release.contents import manifests_below
 from pratique.release.live import require_known_digests, require_live
 from pratique.release.promotion import promote, quarantine, resolve
-from pratique.rescan.proposals import propose
+from pratique.rescan.proposals import branch_name, propose
 from sandbox.scenario import Client, Scenario
 from sandbox.services.oci.repository import Repository
 from sandbox.services.oci.store import RegistryStore
@@ -53,7 +53,7 @@ class Registries:
     registry: Registry
 
     async def quarantined(self, source: str = BUSYBOX) -> ResolvedImage:
-        image = await resolve(self.client, ImageReference.parse(source))
+        image = await resolve(self.client, ImageReference.parse(source), ("linux/amd64",))
         assert not isinstance(image, UnresolvedReference)
         await quarantine(self.session, self.client, self.registry, image, {})
         return image
@@ -332,6 +332,34 @@ async def test_a_proposal_names_only_what_is_in_live(registries: Registries, tmp
     with pytest.raises(NotFound):
         await proposing
     assert git("branch", "--list", "--format=%(refname:short)", cwd=remote) == "main"
+
+
+@pytest.mark.parametrize("somebody", [False, True])
+async def test_a_proposal_that_is_there_already(registries: Registries, tmp_path: Path, somebody: bool) -> None:
+    """A branch of the same content is taken for the proposal; what somebody else put there is not."""
+    remote, promoted = make_remote(tmp_path), await registries.promoted()
+    login_server = registries.registry.login_server
+    somebody_pushes(remote, "cluster/kustomization.yaml", KUSTOMIZATION.format(registry=login_server))
+    replacements = {"library/busybox": LiveImage("1.37.0", promoted.image.digest)}
+
+    async def proposed() -> str | None:
+        return await propose(
+            replace(there(remote), folder="cluster"),
+            login_server,
+            replacements,
+            client=registries.client,
+            author=AUTHOR,
+            pin="both",
+            run="1",
+        )
+
+    if somebody:
+        git("branch", branch_name(replacements), "main", cwd=remote)
+        with pytest.raises(Conflict, match=branch_name(replacements)):
+            await proposed()
+    else:
+        first = await proposed()
+        assert await proposed() == first
 
 
 async def test_a_proposal_of_tags_that_cannot_be_seen(blind: Registries, tmp_path: Path) -> None:

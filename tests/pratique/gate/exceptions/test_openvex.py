@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -165,8 +166,95 @@ PRODUCTS: list[tuple[str, Any, ResolvedImage, bool]] = [
     ("one disagrees", {"@id": f"pkg:oci/busybox?{PLACE}", "hashes": {"sha-256": OTHER[7:]}}, IMAGE, False),
     ("one is not understood", {"@id": f"{PINNED}&os=x", "hashes": {"sha-256": INDEX[7:]}}, IMAGE, False),
     ("a CPE", {"identifiers": {"cpe23": "cpe:2.3:a:busybox:busybox:1.37.0:*:*:*:*:*:*:*"}}, IMAGE, False),
+    ("a namespace in the name", f"pkg:oci/library%2Fbusybox@{INDEX}", IMAGE, False),
     ("nothing at all", {}, IMAGE, False),
 ]
+
+
+CPE = "cpe:2.3:a:busybox:busybox:{}:*:*:*:*:*:*:*"
+#: Further names of a product. The first ones fit the image, the others do not, or cannot be compared with it.
+FITTING: list[dict[str, Any]] = [
+    {},
+    {"hashes": {"sha-256": INDEX[7:]}},
+    {"hashes": {"sha-256": INDEX[7:].upper()}},
+    {"identifiers": {"cpe23": CPE.format("1.37.0")}},
+    {"identifiers": {"cpe23": CPE.format("*")}},
+    {"identifiers": {"cpe22": "cpe:/a:busybox:busybox"}},
+    {"identifiers": {"purl": "pkg:oci/busybox?tag=1.37.0"}},
+    {"identifiers": {"purl": "pkg:docker/library/busybox@1.37.0"}},
+]
+UNFITTING: list[dict[str, Any]] = [
+    {"hashes": {"sha-256": OTHER[7:]}},
+    {"hashes": {"sha256": OTHER[7:]}},
+    {"hashes": {"SHA-256": OTHER[7:]}},
+    {"hashes": {"sha-256": OTHER}},
+    {"hashes": {"sha-256": INDEX[7:20]}},
+    {"hashes": {"sha-512": "0" * 128}},
+    {"hashes": {"blake3": INDEX[7:]}},
+    {"hashes": {"": ""}},
+    {"identifiers": {"cpe23": CPE.format("1.20.0")}},
+    {"identifiers": {"cpe23": "cpe:2.3:a:busybox:toybox:*:*:*:*:*:*:*:*"}},
+    {"identifiers": {"cpe23": "cpe:2.3:a:busybox:busybox:1.37.0:rc1:*:*:*:*:*:*"}},
+    {"identifiers": {"cpe23": "busybox 1.37.0"}},
+    {"identifiers": {"cpe22": "cpe:/a:busybox:busybox:1.20.0"}},
+    {"identifiers": {"purl": "pkg:generic/other@1"}},
+    {"identifiers": {"purl": "pkg:oci/toybox"}},
+    {"identifiers": {"purl": f"pkg:oci/busybox@{OTHER}"}},
+    {"identifiers": {"purl": "pkg:oci/busybox?tag=1&tag=1.37.0"}},
+    {"identifiers": {"purl": "pkg:deb/debian/busybox"}},
+]
+NAMES = [PINNED, f"pkg:oci/busybox?{PLACE}&tag=1.37.0", "docker.io/library/busybox:1.37.0"]
+
+
+def joined(name: str, names: list[dict[str, Any]]) -> dict[str, Any]:
+    """One product with all these names; of two for the same field, the last."""
+    product: dict[str, Any] = {"@id": name}
+    for named in names:
+        for field, values in named.items():
+            product[field] = {**product.get(field, {}), **values}
+    return product
+
+
+@given(st.sampled_from(NAMES), st.lists(st.sampled_from(FITTING), max_size=3))
+def test_names_that_all_fit_waive(name: str, fitting: list[dict[str, Any]]) -> None:
+    """A product may have several names for the image."""
+    with TemporaryDirectory() as folder:
+        assert waived(load(Path(folder), document(statement(joined(name, fitting)))))
+
+
+@given(
+    st.sampled_from(NAMES),
+    st.lists(st.sampled_from(FITTING), max_size=3),
+    st.sampled_from(UNFITTING),
+    st.sampled_from(["not_affected", "fixed"]),
+)
+def test_a_name_that_does_not_fit_waives_nothing(
+    name: str, fitting: list[dict[str, Any]], unfitting: dict[str, Any], status: str
+) -> None:
+    """Nor does a name or hash that cannot be compared, whatever else fits; as bad news, it still counts."""
+    product = joined(name, [*fitting, unfitting])
+    with TemporaryDirectory() as folder:
+        assert not waived(load(Path(folder), document(statement(product, status))))
+        assert not waived(load(Path(folder), document(statement(), statement(product, "affected", timestamp=LATE))))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"https://contoso.com/images/{OTHER[7:]}",
+        f"urn:sha256%3A{OTHER[7:]}",
+        "docker://busybox:1.36",
+        "busybox",
+        "pkg:generic/busybox",
+        "pkg:oci/",
+        "cpe:2.3:a",
+    ],
+)
+def test_an_id_beside_the_package_url_must_not_disagree(tmp_path: Path, name: str) -> None:
+    """Only an address that names no other image says nothing."""
+    product = {"identifiers": {"purl": PINNED}}
+    assert waived(load(tmp_path, document(statement({**product, "@id": "https://contoso.com/images/7"}))))
+    assert not waived(load(tmp_path, document(statement({**product, "@id": name}))))
 
 
 @pytest.mark.parametrize(("product", "image", "matches"), [p[1:] for p in PRODUCTS], ids=[p[0] for p in PRODUCTS])
@@ -258,6 +346,10 @@ def test_which_packages_subcomponents_identify(
             {"@id": "https://openssl.org", "identifiers": {"purl": OPENSSL, "cpe23": "cpe:2.3:a:openssl:openssl:*"}},
             True,
         ),
+        ({"@id": OPENSSL, "identifiers": {"cpe23": "cpe:2.3:a:openssl:openssl:3.0.11:*"}}, True),
+        ({"@id": OPENSSL, "identifiers": {"cpe23": "cpe:2.3:a:openssl:openssl:1.0.0:*"}}, False),
+        ({"@id": OPENSSL, "identifiers": {"cpe22": "cpe:/a:haxx:curl"}}, False),
+        ({"@id": "openssl 1.0 only", "identifiers": {"purl": OPENSSL}}, False),
         ({"@id": OPENSSL, "identifiers": {"purl": "pkg:npm/openssl"}}, False),
         ({"@id": f"{OPENSSL}@3.0.11", "identifiers": {"purl": f"{OPENSSL}@3.0.12"}}, False),
         ({"@id": OPENSSL, "hashes": {"sha-256": "0" * 64}}, False),
@@ -423,6 +515,17 @@ TAKEN_BACK: list[tuple[str, Any]] = [
     ("hash of another kind", {"hashes": {"sha-512": "0" * 128}}),
     ("hash of this image beside the name of another", {"@id": "pkg:oci/toybox", "hashes": {"sha-256": INDEX[7:]}}),
     ("package URL as identifier", {"identifiers": {"purl": "pkg:oci/busybox"}}),
+    ("package URL with a path for a name", "pkg:oci/library%2Fbusybox@1.37.0"),
+    ("package URL with a place for a name", "pkg:oci/docker.io%2Flibrary%2Fbusybox?tag=1.37.0"),
+    ("package URL for Docker with a path for a name", "pkg:docker/myorg%2Fbusybox@1.37.0"),
+    ("image in another one", {"@id": "pkg:oci/app", "subcomponents": [{"@id": PINNED}]}),
+    ("image of that name in another one", {"@id": "pkg:oci/app", "subcomponents": [{"@id": "pkg:oci/busybox"}]}),
+    ("reference in another one", {"@id": "app:1", "subcomponents": [{"@id": "docker.io/library/busybox:1.37.0"}]}),
+    (
+        "hash in another one",
+        {"@id": "pkg:oci/app", "subcomponents": [{"@id": "urn:x", "hashes": {"sha-256": AMD64[7:]}}]},
+    ),
+    ("encoded digest in another one", {"@id": "pkg:oci/app", "subcomponents": [{"@id": f"urn:sha256%3A{AMD64[7:]}"}]}),
     ("CPE 2.2", {"identifiers": {"cpe22": "cpe:/a:busybox:busybox:1.37.0"}}),
     ("CPE 2.3", {"identifiers": {"cpe23": "cpe:2.3:a:busybox:busybox:1.37.0:*:*:*:*:*:*:*"}}),
     ("package", f"{OPENSSL}@3.0.11"),
