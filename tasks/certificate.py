@@ -39,6 +39,8 @@ async def check_certificate(certificate: Certificate, *, dates: bool = True) -> 
     bundle = await _read(certificate)
     if dates:
         bundle.require_valid(datetime.now(UTC))
+    for warning in bundle.warnings:
+        get_run_logger().warning("Certificate %s: %s", certificate.pem, warning)
     get_run_logger().info("Certificate %s is valid until %s", bundle.thumbprint, bundle.not_after.date())
     return bundle.public_base64
 
@@ -83,7 +85,13 @@ async def renew_stored_certificate(vault: Vault, certificate: Certificate, acces
 async def _read(certificate: Certificate) -> CertificateBundle:
     """Read the configured certificate, and check everything except its dates."""
     password = await read_text_secret(certificate.password)
-    return certificates.read_certificate(await read_secret(certificate.pem), password, subject=certificate.subject)
+    return certificates.read_certificate(
+        await read_secret(certificate.pem),
+        password,
+        subject=certificate.subject,
+        source=certificate.pem,
+        at=datetime.now(UTC),
+    )
 
 
 async def _renew(vault: Vault, certificate: Certificate, bundle: CertificateBundle) -> Renewal:

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Literal
@@ -127,7 +127,7 @@ async def _do(job: Job) -> None:
     async with AzureSession.open(poll_seconds=0.05) as session, httpx.AsyncClient(timeout=2) as http:
 
         async def work() -> None:
-            bundle = read_certificate(job.pem, subject=SUBJECT)
+            bundle = read_certificate(job.pem, subject=SUBJECT, source="the campaign", at=datetime.now(UTC))
             await vaults.import_certificate(session, vault.name, CERTIFICATE, bundle, fresh_access=True)
 
         match job.verb:

@@ -27,7 +27,9 @@ from cryptography import x509
 
 from pratique.azure.faults import azure_faults, read_fault
 from pratique.azure.session import AzureSession
-from pratique.certificate.bundle import CertificateBundle, dns_names, thumbprint
+from pratique.certificate.bundle import CertificateBundle, thumbprint
+from pratique.certificate.parts import DAMAGED
+from pratique.certificate.server import names_of
 from pratique.certificate.stored import StoredCertificate
 from pratique.errors import (
     Conflict,
@@ -141,13 +143,11 @@ async def _import(
     session: AzureSession, vault: str, name: str, bundle: CertificateBundle, fresh_access: bool
 ) -> StoredCertificate | None:
     """Import once, without retries; ``None`` when a deleted certificate has the name."""
-    policy = CertificatePolicy(content_type=CertificateContentType(bundle.content_type))
+    policy = CertificatePolicy(content_type=CertificateContentType.pem)
     with _temporary_refusals(fresh_access), azure_faults("import the certificate", f"{vault}/{name}"):
         try:
             return _stored(
-                await session.certificates(vault).import_certificate(
-                    name, bundle.content, password=bundle.password, policy=policy, retry_total=0
-                )
+                await session.certificates(vault).import_certificate(name, bundle.content, policy=policy, retry_total=0)
             )
         except ResourceExistsError as error:
             _raise_if_temporary(error, vault, name)
@@ -209,8 +209,8 @@ def _stored(found: KeyVaultCertificate) -> StoredCertificate:
     properties = found.properties
     try:
         certificate = x509.load_der_x509_certificate(bytes(found.cer or b""))
-        names = dns_names(certificate)
-    except ValueError:
+        names = names_of(certificate)
+    except DAMAGED:
         certificate = None
     if certificate is None or properties is None or not properties.version:
         raise UnreadableAnswer(

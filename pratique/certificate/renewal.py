@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pratique.certificate.bundle import CertificateBundle, has_name
+from pratique.certificate.bundle import CertificateBundle
+from pratique.certificate.server import has_name
 from pratique.certificate.stored import StoredCertificate
 from pratique.errors import CertificateRejected
 

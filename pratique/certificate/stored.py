@@ -14,7 +14,7 @@ class StoredCertificate:
 
     :ivar thumbprint: SHA-1 of the certificate as upper-case hex
     :ivar issued_on: start of its validity
-    :ivar names: DNS names, then common names
+    :ivar names: as :func:`~pratique.certificate.server.names_of` has them
     :ivar enabled: whether the version is enabled, so that clients can read it
     """
 

@@ -22,9 +22,10 @@ def check(config: ConfigArgument) -> None:
     failed, loaded = False, load(config)
     for line in asyncio.run(run_checks(loaded)):
         failed |= not line.passed
-        console.print("pass " if line.passed else "FAIL ", style="green" if line.passed else "red", end="")
+        word, style = ("FAIL", "red") if not line.passed else ("warn", "yellow") if line.warning else ("pass", "green")
+        console.print(f"{word} ", style=style, end="")
         print_line(f"{line.name}: {line.detail}")
-        if not line.passed:
+        if line.remedy:
             print_line(f"     next: {line.remedy}")
     with suppress(ConfigurationError):  # the check of the gate has shown it
         if waivers := listed_waivers(loaded, datetime.now(UTC)):

@@ -20,11 +20,11 @@ class Certificate(Model):
         description="DNS name that the certificate has to cover, for example *.aks-ingress.contoso.com."
     )
     pem: SecretName = Field(
-        description="Location of the certificate with its key, as PEM, PFX or base64 of either: file:PATH, env:NAME or "
-        "prefect-secret:BLOCK."
+        description="Location of the certificate with its key, as PEM, DER, PFX or base64 of it: file:PATH, env:NAME "
+        "or prefect-secret:BLOCK."
     )
     password: SecretName | None = Field(
-        None, description="Location of the password, if the certificate is a PFX with one."
+        None, description="Location of the password, if the PFX or the private key has one."
     )
     renew_days: int = Field(
         30, ge=1, le=365, description="Days before expiry at which renew_certificate replaces the vault's certificate."

@@ -42,9 +42,12 @@ def references(root: Path, folder: str, registry: str) -> list[Use]:
     """
     entries = live_images(root, folder, registry)
     found = {Use(file, LIVE + repository, image.tag, image.digest) for file, repository, image in entries}
+    renamed = {(use.file, use.repository) for use in found}
     for path in _files(root, folder):
-        text = path.read_text(encoding="utf-8", errors="replace").replace("\\/", "/")  # as JSON may write it
-        found |= {Use(path.relative_to(root).as_posix(), *parts) for parts in _in_text(text, registry)}
+        file, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf-8", errors="replace")
+        for repository, tag, digest in _in_text(text.replace("\\/", "/"), registry):  # as JSON may write it
+            if tag or digest or (file, repository) not in renamed:  # without either, the text is that of an entry
+                found.add(Use(file, repository, tag, digest))
     return sorted(found)
 
 

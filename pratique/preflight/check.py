@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -48,18 +48,20 @@ REVOKE_ACTIONS = ("Microsoft.Authorization/roleAssignments/delete",)
 class Line:
     """The result of one check.
 
-    :ivar remedy: the next step when the check failed
+    :ivar remedy: the next step when the check failed, or warns
+    :ivar warning: whether a run can work, and a person should still look at this
     """
 
     name: str
     passed: bool
     detail: str
     remedy: str = ""
+    warning: bool = False
 
 
 async def run_checks(config: Bootstrap) -> list[Line]:
     """Run all checks, in the order in which you would fix their failures."""
-    lines = [await _line("certificate", lambda: _certificate(config)), await _line("gate", lambda: _gate(config))]
+    lines = [*_certificate(config), await _line("gate", lambda: _gate(config))]
     try:
         async with (
             AzureSession.open(config.subscription_id, config.cloud) as session,
@@ -100,16 +102,22 @@ def _failed(name: str, error: PratiqueError) -> Line:
     return Line(name, False, f"could not {error.attempted} ({error.subject}): {error.observed}", error.remedy)
 
 
-async def _certificate(config: Bootstrap) -> str:
-    names = (config.certificate.pem, config.certificate.password)
-    sources = [SecretSource.parse(name) for name in names if name is not None]
+def _certificate(config: Bootstrap) -> Iterator[Line]:
+    name, certificate, at = "certificate", config.certificate, datetime.now(UTC)
+    sources = [SecretSource.parse(found) for found in (certificate.pem, certificate.password) if found is not None]
     if blocks := [str(source) for source in sources if source.kind is SecretKind.PREFECT]:
-        return f"{' and '.join(blocks)}: only flow runs can read it, so it is not checked here"
-    secret, password = sources[0].read(), text_of(sources[1].read(), str(sources[1])) if sources[1:] else None
-    at = datetime.now(UTC)
-    bundle = read_certificate(secret, password, subject=config.certificate.subject)
-    bundle.require_valid(at)
-    return f"{bundle.thumbprint}, {bundle.days_left(at)} days left"
+        yield Line(name, True, f"{' and '.join(blocks)}: only flow runs can read it, so it is not checked here")
+        return
+    try:
+        secret, password = sources[0].read(), text_of(sources[1].read(), str(sources[1])) if sources[1:] else None
+        bundle = read_certificate(secret, password, subject=certificate.subject, source=certificate.pem, at=at)
+        bundle.require_valid(at)
+    except PratiqueError as error:
+        yield _failed(name, error)
+        return
+    yield Line(name, True, f"{bundle.thumbprint}, {bundle.days_left(at)} days left")
+    for warning in bundle.warnings:
+        yield Line(name, True, f"{certificate.pem}: {warning}", warning=True)
 
 
 async def _gate(config: Bootstrap) -> str:

@@ -28,9 +28,9 @@ from tests.pratique.certificate.issuing import issue as issue_at
 PUBLIC = base64.b64encode(bytes(36)).decode()
 
 
-def issue(*, age: int = 1, days: int = 365) -> Issued:
+def issue(*, age: int = 1, days: int = 365, names: tuple[str, ...] | None = None) -> Issued:
     """A certificate that was issued ``age`` days ago, for ``days`` from then on."""
-    return issue_at(start=datetime.now(UTC).replace(microsecond=0) - timedelta(days=age), days=days)
+    return issue_at(start=datetime.now(UTC).replace(microsecond=0) - timedelta(days=age), days=days, names=names)
 
 
 async def deployed(world: MakeWorld, held: Issued | None) -> World:
@@ -79,13 +79,15 @@ async def test_a_new_certificate(world: MakeWorld, caplog: pytest.LogCaptureFixt
     assert "was issued after the configured one" in warning
 
 
-async def test_a_missing_certificate(world: MakeWorld) -> None:
-    """The configured certificate becomes the first version."""
+async def test_a_missing_certificate(world: MakeWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """The configured certificate becomes the first version. What is strange about it is logged as a warning."""
     cluster = await deployed(world, None)
-    given = issue()
+    given = issue(names=())
     cluster.pem.write_bytes(given.pem)
     assert (await renewed(cluster)).imported
     assert stored(cluster) == (given.thumbprint, 1)
+    (warning,) = _warnings(caplog)
+    assert "ingress.pem: The certificate has no subject alternative name" in warning
 
 
 async def test_a_certificate_that_is_due_without_a_replacement(world: MakeWorld) -> None:
@@ -104,7 +106,7 @@ async def test_nothing_deployed(world: MakeWorld) -> None:
 async def test_a_pfx_in_a_variable_with_its_password_in_a_block(
     world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new certificate may have another form and another source; Key Vault gets its form and its password."""
+    """The new certificate may have another form and another source; Key Vault gets it as PEM."""
     cluster = await deployed(world, issue(age=300))
     new = issue()
     monkeypatch.setenv("INGRESS_PFX", base64.b64encode(new.pfx(password="open sesame")).decode())
@@ -113,7 +115,7 @@ async def test_a_pfx_in_a_variable_with_its_password_in_a_block(
     elsewhere = cluster.with_certificate(pem="env:INGRESS_PFX", password="prefect-secret:ingress-password")
     assert (await renewed(elsewhere)).imported
     (found,) = cluster.vault["certificates"].values()
-    assert (found["thumbprint"], found["contentType"]) == (new.thumbprint, "application/x-pkcs12")
+    assert (found["thumbprint"], found["contentType"]) == (new.thumbprint, "application/x-pem-file")
     monkeypatch.setenv("INGRESS_PFX", base64.b64encode(new.pfx(password="shut sesame")).decode())
     with pytest.raises(CertificateRejected) as refused:
         await renewed(elsewhere)

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, PrivateFormat, pkcs12
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, pkcs12
 
 from sandbox.core.errors import HttpFault
 from sandbox.services.keyvault.certificates import PEM, PFX, read_import
@@ -85,8 +85,18 @@ def _refused_contents() -> dict[str, tuple[str, str | None]]:
         "a small key": (certificate_pem(self_signed(small)) + key_pem(small), None),
         "a PEM where the policy says PFX": (cert + key_pem(key), PFX),
         "a PFX where the policy says PEM": (_base64(b"\x30\x82"), PEM),
+        "an unknown kind of key": (_changed(key, "2a864886f70d010101", "2a864886f70d010145") + key_pem(key), None),
+        "a certificate of version 6": (_changed(key, "a003020102", "a003020105") + key_pem(key), None),
         "half a certificate": (cert[:200] + "\n-----END CERTIFICATE-----\n" + key_pem(key), None),
     }
+
+
+def _changed(key: rsa.RSAPrivateKey, old: str, new: str) -> str:
+    """A certificate with other bytes, both in hex."""
+    der = self_signed(key).public_bytes(Encoding.DER)
+    assert bytes.fromhex(old) in der
+    body = base64.encodebytes(der.replace(bytes.fromhex(old), bytes.fromhex(new))).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
 
 
 @pytest.mark.parametrize("case", _refused_contents())

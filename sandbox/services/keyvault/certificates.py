@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, pkcs12
@@ -25,6 +26,16 @@ PFX = "application/x-pkcs12"
 _RSA_SIZES = (2048, 3072, 4096)
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "secp256k1": "P-256K"}
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.*?-----END \1-----", re.DOTALL)
+
+#: What the library raises for content that is damaged, or that it does not know.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -120,12 +131,12 @@ def _read_pem(content: bytes) -> tuple[list[x509.Certificate], object]:
     try:
         for block in _BLOCK.finditer(content):
             if block[1] == b"CERTIFICATE":
-                certificates.append(x509.load_pem_x509_certificate(block[0]))
+                certificates.append(_parsed(x509.load_pem_x509_certificate(block[0])))
             elif block[1] == b"PRIVATE KEY":
                 keys.append(serialization.load_pem_private_key(block[0], None))
             else:
                 raise _bad_pem()
-    except ValueError:
+    except _UNREADABLE:
         raise _bad_pem() from None
     if not certificates or len(keys) != 1:
         raise _bad(
@@ -138,14 +149,21 @@ def _read_pem(content: bytes) -> tuple[list[x509.Certificate], object]:
 def _read_pfx(content: bytes, password: str | None) -> tuple[list[x509.Certificate], object]:
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(content, password.encode() if password else None)
-    except ValueError:
+        certificates = [_parsed(found) for found in (certificate, *others) if found is not None]
+    except _UNREADABLE:
         raise _bad(
             "The specified PKCS#12 X.509 certificate content can not be read. Please check if certificate is in valid "
             "PKCS#12 format and its password is right."
         ) from None
     if key is None or certificate is None:
         raise _bad("Private key is not specified in the specified X.509 certificate content.")
-    return [certificate, *others], key
+    return certificates, key
+
+
+def _parsed(certificate: x509.Certificate) -> x509.Certificate:
+    """The library parses these on first use, and raises one of :data:`_UNREADABLE`."""
+    _ = certificate.version, certificate.public_key(), certificate.extensions
+    return certificate
 
 
 def _chain(certificates: list[x509.Certificate], key: PrivateKey, keep_order: bool) -> tuple[x509.Certificate, ...]:

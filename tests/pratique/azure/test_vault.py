@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import current_certificate, import_certificate, probe
@@ -25,7 +26,7 @@ OTHER = issue(start=datetime.now(UTC) - timedelta(days=1))
 
 
 def bundle(secret: bytes = LEAF.pem, password: str | None = None) -> CertificateBundle:
-    return read_certificate(secret, password, subject=SUBJECT)
+    return read_certificate(secret, password, subject=SUBJECT, source="file:ingress.pem", at=datetime.now(UTC))
 
 
 def grant(sandbox: RunningSandbox, vault_id: str) -> None:
@@ -53,18 +54,21 @@ async def test_behind_the_firewall_a_role_is_needed(session: AzureSession, sandb
 
 
 @pytest.mark.parametrize(
-    ("secret", "password", "content_type"),
+    ("secret", "password"),
     [
-        (LEAF.pem, None, "application/x-pem-file"),
-        (LEAF.pfx(), None, "application/x-pkcs12"),
-        (LEAF.pfx(password="open sesame"), "open sesame", "application/x-pkcs12"),
+        (LEAF.pem, None),
+        (LEAF.pfx(), None),
+        (LEAF.pfx(password="open sesame"), "open sesame"),
+        (LEAF.pem.decode().encode("utf-16"), None),
+        (b"Bag Attributes\n" + LEAF.pem.replace(b"\n", b" "), None),
+        (LEAF.crt + LEAF.pem_key(PrivateFormat.TraditionalOpenSSL), None),
     ],
-    ids=["PEM", "PFX", "PFX with password"],
+    ids=["PEM", "PFX", "PFX with password", "UTF-16", "other text", "another key"],
 )
 async def test_a_certificate_is_imported_once(
-    session: AzureSession, sandbox: RunningSandbox, secret: bytes, password: str | None, content_type: str
+    session: AzureSession, sandbox: RunningSandbox, secret: bytes, password: str | None
 ) -> None:
-    """What is read back is what was given, in its form; the vault that holds it gets no second version of it."""
+    """What is read back is what was given, as PEM; the vault that holds it gets no second version of it."""
     grant(sandbox, await make_vault(session, HOME))
     assert await current_certificate(session, NAME, "ingress") is None
     stored, new = await import_certificate(session, NAME, "ingress", bundle(secret, password))
@@ -75,7 +79,8 @@ async def test_a_certificate_is_imported_once(
     assert await current_certificate(session, NAME, "ingress") == stored
     assert await import_certificate(session, NAME, "ingress", bundle(secret, password)) == (stored, False)
     (version,) = versions(sandbox)
-    assert version.imported.content_type == content_type
+    assert version.imported.secret.encode() == LEAF.pem_key() + LEAF.crt
+    assert version.imported.content_type == "application/x-pem-file"
 
 
 async def test_another_or_a_disabled_certificate_gets_a_new_version(

@@ -10,13 +10,13 @@ from pratique.certificate.bundle import CertificateBundle, read_certificate
 from pratique.certificate.renewal import RenewalDecision, decide
 from pratique.certificate.stored import StoredCertificate
 from pratique.errors import CertificateRejected
-from tests.pratique.certificate.issuing import NAME, NOW, issue
+from tests.pratique.certificate.issuing import NAME, NOW, SOURCE, issue
 
 
 def valid(start: int, end: int) -> CertificateBundle:
     """A certificate by its first and last day, counted from today."""
     certificate = issue(start=NOW + timedelta(days=start), days=end - start)
-    return read_certificate(certificate.pem, subject=NAME)
+    return read_certificate(certificate.pem, subject=NAME, source=SOURCE, at=NOW)
 
 
 def stored(bundle: CertificateBundle, *, names: tuple[str, ...] = (NAME,), enabled: bool = True) -> StoredCertificate:
