@@ -26,7 +26,14 @@ from typing import TypeVar
 
 import httpx
 
-from pratique.access.requirements import ATTEMPTED, has_role, require_possible, required_address
+from pratique.access.requirements import (
+    ATTEMPTED,
+    find_role,
+    has_role,
+    require_possible,
+    require_revocable,
+    required_address,
+)
 from pratique.access.revoke import end_leases
 from pratique.azure import pim, roles
 from pratique.azure.firewall import is_recorded, read_firewall, record_lease
@@ -159,8 +166,10 @@ async def _grant_and_record(
     session: AzureSession, vault: Vault, access: Access, lease: Lease, address: IPv4Address | None
 ) -> Lease:
     caller = await session.caller()
-    held = await has_role(session, vault, access, caller)
+    standing = await find_role(session, vault, access, caller)
+    held = access.role == "none" or standing is not None
     lease = replace(lease, assignment=await _assignment(session, vault, access, lease, caller, held))
+    await require_revocable(session, vault.id, temporary_role=_is_temporary(access, lease, standing))
     # Wait for both even if one fails, so that nothing opens while the access is closed.
     granted, recorded = await asyncio.gather(
         _grant(session, vault, access, lease, caller, held),
@@ -172,6 +181,16 @@ async def _grant_and_record(
     if isinstance(recorded, BaseException):
         raise recorded
     return recorded
+
+
+def _is_temporary(access: Access, lease: Lease, standing: str | None) -> bool:
+    """Whether the lease's end has to take the role away.
+
+    :param standing: id of the assignment that gives the role already
+    """
+    if access.role == "none" or access.method == "pim":
+        return bool(lease.assignment)
+    return standing is None or standing.rpartition("/")[2].lower() == lease.assignment
 
 
 async def _assignment(

@@ -13,10 +13,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pratique.access.requirements import unlock_command
 from pratique.azure import pim, roles
 from pratique.azure.firewall import erase_leases, read_firewall
+from pratique.azure.locks import read_locks
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
-from pratique.errors import AccessNotRevoked, PratiqueError, Unavailable
+from pratique.errors import AccessNotRevoked, PratiqueError, ScopeLocked, Unavailable
 from pratique.lease import Lease, from_description, from_tags
 
 LeaseFilter = Callable[[Lease], bool]
@@ -97,7 +100,7 @@ async def end_leases(
             failure = error
         else:
             return list(revocation.ended.values())
-    raise _not_revoked(revocation, failure)
+    raise _not_revoked(revocation, failure, await _unlock_commands(session, vault_id, failure))
 
 
 @dataclass(kw_only=True)
@@ -137,7 +140,7 @@ class _Revocation:
         outcomes = await asyncio.gather(*map(self._revoke, tuple(self.assignments)), return_exceptions=True)
         failures += [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
-            raise failures[0]
+            raise next((failure for failure in failures if isinstance(failure, ScopeLocked)), failures[0])
 
     async def _read(self) -> None:
         """Find out what to remove."""
@@ -169,7 +172,19 @@ class _Revocation:
         self.assignments.discard(name)
 
 
-def _not_revoked(revocation: _Revocation, failure: PratiqueError | None) -> AccessNotRevoked:
+async def _unlock_commands(session: AzureSession, vault_id: str, failure: PratiqueError | None) -> list[str]:
+    """The commands that have to come first, if a management lock stopped the revocation."""
+    if not isinstance(failure, ScopeLocked):
+        return []
+    try:
+        return [unlock_command(lock) for lock in await read_locks(session, vault_id)]
+    except PratiqueError:
+        return [f"az lock list --resource-group {ResourceId.parse(vault_id).group}"]
+
+
+def _not_revoked(
+    revocation: _Revocation, failure: PratiqueError | None, unlock_commands: list[str]
+) -> AccessNotRevoked:
     """The error with the commands that revoke by hand what no other lease needs."""
     vault_id, vault = revocation.vault_id, revocation.vault_id.rsplit("/", 1)[-1]
     assignments = sorted(name for name in revocation.assignments if not name.startswith(pim.ACTIVATION_PREFIX))
@@ -187,5 +202,5 @@ def _not_revoked(revocation: _Revocation, failure: PratiqueError | None) -> Acce
         "revoke the temporary access",
         vault,
         f"It is still open, or may be, after {len(PAUSES)} attempts: {observed}",
-        f"ACT NOW: {'; '.join(commands)}",
+        f"ACT NOW: {'; '.join((*unlock_commands, *commands))}",
     )

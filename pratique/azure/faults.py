@@ -33,6 +33,7 @@ from pratique.errors import (
     OperationFailed,
     PermissionDenied,
     PratiqueError,
+    ScopeLocked,
     Throttled,
     Unavailable,
     UnreadableAnswer,
@@ -48,6 +49,7 @@ _REMEDIES: Mapping[type[PratiqueError], str] = {
     NetworkDenied: "Allow this worker's address, or run the worker inside the network.",
     NotFound: "Check the name, the resource group and the subscription.",
     Conflict: "Look at what already exists.",
+    ScopeLocked: "Remove the lock on the scope that the message names last, or ask its owner: az lock list.",
     OperationFailed: "Fix what the message names, then run again.",
     Throttled: "Wait, then run again.",
     Unavailable: "Run again; if it persists, check the service's health.",
@@ -174,6 +176,8 @@ def _by_status(error: sdk.HttpResponseError, fault: ServiceFault) -> type[Pratiq
             return NetworkDenied if fault.inner_code in _CLOSED else PermissionDenied
         case 404:
             return NotFound
+        case 409 if fault.code == "ScopeLocked":
+            return ScopeLocked
         case 409 | 412:
             return Conflict
         case status if 300 <= status < 400:

@@ -27,7 +27,7 @@ from azure.mgmt.authorization.v2020_10_01 import models
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession, Caller
 from pratique.azure.wire import enum_value
-from pratique.errors import Conflict, NotFound, OperationFailed, PermissionDenied, Unavailable
+from pratique.errors import Conflict, NotFound, OperationFailed, PermissionDenied, ScopeLocked, Unavailable
 from pratique.lease import Lease
 
 #: Prefix of :attr:`Lease.assignment` when it is an activation, which Azure ends by itself; the request's GUID follows.
@@ -112,7 +112,7 @@ async def deactivate(session: AzureSession, scope: str, activation: str) -> None
                 target_role_assignment_schedule_id=request.target_role_assignment_schedule_id,
                 justification=request.justification,
             )
-            await requests.create(scope, str(uuid.uuid4()), removal)
+            _require_removed(await requests.create(scope, str(uuid.uuid4()), removal), scope)
     except (NotFound, Conflict, OperationFailed) as failed:
         ended = "RoleAssignmentDoesNotExist" in failed.observed
         too_early = "ActiveDurationTooShort" in failed.observed
@@ -171,6 +171,19 @@ def _has_ended(request: models.RoleAssignmentScheduleRequest) -> bool:
         return False
     hours, minutes = (int(part or 0) for part in duration.groups())
     return schedule.start_date_time + timedelta(hours=hours, minutes=minutes) <= datetime.now(UTC)
+
+
+def _require_removed(removal: models.RoleAssignmentScheduleRequest, scope: str) -> None:
+    """:raises PratiqueError: when Azure has accepted the request and not carried it out"""
+    status, attempted = enum_value(removal.status), "end the role's activation"
+    if status == "FailedAsResourceIsLocked":
+        raise ScopeLocked(
+            attempted, scope, f"The request is {status}.", "Remove the lock, or ask its owner: az lock list."
+        )
+    if status in _ENDED and status != "Revoked":
+        raise OperationFailed(
+            attempted, scope, f"The request is {status}.", "Check it in Privileged Identity Management."
+        )
 
 
 def _require_active(request: models.RoleAssignmentScheduleRequest, role_guid: str, scope: str) -> None:

@@ -136,6 +136,7 @@ class Service:
     :param envelope: for errors that are not the service's own: unsupported operations and injected faults
     :param render: writes error responses; JSON by default
     :param api_versions: those that clients send, the newest SDK's first; any other is accepted as well
+    :param ignores_locks: whether management locks restrict none of its operations
     """
 
     def __init__(
@@ -146,6 +147,8 @@ class Service:
         envelope: Envelope = arm_envelope,
         api_versions: tuple[str, ...] = (),
         render: Renderer | None = None,
+        *,
+        ignores_locks: bool = False,
     ) -> None:
         self.name = name
         self.hosts = hosts
@@ -153,6 +156,7 @@ class Service:
         self.envelope = envelope
         self.api_versions = api_versions
         self.render = render or answer
+        self.ignores_locks = ignores_locks
         self.routes: list[Route] = []
 
     def serves(self, host: str) -> bool:

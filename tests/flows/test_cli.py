@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 
 from pratique.cli.app import app
 from pratique.lease import Lease
+from sandbox.core.locks import Lock
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.manifests import IN_TOTO
+from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, PROJECT, World
 from tests.waiting import HANGS
@@ -117,16 +119,19 @@ def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_check_names_what_is_missing(world: MakeWorld) -> None:
-    """Each obstacle is a line of its own with the next step: an action, Defender's plan, the certificate."""
+    """Each obstacle is a line of its own with the next step: an action, Defender's plan, the certificate, a lock."""
     roles = ("Contributor", "Container Registry Data Importer and Data Reader")
     scenario = Scenario(identity=Identity(roles=roles), defender=DefenderPlan(tier="Free"), timings=PROMPT)
     cluster = world(scenario=scenario)
     cluster.pem.unlink()
+    group = group_id(cluster.sandbox.azure, CLUSTER_GROUP)
+    cluster.sandbox.azure.locks.put(Lock(scope=group, name="keep", level="CanNotDelete"))
     code, output = _check(cluster)
     assert code == 1
     lines = output.splitlines()
     failed = {line.split(":")[0]: (line, lines[number + 1]) for number, line in enumerate(lines) if "FAIL" in line}
     assert "Microsoft.Authorization/roleAssignments/write" in failed["FAIL permissions"][0]
+    assert f"CanNotDelete lock keep on {group}" in failed["FAIL locks"][0]
     assert "no such file" in failed["FAIL certificate"][0]
     assert "off" in failed["FAIL Defender for Containers plan"][0]
     assert all(line.startswith("     next: ") and line.removeprefix("     next: ") for _, line in failed.values())

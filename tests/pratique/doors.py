@@ -21,6 +21,7 @@ from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
 from pratique.errors import NetworkDenied, NotYetEffective, PermissionDenied
 from pratique.lease import Lease, from_tags
+from sandbox.core.locks import Level, Lock
 from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Scenario, Timings
 from tests.conftest import SPEED, RunningSandbox, StartSandbox
@@ -120,6 +121,14 @@ class Door:
         azure = self.sandbox.azure
         who = principal or azure.scenario.identity.object_id
         return azure.access.assign(role=OFFICER, principal_id=who, scope=scope, at_once=True)
+
+    def lock(self, kind: str, level: Level) -> Lock:
+        """Somebody's lock on the vault, its group or its subscription."""
+        group = self.vault.id.partition("/providers")[0]
+        scopes = {"vault": self.vault.id, "group": group, "subscription": group.partition("/resourceGroups")[0]}
+        lock = Lock(scope=scopes[kind], name="keep", level=level)
+        self.sandbox.azure.locks.put(lock)
+        return lock
 
     def change(self, **properties: Any) -> None:
         """Somebody else's change of the vault, tags among them."""

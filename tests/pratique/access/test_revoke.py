@@ -32,8 +32,8 @@ OTHER = IPv4Address("198.51.100.7")
 DELETE: dict[str, Any] = {"method": "DELETE", "path": "*/roleAssignments/*"}
 PATCH: dict[str, Any] = {"method": "PATCH", "path": "*/vaults/*"}
 ACTIVATION: dict[str, Any] = {"method": "PUT", "path": "*ScheduleRequests*"}
-#: What a delete lock on the vault does.
-LOCKED: dict[str, Any] = {"kind": "status", "status": 409, "code": "ScopeLocked", "times": None}
+#: What a vault does that is not to be changed.
+DENIED: dict[str, Any] = {"kind": "status", "status": 403, "times": None}
 
 
 @pytest.fixture
@@ -199,26 +199,50 @@ async def _fails(vault: Door) -> AccessNotRevoked:
     return told.value
 
 
-async def test_the_role_cannot_be_revoked(vault: Door) -> None:
-    """The rule is removed, the error has the exact command for the role, and a later sweep revokes it."""
+@pytest.mark.parametrize("kind", ["vault", "group", "subscription"])
+async def test_a_lock_against_deletion_that_appears_later(vault: Door, kind: str) -> None:
+    """The rule is removed, the error has the commands for the lock and then the role, and a later sweep revokes it."""
     before = vault.traces
     lease = await vault.open("run")
-    vault.sandbox.azure.faults.add(**LOCKED, **DELETE)
+    lock = vault.lock(kind, "CanNotDelete")
     error = await _fails(vault)
     assert "ScopeLocked" in error.observed
-    assert error.remedy == f"ACT NOW: az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert lock.scope in error.observed
+    role = f"az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert error.remedy == f"ACT NOW: az lock delete --ids {lock.id}; {role}"
     assert (vault.traces.rules, vault.traces.tags) == (before.rules, before.tags)
-    vault.sandbox.azure.faults.clear()
+    vault.sandbox.azure.locks.delete(lock.id)
     await expire(vault, lease)
     await sweep(vault.session, vault.vault.id)
     assert vault.traces == before
+
+
+async def test_a_lock_against_changes_that_appears_later(vault: Door) -> None:
+    """Nothing goes: the lock comes first among the commands, and once it is gone a sweep ends everything."""
+    before = vault.traces
+    lease = await vault.open("run")
+    lock = vault.lock("vault", "ReadOnly")
+    error = await _fails(vault)
+    role = f"az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert error.remedy.startswith(f"ACT NOW: az lock delete --ids {lock.id}; {role}; az keyvault network-rule remove")
+    vault.sandbox.azure.locks.delete(lock.id)
+    await vault.sweep_all()
+    assert vault.traces == before
+
+
+async def test_a_lock_that_cannot_be_named(vault: Door) -> None:
+    """Where locks cannot be read, the command that lists them comes first."""
+    await vault.open("run")
+    vault.lock("vault", "CanNotDelete")
+    vault.sandbox.azure.faults.add(**DENIED, path="*/locks")
+    assert "ACT NOW: az lock list --resource-group rg-" in (await _fails(vault)).remedy
 
 
 async def test_the_rule_cannot_be_removed(vault: Door) -> None:
     """The role is revoked anyway, the error names rule and tag, and the next sweep removes them."""
     before = vault.traces
     lease = await vault.open("run")
-    vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
+    vault.sandbox.azure.faults.add(**DENIED, **PATCH)
     error = await _fails(vault)
     rule = f"az keyvault network-rule remove -n {NAME} --ip-address {HOME}"
     assert error.remedy == f"ACT NOW: {rule}; az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
@@ -232,7 +256,7 @@ async def test_the_commands_spare_shared_access(vault: Door) -> None:
     """No command removes a rule or a role that a live run shares."""
     lease = await vault.open("run")
     async with vault.access("alive"):
-        vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
+        vault.sandbox.azure.faults.add(**DENIED, **PATCH)
         error = await _fails(vault)
         vault.sandbox.azure.faults.clear()
     assert error.remedy == f"ACT NOW: az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
@@ -281,6 +305,18 @@ async def test_an_activation_that_cannot_be_ended(managed: Door) -> None:
     with pytest.raises(AccessNotRevoked, match="403"):
         await managed.sweep_all()
     assert managed.leases == []
+
+
+async def test_an_activation_under_a_lock(managed: Door) -> None:
+    """Azure accepts the request to end it, and does not: the error says so, and that the lock goes first."""
+    await managed.open("run", Access(method="pim"))
+    await managed.jump(600)  # in its first minutes nothing ends an activation
+    lock = managed.lock("vault", "CanNotDelete")
+    with pytest.raises(AccessNotRevoked, match="FailedAsResourceIsLocked") as failed:
+        await managed.sweep_all()
+    assert f"ACT NOW: az lock delete --ids {lock.id}" in failed.value.remedy
+    assert managed.roles != []
+    managed.sandbox.azure.locks.delete(lock.id)
 
 
 async def test_a_record_that_comes_back(vault: Door) -> None:
