@@ -42,7 +42,7 @@ from pratique.azure.vault import ProbeResult, Vault, probe
 from pratique.cancellation import run_to_completion
 from pratique.config import Access
 from pratique.errors import Conflict, NotYetEffective
-from pratique.lease import TAG_PREFIX, Lease, from_tags, lease_id
+from pratique.lease import TAG_PREFIX, Lease, lease_id
 
 T = TypeVar("T")
 
@@ -203,7 +203,7 @@ async def _assignment(
         return roles.assignment_name(vault.id, access.role_definition, caller.object_id)
     if not held:
         return pim.activation_name(lease)
-    others = from_tags((await read_firewall(session, vault.id)).lease_tags)
+    others = (await read_firewall(session, vault.id)).records.leases
     # First try the lease's earlier activation: another writer may have undone its record.
     for name in dict.fromkeys((lease.assignment, *(other.assignment for other in others))):
         is_activation = name.startswith(pim.ACTIVATION_PREFIX)

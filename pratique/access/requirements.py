@@ -21,7 +21,6 @@ from pratique.azure.session import AzureSession, Caller
 from pratique.azure.vault import ProbeResult, Vault, probe
 from pratique.config import Access
 from pratique.errors import NetworkDenied, PermissionDenied, PratiqueError, ScopeLocked
-from pratique.lease import from_tags
 
 ATTEMPTED = "open the vault with temporary access"
 
@@ -69,13 +68,13 @@ async def required_address(
         return address
     # The vault already lets the worker in. If other leases added that rule, this lease must share it.
     firewall = await read_firewall(session, vault.id)
-    if not any(lease.address for lease in from_tags(firewall.lease_tags)):
+    if not firewall.leased:
         return None
     try:
         address = access.address or await egress_address(http, access.address_services)
     except PratiqueError:
         return None  # inside the network the services may be unreachable, and no rule is needed
-    return address if firewall.has_lease_rule(address) else None
+    return address if address in firewall.leased else None
 
 
 async def has_role(session: AzureSession, vault: Vault, access: Access, caller: Caller) -> bool:

@@ -35,6 +35,7 @@ ACTIVATION_PREFIX = "pim:"
 SHORTEST_MINUTES = 5
 
 _NAMESPACE = uuid.UUID("0b3c8a52-6f0d-5c4b-8f0e-52a5f1b7d9c3")
+_JUSTIFICATION = re.compile(r"Pratique, lease (?P<id>\S+) of .+, until (?P<until>\S+)")
 _DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 _PENDING = ("PendingApproval", "PendingApprovalProvisioning", "PendingAdminDecision")
 _ENDED = ("Denied", "Revoked", "Canceled", "Failed", "FailedAsResourceIsLocked", "AdminDenied", "TimedOut", "Invalid")
@@ -43,8 +44,7 @@ _ACTION = "Microsoft.Authorization/roleAssignmentScheduleRequests/write"
 
 def activation_name(lease: Lease) -> str:
     """The name of the lease's own activation; a renewed lease has a new one."""
-    expires = lease.expires.astimezone(UTC).isoformat(timespec="seconds")
-    return f"{ACTIVATION_PREFIX}{uuid.uuid5(_NAMESPACE, f'{lease.id}|{expires}')}"
+    return f"{ACTIVATION_PREFIX}{_request_name(lease.id, _until(lease))}"
 
 
 async def activate(
@@ -78,33 +78,37 @@ async def activate(
 
 
 async def grants_role(session: AzureSession, scope: str, activation: str, role_guid: str, principal: Caller) -> bool:
-    """Whether an activation that a lease names gives this role to this principal and has not ended."""
+    """Whether an activation that a lease names is a lease's, still lasts, and gives this role to this principal."""
     request = await _find(session, scope, activation)
     return (
         request is not None
+        and _is_of_a_lease(request)
         and not _has_ended(request)
         and request.principal_id == principal.object_id
         and str(request.role_definition_id).lower().endswith(role_guid.lower())
     )
 
 
-async def deactivate(session: AzureSession, scope: str, activation: str) -> None:
+async def deactivate(session: AzureSession, scope: str, activation: str) -> bool:
     """End an activation early, or cancel a request that still waits for approval.
 
     Does nothing for an activation that has ended, or that is in its first five minutes: Azure does not let it be ended
     yet, but ends it by itself later.
 
-    :param activation: as a lease names it
+    :param activation: as a lease's record names it
+    :returns: False for an activation that no lease has made: it goes on
     """
     request = await _find(session, scope, activation)
     if request is None or _has_ended(request):
-        return
+        return True
+    if not _is_of_a_lease(request):
+        return False
     requests, attempted = session.schedules.role_assignment_schedule_requests, "end the role's activation"
     try:
         with azure_faults(attempted, scope):
             if enum_value(request.status) in _PENDING:
                 await requests.cancel(scope, str(request.name))
-                return
+                return True
             removal = models.RoleAssignmentScheduleRequest(
                 principal_id=request.principal_id,
                 role_definition_id=request.role_definition_id,
@@ -118,6 +122,7 @@ async def deactivate(session: AzureSession, scope: str, activation: str) -> None
         too_early = "ActiveDurationTooShort" in failed.observed
         if not (ended or too_early or isinstance(failed, NotFound)):
             raise
+    return True
 
 
 async def _request(
@@ -129,7 +134,7 @@ async def _request(
             f"/subscriptions/{session.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/{role_guid}"
         ),
         request_type=kind,
-        justification=f"Pratique, lease {lease.id} of {lease.owner}",
+        justification=f"Pratique, lease {lease.id} of {lease.owner}, until {_until(lease)}",
         schedule_info=models.RoleAssignmentScheduleRequestPropertiesScheduleInfo(
             start_date_time=datetime.now(UTC),
             expiration=models.RoleAssignmentScheduleRequestPropertiesScheduleInfoExpiration(
@@ -158,6 +163,20 @@ async def _find(session: AzureSession, scope: str, activation: str) -> models.Ro
             return await session.schedules.role_assignment_schedule_requests.get(scope, name)
     except NotFound:
         return None
+
+
+def _until(lease: Lease) -> str:
+    return lease.expires.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _request_name(lease_id: str, until: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{lease_id}|{until}"))
+
+
+def _is_of_a_lease(request: models.RoleAssignmentScheduleRequest) -> bool:
+    """Whether its GUID follows from the lease in its justification, which only who activates roles can write."""
+    lease = _JUSTIFICATION.fullmatch(str(request.justification))
+    return lease is not None and str(request.name).lower() == _request_name(lease["id"], lease["until"])
 
 
 def _has_ended(request: models.RoleAssignmentScheduleRequest) -> bool:

@@ -3,7 +3,7 @@
 ``CanNotDelete`` refuses deletions, ``ReadOnly`` writes and POSTs as well. A lock holds at its scope and below, also for
 extension resources such as role assignments; a scope with a locked resource below it cannot be deleted either.
 
-Source: Microsoft Learn, "Lock your resources to protect your infrastructure"; azure-docs issue 110791 for role
+Source: Microsoft Learn, "Lock your resources to protect your infrastructure"; MicrosoftDocs/azure-docs#110791 for role
 assignments. The error's text is that of ARM's answers in public issues.
 """
 

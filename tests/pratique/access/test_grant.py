@@ -27,7 +27,7 @@ from pratique.errors import (
     PermissionDenied,
     ScopeLocked,
 )
-from pratique.lease import Lease
+from pratique.lease import Lease, lease_id
 from sandbox.core.locks import Level
 from sandbox.scenario import Client, Identity, Scenario, Timings
 from sandbox.services.authorization.schedules import Schedules
@@ -60,7 +60,7 @@ async def test_both_halves(vault: Door) -> None:
     before = vault.traces
     async with vault.access("run") as lease:
         during = vault.traces
-        assert during.rules == {RULE}
+        assert during.rules == vault.leased(HOME)
         assert during.roles == {lease.assignment}
         assert during.tags == {"team", lease.tag_name}
         await import_certificate(vault.session)
@@ -199,7 +199,7 @@ async def test_the_vault_sees_another_address(start_sandbox: StartSandbox) -> No
         assert "access.address" in told.value.remedy
         assert vault.requests("PATCH", "/vaults/") == 0
         elsewhere_address = IPv4Address("198.51.100.20")
-        mine = Lease(id="0123456789ab", owner="run", expires=datetime.now(UTC) + timedelta(minutes=5))
+        mine = Lease(id=lease_id("run", vault.vault.id), owner="run", expires=datetime.now(UTC) + timedelta(minutes=5))
         mine = await record_lease(vault.session, vault.vault.id, mine, elsewhere_address)
         with pytest.raises(NetworkDenied, match="NAT"):
             await wait_until_open(vault.session, vault.http, vault.vault, Access(), mine)
@@ -426,7 +426,7 @@ async def test_two_overlapping_leases(vault: Door, first: int) -> None:
     assert len({lease.assignment for lease in leases}) == 1
     await stacks[first].aclose()
     during = vault.traces
-    assert during.rules == {RULE}
+    assert during.rules == vault.leased(HOME)
     assert during.roles == {leases[0].assignment}
     await import_certificate(vault.session)
     await stacks[1 - first].aclose()
@@ -464,7 +464,7 @@ async def test_taken_away_before_the_work(vault: Door) -> None:
         with pytest.raises(NotYetEffective):
             await import_certificate(vault.session)
         await vault.use(lease)
-        assert vault.traces.rules == {RULE}
+        assert vault.traces.rules == vault.leased(HOME)
     assert vault.versions == 1
     assert vault.traces == before
 
@@ -519,7 +519,7 @@ async def test_a_wide_rule_that_goes_meanwhile(start_sandbox: StartSandbox) -> N
             acls = {**vault.document["properties"]["networkAcls"], "ipRules": []}
             vault.change(networkAcls=acls)
             await vault.use(lease)
-            assert vault.traces.rules == {RULE}
+            assert vault.traces.rules == vault.leased(HOME)
         assert vault.traces.rules == frozenset()
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -14,21 +13,21 @@ import pytest
 from pratique.access.grant import close_access
 from pratique.access.revoke import end_leases, sweep
 from pratique.azure.firewall import record_lease
-from pratique.azure.roles import Assignment, assignment_id, grant_role
+from pratique.azure.roles import Assignment, assignment_id, assignment_name, grant_role
+from pratique.azure.rule_marks import marks
 from pratique.azure.session import AzureSession
 from pratique.config import Access
 from pratique.errors import AccessNotRevoked
-from pratique.lease import TAG_PREFIX, Lease, lease_id
+from pratique.lease import Lease, lease_id
 from sandbox.scenario import Identity, Scenario
 from tests.conftest import StartSandbox
 from tests.pratique.azure.vaults import NAME
-from tests.pratique.doors import HOME, OFFICER, PROMPT, RULE, Door, Traces, door, import_certificate
+from tests.pratique.doors import HOME, OFFICER, OTHER, PROMPT, RULE, Door, Traces, door, import_certificate
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
-OTHER = IPv4Address("198.51.100.7")
 DELETE: dict[str, Any] = {"method": "DELETE", "path": "*/roleAssignments/*"}
 PATCH: dict[str, Any] = {"method": "PATCH", "path": "*/vaults/*"}
 ACTIVATION: dict[str, Any] = {"method": "PUT", "path": "*ScheduleRequests*"}
@@ -57,14 +56,15 @@ async def expire(vault: Door, lease: Lease) -> Lease:
 async def test_a_sweep(vault: Door) -> None:
     """A sweep ends expired leases of any owner, keeps the others, and reports both."""
     before = vault.traces
-    dead = Lease(id="0123456789ab", owner="dead", expires=datetime.now(UTC) - timedelta(minutes=1))
+    over = datetime.now(UTC) - timedelta(minutes=1)
+    dead = Lease(id=lease_id("dead", vault.vault.id), owner="dead", expires=over)
     await record_lease(vault.session, vault.vault.id, dead, OTHER)
-    assert vault.traces.rules == before.rules | {f"{OTHER}/32"}
+    assert vault.traces.rules == before.rules | vault.leased(OTHER)
     async with vault.access("alive") as alive:
         swept = await sweep(vault.session, vault.vault.id)
         assert [lease.id for lease in swept.ended] == [dead.id]
         assert [lease.id for lease in swept.left] == [alive.id]
-        assert vault.traces.rules == before.rules | {RULE}
+        assert vault.traces.rules == before.rules | vault.leased(HOME)
         await import_certificate(vault.session)
     assert vault.traces == before
     assert await sweep(vault.session, vault.vault.id) == replace(swept, ended=(), left=())
@@ -79,7 +79,7 @@ async def test_a_sweep_keeps_what_a_live_run_shares(vault: Door) -> None:
         swept = await sweep(vault.session, vault.vault.id)
         assert [lease.id for lease in swept.ended] == [dead.id]
         assert [lease.id for lease in swept.left] == [alive.id]
-        assert vault.traces.rules == before.rules | {RULE}
+        assert vault.traces.rules == before.rules | vault.leased(HOME)
         assert alive.assignment in vault.traces.roles
         await import_certificate(vault.session)
     assert vault.traces == before
@@ -112,7 +112,7 @@ async def _made(vault: Door, expires: datetime) -> Lease:
         id=lease_id("dead", vault.vault.id),
         owner="dead",
         expires=expires,
-        assignment="5d3f7f0e-9a3c-4c44-8a0f-0d6c8f6f7a11",
+        assignment=assignment_name(vault.vault.id, OFFICER, caller.object_id),
     )
     await grant_role(
         vault.session, vault.vault.id, OFFICER, caller, name=lease.assignment, description=lease.description
@@ -161,14 +161,6 @@ async def test_a_list_that_lags(vault: Door, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("pratique.azure.roles.list_assignments", empty)
     await close_access(vault.session, vault.vault, "run")
     assert vault.traces == before
-
-
-async def test_a_damaged_record(vault: Door) -> None:
-    """A damaged record is swept; a rule without a readable owner stays."""
-    vault.change(tags={**vault.document["tags"], f"{TAG_PREFIX}0123": "nonsense"})
-    before = vault.traces
-    assert [one.id for one in (await sweep(vault.session, vault.vault.id)).ended] == ["0123"]
-    assert vault.traces == replace(before, tags=before.tags - {f"{TAG_PREFIX}0123"})
 
 
 async def test_nothing_of_others(vault: Door) -> None:
@@ -244,12 +236,17 @@ async def test_the_rule_cannot_be_removed(vault: Door) -> None:
     lease = await vault.open("run")
     vault.sandbox.azure.faults.add(**DENIED, **PATCH)
     error = await _fails(vault)
-    rule = f"az keyvault network-rule remove -n {NAME} --ip-address {HOME}"
-    assert error.remedy == f"ACT NOW: {rule}; az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
+    rule, mark = (f"az keyvault network-rule remove -n {NAME} --ip-address {each}" for each in _leased(vault))
+    assert error.remedy == f"ACT NOW: {rule}; {mark}; az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
     assert vault.traces.roles == before.roles
     vault.sandbox.azure.faults.clear()
     await vault.sweep_all()
     assert vault.traces == before
+
+
+def _leased(vault: Door) -> tuple[str, str]:
+    """The rule for this worker, and its mark."""
+    return RULE, str(marks(vault.vault.id, HOME)[0])
 
 
 async def test_the_commands_spare_shared_access(vault: Door) -> None:
@@ -323,7 +320,8 @@ async def test_a_record_that_comes_back(vault: Door) -> None:
     """Closing waits for a writer that puts back a record which another writer had dropped."""
     mine = await vault.open("run")
     held = vault.sandbox.azure.faults.add(kind="slow", seconds=60, **PATCH)
-    theirs = Lease(id="0123456789ab", owner="other", expires=datetime.now(UTC) + timedelta(minutes=5))
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    theirs = Lease(id=lease_id("other", vault.vault.id), owner="other", expires=later)
     writing = asyncio.create_task(record_lease(vault.session, vault.vault.id, theirs, OTHER))
     await until(lambda: held.hits > 0)
     vault.change(tags={"team": "platform"})
@@ -338,7 +336,7 @@ async def test_a_record_that_comes_back(vault: Door) -> None:
     await vault.jump(60)
     await asyncio.gather(writing, closing)
     assert [lease.id for lease in vault.leases] == [theirs.id]
-    assert vault.traces.rules == {"192.0.2.0/24", f"{OTHER}/32"}
+    assert vault.traces.rules == {"192.0.2.0/24", *vault.leased(OTHER)}
     assert mine.assignment not in vault.traces.roles
 
 
