@@ -19,6 +19,7 @@ Every error states the same four things: what was attempted, on what, what was o
         ├── NotFound
         ├── Conflict            something else already exists under that name
         │   └── TagExists       the import's target tag exists, with whatever digest
+        ├── ScopeLocked         a management lock forbids the change
         ├── OperationFailed     a long-running operation ended as Failed or Canceled
         ├── UnreadableAnswer    a response in an unknown format
         │   └── NothingToRun    an image index without an image that can be run
@@ -154,6 +155,10 @@ class Conflict(PermanentError):
 
 class TagExists(Conflict):
     """The target tag of an import exists. Only the registry's data plane says which digest it names."""
+
+
+class ScopeLocked(PermanentError):
+    """A management lock in Azure forbids the change, or would forbid to undo it."""
 
 
 class OperationFailed(PermanentError):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sandbox.core.clock import Clock
 from sandbox.core.events import Events
 from sandbox.core.faults import Faults
+from sandbox.core.locks import Locks
 from sandbox.core.operations import Operations
 from sandbox.core.rbac import Access
 from sandbox.core.requests import RequestLog
@@ -38,6 +39,7 @@ class Azure:
         self.access = Access(
             clock=self.clock, subscription_id=scenario.identity.subscription_id, delay=scenario.timings.role_assignment
         )
+        self.locks = Locks()
         #: Scan results by repository; the control API can change them.
         self.scans = dict(scenario.scans)
         self._states: dict[Any, Any] = {}

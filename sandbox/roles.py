@@ -43,6 +43,7 @@ BUILT_IN = (
         guid="39bc4728-0917-49c7-9d2c-d95423bc2eb4",
         name="Security Reader",
         actions=(
+            "Microsoft.Authorization/*/read",
             "Microsoft.Security/*/read",
             "Microsoft.Resources/subscriptions/resourceGroups/read",
             "Microsoft.Resources/deployments/*/read",

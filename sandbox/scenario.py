@@ -244,6 +244,11 @@ class Scenario(_Section):
     )
 
     registry_log: RegistryLog = RegistryLog()
+    lock_lists: Literal["both", "above", "below", "neither"] = Field(
+        default="both",
+        description="Which management locks a list shows in addition to those at its scope: above, below, both or "
+        "neither. Azure does not document it.",
+    )
     storage_accounts: tuple[StorageAccount, ...] = ()
     images: tuple[PublicImage, ...] = ()
     private_repositories: dict[str, Credentials] = Field(

@@ -38,7 +38,7 @@ SHORT = (("/subscriptions/{sub}/resourceGroups/{rg}", "{group}"), ("/subscriptio
 NOT_SUPPORTED = {
     "Entra ID": "authorization code, device code, on-behalf-of and SAML grants",
     "Resource Manager": "deployments at subscription, management group or tenant scope; writing anything except "
-    "groups, registries, vaults and role assignments outside of templates; locks, policies",
+    "groups, registries, vaults, locks and role assignments outside of templates; policies",
     "Deployments": "mode Complete; template and parameter links; nested deployments; Key Vault references in "
     "parameters; copy loops of variables and outputs; resource types that the cluster does not need",
     "Authorization": "deny assignments",

@@ -65,6 +65,7 @@ async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[st
     """End the expired leases, or all. The leases are recorded in Azure, so this needs no other state and no secret.
 
     :returns: ids of the leases that were ended
+    :raises AccessNotRevoked: when access may still be open, or only a person can judge what is
     """
     log, group = get_run_logger(), config.cluster.resource_group
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
@@ -82,5 +83,9 @@ async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[st
         log.warning("Ended lease %s", lease)
     for lease in swept.left:
         log.info("Left lease %s", lease)
+    for record in swept.unusable:
+        log.warning("Ignored a record that is no lease: %s", record)
     log.info("Vault %s: %d leases ended, %d left", vault.name, len(swept.ended), len(swept.left))
+    with emit_on_leak(vault.name, cluster=group):
+        swept.require_proof()
     return [lease.id for lease in swept.ended]

@@ -26,7 +26,14 @@ from typing import TypeVar
 
 import httpx
 
-from pratique.access.requirements import ATTEMPTED, has_role, require_possible, required_address
+from pratique.access.requirements import (
+    ATTEMPTED,
+    find_role,
+    has_role,
+    require_possible,
+    require_revocable,
+    required_address,
+)
 from pratique.access.revoke import end_leases
 from pratique.azure import pim, roles
 from pratique.azure.firewall import is_recorded, read_firewall, record_lease
@@ -35,7 +42,7 @@ from pratique.azure.vault import ProbeResult, Vault, probe
 from pratique.cancellation import run_to_completion
 from pratique.config import Access
 from pratique.errors import Conflict, NotYetEffective
-from pratique.lease import TAG_PREFIX, Lease, from_tags, lease_id
+from pratique.lease import TAG_PREFIX, Lease, lease_id
 
 T = TypeVar("T")
 
@@ -159,8 +166,10 @@ async def _grant_and_record(
     session: AzureSession, vault: Vault, access: Access, lease: Lease, address: IPv4Address | None
 ) -> Lease:
     caller = await session.caller()
-    held = await has_role(session, vault, access, caller)
+    standing = await find_role(session, vault, access, caller)
+    held = access.role == "none" or standing is not None
     lease = replace(lease, assignment=await _assignment(session, vault, access, lease, caller, held))
+    await require_revocable(session, vault.id, temporary_role=_is_temporary(access, lease, standing))
     # Wait for both even if one fails, so that nothing opens while the access is closed.
     granted, recorded = await asyncio.gather(
         _grant(session, vault, access, lease, caller, held),
@@ -174,6 +183,16 @@ async def _grant_and_record(
     return recorded
 
 
+def _is_temporary(access: Access, lease: Lease, standing: str | None) -> bool:
+    """Whether the lease's end has to take the role away.
+
+    :param standing: id of the assignment that gives the role already
+    """
+    if access.role == "none" or access.method == "pim":
+        return bool(lease.assignment)
+    return standing is None or standing.rpartition("/")[2].lower() == lease.assignment
+
+
 async def _assignment(
     session: AzureSession, vault: Vault, access: Access, lease: Lease, caller: Caller, held: bool
 ) -> str:
@@ -184,7 +203,7 @@ async def _assignment(
         return roles.assignment_name(vault.id, access.role_definition, caller.object_id)
     if not held:
         return pim.activation_name(lease)
-    others = from_tags((await read_firewall(session, vault.id)).lease_tags)
+    others = (await read_firewall(session, vault.id)).records.leases
     # First try the lease's earlier activation: another writer may have undone its record.
     for name in dict.fromkeys((lease.assignment, *(other.assignment for other in others))):
         is_activation = name.startswith(pim.ACTIVATION_PREFIX)

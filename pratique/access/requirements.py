@@ -16,11 +16,11 @@ import httpx
 from pratique.azure import roles
 from pratique.azure.directory import egress_address
 from pratique.azure.firewall import read_firewall
+from pratique.azure.locks import ManagementLock, read_locks
 from pratique.azure.session import AzureSession, Caller
 from pratique.azure.vault import ProbeResult, Vault, probe
 from pratique.config import Access
-from pratique.errors import NetworkDenied, PermissionDenied, PratiqueError
-from pratique.lease import from_tags
+from pratique.errors import NetworkDenied, PermissionDenied, PratiqueError, ScopeLocked
 
 ATTEMPTED = "open the vault with temporary access"
 
@@ -68,19 +68,58 @@ async def required_address(
         return address
     # The vault already lets the worker in. If other leases added that rule, this lease must share it.
     firewall = await read_firewall(session, vault.id)
-    if not any(lease.address for lease in from_tags(firewall.lease_tags)):
+    if not firewall.leased:
         return None
     try:
         address = access.address or await egress_address(http, access.address_services)
     except PratiqueError:
         return None  # inside the network the services may be unreachable, and no rule is needed
-    return address if firewall.has_lease_rule(address) else None
+    return address if address in firewall.leased else None
 
 
 async def has_role(session: AzureSession, vault: Vault, access: Access, caller: Caller) -> bool:
-    """Whether the role is assigned, permanently or by a lease."""
-    role = access.role_definition
-    return access.role == "none" or await roles.find_assignment(session, vault.id, role, caller.object_id) is not None
+    """Whether the role is assigned, permanently or by a lease, or none is needed."""
+    return access.role == "none" or await find_role(session, vault, access, caller) is not None
+
+
+async def find_role(session: AzureSession, vault: Vault, access: Access, caller: Caller) -> str | None:
+    """Id of the assignment, permanent or by a lease, that gives the role; ``None`` without one or if none is needed."""
+    if access.role == "none":
+        return None
+    return await roles.find_assignment(session, vault.id, access.role_definition, caller.object_id)
+
+
+async def require_revocable(session: AzureSession, scope: str, *, temporary_role: bool) -> None:
+    """Refuse access that could not be revoked, because a management lock forbids it.
+
+    :param scope: ARM id of the vault, or of its resource group before there is a vault
+    :param temporary_role: whether a role assignment has to be deleted in the end
+    :raises ScopeLocked: with the locks and the commands that remove them
+    :raises PermissionDenied: when the identity may not read locks
+    """
+    if locks := [lock for lock in await read_locks(session, scope) if temporary_role or not lock.only_keeps]:
+        permanent = "give the worker's identity the role permanently and set access.role to 'none'"
+        raise ScopeLocked(
+            ATTEMPTED,
+            scope.rpartition("/")[2],
+            f"What is opened could not be revoked: {'; '.join(map(str, locks))}.",
+            f"Remove the lock for the run, or ask its owner: {'; '.join(map(unlock_command, locks))}"
+            f"{f'. Or {permanent}.' if all(lock.only_keeps for lock in locks) else ''}",
+        )
+
+
+async def check_locks(session: AzureSession, scope: str, access: Access) -> None:
+    """Refuse in advance what :func:`require_revocable` would refuse to a run.
+
+    :param scope: ARM id of the vault, or of its resource group before there is a vault
+    """
+    role, caller = access.role_definition, await session.caller()
+    needed = access.role == "auto" and await roles.find_assignment(session, scope, role, caller.object_id) is None
+    await require_revocable(session, scope, temporary_role=needed)
+
+
+def unlock_command(lock: ManagementLock) -> str:
+    return f"az lock delete --ids {lock.id}"
 
 
 def require_possible(vault: Vault, access: Access, result: ProbeResult, address: IPv4Address | None) -> None:

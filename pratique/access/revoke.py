@@ -2,66 +2,60 @@
 
 ::
 
-    result = await sweep(session, vault_id)
-    print(f"{len(result.ended)} ended, {len(result.left)} left")
+    swept = await sweep(session, vault_id)
+    print(f"{len(swept.ended)} ended, {len(swept.left)} left")
+    swept.require_proof()
+
+Tags and descriptions select what to end, and others can write tags. So nothing is removed that this project cannot have
+made: only rules with their mark, role assignments whose GUID and description are a lease's, and activations whose GUID
+follows from their justification. What a record claims beyond that stays, and is reported.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from typing import Any
 
+from pratique.access.doubts import Doubt, of_record, of_role, unproven
+from pratique.access.requirements import unlock_command
+from pratique.access.standing import Standing, look
 from pratique.azure import pim, roles
-from pratique.azure.firewall import erase_leases, read_firewall
+from pratique.azure.firewall import erase_leases
+from pratique.azure.locks import read_locks
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
-from pratique.errors import AccessNotRevoked, PratiqueError, Unavailable
-from pratique.lease import Lease, from_description, from_tags
+from pratique.errors import AccessNotRevoked, PratiqueError, ScopeLocked, Unavailable
+from pratique.lease import Lease, UnusableRecord
 
 LeaseFilter = Callable[[Lease], bool]
 
 PAUSES = (0.0, 0.5, 1.0, 2.0, 2.0)  # seconds before each attempt
 
 
-@dataclass(frozen=True)
-class TemporaryAccess:
-    """The leases of a vault, and the role assignments that they have created.
-
-    :ivar leases: leases recorded in the vault's tags
-    :ivar creators: for each role assignment by name, the lease that created it
-    """
-
-    leases: tuple[Lease, ...]
-    creators: dict[str, Lease]
-
-    @property
-    def all(self) -> tuple[Lease, ...]:
-        """Every lease: those in the vault's tags, and creators of assignments that none of these names."""
-        named = {lease.assignment for lease in self.leases}
-        unnamed = {creator.id: creator for name, creator in self.creators.items() if name not in named}
-        return tuple((unnamed | {lease.id: lease for lease in self.leases}).values())
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """The leases that a sweep ended and left.
+    """What a sweep did.
 
+    :ivar ended: leases whose access is gone
     :ivar left: leases that are still valid
+    :ivar unusable: records that are no leases, and of which nothing was done
+    :ivar doubts: what stands and could not be proven to be a lease's
     """
 
-    ended: tuple[Lease, ...]
-    left: tuple[Lease, ...]
+    vault_id: str = ""
+    ended: tuple[Lease, ...] = ()
+    left: tuple[Lease, ...] = ()
+    unusable: tuple[UnusableRecord, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
-
-async def read_access(session: AzureSession, vault_id: str) -> TemporaryAccess:
-    """Read the vault's leases and the role assignments that they have created."""
-    assignments, firewall = await asyncio.gather(
-        roles.list_assignments(session, vault_id), read_firewall(session, vault_id)
-    )
-    leases = {assignment.name.lower(): from_description(assignment.description) for assignment in assignments}
-    creators = {name: lease for name, lease in leases.items() if lease is not None}
-    return TemporaryAccess(tuple(from_tags(firewall.lease_tags)), creators)
+    def require_proof(self) -> None:
+        """:raises AccessNotRevoked: when something stands that only a person can judge"""
+        if self.doubts:
+            raise unproven(self.vault_id, self.doubts)
 
 
 async def sweep(session: AzureSession, vault_id: str, *, everything: bool = False) -> SweepResult:
@@ -71,8 +65,15 @@ async def sweep(session: AzureSession, vault_id: str, *, everything: bool = Fals
     :raises AccessNotRevoked: when access may still be open after several attempts
     """
     at = datetime.now(UTC)
-    ended = await end_leases(session, vault_id, which=lambda lease: everything or lease.expired(at))
-    return SweepResult(tuple(ended), (await read_access(session, vault_id)).all)
+    done = await _end(session, vault_id, lambda lease: everything or lease.expired(at))
+    left = tuple(lease for lease in done.standing.all_leases if not done.which(lease))
+    return SweepResult(
+        vault_id=vault_id,
+        ended=tuple(done.ended),
+        left=left,
+        unusable=tuple(done.unusable.values()),
+        doubts=tuple(done.doubts()),
+    )
 
 
 async def end_leases(
@@ -80,13 +81,20 @@ async def end_leases(
 ) -> list[Lease]:
     """End every lease on the vault that ``which`` selects. A shared rule or role stays while another lease needs it.
 
-    Records are removed first, so that of two runs that share an assignment and end at the same time, at least one finds
-    itself to be the last. Rules and assignments without a lease are never touched.
-
-    :param tag_names: records that are erased even if they are missing now: another writer may put them back
+    :param tag_names: records that are erased even if they are missing now, as another writer may put them back, or if
+        they are damaged; without them, all unusable records are reported
     :returns: the leases that were ended
-    :raises AccessNotRevoked: when access may still be open after several attempts
+    :raises AccessNotRevoked: when access may still be open after several attempts, or only a person can judge what is
     """
+    done = await _end(session, vault_id, which, tag_names)
+    if doubts := tuple(done.doubts()):
+        raise unproven(vault_id, doubts)
+    return done.ended
+
+
+async def _end(
+    session: AzureSession, vault_id: str, which: LeaseFilter, tag_names: Collection[str] = ()
+) -> _Revocation:
     revocation = _Revocation(session=session, vault_id=vault_id, which=which, tag_names=frozenset(tag_names))
     failure: PratiqueError | None = None
     for pause in PAUSES:
@@ -96,87 +104,148 @@ async def end_leases(
         except PratiqueError as error:
             failure = error
         else:
-            return list(revocation.ended.values())
-    raise _not_revoked(revocation, failure)
+            return revocation
+    raise _not_revoked(revocation, failure, await _unlock_commands(session, vault_id, failure))
 
 
 @dataclass(kw_only=True)
 class _Revocation:
     """Repeated attempts to end the same leases.
 
-    :ivar ended: the selected leases seen so far
-    :ivar records: those of them whose records existed at the last reading
-    :ivar rules: addresses whose rules are removed with these
-    :ivar assignments: names of the assignments to revoke
+    :ivar selected: the selected leases seen so far
+    :ivar assignments: names of the assignments and activations to revoke
+    :ivar unusable: the unusable records seen so far, by name
     """
 
     session: AzureSession
     vault_id: str
     which: LeaseFilter
     tag_names: frozenset[str]
-    ended: dict[str, Lease] = field(default_factory=dict)
-    records: list[Lease] = field(default_factory=list)
-    rules: set[str] = field(default_factory=set)
+    standing: Standing = field(default_factory=Standing)
+    selected: dict[str, Lease] = field(default_factory=dict)
     assignments: set[str] = field(default_factory=set)
+    unusable: dict[str, UnusableRecord] = field(default_factory=dict)
     _revoked: set[str] = field(default_factory=set)
+    _role_doubts: dict[str, Doubt] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> list[Lease]:
+        """The selected leases whose record is gone, and of whose role is no doubt."""
+        open_ = {lease.id for lease in self.records}
+        selected = self.selected.values()
+        return [lease for lease in selected if lease.id not in open_ and lease.assignment not in self._role_doubts]
+
+    @property
+    def records(self) -> list[Lease]:
+        """The selected leases that had a record at the last reading."""
+        return [lease for lease in self.standing.leases if self.which(lease)]
+
+    @property
+    def addresses(self) -> set[IPv4Address]:
+        """The addresses whose rules no other lease needs."""
+        firewall = self.standing.firewall
+        needed = {lease.address for lease in self.standing.leases if not self.which(lease)}
+        return set(firewall.leased - needed) if firewall else set()
 
     async def attempt(self) -> None:
-        """Revoke, and read back. Records and assignments are each tried even if the other fails.
+        """Revoke, and read back. Records and roles do not wait for each other: each is tried even if the other fails.
 
         :raises PratiqueError: when access may still be open
         """
-        failures: list[BaseException] = []
-        await self._read()
-        if tag_names := self.tag_names | {lease.tag_name for lease in self.records}:
-            try:
-                await erase_leases(self.session, self.vault_id, tag_names)
-            except PratiqueError as error:
-                failures.append(error)
-            # A run that shares an assignment and ends now has removed its record by now, or sees that this one is gone.
-            await self._read()
-        outcomes = await asyncio.gather(*map(self._revoke, tuple(self.assignments)), return_exceptions=True)
-        failures += [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        failures = await self._look()
+        tag_names = self.tag_names | {lease.tag_name for lease in self.records}
+        erases = self.standing.firewall is not None and bool(tag_names or self.addresses)
+        evidence = {lease.tag_name for lease in self.records if lease.assignment in self.standing.foreign}
+        work = [erase_leases(self.session, self.vault_id, tag_names, evidence=evidence)] if erases else []
+        failures += await _failures(*work, self._revoke_all())
+        if erases:
+            # Of two runs that share an assignment and end at the same time, each waits until its own record is gone:
+            # at least one now finds itself to be the last.
+            failures += await self._look()
+            failures += await _failures(self._revoke_all())
         if failures:
-            raise failures[0]
+            raise next((failure for failure in failures if isinstance(failure, ScopeLocked)), failures[0])
 
-    async def _read(self) -> None:
-        """Find out what to remove."""
-        access = await read_access(self.session, self.vault_id)
-        self.records = [lease for lease in access.leases if self.which(lease)]
-        others = [lease for lease in access.leases if not self.which(lease)]
-        created = {name: creator for name, creator in access.creators.items() if self.which(creator)}
-        self.ended |= {lease.id: lease for lease in (*created.values(), *self.records)}
-        addresses = {lease.address for lease in self.records} - {lease.address for lease in others}
-        self.rules = {str(address) for address in addresses if address is not None}
-        named = {lease.assignment for lease in self.ended.values()} | created.keys()
-        self.assignments = named - {lease.assignment for lease in others} - self._revoked - {""}
+    def doubts(self) -> Iterator[Doubt]:
+        """What stands because nothing proves that leases made it; after a successful attempt."""
+        yield from self._role_doubts.values()
+        records: list[Lease | UnusableRecord] = [*self.records, *self.unusable.values()]
+        for record in records:
+            yield from of_record(record, self.standing)
+
+    async def _look(self) -> list[BaseException]:
+        """Find out what to remove. If one half cannot be read, go by the other."""
+        self.standing, failures = await look(self.session, self.vault_id)
+        self.selected |= {lease.id: lease for lease in self.records}
+        created = {name: lease for name, lease in self.standing.creators.items() if self.which(lease)}
+        self.selected |= {lease.id: self.selected.get(lease.id, lease) for lease in created.values()}
+        named = {lease.assignment for lease in self.selected.values()} if self.standing.firewall else set()
+        needed = {lease.assignment for lease in self.standing.leases if not self.which(lease)}
+        self.assignments = (named | created.keys()) - needed - self._revoked - {""}
+        for record in self.standing.unusable:
+            if not self.tag_names or record.name.lower() in self.tag_names:
+                self.unusable.setdefault(record.name, record)
+        return failures
+
+    async def _revoke_all(self) -> None:
+        if failures := await _failures(*map(self._revoke, tuple(self.assignments))):
+            raise failures[0]
 
     async def _revoke(self, name: str) -> None:
         """Revoke by name, because the list of assignments lags behind both grants and revocations."""
         if name.startswith(pim.ACTIVATION_PREFIX):
-            await pim.deactivate(self.session, self.vault_id, name)
+            proven = await pim.deactivate(self.session, self.vault_id, name)
         else:
-            assignment = roles.assignment_id(self.vault_id, name)
-            failure: PratiqueError | None = None
-            try:
-                await roles.revoke_role(self.session, assignment)
-            except PratiqueError as error:
-                failure = error
-            if await roles.role_exists(self.session, assignment):
-                present = Unavailable("revoke the role", assignment, "The assignment still exists.", "Run again.")
-                raise failure or present
+            proven = await self._delete(roles.assignment_id(self.vault_id, name))
+        if not proven:
+            self._role_doubts[name] = of_role(self.vault_id, name)
         self._revoked.add(name)
         self.assignments.discard(name)
 
+    async def _delete(self, assignment_id: str) -> bool:
+        """Delete an assignment, and read back that it is gone. Returns False for one that no lease made: it stays."""
+        found = await roles.read_assignment(self.session, assignment_id)
+        if found is None:
+            return True
+        if not self.standing.is_of_a_lease(found):
+            return False
+        failure: PratiqueError | None = None
+        try:
+            await roles.revoke_role(self.session, assignment_id)
+        except PratiqueError as error:
+            failure = error
+        if await roles.read_assignment(self.session, assignment_id) is not None:
+            raise failure or Unavailable("revoke the role", assignment_id, "The assignment still exists.", "Run again.")
+        return True
 
-def _not_revoked(revocation: _Revocation, failure: PratiqueError | None) -> AccessNotRevoked:
+
+async def _failures(*work: Coroutine[Any, Any, None]) -> list[BaseException]:
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+async def _unlock_commands(session: AzureSession, vault_id: str, failure: PratiqueError | None) -> list[str]:
+    """The commands that have to come first, if a management lock stopped the revocation."""
+    if not isinstance(failure, ScopeLocked):
+        return []
+    try:
+        return [unlock_command(lock) for lock in await read_locks(session, vault_id)]
+    except PratiqueError:
+        return [f"az lock list --resource-group {ResourceId.parse(vault_id).group}"]
+
+
+def _not_revoked(
+    revocation: _Revocation, failure: PratiqueError | None, unlock_commands: list[str]
+) -> AccessNotRevoked:
     """The error with the commands that revoke by hand what no other lease needs."""
     vault_id, vault = revocation.vault_id, revocation.vault_id.rsplit("/", 1)[-1]
     assignments = sorted(name for name in revocation.assignments if not name.startswith(pim.ACTIVATION_PREFIX))
-    tags = sorted(lease.tag_name for lease in revocation.records)
     commands = [f"az role assignment delete --ids {roles.assignment_id(vault_id, name)}" for name in assignments]
-    commands += [f"az keyvault network-rule remove -n {vault} --ip-address {rule}" for rule in sorted(revocation.rules)]
-    commands += [f"az keyvault update -n {vault} --remove tags.{tag}" for tag in tags]
+    if (firewall := revocation.standing.firewall) is not None:
+        rules = [rule for address in sorted(revocation.addresses) for rule in firewall.rules_of(address)]
+        commands += [f"az keyvault network-rule remove -n {vault} --ip-address {rule}" for rule in rules]
+        tags = sorted(lease.tag_name for lease in revocation.records)
+        commands += [f"az keyvault update -n {vault} --remove tags.{tag}" for tag in tags]
     # Nothing could be read, or only an activation is left, which Azure ends by itself.
     commands = commands or [
         f"az keyvault show -n {vault} --query '[tags, properties.networkAcls.ipRules]'",
@@ -187,5 +256,5 @@ def _not_revoked(revocation: _Revocation, failure: PratiqueError | None) -> Acce
         "revoke the temporary access",
         vault,
         f"It is still open, or may be, after {len(PAUSES)} attempts: {observed}",
-        f"ACT NOW: {'; '.join(commands)}",
+        f"ACT NOW: {'; '.join((*unlock_commands, *commands))}",
     )

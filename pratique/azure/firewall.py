@@ -6,9 +6,11 @@
     ...
     await erase_leases(session, vault_id, {lease.tag_name})
 
-One PATCH writes the rule and the tag that names its owner. A PATCH replaces whole lists and all tags, and supports no
-ETag, so of two concurrent writers the slower one wins: every change is read back, and made again if it was lost. One
-loss is unavoidable: a rule that another writer adds between the GET and the PATCH here.
+One PATCH writes the rule, its mark (:mod:`.rule_marks`) and the tag that names its owner. A PATCH replaces whole lists
+and all tags, and supports no ETag, so of two concurrent writers the slower one wins: every change is read back, and
+made again if it was lost. One loss is unavoidable: a rule that another writer adds between the GET and the PATCH here.
+
+Tags decide which leases need a rule, and the mark decides whether leases made it: a rule without its mark stays.
 
 Facts: Microsoft.KeyVault/vaults REST API; Key Vault network security.
 """
@@ -19,6 +21,7 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -26,10 +29,11 @@ from azure.mgmt.keyvault import models
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.resource_ids import ResourceId
+from pratique.azure.rule_marks import RANGES, marks
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
-from pratique.errors import Conflict, NetworkDenied, PratiqueError, Throttled, Unavailable
-from pratique.lease import TAG_PREFIX, Lease, from_tags
+from pratique.errors import Conflict, NetworkDenied, OperationFailed, PratiqueError, Throttled, Unavailable
+from pratique.lease import Lease, Records, is_record, read_tags
 
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
 ATTEMPTS = 20  # enough for as many concurrent writers
@@ -41,31 +45,49 @@ SETTLE_SECONDS = 3.0  # longer than another writer takes from its GET to the end
 class Firewall:
     """A vault's network rules.
 
+    :ivar vault_id: ARM id of the vault
     :ivar ip_rules: addresses and networks, as Azure writes them
     :ivar tags: all tags of the vault
     :ivar default_action: ``Allow`` or ``Deny``, for addresses without a rule
     :ivar public_network_access: ``Enabled`` or ``Disabled``; when disabled, rules have no effect
     """
 
+    vault_id: str
     ip_rules: tuple[str, ...]
     tags: Mapping[str, str]
     default_action: str
     public_network_access: str
 
-    @property
-    def lease_tags(self) -> dict[str, str]:
-        """The leases' tags. Each value is JSON with the key ``address``."""
-        return {name: value for name, value in self.tags.items() if _is_lease(name)}
+    @cached_property
+    def records(self) -> Records:
+        """The leases' records among the tags."""
+        return read_tags(self.tags, self.vault_id)
+
+    @cached_property
+    def leased(self) -> frozenset[IPv4Address]:
+        """The addresses for which leases have made a rule: those whose rule has its mark."""
+        networks = frozenset(map(_network, self.ip_rules))
+        return frozenset(address for address in self.alone if not networks.isdisjoint(marks(self.vault_id, address)))
+
+    @cached_property
+    def alone(self) -> frozenset[IPv4Address]:
+        """The addresses that have a rule of their own."""
+        networks = map(_network, self.ip_rules)
+        return frozenset(
+            network.network_address
+            for network in networks
+            if isinstance(network, IPv4Network) and network.prefixlen == network.max_prefixlen
+        )
+
+    def rules_of(self, address: IPv4Address) -> list[str]:
+        """The rule for exactly this address, and its mark."""
+        networks = _with_mark(self.vault_id, address)
+        return [rule for rule in self.ip_rules if _network(rule) in networks]
 
     def rule_for(self, address: IPv4Address) -> str | None:
         """The most specific rule that lets the address in."""
         covering = [rule for rule in self.ip_rules if address in _network(rule)]
         return max(covering, key=lambda rule: _network(rule).prefixlen, default=None)
-
-    def has_lease_rule(self, address: IPv4Address) -> bool:
-        """Whether leases added the rule for exactly this address."""
-        leased = any(_address(value) == address for value in self.lease_tags.values())
-        return leased and IPv4Network(address) in map(_network, self.ip_rules)
 
 
 @dataclass(frozen=True)
@@ -78,7 +100,7 @@ class _Change:
 
 async def read_firewall(session: AzureSession, vault_id: str) -> Firewall:
     """Read a vault's network rules and tags."""
-    return _firewall(await _get(session, vault_id))
+    return _firewall(vault_id, await _get(session, vault_id))
 
 
 async def record_lease(session: AzureSession, vault_id: str, lease: Lease, address: IPv4Address | None) -> Lease:
@@ -94,6 +116,8 @@ async def record_lease(session: AzureSession, vault_id: str, lease: Lease, addre
     """
     attempted = "record the lease on the vault"
 
+    mark = 0
+
     def plan(current: Firewall) -> _Change | None:
         if address is not None and current.public_network_access == "Disabled":
             raise NetworkDenied(
@@ -107,10 +131,20 @@ async def record_lease(session: AzureSession, vault_id: str, lease: Lease, addre
             return None
         if len(record.tag_value) > LONGEST_TAG:
             raise ValueError(f"the lease's record is too long for a tag: {len(record.tag_value)} characters")
-        rule = (f"{record.address}/32",) if record.address and current.rule_for(record.address) is None else ()
-        return _Change((*current.ip_rules, *rule), {**current.tags, lease.tag_name: record.tag_value})
+        rules = current.ip_rules
+        if record.address and current.rule_for(record.address) is None:
+            rules += (f"{record.address}/32", str(marks(vault_id, record.address)[mark]))
+        others = {name: value for name, value in current.tags.items() if name.lower() != lease.tag_name}
+        return _Change(rules, {**others, lease.tag_name: record.tag_value})
 
-    return _as_recorded(await _converge(session, vault_id, attempted, plan), lease, address)
+    while True:
+        try:
+            return _as_recorded(await _converge(session, vault_id, attempted, plan), lease, address)
+        except OperationFailed as refused:
+            refuses_mark = address is not None and str(marks(vault_id, address)[mark]) in refused.observed
+            mark += 1
+            if not refuses_mark or mark == len(RANGES):
+                raise
 
 
 def is_recorded(current: Firewall, lease: Lease) -> bool:
@@ -119,35 +153,47 @@ def is_recorded(current: Firewall, lease: Lease) -> bool:
     return lets_in and current.tags.get(lease.tag_name) == lease.tag_value
 
 
-async def erase_leases(session: AzureSession, vault_id: str, tag_names: Collection[str]) -> None:
-    """Remove the leases' tags, and each address's rule with the last tag that names the address.
+async def erase_leases(
+    session: AzureSession, vault_id: str, tag_names: Collection[str], *, evidence: Collection[str] = ()
+) -> None:
+    """Remove the leases' tags, and all rules of leases that no other lease needs.
 
-    A rule without a tag is kept, because no lease added it. Another writer that read the vault earlier may write the
-    tags back, even tags that were missing for a moment because a third writer had not seen them, so the removal counts
-    only if it lasts for a while.
+    A rule without a mark is kept, because no lease made it; so is a tag that claims the opposite. Another writer that
+    read the vault earlier may write the tags back, even tags that were missing for a moment because a third writer had
+    not seen them, so the removal counts only if it lasts for a while.
 
+    :param evidence: tags of these leases that are kept, too, because somebody has to look at what they claim
     :raises Conflict: when other writers keep undoing the change
     """
+    ended = {name.lower() for name in tag_names}
 
     def plan(current: Firewall) -> _Change | None:
-        removed = {name: value for name, value in current.lease_tags.items() if name in tag_names}
-        if not removed:
-            return None
-        kept = {name: value for name, value in current.tags.items() if name not in removed}
-        still_leased = {_address(value) for name, value in kept.items() if _is_lease(name)}
-        addresses = {_address(value) for value in removed.values()} - still_leased
-        rules = {IPv4Network(address) for address in addresses if address is not None}
-        return _Change(tuple(rule for rule in current.ip_rules if _network(rule) not in rules), kept)
+        claims = {lease.tag_name for lease in current.records.leases if lease.address in current.alone - current.leased}
+        erased = ended - claims - set(evidence)
+        kept = {name: value for name, value in current.tags.items() if not (is_record(name) and name.lower() in erased)}
+        needed = {lease.address for lease in current.records.leases if lease.tag_name not in ended}
+        unneeded = {network for address in current.leased - needed for network in _with_mark(vault_id, address)}
+        still_marks = {mark for address in current.leased & needed for mark in marks(vault_id, address)}
+        rules = tuple(rule for rule in current.ip_rules if _network(rule) not in unneeded - still_marks)
+        return None if len(kept) == len(current.tags) and rules == current.ip_rules else _Change(rules, kept)
 
     await _converge(session, vault_id, "remove the lease from the vault", plan, lasting=True)
 
 
 def _as_recorded(current: Firewall, lease: Lease, address: IPv4Address | None) -> Lease:
-    """The lease with the address only if leases added its rule, or have to add it."""
+    """The lease with the address only if leases made its rule, or have to make it.
+
+    A rule that this lease has made and that lost its mark stays its own: its end reports what it cannot prove.
+    """
     if address is None or current.default_action == "Allow":
         return replace(lease, address=None)
-    lease_rule = current.rule_for(address) is None or current.has_lease_rule(address) or lease.address == address
+    lost_mark = lease.address == address and address in current.alone
+    lease_rule = current.rule_for(address) is None or address in current.leased or lost_mark
     return replace(lease, address=address if lease_rule else None)
+
+
+def _with_mark(vault_id: str, address: IPv4Address) -> tuple[IPv4Network, ...]:
+    return (IPv4Network(address), *marks(vault_id, address))
 
 
 async def _converge(
@@ -165,7 +211,7 @@ async def _converge(
     written, refused, settling = 0, 0, False
     while True:
         vault = await _get(session, vault_id)
-        current = _firewall(vault)
+        current = _firewall(vault_id, vault)
         change = plan(current)
         if change is None:
             if settling or not lasting:
@@ -217,9 +263,10 @@ async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, chan
     return None
 
 
-def _firewall(vault: models.Vault) -> Firewall:
+def _firewall(vault_id: str, vault: models.Vault) -> Firewall:
     acls = vault.properties.network_acls
     return Firewall(
+        vault_id=vault_id,
         ip_rules=tuple(rule.value for rule in (acls.ip_rules if acls else None) or ()),
         tags=dict(vault.tags or {}),
         default_action=enum_value(acls.default_action) or "Allow" if acls else "Allow",
@@ -229,15 +276,6 @@ def _firewall(vault: models.Vault) -> Firewall:
 
 def _network(rule: str) -> IPv4Network | IPv6Network:
     return ip_network(rule, strict=False)
-
-
-def _is_lease(tag_name: str) -> bool:
-    return tag_name.startswith(TAG_PREFIX)
-
-
-def _address(value: str) -> IPv4Address | None:
-    (lease,) = from_tags({TAG_PREFIX: value})
-    return lease.address
 
 
 def _undone(attempted: str, vault_id: str) -> PratiqueError:

@@ -102,12 +102,13 @@ class WorkerIdentity:
         for source in self._sources:
             for _ in range(PROBES):
                 found = await self._ask(source, scopes, options)
-                if isinstance(found, AccessToken):
+                if not isinstance(found, _Failure):
                     self._sources, self._proven = (source,), True
                     return found
-                if not found.slow:
+                failure = found
+                if not failure.slow:
                     break
-            failures.append(found)
+            failures.append(failure)
         raise _no_token(failures)
 
     async def _ask(

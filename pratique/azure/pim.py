@@ -27,7 +27,7 @@ from azure.mgmt.authorization.v2020_10_01 import models
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession, Caller
 from pratique.azure.wire import enum_value
-from pratique.errors import Conflict, NotFound, OperationFailed, PermissionDenied, Unavailable
+from pratique.errors import Conflict, NotFound, OperationFailed, PermissionDenied, ScopeLocked, Unavailable
 from pratique.lease import Lease
 
 #: Prefix of :attr:`Lease.assignment` when it is an activation, which Azure ends by itself; the request's GUID follows.
@@ -35,6 +35,7 @@ ACTIVATION_PREFIX = "pim:"
 SHORTEST_MINUTES = 5
 
 _NAMESPACE = uuid.UUID("0b3c8a52-6f0d-5c4b-8f0e-52a5f1b7d9c3")
+_JUSTIFICATION = re.compile(r"Pratique, lease (?P<id>\S+) of .+, until (?P<until>\S+)")
 _DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?")
 _PENDING = ("PendingApproval", "PendingApprovalProvisioning", "PendingAdminDecision")
 _ENDED = ("Denied", "Revoked", "Canceled", "Failed", "FailedAsResourceIsLocked", "AdminDenied", "TimedOut", "Invalid")
@@ -43,8 +44,7 @@ _ACTION = "Microsoft.Authorization/roleAssignmentScheduleRequests/write"
 
 def activation_name(lease: Lease) -> str:
     """The name of the lease's own activation; a renewed lease has a new one."""
-    expires = lease.expires.astimezone(UTC).isoformat(timespec="seconds")
-    return f"{ACTIVATION_PREFIX}{uuid.uuid5(_NAMESPACE, f'{lease.id}|{expires}')}"
+    return f"{ACTIVATION_PREFIX}{_request_name(lease.id, _until(lease))}"
 
 
 async def activate(
@@ -78,33 +78,37 @@ async def activate(
 
 
 async def grants_role(session: AzureSession, scope: str, activation: str, role_guid: str, principal: Caller) -> bool:
-    """Whether an activation that a lease names gives this role to this principal and has not ended."""
+    """Whether an activation that a lease names is a lease's, still lasts, and gives this role to this principal."""
     request = await _find(session, scope, activation)
     return (
         request is not None
+        and _is_of_a_lease(request)
         and not _has_ended(request)
         and request.principal_id == principal.object_id
         and str(request.role_definition_id).lower().endswith(role_guid.lower())
     )
 
 
-async def deactivate(session: AzureSession, scope: str, activation: str) -> None:
+async def deactivate(session: AzureSession, scope: str, activation: str) -> bool:
     """End an activation early, or cancel a request that still waits for approval.
 
     Does nothing for an activation that has ended, or that is in its first five minutes: Azure does not let it be ended
     yet, but ends it by itself later.
 
-    :param activation: as a lease names it
+    :param activation: as a lease's record names it
+    :returns: False for an activation that no lease has made: it goes on
     """
     request = await _find(session, scope, activation)
     if request is None or _has_ended(request):
-        return
+        return True
+    if not _is_of_a_lease(request):
+        return False
     requests, attempted = session.schedules.role_assignment_schedule_requests, "end the role's activation"
     try:
         with azure_faults(attempted, scope):
             if enum_value(request.status) in _PENDING:
                 await requests.cancel(scope, str(request.name))
-                return
+                return True
             removal = models.RoleAssignmentScheduleRequest(
                 principal_id=request.principal_id,
                 role_definition_id=request.role_definition_id,
@@ -112,12 +116,13 @@ async def deactivate(session: AzureSession, scope: str, activation: str) -> None
                 target_role_assignment_schedule_id=request.target_role_assignment_schedule_id,
                 justification=request.justification,
             )
-            await requests.create(scope, str(uuid.uuid4()), removal)
+            _require_removed(await requests.create(scope, str(uuid.uuid4()), removal), scope)
     except (NotFound, Conflict, OperationFailed) as failed:
         ended = "RoleAssignmentDoesNotExist" in failed.observed
         too_early = "ActiveDurationTooShort" in failed.observed
         if not (ended or too_early or isinstance(failed, NotFound)):
             raise
+    return True
 
 
 async def _request(
@@ -129,7 +134,7 @@ async def _request(
             f"/subscriptions/{session.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/{role_guid}"
         ),
         request_type=kind,
-        justification=f"Pratique, lease {lease.id} of {lease.owner}",
+        justification=f"Pratique, lease {lease.id} of {lease.owner}, until {_until(lease)}",
         schedule_info=models.RoleAssignmentScheduleRequestPropertiesScheduleInfo(
             start_date_time=datetime.now(UTC),
             expiration=models.RoleAssignmentScheduleRequestPropertiesScheduleInfoExpiration(
@@ -160,6 +165,20 @@ async def _find(session: AzureSession, scope: str, activation: str) -> models.Ro
         return None
 
 
+def _until(lease: Lease) -> str:
+    return lease.expires.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _request_name(lease_id: str, until: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{lease_id}|{until}"))
+
+
+def _is_of_a_lease(request: models.RoleAssignmentScheduleRequest) -> bool:
+    """Whether its GUID follows from the lease in its justification, which only who activates roles can write."""
+    lease = _JUSTIFICATION.fullmatch(str(request.justification))
+    return lease is not None and str(request.name).lower() == _request_name(lease["id"], lease["until"])
+
+
 def _has_ended(request: models.RoleAssignmentScheduleRequest) -> bool:
     """Whether its status or its duration says so: an activation after that time belongs to another request."""
     schedule = request.schedule_info
@@ -171,6 +190,19 @@ def _has_ended(request: models.RoleAssignmentScheduleRequest) -> bool:
         return False
     hours, minutes = (int(part or 0) for part in duration.groups())
     return schedule.start_date_time + timedelta(hours=hours, minutes=minutes) <= datetime.now(UTC)
+
+
+def _require_removed(removal: models.RoleAssignmentScheduleRequest, scope: str) -> None:
+    """:raises PratiqueError: when Azure has accepted the request and not carried it out"""
+    status, attempted = enum_value(removal.status), "end the role's activation"
+    if status == "FailedAsResourceIsLocked":
+        raise ScopeLocked(
+            attempted, scope, f"The request is {status}.", "Remove the lock, or ask its owner: az lock list."
+        )
+    if status in _ENDED and status != "Revoked":
+        raise OperationFailed(
+            attempted, scope, f"The request is {status}.", "Check it in Privileged Identity Management."
+        )
 
 
 def _require_active(request: models.RoleAssignmentScheduleRequest, role_guid: str, scope: str) -> None:

@@ -27,6 +27,7 @@ from pratique.errors import (
     PermissionDenied,
     PratiqueError,
     Prohibited,
+    ScopeLocked,
     Throttled,
     TransientError,
     Unavailable,
@@ -116,7 +117,7 @@ REFUSALS: Mapping[str, Refusal] = {
         "identity.",
     ),
     "scopelocked": Refusal(
-        Prohibited,
+        ScopeLocked,
         "Remove the lock on {locked}, or ask its owner to: az lock list -o table, then az lock delete --ids <lock id>",
     ),
     # Subscriptions and providers

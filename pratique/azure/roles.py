@@ -68,6 +68,12 @@ def assignment_id(scope: str, name: str) -> str:
     return f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
 
 
+def is_temporary(assignment: Assignment) -> bool:
+    """Whether it is a temporary assignment of this project: its GUID follows from its scope, role and principal."""
+    derived = assignment_name(assignment.scope, assignment.role_guid, assignment.principal_id)
+    return assignment.name.lower() == derived
+
+
 async def find_assignment(session: AzureSession, scope: str, role_guid: str, principal_id: str) -> str | None:
     """Find an assignment that gives the principal the role at the scope or above it, and return its id or ``None``.
 
@@ -108,7 +114,7 @@ async def grant_role(
         return Grant(_assignment(created).id, revocable=True)
     except Conflict as conflict:
         temporary = assignment_id(scope, name)
-        if await role_exists(session, temporary):
+        if await read_assignment(session, temporary) is not None:
             return Grant(temporary, revocable=True)
         for held in await _list(session, scope, f"principalId eq '{principal.object_id}'"):
             if held.role_guid == role_guid.lower() and held.scope.lower() == scope.lower():
@@ -127,14 +133,13 @@ async def revoke_role(session: AzureSession, assignment_id: str) -> None:
         return
 
 
-async def role_exists(session: AzureSession, assignment_id: str) -> bool:
-    """Whether the assignment exists, read by its id."""
+async def read_assignment(session: AzureSession, assignment_id: str) -> Assignment | None:
+    """Read an assignment by its id, which finds it earlier than a list; ``None`` if it does not exist."""
     try:
         with azure_faults("read the role assignment", assignment_id):
-            await session.authorization.role_assignments.get_by_id(assignment_id)
+            return _assignment(await session.authorization.role_assignments.get_by_id(assignment_id))
     except NotFound:
-        return False
-    return True
+        return None
 
 
 async def _list(session: AzureSession, scope: str, condition: str) -> list[Assignment]:

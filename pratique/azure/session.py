@@ -35,6 +35,7 @@ from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClie
 from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
 from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
+from azure.mgmt.resource.locks.v2016_09_01.aio import ManagementLockClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 from azure.mgmt.resourcegraph.aio import ResourceGraphClient
 from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
@@ -179,6 +180,10 @@ class AzureSession:
     def schedules(self) -> ScheduleClient:
         """Client of time-limited role assignments, at the newest API version that has them."""
         return ScheduleClient(self._credential, **self._arm)
+
+    @cached_property
+    def locks(self) -> ManagementLockClient:
+        return ManagementLockClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def graph(self) -> ResourceGraphClient:

@@ -35,8 +35,11 @@ def sweep(
     for outcome, leases in (("revoked", swept.ended), ("kept   ", swept.left)):
         for lease in leases:
             print_line(f"{outcome} {lease}")
+    for record in swept.unusable:
+        print_line(f"ignored {record}")
     found = len(swept.ended) + len(swept.left)
     print_line(f"{found} found, {len(swept.ended)} revoked, {len(swept.left)} kept")
+    swept.require_proof()
 
 
 async def _sweep(config: Bootstrap, everything: bool) -> SweepResult:
@@ -46,4 +49,4 @@ async def _sweep(config: Bootstrap, everything: bool) -> SweepResult:
 
     async with AzureSession.open(config.subscription_id, config.cloud) as session:
         vault = await find_vault(session, config.cluster)
-        return await revoke.sweep(session, vault.id, everything=everything) if vault else revoke.SweepResult((), ())
+        return await revoke.sweep(session, vault.id, everything=everything) if vault else revoke.SweepResult()

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from pratique.config.base import Model, SecretName
+from pratique.lease import LONGEST_MINUTES
 
 CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
 
@@ -61,7 +62,10 @@ class Access(Model):
         min_length=1,
     )
     lease_minutes: int = Field(
-        30, ge=5, le=240, description="Minutes after which a sweep, or PIM, revokes access that a run failed to revoke."
+        30,
+        ge=5,
+        le=LONGEST_MINUTES,
+        description="Minutes after which a sweep, or PIM, revokes access that a run failed to revoke.",
     )
     opening_minutes: float = Field(
         15, gt=0, le=60, description="Minutes to wait until Azure has applied the access to the vault."

@@ -9,7 +9,7 @@ from functools import partial
 
 import httpx
 
-from pratique.access.requirements import required_address
+from pratique.access.requirements import check_locks, required_address
 from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
@@ -88,6 +88,7 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     for image in config.catalogue.images:
         yield await _line(image.source, partial(_resolves, client, image.reference, config.gate.platforms))
     yield await _line("registry", lambda: _registry(config, session, client))
+    yield await _line("locks", lambda: _locks(config, session))
     yield await _line("vault", lambda: _vault(config, session, http))
 
 
@@ -140,6 +141,13 @@ async def _permissions(config: Bootstrap, session: AzureSession) -> str:
     actions = CLUSTER_ACTIONS + (REVOKE_ACTIONS if revokes else ())
     await require_actions(session, config.cluster.resource_group, actions)
     return f"all {len(actions)} actions allowed on {config.cluster.resource_group}"
+
+
+async def _locks(config: Bootstrap, session: AzureSession) -> str:
+    vault = await find_vault(session, config.cluster)
+    group = f"/subscriptions/{session.subscription_id}/resourceGroups/{config.cluster.resource_group}"
+    await check_locks(session, vault.id if vault else group, config.access)
+    return f"none keeps access to {vault.name if vault else 'the vault'} from being revoked"
 
 
 async def _vault(config: Bootstrap, session: AzureSession, http: httpx.AsyncClient) -> str:

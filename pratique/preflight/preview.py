@@ -16,7 +16,7 @@ from typing import Literal
 
 import httpx
 
-from pratique.access.requirements import required_access
+from pratique.access.requirements import check_locks, required_access
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
@@ -24,7 +24,7 @@ from pratique.azure.what_if import ResourceChange
 from pratique.cluster.infrastructure import Infrastructure, find_infrastructure, forecast
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
 from pratique.config import Bootstrap, Release
-from pratique.errors import NotFound
+from pratique.errors import NotFound, PratiqueError
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup
 from pratique.gate.wait import WaitPolicy, assess_once
@@ -100,7 +100,7 @@ async def make_plan(config: Bootstrap, context: PlanContext, public_certificate:
         access=await _access(config, context, target),
         commits=await _commits(config, context, target, previews, network_id),
         waivers=listed_waivers(config, datetime.now(UTC)),
-        notes=tuple(_notes(config, previews, target)),
+        notes=(*_notes(config, previews, target), *await _obstacles(config, session, target)),
     )
 
 
@@ -229,6 +229,16 @@ async def _access(config: Bootstrap, context: PlanContext, target: _Target) -> P
     return PlannedAccess(
         vault=vault.name, principal=principal, role=role, address=address, minutes=access.lease_minutes
     )
+
+
+async def _obstacles(config: Bootstrap, session: AzureSession, target: _Target) -> list[str]:
+    """What would keep a run from opening the vault."""
+    vault_id = target.infrastructure.vault.id
+    try:
+        await check_locks(session, vault_id if target.deployed else vault_id.partition("/providers")[0], config.access)
+    except PratiqueError as error:
+        return [f"The run would stop at the vault: {error.observed} Next: {error.remedy}"]
+    return []
 
 
 async def _commits(

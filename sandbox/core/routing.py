@@ -139,6 +139,7 @@ class Service:
     :param render: writes error responses; JSON by default
     :param plain: whether it is reached without TLS, and only so
     :param api_versions: those that clients send, the newest SDK's first; any other is accepted as well
+    :param ignores_locks: whether management locks restrict none of its operations
     """
 
     def __init__(
@@ -149,7 +150,9 @@ class Service:
         envelope: Envelope = arm_envelope,
         api_versions: tuple[str, ...] = (),
         render: Renderer | None = None,
+        *,
         plain: bool = False,
+        ignores_locks: bool = False,
     ) -> None:
         self.plain = plain
         self.name = name
@@ -158,6 +161,7 @@ class Service:
         self.envelope = envelope
         self.api_versions = api_versions
         self.render = render or answer
+        self.ignores_locks = ignores_locks
         self.routes: list[Route] = []
 
     def serves(self, host: str) -> bool:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from sandbox.core.locks import Operation
 from sandbox.core.routing import Call, Handler
+
+_ARM = "management.azure.com"
+#: What a lock forbids, by method; POST counts as a write.
+_LOCKABLE: dict[str, Operation] = {"PUT": "write", "PATCH": "write", "POST": "write", "DELETE": "delete"}
 
 
 async def authenticate(call: Call, inner: Handler) -> Response:
@@ -17,12 +22,15 @@ async def authenticate(call: Call, inner: Handler) -> Response:
 
 
 async def authorize(call: Call, inner: Handler) -> Response:
-    """Check the route's RBAC action. Data planes check their data actions themselves, since their errors differ.
+    """Check the route's RBAC action, and in ARM the locks. Data planes check their data actions, with their own errors.
 
-    :raises HttpFault: ARM's 403
+    :raises HttpFault: ARM's 403, or 409 ScopeLocked
     """
     route = call.route
     if route is not None and route.action is not None:
         call.entry.action, call.entry.scope = route.action, route.scope(call)
         call.require(route.action, call.entry.scope)
+    operation = _LOCKABLE.get(call.method)
+    if operation and call.host == _ARM and call.service and not call.service.ignores_locks:
+        call.azure.locks.require(operation, call.path)
     return await inner(call)

@@ -16,6 +16,7 @@ def all_services() -> list[Service]:
     from sandbox.services.alerts.routes import alerts_management
     from sandbox.services.arm.routes import arm, arm_generic, clouds
     from sandbox.services.authorization.definitions import role_definitions
+    from sandbox.services.authorization.locks import locks
     from sandbox.services.authorization.routes import authorization
     from sandbox.services.authorization.schedules import schedules
     from sandbox.services.azuredevops.routes import azure_devops
@@ -42,6 +43,7 @@ def all_services() -> list[Service]:
         authorization,
         role_definitions,
         schedules,
+        locks,
         *public_registries(),  # before the subscription's own: one of them is an Azure registry, too
         *acr_services(),
         *vault_services(),

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import MakeCluster, Site
 from tests.browser.ui import Ui
-from tests.flows.world import BUSYBOX, FALCO, KURED
+from tests.flows.world import BUSYBOX, FALCO, KURED, OPENED
 from tests.installation import TERMINAL, until
 
 
@@ -140,7 +140,7 @@ def test_cancel(ui: Ui, cluster: MakeCluster, site: Site) -> None:
     ui.submit()
     run = made.started()
     ui.open_run(run)
-    until(lambda: len(site.access) == 3, lambda: site.server.story(run))
+    until(lambda: len(site.access) == OPENED, lambda: site.server.story(run))
     ui.look("access-open")
     window = ui.choose("Cancel")
     ui.look("sure")

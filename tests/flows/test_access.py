@@ -20,6 +20,7 @@ from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
 from pratique.azure.firewall import record_lease
 from pratique.azure.roles import assignment_name, grant_role
+from pratique.azure.rule_marks import marks
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER
@@ -30,7 +31,7 @@ from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from tasks.runtime import lease_owner
 from tests.flows.conftest import MakeWorld
-from tests.flows.world import World, write_certificate
+from tests.flows.world import OPENED, World, write_certificate
 
 ADDRESS = IPv4Address("203.0.113.10")
 OURS = ["role Key Vault Certificates Officer", f"rule {ADDRESS}/32"]
@@ -99,7 +100,7 @@ async def test_cancelled_with_access_open(world: MakeWorld) -> None:
     """A run that is cancelled while it waits behind its own grants takes them back."""
     cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9)))
     run = asyncio.create_task(prepare_cluster(cluster.config))
-    await cluster.until(lambda: len(cluster.access) == 3)
+    await cluster.until(lambda: len(cluster.access) == OPENED)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -114,7 +115,7 @@ async def test_cancelled_again_while_revoking(world: MakeWorld) -> None:
     """A second cancellation finds the revocation under way, and waits for it."""
     cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9)))
     run = asyncio.create_task(prepare_cluster(cluster.config))
-    await cluster.until(lambda: len(cluster.access) == 3)
+    await cluster.until(lambda: len(cluster.access) == OPENED)
     held = cluster.sandbox.azure.faults.add(kind="slow", seconds=1500, method="PATCH", path="*/vaults/*")
     run.cancel()
     await cluster.until(lambda: held.hits > 0)
@@ -148,10 +149,10 @@ async def test_killed_with_access_open(world: MakeWorld, prefect: Path) -> None:
     """A process that is killed cleans nothing up; the hook, given what Prefect knows of the run, does it for it."""
     cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9)))
     run = cluster.start(prefect)
-    await cluster.until(lambda: len(cluster.access) == 3)
+    await cluster.until(lambda: len(cluster.access) == OPENED)
     run.kill()
     await asyncio.to_thread(run.communicate)
-    assert len(cluster.access) == 3
+    assert len(cluster.access) == OPENED
     killed = await _newest_run()
     async with get_client() as client:  # or the next test's run would wait for the cluster that this one seems to hold
         await client.set_flow_run_state(killed.id, Crashed(), force=True)
@@ -172,7 +173,7 @@ async def test_sweep(world: MakeWorld) -> None:
     swept = await sweep_access(cluster.config)
     assert swept == [lease_id(f"run of {ADDRESS}", vault.id)]
     left = f"tag {TAG_PREFIX}{lease_id(f'run of {theirs}', vault.id)}"
-    assert cluster.access == [shared, f"rule {theirs}/32", left]
+    assert cluster.access == [f"mark {marks(vault.id, theirs)[0]}", shared, f"rule {theirs}/32", left]
     assert await sweep_access(cluster.config) == []
     assert await sweep_access(cluster.config, everything=True) == [lease_id(f"run of {theirs}", vault.id)]
     assert cluster.access == []
@@ -182,10 +183,10 @@ async def test_sweep_everything(world: MakeWorld) -> None:
     """On demand the living are ended as well: the run opens its access again, and ends as if nothing had happened."""
     cluster = world(scenario=Scenario(timings=Timings(role_assignment=10**9, firewall_rule=0)))
     run = asyncio.create_task(cluster.prepare())
-    await cluster.until(lambda: len(cluster.access) == 3)
+    await cluster.until(lambda: len(cluster.access) == OPENED)
     granted = cluster.last_request()
     assert len(await sweep_access(cluster.config, everything=True)) == 1
-    await cluster.until(lambda: _granted(cluster, since=granted) and len(cluster.access) == 3)
+    await cluster.until(lambda: _granted(cluster, since=granted) and len(cluster.access) == OPENED)
     for held in cluster.sandbox.azure.access.assignments():
         held.effective = 0
     told = await run

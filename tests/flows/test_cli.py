@@ -14,10 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from pratique.cli.app import app
-from pratique.lease import Lease
+from pratique.lease import TAG_PREFIX, Lease, lease_id
+from sandbox.core.locks import Lock
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.manifests import IN_TOTO
+from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import KURED, PROJECT, World
 from tests.waiting import HANGS
@@ -84,16 +86,19 @@ def test_check(world: MakeWorld) -> None:
 
 
 def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every lease is printed with its outcome. When one cannot be revoked: exit code 1, and the commands for it."""
+    """Every record is printed with its outcome. When one cannot be revoked: exit code 1, and the commands for it."""
     monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0,) * 5)
     cluster = world()
     config = cluster.written()
     assert CliRunner().invoke(app, ["sweep", config]).output == "0 found, 0 revoked, 0 kept\n"
     asyncio.run(cluster.prepare())
     now = datetime.now(UTC).replace(microsecond=0)
-    dead = Lease(id="dead", owner="run", expires=now - timedelta(minutes=1))
-    alive = Lease(id="alive", owner="run", expires=now + timedelta(minutes=30))
-    azure, tags = cluster.sandbox.azure, {lease.tag_name: lease.tag_value for lease in (dead, alive)}
+    lives = {"dead": timedelta(minutes=-1), "alive": timedelta(minutes=30)}
+    dead, alive = (
+        Lease(id=lease_id(owner, cluster.vault_id), owner=owner, expires=now + life) for owner, life in lives.items()
+    )
+    tags = {lease.tag_name: lease.tag_value for lease in (dead, alive)} | {f"{TAG_PREFIX}0": "nonsense"}
+    azure = cluster.sandbox.azure
     vault = azure.resources.named(VAULT_TYPE, cluster.vault_name)
     assert vault is not None
 
@@ -105,28 +110,33 @@ def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
     command = [sys.executable, "-m", "pratique", "sweep", config]
     output = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True).stdout
-    assert output.splitlines() == [f"revoked {dead}", f"kept    {alive}", "2 found, 1 revoked, 1 kept"]
+    ignored = f"ignored {TAG_PREFIX}0: it is damaged"
+    assert output.splitlines() == [f"revoked {dead}", f"kept    {alive}", ignored, "2 found, 1 revoked, 1 kept"]
     cluster.sandbox.azure.faults.add(kind="status", status=409, code="ScopeLocked", method="PATCH", times=None)
     failed = CliRunner().invoke(app, ["sweep", config, "--all"])
     assert failed.exit_code == 1
     assert f"--remove tags.{alive.tag_name}" in failed.stderr.splitlines()[-1]
     cluster.sandbox.azure.faults.clear()
     everything = CliRunner().invoke(app, ["sweep", config, "--all"])
-    assert (everything.exit_code, everything.output) == (0, f"revoked {alive}\n1 found, 1 revoked, 0 kept\n")
-    assert cluster.access == []
+    assert everything.exit_code == 0
+    assert everything.output.splitlines() == [f"revoked {alive}", ignored, "1 found, 1 revoked, 0 kept"]
+    assert cluster.access == [f"tag {TAG_PREFIX}0"]
 
 
 def test_check_names_what_is_missing(world: MakeWorld) -> None:
-    """Each obstacle is a line of its own with the next step: an action, Defender's plan, the certificate."""
+    """Each obstacle is a line of its own with the next step: an action, Defender's plan, the certificate, a lock."""
     roles = ("Contributor", "Container Registry Data Importer and Data Reader")
     scenario = Scenario(identity=Identity(roles=roles), defender=DefenderPlan(tier="Free"), timings=PROMPT)
     cluster = world(scenario=scenario)
     cluster.pem.unlink()
+    group = group_id(cluster.sandbox.azure, CLUSTER_GROUP)
+    cluster.sandbox.azure.locks.put(Lock(scope=group, name="keep", level="CanNotDelete"))
     code, output = _check(cluster)
     assert code == 1
     lines = output.splitlines()
     failed = {line.split(":")[0]: (line, lines[number + 1]) for number, line in enumerate(lines) if "FAIL" in line}
     assert "Microsoft.Authorization/roleAssignments/write" in failed["FAIL permissions"][0]
+    assert f"CanNotDelete lock keep on {group}" in failed["FAIL locks"][0]
     assert "no such file" in failed["FAIL certificate"][0]
     assert "off" in failed["FAIL Defender for Containers plan"][0]
     assert all(line.startswith("     next: ") and line.removeprefix("     next: ") for _, line in failed.values())

@@ -15,7 +15,7 @@ from prefect.events.worker import EventsWorker
 from flows.renew_certificate import renew_certificate
 from flows.sweep_access import sweep_access
 from pratique.errors import AccessNotRevoked, CertificateRejected, GateBlocked
-from pratique.lease import Lease
+from pratique.lease import Lease, lease_id
 from sandbox.scenario import Finding, Scan, Scenario
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from tests.flows.conftest import PROMPT, MakeWorld
@@ -100,7 +100,8 @@ async def test_leaked_access(world: MakeWorld, told: Told) -> None:
     await cluster.prepare()
     await sweep_access(cluster.config)
     told()
-    lease = Lease(id="dead", owner="run", expires=datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1))
+    over = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
+    lease = Lease(id=lease_id("run", cluster.vault_id), owner="run", expires=over)
     azure = cluster.sandbox.azure
     vault = azure.resources.named(VAULT_TYPE, cluster.vault_name)
     assert vault is not None
@@ -113,7 +114,7 @@ async def test_leaked_access(world: MakeWorld, told: Told) -> None:
     events = told()
     assert [event.event for event in events] == ["pratique.access.leaked", "pratique.access.revoked"]
     assert [event.resource.id for event in events] == [cluster_id(cluster)] * 2
-    assert [event.payload for event in events] == [{"vault": cluster.vault_name, "leases": ["dead"]}] * 2
+    assert [event.payload for event in events] == [{"vault": cluster.vault_name, "leases": [lease.id]}] * 2
     await sweep_access(cluster.config)
     assert told() == []
 

@@ -13,6 +13,7 @@ from flows.prepare_cluster import prepare_cluster
 from pratique.azure.what_if import ResourceChange
 from pratique.errors import ConfigurationError, Conflict
 from pratique.preflight.plan import NOTHING_CHANGED, Plan, PlannedAccess
+from sandbox.core.locks import Lock
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.catalogue import image_spec
 from tests.flows.conftest import MakeWorld
@@ -128,15 +129,19 @@ async def test_a_plan_for_a_change(world: MakeWorld) -> None:
 
 
 async def test_conditions_that_stop_a_run_later(world: MakeWorld) -> None:
-    """The plan shows a conflict for a released tag that upstream moved, and fails for an invalid resource change."""
+    """The plan shows a conflict for a released tag that upstream moved and a lock, and fails for an invalid change."""
     cluster = world()
     await cluster.prepare()
+    lock = Lock(scope=cluster.vault_id, name="keep", level="CanNotDelete")
+    cluster.sandbox.azure.locks.put(lock)
     moved = publish(cluster.sandbox, image_spec(KURED, "alpine:3.20", {"curl": "8.9.1-r2"}))
     plan = await cluster.plan()
     (image,) = plan.images
     assert (image.digest, image.quarantine, image.live) == (moved, "import", "conflict")
     assert "so it cannot have been assessed" in image.gate
     assert any(KURED in note and "would stop" in note for note in plan.notes)
+    assert any("stop at the vault" in note and "az lock delete" in note for note in plan.notes)
+    cluster.sandbox.azure.locks.delete(lock.id)
     assert isinstance(await cluster.fail(), Conflict)
     elsewhere = configured(cluster, cluster={"parameters": {"location": "eastus2"}})
     with pytest.raises(ConfigurationError, match="location"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from ruamel.yaml import YAML
 
 from flows.prepare_cluster import prepare_cluster
+from pratique.azure.rule_marks import RANGES
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.images import ImageReference
@@ -244,6 +246,14 @@ def make_config(folder: Path, azure: Path, releases: Sequence[Sequence[str]] | N
     return Bootstrap.model_validate(document)
 
 
+#: Traces of temporary access: the role, the rule, the rule's mark, and the record.
+OPENED = 4
+
+
+def _kind(rule: str) -> str:
+    return "mark" if IPv4Network(rule).subnet_of(RANGES[0]) else "rule"
+
+
 def access_in(state: dict[str, Any], principal: str) -> list[str]:
     """Every trace of access to a vault's data plane that the local Azure's state shows.
 
@@ -251,7 +261,7 @@ def access_in(state: dict[str, Any], principal: str) -> list[str]:
     """
     return sorted(
         [
-            *(f"rule {rule}" for vault in state["vaults"].values() for rule in vault["ipRules"]),
+            *(f"{_kind(rule)} {rule}" for vault in state["vaults"].values() for rule in vault["ipRules"]),
             *(f"tag {tag}" for vault in state["vaults"].values() for tag in vault["tags"] if "lease" in tag),
             *(
                 f"role {held['role']}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.flows.world import BUSYBOX, KURED, acceptance, write_exceptions
+from tests.flows.world import BUSYBOX, KURED, OPENED, acceptance, write_exceptions
 from tests.installation import until
 from tests.interruptions.cluster import PENDING, Cluster
 
@@ -54,7 +54,7 @@ def _traces(cluster: Cluster) -> Reached:
 
     def reached() -> bool:
         refused = any(".vault." in one["host"] and one["status"] == 403 for one in cluster.site.azure.requests())
-        return refused and len(cluster.access) == 3
+        return refused and len(cluster.access) == OPENED
 
     return reached
 

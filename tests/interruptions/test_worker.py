@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.flows.world import OPENED
 from tests.installation import until
 from tests.interruptions.cluster import alive
 from tests.interruptions.conftest import MakeCluster
@@ -26,7 +27,7 @@ def test_heartbeats_stop(how: str, cluster: MakeCluster) -> None:
         made.kill(run)
     until(lambda: not alive(process))
     assert made.site.server.read(run)["state_type"] == "RUNNING"
-    assert len(made.access) == 3
+    assert len(made.access) == OPENED
     made.site.worker.start()
     ended = made.until_ended(run)
     assert ended["state_name"] == "Crashed", made.site.server.story(run)

@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pratique.access.grant import keep_open, open_access, temporary_vault_access, wait_until_open
 from pratique.access.revoke import sweep
 from pratique.azure.faults import azure_faults
+from pratique.azure.rule_marks import marks
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
 from pratique.errors import NetworkDenied, NotYetEffective, PermissionDenied
-from pratique.lease import Lease, from_tags
+from pratique.lease import Lease, read_tags
+from sandbox.core.locks import Level, Lock
 from sandbox.core.rbac import RoleAssignment
 from sandbox.scenario import Scenario, Timings
 from tests.conftest import SPEED, RunningSandbox, StartSandbox
@@ -30,6 +32,7 @@ from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
 HOME = IPv4Address("203.0.113.10")
 RULE = f"{HOME}/32"
+OTHER = IPv4Address("198.51.100.7")
 OFFICER = CERTIFICATES_OFFICER
 #: Access that counts at once.
 PROMPT = Timings(role_assignment=0, firewall_rule=0, graph=0)
@@ -98,7 +101,7 @@ class Door:
 
     @property
     def leases(self) -> list[Lease]:
-        return from_tags(self.document["tags"])
+        return list(read_tags(self.document["tags"], self.vault.id).leases)
 
     @property
     def roles(self) -> list[RoleAssignment]:
@@ -120,6 +123,18 @@ class Door:
         azure = self.sandbox.azure
         who = principal or azure.scenario.identity.object_id
         return azure.access.assign(role=OFFICER, principal_id=who, scope=scope, at_once=True)
+
+    def leased(self, *addresses: IPv4Address) -> set[str]:
+        """The rules that leases make for addresses: one for each, with its mark."""
+        return {str(rule) for address in addresses for rule in (f"{address}/32", marks(self.vault.id, address)[0])}
+
+    def lock(self, kind: str, level: Level) -> Lock:
+        """Somebody's lock on the vault, its group or its subscription."""
+        group = self.vault.id.partition("/providers")[0]
+        scopes = {"vault": self.vault.id, "group": group, "subscription": group.partition("/resourceGroups")[0]}
+        lock = Lock(scope=scopes[kind], name="keep", level=level)
+        self.sandbox.azure.locks.put(lock)
+        return lock
 
     def change(self, **properties: Any) -> None:
         """Somebody else's change of the vault, tags among them."""

@@ -24,7 +24,7 @@ GRAPH = "/providers/Microsoft.ResourceGraph/resources"
 EXAMPLES: tuple[tuple[str, str, object], ...] = (
     ("PUT", f"/subscriptions/{{sub}}{DEPLOYMENTS}/x", {"location": "centralus", "properties": {}}),
     ("PUT", f"{GROUP}/providers/Microsoft.Network/virtualNetworks/x", {"location": "centralus"}),
-    ("PUT", f"{GROUP}/providers/Microsoft.Authorization/locks/x", {}),
+    ("PUT", f"{GROUP}/providers/Microsoft.Authorization/policyAssignments/x", {}),
     ("PUT", f"{GROUP}{DEPLOYMENTS}/x", {"properties": {"mode": "Complete", "template": {}}}),
     ("PUT", f"{GROUP}{DEPLOYMENTS}/x", {"properties": {"mode": "Incremental", "templateLink": {"uri": "https://x"}}}),
     ("GET", f"{GROUP}/providers/Microsoft.Authorization/denyAssignments", None),

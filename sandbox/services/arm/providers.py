@@ -7,7 +7,11 @@ from typing import Any
 #: namespace: {type: newest api-version}
 PROVIDERS: dict[str, dict[str, str]] = {
     "Microsoft.AlertsManagement": {"alerts": "2019-05-05-preview"},
-    "Microsoft.Authorization": {"roleAssignments": "2022-04-01", "roleDefinitions": "2022-04-01"},
+    "Microsoft.Authorization": {
+        "locks": "2016-09-01",
+        "roleAssignments": "2022-04-01",
+        "roleDefinitions": "2022-04-01",
+    },
     "Microsoft.ContainerRegistry": {
         "registries": "2025-11-01",
         "registries/agentPools": "2019-06-01-preview",

@@ -3,7 +3,8 @@
 Source: REST API, Microsoft.Authorization/roleAssignmentScheduleRequests 2020-10-01; Microsoft Learn, "Activate Azure
 resource roles in PIM": you cannot end your own activation in its first five minutes. Supported: AdminAssign,
 AdminRemove, SelfActivate and SelfDeactivate; activations that wait for approval, and withdrawing them; eligibility by
-AdminAssign and AdminRemove of roleEligibilityScheduleRequests. Not supported: approving, policies and later starts.
+AdminAssign and AdminRemove of roleEligibilityScheduleRequests. Under a lock, removals end as FailedAsResourceIsLocked,
+while activations still expire. Not supported: approving, policies and later starts.
 The error codes are UNVERIFIED.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 from starlette.responses import Response
 
 from sandbox.azure import Azure
-from sandbox.core.errors import NotSupported, arm_fault
+from sandbox.core.errors import HttpFault, NotSupported, arm_fault
 from sandbox.core.operations import Operation
 from sandbox.core.rbac import contains
 from sandbox.core.routing import Call, Service, answer
@@ -131,6 +132,8 @@ async def request_assignment(call: Call) -> Response:
             if kind == "SelfDeactivate" and schedules.is_fresh(holding):
                 message = "The active duration is too short. Minimum required is 5 minutes."
                 raise arm_fault(400, "ActiveDurationTooShort", message)
+            if _is_delete_locked(call, holding):
+                return _recorded(call, ACTIVE, holding, "FailedAsResourceIsLocked")
             if not schedules.end(holding):
                 raise arm_fault(400, "RoleAssignmentDoesNotExist", "The Role assignment does not exist.")
         case _:
@@ -184,6 +187,15 @@ def _admit(call: Call, kind: str, holding: Holding) -> None:
     elif kind == "SelfActivate" and not call.azure.state(Schedules).is_eligible(holding):
         message = f"The principal '{holding.principal_id}' is not eligible for the role at '{holding.scope}'."
         raise arm_fault(400, "RoleEligibilityDoesNotExist", message)
+
+
+def _is_delete_locked(call: Call, holding: Holding) -> bool:
+    """Whether a lock keeps the holding's assignment from being deleted."""
+    try:
+        call.azure.locks.require("delete", holding.scope)
+    except HttpFault:
+        return True
+    return False
 
 
 def _properties(call: Call) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class Engine:
 
     def _authorise(self, planned: PlannedResource, kind: Kind, body: Document) -> None:
         self._azure.access.require(self._deployment.deployer, kind.write, planned.id)
+        self._azure.locks.require("write", planned.id)
         if kind.type.count("/") > 1 and self._azure.resources.get(planned.id.rsplit("/", 2)[0]) is None:
             raise TemplateError(
                 f"Failed to perform 'write' on resource(s) of type '{planned.type}', because the parent resource of "

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Literal
 
 import httpx
 import pytest
@@ -19,8 +19,16 @@ from pratique.azure.firewall import erase_leases, record_lease
 from pratique.azure.roles import assignment_id, revoke_role
 from pratique.azure.session import AzureSession
 from pratique.config import Access
-from pratique.errors import AccessNotRevoked, ConfigurationError, NetworkDenied, NotYetEffective, PermissionDenied
-from pratique.lease import Lease
+from pratique.errors import (
+    AccessNotRevoked,
+    ConfigurationError,
+    NetworkDenied,
+    NotYetEffective,
+    PermissionDenied,
+    ScopeLocked,
+)
+from pratique.lease import Lease, lease_id
+from sandbox.core.locks import Level
 from sandbox.scenario import Client, Identity, Scenario, Timings
 from sandbox.services.authorization.schedules import Schedules
 from sandbox.tenant import CLUSTER_GROUP, group_id
@@ -30,12 +38,11 @@ from tests.waiting import UNTIL_A_JUMP, until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
+NO_ROLE = Access(role="none")
 INSIDE = Scenario(timings=PROMPT, client=Client(private_links=frozenset({"registry", "vault"})))
 ADMINISTRATOR = Identity(roles=("Contributor", "User Access Administrator"))
 NEVER = Scenario(timings=Timings(role_assignment=10**9, firewall_rule=0))
 PIM = Access(method="pim")
-#: What a delete lock on the vault does.
-LOCKED: dict[str, Any] = {"kind": "status", "status": 409, "code": "ScopeLocked", "method": "DELETE", "times": None}
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ async def test_both_halves(vault: Door) -> None:
     before = vault.traces
     async with vault.access("run") as lease:
         during = vault.traces
-        assert during.rules == {RULE}
+        assert during.rules == vault.leased(HOME)
         assert during.roles == {lease.assignment}
         assert during.tags == {"team", lease.tag_name}
         await import_certificate(vault.session)
@@ -192,7 +199,7 @@ async def test_the_vault_sees_another_address(start_sandbox: StartSandbox) -> No
         assert "access.address" in told.value.remedy
         assert vault.requests("PATCH", "/vaults/") == 0
         elsewhere_address = IPv4Address("198.51.100.20")
-        mine = Lease(id="0123456789ab", owner="run", expires=datetime.now(UTC) + timedelta(minutes=5))
+        mine = Lease(id=lease_id("run", vault.vault.id), owner="run", expires=datetime.now(UTC) + timedelta(minutes=5))
         mine = await record_lease(vault.session, vault.vault.id, mine, elsewhere_address)
         with pytest.raises(NetworkDenied, match="NAT"):
             await wait_until_open(vault.session, vault.http, vault.vault, Access(), mine)
@@ -213,6 +220,66 @@ async def test_a_private_address(start_sandbox: StartSandbox) -> None:
             async with vault.access("run"):
                 pytest.fail("not reached")
         assert vault.leases == []
+
+
+# Locks
+
+
+@pytest.mark.parametrize("kind", ["vault", "group", "subscription"])
+@pytest.mark.parametrize("level", ["CanNotDelete", "ReadOnly"])
+@pytest.mark.parametrize("method", ["assignment", "pim"])
+async def test_a_lock(
+    start_sandbox: StartSandbox, kind: str, level: Level, method: Literal["assignment", "pim"]
+) -> None:
+    """Access that could not be revoked is not granted: the error names the lock, and nothing was written."""
+    async with door(start_sandbox, scenario=Scenario(timings=PROMPT, identity=ADMINISTRATOR)) as vault:
+        lock, before = vault.lock(kind, level), vault.traces
+        with pytest.raises(ScopeLocked) as refused:
+            async with vault.access("run", Access(method=method)):
+                pytest.fail("not reached")
+        assert f"{level} lock keep on {lock.scope}" in refused.value.observed
+        assert f"az lock delete --ids {lock.id}" in refused.value.remedy
+        assert ("access.role to 'none'" in refused.value.remedy) == (level == "CanNotDelete")
+        assert vault.traces == before
+        assert vault.requests("PUT", "Authorization") + vault.requests("PATCH", "") == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "inherited"), [(Access(), False), (Access(), True), (Access(method="pim"), False), (NO_ROLE, False)]
+)
+async def test_a_lock_that_does_no_harm(start_sandbox: StartSandbox, settings: Access, inherited: bool) -> None:
+    """A rule can be removed under a lock against deletion, so only a temporary role is refused."""
+    async with door(start_sandbox, scenario=Scenario(timings=PROMPT, identity=ADMINISTRATOR)) as vault:
+        vault.hold_role(group_id(vault.sandbox.azure, CLUSTER_GROUP) if inherited else vault.vault.id)
+        vault.lock("group", "CanNotDelete")
+        before = vault.traces
+        async with vault.access("run", settings):
+            await import_certificate(vault.session)
+        assert vault.traces == before
+
+
+async def test_a_lock_while_another_lease_holds_the_role(vault: Door) -> None:
+    """A role that leases share is temporary, too: a second one would prolong what cannot be taken away."""
+    first = await vault.open("first")
+    lock = vault.lock("vault", "CanNotDelete")
+    with pytest.raises(ScopeLocked):
+        async with vault.access("second"):
+            pytest.fail("not reached")
+    assert [lease.id for lease in vault.leases] == [first.id]
+    vault.sandbox.azure.locks.delete(lock.id)
+    await vault.sweep_all()
+    assert vault.traces.roles == frozenset()
+
+
+async def test_locks_that_may_not_be_read(start_sandbox: StartSandbox) -> None:
+    """Without that right nobody knows, so nothing is opened; the error names the action."""
+    unable = Scenario(timings=PROMPT, identity=Identity(subscription_roles=()))
+    async with door(start_sandbox, scenario=unable) as vault:
+        before = vault.traces
+        with pytest.raises(PermissionDenied, match=r"Microsoft\.Authorization/locks/read"):
+            async with vault.access("run"):
+                pytest.fail("not reached")
+        assert vault.traces == before
 
 
 # How the block ends
@@ -321,10 +388,14 @@ async def test_an_answer_to_a_grant_that_was_lost(vault: Door) -> None:
 
 async def test_access_that_cannot_be_taken_back(vault: Door) -> None:
     """The loudest error: it replaces the block's own, names everything by hand, and the half that can go is gone."""
-    vault.sandbox.azure.faults.add(**LOCKED)
+
+    async def lock_and_fail() -> None:
+        vault.lock("vault", "CanNotDelete")
+        raise Boom
+
     with pytest.raises(AccessNotRevoked) as told:
         async with vault.access("run") as lease:
-            raise Boom
+            await lock_and_fail()
     assert isinstance(told.value.__context__, Boom)
     assert told.value.remedy.startswith("ACT NOW: ")
     assert f"az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}" in told.value.remedy
@@ -334,10 +405,10 @@ async def test_access_that_cannot_be_taken_back(vault: Door) -> None:
 
 async def test_cancelled_and_not_taken_back(vault: Door) -> None:
     """Even a cancellation does not hide it."""
-    vault.sandbox.azure.faults.add(**LOCKED)
     inside = asyncio.Event()
     run = asyncio.create_task(_run(vault, inside))
     await inside.wait()
+    vault.lock("vault", "CanNotDelete")
     run.cancel()
     with pytest.raises(AccessNotRevoked):
         await run
@@ -355,7 +426,7 @@ async def test_two_overlapping_leases(vault: Door, first: int) -> None:
     assert len({lease.assignment for lease in leases}) == 1
     await stacks[first].aclose()
     during = vault.traces
-    assert during.rules == {RULE}
+    assert during.rules == vault.leased(HOME)
     assert during.roles == {leases[0].assignment}
     await import_certificate(vault.session)
     await stacks[1 - first].aclose()
@@ -393,7 +464,7 @@ async def test_taken_away_before_the_work(vault: Door) -> None:
         with pytest.raises(NotYetEffective):
             await import_certificate(vault.session)
         await vault.use(lease)
-        assert vault.traces.rules == {RULE}
+        assert vault.traces.rules == vault.leased(HOME)
     assert vault.versions == 1
     assert vault.traces == before
 
@@ -448,7 +519,7 @@ async def test_a_wide_rule_that_goes_meanwhile(start_sandbox: StartSandbox) -> N
             acls = {**vault.document["properties"]["networkAcls"], "ipRules": []}
             vault.change(networkAcls=acls)
             await vault.use(lease)
-            assert vault.traces.rules == {RULE}
+            assert vault.traces.rules == vault.leased(HOME)
         assert vault.traces.rules == frozenset()
 
 

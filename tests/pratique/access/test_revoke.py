@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -14,26 +13,26 @@ import pytest
 from pratique.access.grant import close_access
 from pratique.access.revoke import end_leases, sweep
 from pratique.azure.firewall import record_lease
-from pratique.azure.roles import Assignment, assignment_id, grant_role
+from pratique.azure.roles import Assignment, assignment_id, assignment_name, grant_role
+from pratique.azure.rule_marks import marks
 from pratique.azure.session import AzureSession
 from pratique.config import Access
 from pratique.errors import AccessNotRevoked
-from pratique.lease import TAG_PREFIX, Lease, lease_id
+from pratique.lease import Lease, lease_id
 from sandbox.scenario import Identity, Scenario
 from tests.conftest import StartSandbox
 from tests.pratique.azure.vaults import NAME
-from tests.pratique.doors import HOME, OFFICER, PROMPT, RULE, Door, Traces, door, import_certificate
+from tests.pratique.doors import HOME, OFFICER, OTHER, PROMPT, RULE, Door, Traces, door, import_certificate
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
-OTHER = IPv4Address("198.51.100.7")
 DELETE: dict[str, Any] = {"method": "DELETE", "path": "*/roleAssignments/*"}
 PATCH: dict[str, Any] = {"method": "PATCH", "path": "*/vaults/*"}
 ACTIVATION: dict[str, Any] = {"method": "PUT", "path": "*ScheduleRequests*"}
-#: What a delete lock on the vault does.
-LOCKED: dict[str, Any] = {"kind": "status", "status": 409, "code": "ScopeLocked", "times": None}
+#: What a vault does that is not to be changed.
+DENIED: dict[str, Any] = {"kind": "status", "status": 403, "times": None}
 
 
 @pytest.fixture
@@ -57,14 +56,15 @@ async def expire(vault: Door, lease: Lease) -> Lease:
 async def test_a_sweep(vault: Door) -> None:
     """A sweep ends expired leases of any owner, keeps the others, and reports both."""
     before = vault.traces
-    dead = Lease(id="0123456789ab", owner="dead", expires=datetime.now(UTC) - timedelta(minutes=1))
+    over = datetime.now(UTC) - timedelta(minutes=1)
+    dead = Lease(id=lease_id("dead", vault.vault.id), owner="dead", expires=over)
     await record_lease(vault.session, vault.vault.id, dead, OTHER)
-    assert vault.traces.rules == before.rules | {f"{OTHER}/32"}
+    assert vault.traces.rules == before.rules | vault.leased(OTHER)
     async with vault.access("alive") as alive:
         swept = await sweep(vault.session, vault.vault.id)
         assert [lease.id for lease in swept.ended] == [dead.id]
         assert [lease.id for lease in swept.left] == [alive.id]
-        assert vault.traces.rules == before.rules | {RULE}
+        assert vault.traces.rules == before.rules | vault.leased(HOME)
         await import_certificate(vault.session)
     assert vault.traces == before
     assert await sweep(vault.session, vault.vault.id) == replace(swept, ended=(), left=())
@@ -79,7 +79,7 @@ async def test_a_sweep_keeps_what_a_live_run_shares(vault: Door) -> None:
         swept = await sweep(vault.session, vault.vault.id)
         assert [lease.id for lease in swept.ended] == [dead.id]
         assert [lease.id for lease in swept.left] == [alive.id]
-        assert vault.traces.rules == before.rules | {RULE}
+        assert vault.traces.rules == before.rules | vault.leased(HOME)
         assert alive.assignment in vault.traces.roles
         await import_certificate(vault.session)
     assert vault.traces == before
@@ -112,7 +112,7 @@ async def _made(vault: Door, expires: datetime) -> Lease:
         id=lease_id("dead", vault.vault.id),
         owner="dead",
         expires=expires,
-        assignment="5d3f7f0e-9a3c-4c44-8a0f-0d6c8f6f7a11",
+        assignment=assignment_name(vault.vault.id, OFFICER, caller.object_id),
     )
     await grant_role(
         vault.session, vault.vault.id, OFFICER, caller, name=lease.assignment, description=lease.description
@@ -163,14 +163,6 @@ async def test_a_list_that_lags(vault: Door, monkeypatch: pytest.MonkeyPatch) ->
     assert vault.traces == before
 
 
-async def test_a_damaged_record(vault: Door) -> None:
-    """A damaged record is swept; a rule without a readable owner stays."""
-    vault.change(tags={**vault.document["tags"], f"{TAG_PREFIX}0123": "nonsense"})
-    before = vault.traces
-    assert [one.id for one in (await sweep(vault.session, vault.vault.id)).ended] == ["0123"]
-    assert vault.traces == replace(before, tags=before.tags - {f"{TAG_PREFIX}0123"})
-
-
 async def test_nothing_of_others(vault: Door) -> None:
     """Rules, tags and assignments that no lease created are kept when everything is swept."""
     vault.change(tags={"team": "platform", "pratique": "no lease", "lease": "no prefix"})
@@ -199,40 +191,69 @@ async def _fails(vault: Door) -> AccessNotRevoked:
     return told.value
 
 
-async def test_the_role_cannot_be_revoked(vault: Door) -> None:
-    """The rule is removed, the error has the exact command for the role, and a later sweep revokes it."""
+@pytest.mark.parametrize("kind", ["vault", "group", "subscription"])
+async def test_a_lock_against_deletion_that_appears_later(vault: Door, kind: str) -> None:
+    """The rule is removed, the error has the commands for the lock and then the role, and a later sweep revokes it."""
     before = vault.traces
     lease = await vault.open("run")
-    vault.sandbox.azure.faults.add(**LOCKED, **DELETE)
+    lock = vault.lock(kind, "CanNotDelete")
     error = await _fails(vault)
     assert "ScopeLocked" in error.observed
-    assert error.remedy == f"ACT NOW: az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert lock.scope in error.observed
+    role = f"az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert error.remedy == f"ACT NOW: az lock delete --ids {lock.id}; {role}"
     assert (vault.traces.rules, vault.traces.tags) == (before.rules, before.tags)
-    vault.sandbox.azure.faults.clear()
+    vault.sandbox.azure.locks.delete(lock.id)
     await expire(vault, lease)
     await sweep(vault.session, vault.vault.id)
     assert vault.traces == before
+
+
+async def test_a_lock_against_changes_that_appears_later(vault: Door) -> None:
+    """Nothing goes: the lock comes first among the commands, and once it is gone a sweep ends everything."""
+    before = vault.traces
+    lease = await vault.open("run")
+    lock = vault.lock("vault", "ReadOnly")
+    error = await _fails(vault)
+    role = f"az role assignment delete --ids {assignment_id(vault.vault.id, lease.assignment)}"
+    assert error.remedy.startswith(f"ACT NOW: az lock delete --ids {lock.id}; {role}; az keyvault network-rule remove")
+    vault.sandbox.azure.locks.delete(lock.id)
+    await vault.sweep_all()
+    assert vault.traces == before
+
+
+async def test_a_lock_that_cannot_be_named(vault: Door) -> None:
+    """Where locks cannot be read, the command that lists them comes first."""
+    await vault.open("run")
+    vault.lock("vault", "CanNotDelete")
+    vault.sandbox.azure.faults.add(**DENIED, path="*/locks")
+    assert "ACT NOW: az lock list --resource-group rg-" in (await _fails(vault)).remedy
 
 
 async def test_the_rule_cannot_be_removed(vault: Door) -> None:
     """The role is revoked anyway, the error names rule and tag, and the next sweep removes them."""
     before = vault.traces
     lease = await vault.open("run")
-    vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
+    vault.sandbox.azure.faults.add(**DENIED, **PATCH)
     error = await _fails(vault)
-    rule = f"az keyvault network-rule remove -n {NAME} --ip-address {HOME}"
-    assert error.remedy == f"ACT NOW: {rule}; az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
+    rule, mark = (f"az keyvault network-rule remove -n {NAME} --ip-address {each}" for each in _leased(vault))
+    assert error.remedy == f"ACT NOW: {rule}; {mark}; az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
     assert vault.traces.roles == before.roles
     vault.sandbox.azure.faults.clear()
     await vault.sweep_all()
     assert vault.traces == before
 
 
+def _leased(vault: Door) -> tuple[str, str]:
+    """The rule for this worker, and its mark."""
+    return RULE, str(marks(vault.vault.id, HOME)[0])
+
+
 async def test_the_commands_spare_shared_access(vault: Door) -> None:
     """No command removes a rule or a role that a live run shares."""
     lease = await vault.open("run")
     async with vault.access("alive"):
-        vault.sandbox.azure.faults.add(**LOCKED, **PATCH)
+        vault.sandbox.azure.faults.add(**DENIED, **PATCH)
         error = await _fails(vault)
         vault.sandbox.azure.faults.clear()
     assert error.remedy == f"ACT NOW: az keyvault update -n {NAME} --remove tags.{lease.tag_name}"
@@ -283,11 +304,24 @@ async def test_an_activation_that_cannot_be_ended(managed: Door) -> None:
     assert managed.leases == []
 
 
+async def test_an_activation_under_a_lock(managed: Door) -> None:
+    """Azure accepts the request to end it, and does not: the error says so, and that the lock goes first."""
+    await managed.open("run", Access(method="pim"))
+    await managed.jump(600)  # in its first minutes nothing ends an activation
+    lock = managed.lock("vault", "CanNotDelete")
+    with pytest.raises(AccessNotRevoked, match="FailedAsResourceIsLocked") as failed:
+        await managed.sweep_all()
+    assert f"ACT NOW: az lock delete --ids {lock.id}" in failed.value.remedy
+    assert managed.roles != []
+    managed.sandbox.azure.locks.delete(lock.id)
+
+
 async def test_a_record_that_comes_back(vault: Door) -> None:
     """Closing waits for a writer that puts back a record which another writer had dropped."""
     mine = await vault.open("run")
     held = vault.sandbox.azure.faults.add(kind="slow", seconds=60, **PATCH)
-    theirs = Lease(id="0123456789ab", owner="other", expires=datetime.now(UTC) + timedelta(minutes=5))
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    theirs = Lease(id=lease_id("other", vault.vault.id), owner="other", expires=later)
     writing = asyncio.create_task(record_lease(vault.session, vault.vault.id, theirs, OTHER))
     await until(lambda: held.hits > 0)
     vault.change(tags={"team": "platform"})
@@ -302,7 +336,7 @@ async def test_a_record_that_comes_back(vault: Door) -> None:
     await vault.jump(60)
     await asyncio.gather(writing, closing)
     assert [lease.id for lease in vault.leases] == [theirs.id]
-    assert vault.traces.rules == {"192.0.2.0/24", f"{OTHER}/32"}
+    assert vault.traces.rules == {"192.0.2.0/24", *vault.leased(OTHER)}
     assert mine.assignment not in vault.traces.roles
 
 

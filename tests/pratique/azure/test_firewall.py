@@ -9,11 +9,14 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pratique.azure.firewall import Firewall, erase_leases, is_recorded, read_firewall, record_lease
+from pratique.azure.rule_marks import RANGES, marks
 from pratique.azure.session import AzureSession
-from pratique.errors import Conflict, NetworkDenied, NotFound, PermissionDenied, Unavailable
-from pratique.lease import Lease
+from pratique.errors import Conflict, NetworkDenied, NotFound, OperationFailed, PermissionDenied, Unavailable
+from pratique.lease import Lease, Records, lease_id
 from sandbox.core.faults import ActiveFault
 from sandbox.scenario import Identity, Scenario, Timings
 from sandbox.tenant import CLUSTER_GROUP
@@ -23,18 +26,33 @@ from tests.waiting import until
 
 HOME = IPv4Address("203.0.113.10")
 RULE = f"{HOME}/32"
+OTHER = IPv4Address("198.51.100.7")
 PATCH: dict[str, Any] = {"method": "PATCH", "path": "*/vaults/*"}
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+#: Of the vault that the tests make in the walkthrough's tenant.
+VAULT = (
+    f"/subscriptions/{Identity().subscription_id}/resourceGroups/{CLUSTER_GROUP}/providers/Microsoft.KeyVault/"
+    f"vaults/{NAME}"
+)
+
+
 def lease(name: str, address: IPv4Address | None = None) -> Lease:
-    return Lease(
-        id=name,
-        owner=f"run {name}",
-        expires=datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30),
-        address=address,
-    )
+    owner = f"run {name}"
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30)
+    return Lease(id=lease_id(owner, VAULT), owner=owner, expires=expires, address=address)
+
+
+def leased(*addresses: IPv4Address, mark: int = 0) -> list[str]:
+    """The rules that leases make for addresses: one for each, with its mark."""
+    return [str(rule) for address in addresses for rule in (f"{address}/32", marks(VAULT, address)[mark])]
+
+
+def records(wall: Firewall) -> set[str]:
+    """The names of the leases' tags."""
+    return {found.tag_name for found in wall.records.leases}
 
 
 async def test_recorded_and_erased(session: AzureSession) -> None:
@@ -44,8 +62,8 @@ async def test_recorded_and_erased(session: AzureSession) -> None:
     mine = await record_lease(session, vault, lease("a"), HOME)
     assert mine.address == HOME
     during = await read_firewall(session, vault)
-    assert set(during.ip_rules) == {"198.51.100.0/24", RULE}
-    assert during.lease_tags == {mine.tag_name: mine.tag_value}
+    assert set(during.ip_rules) == {"198.51.100.0/24", *leased(HOME)}
+    assert during.records == Records((mine,), ())
     assert during.tags["team"] == "platform"
     assert is_recorded(during, mine)
     await erase_leases(session, vault, {mine.tag_name})
@@ -59,7 +77,7 @@ async def test_twice_is_like_once(session: AzureSession) -> None:
     assert await record_lease(session, vault, first, HOME) == first
     renewed = await record_lease(session, vault, replace(first, expires=first.expires + timedelta(minutes=5)), HOME)
     wall = await read_firewall(session, vault)
-    assert (wall.ip_rules, wall.lease_tags) == ((RULE,), {first.tag_name: renewed.tag_value})
+    assert (list(wall.ip_rules), wall.records.leases) == (leased(HOME), (renewed,))
     for _ in range(2):
         await erase_leases(session, vault, {first.tag_name})
     assert (await read_firewall(session, vault)).ip_rules == ()
@@ -74,7 +92,7 @@ async def test_a_rule_that_was_there_is_left_alone(session: AzureSession, rule: 
     assert is_recorded(await read_firewall(session, vault), mine)
     await erase_leases(session, vault, {mine.tag_name})
     after = await read_firewall(session, vault)
-    assert (after.ip_rules, after.lease_tags) == ((rule,), {})
+    assert (after.ip_rules, after.tags) == ((rule,), {"team": "platform"})
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
@@ -83,7 +101,7 @@ async def test_two_leases_share_an_address(session: AzureSession, order: str) ->
     vault = await make_vault(session)
     tags = {name: (await record_lease(session, vault, lease(name), HOME)).tag_name for name in "ab"}
     await erase_leases(session, vault, {tags[order[0]]})
-    assert (await read_firewall(session, vault)).ip_rules == (RULE,)
+    assert list((await read_firewall(session, vault)).ip_rules) == leased(HOME)
     await erase_leases(session, vault, {tags[order[1]]})
     assert (await read_firewall(session, vault)).ip_rules == ()
 
@@ -91,21 +109,21 @@ async def test_two_leases_share_an_address(session: AzureSession, order: str) ->
 async def test_leases_erased_together(session: AzureSession) -> None:
     """One PATCH ends several, with the rules that none but them needed."""
     vault = await make_vault(session)
-    addresses = {"a": HOME, "b": HOME, "c": IPv4Address("198.51.100.7"), "d": IPv4Address("198.51.100.7")}
+    addresses = {"a": HOME, "b": HOME, "c": OTHER, "d": OTHER}
     tags = {name: (await record_lease(session, vault, lease(name), a)).tag_name for name, a in addresses.items()}
     await erase_leases(session, vault, {tags["a"], tags["b"], tags["c"]})
     after = await read_firewall(session, vault)
-    assert (after.ip_rules, set(after.lease_tags)) == (("198.51.100.7/32",), {tags["d"]})
+    assert (list(after.ip_rules), records(after)) == (leased(OTHER), {tags["d"]})
 
 
 async def test_a_lease_without_a_rule(session: AzureSession) -> None:
     """Its tag comes and goes; no rule does."""
     vault = await make_vault(session, RULE)
     mine = await record_lease(session, vault, lease("a"), None)
-    assert set((await read_firewall(session, vault)).lease_tags) == {mine.tag_name}
+    assert records(await read_firewall(session, vault)) == {mine.tag_name}
     await erase_leases(session, vault, {mine.tag_name})
     after = await read_firewall(session, vault)
-    assert (after.ip_rules, after.lease_tags) == ((RULE,), {})
+    assert (after.ip_rules, after.tags) == ((RULE,), {"team": "platform"})
 
 
 async def test_only_what_was_named_is_erased(session: AzureSession) -> None:
@@ -144,7 +162,7 @@ async def test_a_record_that_was_overwritten_is_seen(start_sandbox: StartSandbox
     async with AzureSession.open() as session:
         vault = await make_vault(session)
         held = between.hold()
-        slow = asyncio.create_task(record_lease(session, vault, lease("slow"), IPv4Address("198.51.100.7")))
+        slow = asyncio.create_task(record_lease(session, vault, lease("slow"), OTHER))
         await until(lambda: held.matched >= 1)
         mine = await record_lease(session, vault, lease("quick"), HOME)
         await between.release()
@@ -166,7 +184,7 @@ async def test_a_lease_that_comes_back_is_erased_again(start_sandbox: StartSandb
         vault = await make_vault(session)
         mine = await record_lease(session, vault, lease("quick"), HOME)
         held = between.hold()
-        slow = asyncio.create_task(record_lease(session, vault, lease("slow"), IPv4Address("198.51.100.7")))
+        slow = asyncio.create_task(record_lease(session, vault, lease("slow"), OTHER))
         await until(lambda: held.matched >= 1)
         erased = asyncio.create_task(erase_leases(session, vault, {mine.tag_name}))
         await until(lambda: held.matched >= 2)
@@ -174,7 +192,7 @@ async def test_a_lease_that_comes_back_is_erased_again(start_sandbox: StartSandb
         theirs = await slow
         await erased
         after = await read_firewall(session, vault)
-        assert (after.ip_rules, set(after.lease_tags)) == (("198.51.100.7/32",), {theirs.tag_name})
+        assert (list(after.ip_rules), records(after)) == (leased(OTHER), {theirs.tag_name})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +263,7 @@ async def test_a_private_vault_is_not_opened(session: AzureSession) -> None:
     with pytest.raises(NetworkDenied, match="private link"):
         await record_lease(session, vault, lease("a"), HOME)
     await record_lease(session, vault, lease("a"), None)
-    assert len((await read_firewall(session, vault)).lease_tags) == 1
+    assert len(records(await read_firewall(session, vault))) == 1
 
 
 @pytest.mark.parametrize("acls", [{"bypass": "AzureServices", "defaultAction": "Allow"}, None])
@@ -255,7 +273,7 @@ async def test_an_open_vault_stays_open(session: AzureSession, acls: dict[str, s
     mine = await record_lease(session, vault, lease("a"), HOME)
     wall = await read_firewall(session, vault)
     assert (mine.address, wall.ip_rules, wall.default_action) == (None, (), "Allow")
-    assert set(wall.lease_tags) == {mine.tag_name}
+    assert records(wall) == {mine.tag_name}
 
 
 async def test_networks_and_bypass_stay(session: AzureSession) -> None:
@@ -268,6 +286,55 @@ async def test_networks_and_bypass_stay(session: AzureSession) -> None:
     assert found is not None
     assert found.bypass == "None"
     assert [rule.id for rule in found.virtual_network_rules or ()] == [subnet]
+
+
+async def test_a_rule_without_a_mark_stays(session: AzureSession) -> None:
+    """Whatever a tag claims: it is not a lease's, and the tag stays beside it for somebody to look at."""
+    vault = await make_vault(session, RULE, f"{OTHER}/32")
+    claims, honest = (
+        lease("claims", HOME),
+        await record_lease(session, vault, lease("honest"), IPv4Address("192.0.2.9")),
+    )
+    tags = {"team": "platform", claims.tag_name: claims.tag_value, honest.tag_name: honest.tag_value}
+    await session.vaults.vaults.update(CLUSTER_GROUP, NAME, {"tags": tags})
+    await erase_leases(session, vault, {claims.tag_name, honest.tag_name})
+    after = await read_firewall(session, vault)
+    assert (after.ip_rules, records(after)) == ((RULE, f"{OTHER}/32"), {claims.tag_name})
+
+
+async def test_rules_whose_records_are_gone(session: AzureSession) -> None:
+    """The mark says that they are leases', so they go with whatever ends next; those that a lease needs stay."""
+    vault = await make_vault(session, "192.0.2.0/24")
+    for name, address in (("lost", HOME), ("kept", OTHER)):
+        kept = await record_lease(session, vault, lease(name), address)
+    await session.vaults.vaults.update(CLUSTER_GROUP, NAME, {"tags": {kept.tag_name: kept.tag_value}})
+    await erase_leases(session, vault, ())
+    after = await read_firewall(session, vault)
+    assert (list(after.ip_rules), after.leased) == (["192.0.2.0/24", *leased(OTHER)], frozenset({OTHER}))
+
+
+async def test_a_vault_that_refuses_the_mark(session: AzureSession, sandbox: RunningSandbox) -> None:
+    """The next range is tried, and what that mark stands for is removed as well; other refusals are errors."""
+    vault = await make_vault(session)
+    refused = f"{marks(VAULT, HOME)[0]} belongs to forbidden range {RANGES[0]}"
+    sandbox.azure.faults.add(kind="status", status=400, message=refused, **PATCH)
+    mine = await record_lease(session, vault, lease("a"), HOME)
+    wall = await read_firewall(session, vault)
+    assert (list(wall.ip_rules), wall.leased) == (leased(HOME, mark=1), frozenset({HOME}))
+    await erase_leases(session, vault, {mine.tag_name})
+    assert (await read_firewall(session, vault)).ip_rules == ()
+    sandbox.azure.faults.add(kind="status", status=400, message="No.", **PATCH)
+    with pytest.raises(OperationFailed, match="No"):
+        await record_lease(session, vault, lease("a"), HOME)
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=4))
+def test_marks_differ_by_address_and_vault(one: IPv4Address, other: IPv4Address) -> None:
+    """They are single addresses out of ranges that nothing on the Internet has, and never the address itself."""
+    assert all(mark.subnet_of(within) for mark, within in zip(marks(VAULT, one), RANGES, strict=True))
+    assert marks(VAULT, one) == marks(VAULT.upper(), one)
+    assert one == other or marks(VAULT, one) != marks(VAULT, other)
+    assert marks(VAULT, one) != marks(f"{VAULT}2", one)
 
 
 async def test_no_vault(session: AzureSession) -> None:
@@ -286,7 +353,7 @@ async def test_a_record_too_long_for_a_tag(session: AzureSession) -> None:
 
 def test_the_narrowest_rule_answers_for_an_address() -> None:
     """An address's own rule comes before a network around it."""
-    wall = Firewall(("203.0.113.0/24", str(HOME), "198.51.100.1/32"), {}, "Deny", "Enabled")
+    wall = Firewall(VAULT, ("203.0.113.0/24", str(HOME), "198.51.100.1/32"), {}, "Deny", "Enabled")
     assert wall.rule_for(HOME) == str(HOME)
     assert wall.rule_for(IPv4Address("203.0.113.11")) == "203.0.113.0/24"
     assert wall.rule_for(IPv4Address("192.0.2.1")) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ ROWS: list[tuple[int, str, str, type[errors.PratiqueError], str]] = [
         "ScopeLocked",
         f"The scope '{VAULT}' cannot perform write operation because following scope(s) are locked: '{GROUP}'. Please "
         "remove the lock and try again.",
-        errors.Prohibited,
+        errors.ScopeLocked,
         f"the lock on {GROUP}, .*az lock delete",
     ),
     (
@@ -264,7 +265,7 @@ async def test_of_several_causes_the_one_that_stays_decides(refusal: Answer) -> 
     """A deployment that also failed over a lock fails again, whatever else was temporary."""
     details = [{"code": "InternalServerError", "message": "Oops."}, {"code": "ScopeLocked", "message": "Locked."}]
     error = await refusal(200, {"error": {"code": "DeploymentFailed", "message": "", "details": details}}, {})
-    assert type(translate(error, "deploy", "it")) is errors.Prohibited
+    assert type(translate(error, "deploy", "it")) is errors.ScopeLocked
 
 
 @pytest.mark.parametrize(("status", "kind"), [(503, errors.Unavailable), (429, errors.Throttled)])
@@ -277,7 +278,7 @@ async def test_a_temporary_status_stays_temporary(
 
 
 LEAF = {"code": "ScopeLocked", "message": "following scope(s) are locked: '/subscriptions/s'"}
-_WRAPPINGS = {
+_WRAPPINGS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "details": lambda inner: {"code": "Outer", "message": "See details.", "details": [inner]},
     "innererror": lambda inner: {"code": "Outer", "message": "Failed.", "innererror": inner},
     "JSON": lambda inner: {"code": "Conflict", "message": json.dumps({"error": inner}, indent=1)},

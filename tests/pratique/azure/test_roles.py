@@ -11,9 +11,10 @@ from pratique.azure.roles import (
     assignment_name,
     find_assignment,
     grant_role,
+    is_temporary,
     list_assignments,
+    read_assignment,
     revoke_role,
-    role_exists,
 )
 from pratique.azure.session import AzureSession
 from pratique.config import CERTIFICATES_OFFICER
@@ -35,10 +36,11 @@ async def test_granted_listed_and_revoked(session: AzureSession) -> None:
     assert first == again == Grant(first.assignment_id, True)
     (listed,) = await list_assignments(session, vault)
     assert (listed.id, listed.name, listed.description) == (first.assignment_id, name, "why")
-    assert await role_exists(session, first.assignment_id)
+    assert await read_assignment(session, first.assignment_id) == listed
+    assert is_temporary(listed)
     for _ in range(2):
         await revoke_role(session, first.assignment_id)
-    assert not await role_exists(session, first.assignment_id)
+    assert await read_assignment(session, first.assignment_id) is None
     assert await list_assignments(session, vault) == []
 
 
@@ -50,6 +52,8 @@ async def test_a_role_that_is_held_already_is_not_ours(session: AzureSession) ->
     mine = assignment_name(vault, CERTIFICATES_OFFICER, me.object_id)
     grant = await grant_role(session, vault, CERTIFICATES_OFFICER, me, name=mine, description="for now")
     assert grant == Grant(standing.assignment_id, False)
+    (listed,) = await list_assignments(session, vault)
+    assert not is_temporary(listed)
 
 
 async def test_a_role_above_counts_and_one_elsewhere_does_not(session: AzureSession, sandbox: RunningSandbox) -> None:
