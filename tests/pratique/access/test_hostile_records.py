@@ -37,7 +37,7 @@ PATHS = (
     "../../..?x=",
     "%2e%2e/%2e%2e",
     "x/../../../roleAssignments/y",
-    f"pim:../{uuid4()}",
+    "pim:../0f8fad5b-d9cb-469f-a165-70867728950e",
     "*",
     "",
 )
