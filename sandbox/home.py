@@ -62,13 +62,18 @@ class Home:
         self.write("running.json", json.dumps(facts, indent=1))
 
     def running(self) -> dict[str, Any] | None:
-        """Where the running sandbox listens; ``None`` when none runs, or when its process was killed."""
-        path = self.directory / "running.json"
-        facts: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        """Where the running sandbox says that it listens; ``None`` when none runs, or when its process was killed."""
+        try:
+            facts: dict[str, Any] | None = json.loads((self.directory / "running.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
         return facts if facts and _alive(facts["pid"]) else None
 
-    def forget(self) -> None:
-        (self.directory / "running.json").unlink(missing_ok=True)
+    def forget(self, port: int) -> None:
+        """Forget where this process listened, unless another sandbox has replaced that."""
+        facts = self.running()
+        if facts is not None and (facts["pid"], facts["port"]) == (os.getpid(), port):
+            (self.directory / "running.json").unlink()
 
 
 def _alive(process: int) -> bool:

@@ -67,7 +67,7 @@ class Sandbox:
     async def stop(self) -> None:
         await self._proxy.stop()
         await self.azure.close()
-        self._home.forget()
+        self._home.forget(self._port)
 
     async def reset(self, scenario: Scenario | None = None) -> None:
         """Forget everything that happened and start again, with another scenario if one is given."""
@@ -107,7 +107,7 @@ def client_environment(home: Home, proxy_host: str | None = None) -> dict[str, s
     if facts is None:
         raise LookupError(f"no sandbox is running with the home {home.directory}")
     ca = str(home.ca_file.resolve())
-    proxy = f"http://{in_url(proxy_host or _reached_at(facts['address']))}:{facts['port']}"
+    proxy = f"http://{in_url(proxy_host or reached_at(facts['address']))}:{facts['port']}"
     return {
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,
@@ -126,7 +126,7 @@ def client_environment(home: Home, proxy_host: str | None = None) -> dict[str, s
     }
 
 
-def _reached_at(address: str) -> str:
+def reached_at(address: str) -> str:
     """Where this machine's own clients find what listens there."""
     listening = ip_address(address)
     if not listening.is_unspecified:

@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 from tests.docs.texts import Text, blocks, everything, inline_code, source
 
 _PROGRAMS = re.compile(
-    r"(?:^|[;&|(])\s*(?:\.venv/bin/)?(pratique|azure-sandbox|make)[ \t]+([^;&|)>#\n]+)", re.MULTILINE
+    r"(?:^|[;&|(]|\s--\s)\s*(?:\.venv/bin/)?(pratique|azure-sandbox|make)[ \t]+((?:(?!\s--\s)[^;&|)>#\n])+)",
+    re.MULTILINE,
 )
 #: A target in plain prose is taken for one if no English word can be meant, or if a list explains it.
 _IN_PROSE = re.compile(r"(?<!`)\bmake ([a-z]+(?:-[a-z]+)+)\b|^make ([a-z-]+)[ ]{2,}", re.MULTILINE)
@@ -92,18 +93,20 @@ def test_commands_are_found_wherever_code_stands() -> None:
 
     make test ARGS=-x; echo
 
-`azure-sandbox serve [--port 1]`, make test-az and
+`azure-sandbox serve [--port 1]`, `azure-sandbox run --wait 1 -- pratique y`, make test-az and
 ```
 .venv/bin/pratique x
 ```
 make demo    all of it
 """
     assert sorted((program, words) for _, program, words in commands(text)) == [
+        ("azure-sandbox", ["run", "--wait", "1"]),
         ("azure-sandbox", ["serve", "--port", "1"]),
         ("make", ["demo"]),
         ("make", ["test", "ARGS=-x"]),
         ("make", ["test-az"]),
         ("pratique", ["x"]),
+        ("pratique", ["y"]),
     ]
 
 
