@@ -198,6 +198,17 @@ async def git_status(path: Path) -> str:
     return f"commit {commit}" if commit else "not committed"
 
 
+async def is_tracked(path: Path) -> bool:
+    """Whether Git has a local file under version control, committed or about to be.
+
+    :raises PratiqueError: when git is not installed, or does not answer
+    """
+    settings = _SETTINGS | {"safe.directory": "*", "core.fsmonitor": "false"}  # only reads the index, and runs nothing
+    git = Git(str(path), _environment(settings.items()), ())
+    literal = {"GIT_LITERAL_PATHSPECS": "1"}
+    return (await git.run("ls-files", "--error-unmatch", "--", path.name, cwd=path.parent, extra=literal)).code == 0
+
+
 def _environment(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k in _PASSED or not k.startswith(("GIT_", *_PROMPTS))}
     return {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"} | kept | _FIXED | _numbered(settings)

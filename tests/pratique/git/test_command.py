@@ -31,7 +31,7 @@ from pratique.errors import (
 )
 from pratique.git import command as git_module
 from pratique.git.checkout import Repository
-from pratique.git.command import Git, Result, git_status
+from pratique.git.command import Git, Result, git_status, is_tracked
 from pratique.git.credentials import Credentials
 from pratique.git.publish import publish
 from tests.pratique.repositories import AUTHOR, git
@@ -55,6 +55,31 @@ async def test_git_status_of_a_file(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text("")
     assert await git_status(other) == "not as committed"
+
+
+async def test_whether_a_file_is_tracked(tmp_path: Path) -> None:
+    """Its own name counts, even with wildcards in it. Nothing that the repository's configuration names is run."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    path, other = repository / "key*", repository / "key1"
+    path.touch()
+    other.touch()
+    assert not await is_tracked(path)
+    git("init", "--quiet", cwd=repository)
+    git("add", "key1", cwd=repository)
+    assert (await is_tracked(path), await is_tracked(other)) == (False, True)
+    run = tmp_path / "run"
+    (tmp_path / "program").write_text(f"#!/bin/sh\ntouch {run}\n")
+    (tmp_path / "program").chmod(0o755)
+    for name in ("core.fsmonitor", "core.sshCommand", "core.pager"):
+        git("config", name, str(tmp_path / "program"), cwd=repository)
+    git("config", "core.untrackedCache", "true", cwd=repository)
+    assert await is_tracked(other)
+    assert not run.exists()
+    git("rm", "--quiet", "--cached", "key1", cwd=repository)
+    run.unlink(missing_ok=True)
+    assert not await is_tracked(other)
+    assert not run.exists()
 
 
 @pytest.fixture
