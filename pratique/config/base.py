@@ -22,8 +22,15 @@ DeploymentName = Annotated[
         description="Name of the deployment in the resource group: up to 64 letters, digits and . _ - ( ).",
     ),
 ]
+
+
+class NamesSecret:
+    """Marks the fields that name the location of a secret."""
+
+
 SecretName = Annotated[
     str,
+    NamesSecret(),
     Field(
         pattern=r"^(file|env|prefect-secret):.+$",
         description="Location of the secret: file:PATH, env:NAME or prefect-secret:BLOCK. Never the secret itself.",

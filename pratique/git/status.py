@@ -28,6 +28,15 @@ async def git_status(path: Path) -> str:
     return "not as committed"
 
 
+async def is_tracked(path: Path) -> bool:
+    """Whether git has a local file under version control, committed or about to be.
+
+    :raises PratiqueError: as :meth:`~pratique.git.command.Git.run`
+    """
+    command = ("ls-files", "--error-unmatch", "--", path.name)  # reads the index alone: core.fsmonitor is off
+    return (await Git.for_reading(path).run(*command, cwd=path.parent)).code == 0
+
+
 def _object_ids(path: Path) -> Iterator[str]:
     """The object ids that a file can have: with its content as it is, or as it is without CRLF line endings."""
     try:

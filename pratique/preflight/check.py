@@ -24,6 +24,7 @@ from pratique.gate.exceptions.lookup import Exceptions
 from pratique.git.checkout import checkout
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
+from pratique.preflight.secret_files import exposed_files
 from pratique.release import delivery
 from pratique.release.acceptance import source_logins
 from pratique.secret import SecretKind, SecretSource, text_of
@@ -61,7 +62,8 @@ class Line:
 
 async def run_checks(config: Bootstrap) -> list[Line]:
     """Run all checks, in the order in which you would fix their failures."""
-    lines = [*_certificate(config), await _line("gate", lambda: _gate(config))]
+    lines = [*_certificate(config), *[line async for line in _secret_files(config)]]
+    lines.append(await _line("gate", lambda: _gate(config)))
     try:
         async with (
             AzureSession.open(config.subscription_id, config.cloud) as session,
@@ -119,6 +121,12 @@ def _certificate(config: Bootstrap) -> Iterator[Line]:
     yield Line(name, True, f"{bundle.thumbprint}, {bundle.days_left(at)} days left")
     for warning in bundle.warnings:
         yield Line(name, True, f"{certificate.pem}: {warning}", warning=True)
+
+
+async def _secret_files(config: Bootstrap) -> AsyncIterator[Line]:
+    async for file in exposed_files(config):
+        detail = f"{file.path} ({', '.join(file.fields)}): {file.observed}"
+        yield Line("secret file", True, detail, file.remedy, warning=True)
 
 
 async def _gate(config: Bootstrap) -> str:

@@ -21,7 +21,8 @@ from sandbox.services.keyvault.vaults import VAULT_TYPE
 from sandbox.services.oci.manifests import IN_TOTO
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.conftest import PROMPT, MakeWorld
-from tests.flows.world import KURED, PROJECT, World
+from tests.flows.world import KURED, PROJECT, World, git
+from tests.pratique.certificate.issuing import issue
 from tests.waiting import HANGS
 
 FINDING = Finding(cve="CVE-2025-1974", severity="Critical", package="openssl", version="3.1.4-r5")
@@ -83,6 +84,27 @@ def test_check(world: MakeWorld) -> None:
     (digest,) = cluster.upstream().values()
     assert digest in output
     assert cluster.state()["operations"] == []
+
+
+def test_check_warns(world: MakeWorld) -> None:
+    """What a person should look at is a warning with its next step, and no failure."""
+    cluster = world()
+    cluster.pem.write_bytes(issue(start=datetime.now(UTC) - timedelta(days=1), names=()).pem)
+    cluster.pem.chmod(0o644)
+    git("init", "--quiet", folder=cluster.pem.parent)
+    git("add", cluster.pem.name, folder=cluster.pem.parent)
+    code, output = _check(cluster)
+    assert code == 0, output
+    warnings = [line for line in output.splitlines() if not line.startswith("pass ")]
+    source = f"warn secret file: {cluster.pem} (certificate.pem): "
+    assert [line.partition("0644")[0].partition("Git tracks")[0].partition(" has no")[0] for line in warnings] == [
+        f"warn certificate: file:{cluster.pem}: The certificate",
+        f"{source}Its mode is ",
+        f"     next: chmod 600 {cluster.pem}",
+        source,
+        f"     next: git rm --cached {cluster.pem}; add it to .gitignore, and replace the secret: the history still "
+        "contains it.",
+    ]
 
 
 def test_sweep(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pratique.git.checkout import Repository, checkout
 from pratique.git.command import credential_helpers
-from pratique.git.status import git_status
+from pratique.git.status import git_status, is_tracked
 from tests.foreign_repository import booby_trap
 from tests.pratique.repositories import AUTHOR, git, write
 
@@ -116,6 +116,17 @@ def test_a_foreign_repository_starts_no_program(file: Path, log: Path) -> None:
     assert status(file) == f"commit {sha}"
     (file.parent / "other.yaml").write_text(TEXT)
     assert status(file.parent / "other.yaml") == "not as committed"
+    assert programs(log) == set()
+
+
+async def test_whether_a_file_is_tracked(file: Path, log: Path) -> None:
+    """Its own name counts, even with wildcards in it, and the repository starts no program."""
+    pattern, other = file.parent / "exceptions*", file.parent / "other.yaml"
+    for path in (pattern, other):
+        path.touch()
+    booby_trap(file.parent.parent, log)
+    assert [await is_tracked(path) for path in (file, pattern, other)] == [True, False, False]
+    assert not await is_tracked(log)
     assert programs(log) == set()
 
 
