@@ -40,12 +40,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pratique.masking import masked
+
 #: Severity of an error that a person must act on now, whatever else happened.
 URGENT = 100
 
 
 class PratiqueError(Exception):
     """Base of the tree.
+
+    Secrets in any of the parts are masked (:mod:`pratique.masking`).
 
     :param attempted: the action, as a verb phrase ("import the image")
     :param subject: the object of the action: an image, a resource ID, a file
@@ -61,11 +65,8 @@ class PratiqueError(Exception):
     severity: ClassVar[int] = 0
 
     def __init__(self, attempted: str, subject: str, observed: str, remedy: str) -> None:
-        super().__init__(attempted, subject, observed, remedy)
-        self.attempted = attempted
-        self.subject = subject
-        self.observed = observed
-        self.remedy = remedy
+        super().__init__(*map(masked, (attempted, subject, observed, remedy)))
+        self.attempted, self.subject, self.observed, self.remedy = self.args
 
     def __str__(self) -> str:
         return f"Could not {self.attempted} ({self.subject}): {self.observed} Next: {self.remedy}"

@@ -100,16 +100,22 @@ class WorkerIdentity:
         options |= {"claims": claims, "tenant_id": tenant_id}
         failures: list[_Failure] = []
         for source in self._sources:
-            for _ in range(PROBES):
-                found = await self._ask(source, scopes, options)
-                if not isinstance(found, _Failure):
-                    self._sources, self._proven = (source,), True
-                    return found
-                failure = found
-                if not failure.slow:
-                    break
-            failures.append(failure)
+            found = await self._ask_again(source, scopes, options)
+            if isinstance(found, AccessToken):
+                self._sources, self._proven = (source,), True
+                return found
+            failures.append(found)
         raise _no_token(failures)
+
+    async def _ask_again(
+        self, source: AsyncTokenCredential, scopes: Sequence[str], options: Mapping[str, Any]
+    ) -> AccessToken | _Failure:
+        """Ask a source, and ask it again if it may only be slow."""
+        for _ in range(PROBES - 1):
+            found = await self._ask(source, scopes, options)
+            if isinstance(found, AccessToken) or not found.slow:
+                return found
+        return await self._ask(source, scopes, options)
 
     async def _ask(
         self, source: AsyncTokenCredential, scopes: Sequence[str], options: Mapping[str, Any]

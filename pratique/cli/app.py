@@ -1,11 +1,15 @@
 """Prepare everything that an AKS cluster for regulated workloads needs before it is bootstrapped.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 blocked by the gate, or live images at risk or unexplained.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 blocked by the gate, or live images at risk or unexplained;
+70 a defect of pratique, 130 interrupted, 141 nobody reads the output any longer.
 """
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
+from typing import Annotated
 
 import typer
 
@@ -13,7 +17,7 @@ from pratique.cli.accept import accept
 from pratique.cli.access import renew, sweep
 from pratique.cli.demo import demo
 from pratique.cli.deploy import deploy
-from pratique.cli.frame import exit_on_error
+from pratique.cli.frame import debugging, exit_on_error
 from pratique.cli.preflight import check
 from pratique.cli.prepare import plan, prepare
 from pratique.cli.probe import probe
@@ -29,6 +33,15 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 
 @app.callback()
-def main() -> None:
+def main(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="PRATIQUE_DEBUG", help="Print tracebacks of errors.")
+    ] = False,
+) -> None:
+    debugging.set(debug)
+    # Not every terminal's encoding has all characters of an image's or a finding's text.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # azure-identity logs every credential that it tries without success. Pratique's own errors name the cause.
     logging.getLogger("azure").setLevel(logging.ERROR)

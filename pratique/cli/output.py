@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from pratique.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from pratique.release.summary import Delivery
 
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody reads the output any longer. :func:`~pratique.cli.frame.exit_on_error` ends the command."""
+        raise BrokenPipeError
+
+
 #: Outside a terminal, lines are not wrapped at 80 columns: digests must stay whole to be copied and compared.
-console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 240)
+console = _Console(soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 
 
 def print_line(text: str) -> None:
@@ -49,6 +58,14 @@ def print_certificate(name: str, vault: str, thumbprint: str, expires_on: dateti
 
 
 def write_json(value: object, path: Path | None) -> None:
-    """Write a command's result, if a file was asked for. What JSON has no type for is written as text."""
-    if path is not None:
+    """Write a command's result, if a file was asked for. What JSON has no type for is written as text.
+
+    :raises ConfigurationError: when the file cannot be written
+    """
+    if path is None:
+        return
+    try:
         path.write_text(json.dumps(value, default=str, indent=1))
+    except OSError as error:
+        remedy = "Write to another place. What the command did in Azure is done."
+        raise ConfigurationError("write the result", str(path), f"{error.strerror}.", remedy) from None

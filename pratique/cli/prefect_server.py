@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import typer
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from pratique.cli.automations import (
@@ -29,9 +29,15 @@ from pratique.cli.automations import (
     read_files,
 )
 from pratique.cli.deployment_files import FLOW, POOL, PREFECT_FILE, PoolType
+from pratique.cli.prefect_faults import prefect_faults
 from pratique.cli.server_database import WARNINGS, server_database
 from pratique.deployment import CHECKOUT
-from pratique.errors import ConfigurationError, PermanentError, Unavailable
+from pratique.errors import ConfigurationError
+from pratique.markdown import plain
+from pratique.masking import masked
+
+#: Up to the exception's own line, which says what is wrong.
+_TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*", re.MULTILINE)
 
 
 async def deploy_to_server(pool_type: PoolType | None, template: Path | None, notify: str) -> None:
@@ -42,21 +48,15 @@ async def deploy_to_server(pool_type: PoolType | None, template: Path | None, no
     :param notify: block for notifications, as TYPE/NAME; empty for none
     :raises ConfigurationError: for a wrong setting
     :raises Unavailable: when the server does not answer
-    :raises PermanentError: when the server refuses a request
+    :raises PratiqueError: when the server refuses a request
     """
-    url = get_current_settings().api.url
-    if url is None:
+    if get_current_settings().api.url is None:
         raise ConfigurationError(
             "deploy", "PREFECT_API_URL", "It is not set.", "Set it to the API of your Prefect server."
         )
-    try:
+    with prefect_faults("deploy"):
         async with get_client() as client:
             await _deploy(client, pool_type, template, notify)
-    except (PrefectException, httpx.HTTPError) as error:
-        kind = Unavailable if isinstance(error, httpx.TransportError) else PermanentError
-        observed = " ".join(str(error).split()) or repr(error)
-        remedy = "Check PREFECT_API_URL and PREFECT_API_AUTH_STRING, and that the server is running."
-        raise kind("deploy", f"Prefect server {url}", f"{observed.removesuffix('.')}.", remedy) from error
 
 
 async def _deploy(client: PrefectClient, pool_type: PoolType | None, template: Path | None, notify: str) -> None:
@@ -104,15 +104,28 @@ async def _apply_work_pool(client: PrefectClient, pool_type: PoolType | None, te
 
 
 async def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(await asyncio.to_thread(path.read_text))
-    return content
+    """:raises ConfigurationError: when the file is not a JSON object"""
+    content = await asyncio.to_thread(path.read_bytes)
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        document, problem = None, str(error)
+    else:
+        problem = "It is not an object"
+    if not isinstance(document, dict):
+        remedy = "Start from one of deployments/work-pools."
+        raise ConfigurationError("read the work pool's template", str(path), f"{plain(problem)}.", remedy)
+    return document
 
 
 def _prefect_deploy() -> None:
-    """Run Prefect's own command on the file. It prints what it does."""
+    """Run Prefect's own command on the file, and print what it prints, without logins and tracebacks."""
     file = str(PREFECT_FILE)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file]
-    done = subprocess.run(command, cwd=CHECKOUT, check=False)  # noqa: S603 - constant arguments
+    done = subprocess.run(  # noqa: S603 - constant arguments
+        command, cwd=CHECKOUT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    typer.echo(masked(_TRACEBACK.sub("", done.stdout)), nl=False)
     if done.returncode:
         raise ConfigurationError(
             "deploy", file, "`prefect deploy` failed; its output is above.", "Fix the cause and run the command again."

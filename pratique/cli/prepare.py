@@ -19,10 +19,10 @@ def prepare(config: ConfigArgument, output: OutputOption = None) -> None:
     from flows.prepare_cluster import prepare_cluster
 
     preparation = cast("Preparation", run_flow(prepare_cluster(load(config))))
+    write_json(dataclasses.asdict(preparation), output)
     print_images(preparation)
     print_certificate(preparation.certificate, preparation.vault, preparation.thumbprint, preparation.expires_on)
     print_commits(preparation)
-    write_json(dataclasses.asdict(preparation), output)
 
 
 def plan(config: ConfigArgument, output: OutputOption = None) -> None:
@@ -30,5 +30,5 @@ def plan(config: ConfigArgument, output: OutputOption = None) -> None:
     from flows.prepare_cluster import prepare_cluster
 
     planned = cast("Plan", run_flow(prepare_cluster(load(config), plan_only=True)))
-    print_line(planned.text())
     write_json(dataclasses.asdict(planned), output)
+    print_line(planned.text())

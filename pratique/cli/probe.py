@@ -17,7 +17,7 @@ def probe(config: ConfigArgument, output: OutputOption = None) -> None:
     from pratique.preflight.probe.run import run_probe
 
     report = asyncio.run(run_probe(load(config)))
-    print_line(report.text())
     write_json(report.document(), output)
+    print_line(report.text())
     if all(answer.state == "not read" for answer in report.answers):
         raise typer.Exit(PratiqueError.exit_code)

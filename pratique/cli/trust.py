@@ -27,8 +27,8 @@ def show(
     from pratique.preflight.trust import trust_report
 
     report = asyncio.run(trust_report(image, None if config is None else load(config)))
-    print_line(report.text())
     write_json(dataclasses.asdict(report), output)
+    print_line(report.text())
 
 
 trust.command()(exit_on_error(show))

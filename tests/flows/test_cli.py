@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pratique.cli.app import app
+from pratique.config import Image
 from pratique.lease import TAG_PREFIX, Lease, lease_id
 from sandbox.core.locks import Lock
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
@@ -73,6 +76,36 @@ def test_prepare_failed(world: MakeWorld) -> None:
     failed = CliRunner().invoke(app, ["prepare", cluster.written()])
     assert failed.exit_code == 1
     assert failed.stderr.splitlines()[-1].startswith("pratique: NotFound: Could not read the secret (file:")
+
+
+def test_prepare_interrupted(world: MakeWorld, prefect: Path) -> None:
+    """Exit code 130 after Ctrl-C: the run cleans up behind itself, and no traceback is printed."""
+    cluster = world()
+    cluster.sandbox.azure.faults.add(kind="operation-hangs", operation="import")
+    process = cluster.start(prefect)
+    asyncio.run(cluster.until(lambda: any(one.kind == "import" for one in cluster.sandbox.azure.operations.all())))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=HANGS)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == "pratique: Interrupted."
+    assert "Traceback" not in errors
+    assert cluster.access == []
+
+
+def test_prepare_with_more_than_prefect_takes(world: MakeWorld, prefect: Path) -> None:
+    """Exit code 2: the last line has the limit and what to do, and nothing repeats the configuration."""
+    cluster = world()
+    images = [Image(source=f"ghcr.io/acme/{'x' * 200}-{number}:1") for number in range(2600)]
+    release = cluster.config.catalogue.releases[0].model_copy(update={"images": images})
+    catalogue = cluster.config.catalogue.model_copy(update={"releases": (release,)})
+    large = replace(cluster, config=cluster.config.model_copy(update={"catalogue": catalogue}))
+    code, _, errors = _prepare(large, prefect)
+    assert code == 2
+    last = errors.splitlines()[-1]
+    assert last.startswith("pratique: ConfigurationError: Could not run the flow (Prefect server http://127.0.0.1:")
+    assert "less than 524,288 bytes" in last
+    assert len(errors) < 5000
+    assert "Traceback" not in errors
 
 
 def test_check(world: MakeWorld) -> None:

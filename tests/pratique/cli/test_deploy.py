@@ -56,7 +56,7 @@ def test_a_server_that_refuses() -> None:
         listener.shutdown()
     assert failed.exit_code == 1
     (line,) = failed.stderr.splitlines()
-    assert line.startswith("pratique: PermanentError: Could not deploy (Prefect server ")
+    assert line.startswith("pratique: AuthenticationFailed: Could not deploy (Prefect server ")
     assert "401" in line
     assert "PREFECT_API_AUTH_STRING" in line
 
