@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampParameters
 from pratique.git.publish import Publication
-from pratique.manifests.kustomize import Usage
+from pratique.manifests.release_check import Usage
 from pratique.release.summary import Delivery, links
 from tasks.policies import UNCACHED
 from tasks.runtime import current

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +28,8 @@ from pratique.config import Bootstrap
 from pratique.errors import ManifestRejected
 from pratique.images import LIVE
 from pratique.manifests.kustomize import UsedImage
+from pratique.manifests.yaml_editor import Path as YamlPath
+from pratique.manifests.yaml_editor import YamlText
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"
 
@@ -133,16 +136,32 @@ class StampEdit:
             self._reject("The path leads out of the repository.", "Use a path within the repository.")
         document = self._read(path)
         parameters = document.setdefault("parameters", {})
-        changes = [
-            Change(self.file, f"parameters.{name}", _text(parameters.get(name)), _text({"value": value}))
+        wanted = {
+            name: value
             for name, value in self.stamp.parameters.items()
-            if parameters.get(name) != {"value": value}
-        ]
-        if changes:
-            parameters.update(self.stamp.document["parameters"])
+            if not isinstance(parameter := parameters.get(name), dict) or parameter.get("value") != value
+        }
+        if wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
-        return changes
+            path.write_bytes(self._edited(path, document, wanted).encode())
+        return [
+            Change(self.file, f"parameters.{name}", _text(parameters.get(name)), _text({"value": value}))
+            for name, value in wanted.items()
+        ]
+
+    def _edited(self, path: Path, document: dict[str, Any], wanted: Mapping[str, Any]) -> str:
+        """The text with the values replaced in place; all of it anew when it lacks one, or one is not a string."""
+        parameters = document["parameters"]
+        texts: dict[YamlPath, str | None] = {
+            (0, "parameters", name, "value"): value
+            for name, value in wanted.items()
+            if isinstance(value, str) and isinstance(_value(parameters.get(name)), str)
+        }
+        if len(texts) == len(wanted):
+            with suppress(ManifestRejected, UnicodeDecodeError):  # JSON that is not YAML, or has another encoding
+                return YamlText(self.file, path.read_bytes().decode()).edited(texts).text
+        written = document | {"parameters": parameters | {name: {"value": value} for name, value in wanted.items()}}
+        return json.dumps(written, indent=2, ensure_ascii=False) + "\n"
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
@@ -159,8 +178,12 @@ class StampEdit:
         raise ManifestRejected("write the cluster's parameters", self.file, observed, remedy)
 
 
+def _value(parameter: Any) -> Any:
+    return parameter.get("value") if isinstance(parameter, dict) else parameter
+
+
 def _text(parameter: Any) -> str | None:
     if parameter is None:
         return None
-    value = parameter.get("value") if isinstance(parameter, dict) else parameter
+    value = _value(parameter)
     return value if isinstance(value, str) else json.dumps(value)

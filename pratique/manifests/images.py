@@ -19,8 +19,11 @@ from typing import Literal, TypeAlias
 
 from pratique.change import Change
 from pratique.images import LIVE, ImageReference, LiveImage
+from pratique.manifests.documents import NotFollowed
 from pratique.manifests.files import mapping, path_inside, read_yaml, scalar, write_yaml
-from pratique.manifests.kustomize import Renderer, Usage, find_usage, kustomizations, suffix
+from pratique.manifests.image_names import is_matched, split
+from pratique.manifests.kustomize import Renderer, kustomizations
+from pratique.manifests.release_check import Usage, find_usage
 from pratique.manifests.yaml_editor import Path as YamlPath
 from pratique.manifests.yaml_editor import Plain, YamlText
 
@@ -117,9 +120,11 @@ def _wanted(name: str, image: LiveImage, pin: Pin) -> dict[str, str | None]:
 
 def _has_tag(root: Path, kustomization: Path, entry: Mapping[str, Plain], tag: str) -> bool:
     """Whether the manifests to which an entry applies already have that tag."""
-    name = scalar(entry.get("name"))
-    found = {suffix(used.image, of=name) for used in Renderer(root).base_images(kustomization)}
-    return found - {None} == {f":{tag}"}
+    name, used = scalar(entry.get("name")) or "", Renderer(root).base_images(kustomization)
+    try:
+        return {split(base.image)[1] for base in used if is_matched(base.image, name)} == {f":{tag}"}
+    except NotFollowed:
+        return False
 
 
 def live_images(root: Path, folder: str, registry: str) -> list[tuple[str, str, LiveImage]]:
@@ -128,11 +133,23 @@ def live_images(root: Path, folder: str, registry: str) -> list[tuple[str, str, 
     :raises ManifestRejected: as :func:`point_images`
     """
     return [
-        (text.file, repository, LiveImage(scalar(entry.get("newTag")) or "", scalar(entry.get("digest")) or ""))
+        (text.file, repository, _pinned(entry))
         for text in (read_yaml(root, path) for path in kustomizations(root, folder))
         for _, entry, repository in _live_entries(text, registry)
-        if (scalar(entry.get("newName") or entry.get("name")) or "").startswith(f"{registry}/")
+        if _resolved(entry).startswith(f"{registry}/")
     ]
+
+
+def _pinned(entry: Mapping[str, Plain]) -> LiveImage:
+    """Tag and digest that an entry sets, or that its name carries when it sets neither."""
+    tag, digest = scalar(entry.get("newTag")) or "", scalar(entry.get("digest")) or ""
+    if not tag and not digest:
+        tag, _, digest = split(_resolved(entry))[1].removeprefix(":").partition("@")
+    return LiveImage(tag, digest)
+
+
+def _resolved(entry: Mapping[str, Plain]) -> str:
+    return scalar(entry.get("newName") or entry.get("name")) or ""
 
 
 def _live_entries(text: YamlText, registry: str) -> Iterator[_Entry]:
@@ -141,6 +158,6 @@ def _live_entries(text: YamlText, registry: str) -> Iterator[_Entry]:
         images = mapping(document).get("images")
         for index, item in enumerate(images if isinstance(images, list) else []):
             entry = mapping(item)
-            host, _, repository = (scalar(entry.get("newName") or entry.get("name")) or "").partition("/")
+            host, _, repository = split(_resolved(entry))[0].partition("/")
             if repository.startswith(LIVE) and (host == registry or _AZURE_REGISTRY.fullmatch(host)):
                 yield (number, "images", index), entry, repository.removeprefix(LIVE)

@@ -3,37 +3,33 @@
 This implements as much of kustomize as images need: it reads resources, bases, components and patches, and applies each
 kustomization's ``images:`` to the images collected below it. All files of a folder without a kustomization count, as
 with Flux, whose kustomize-controller generates the missing ``kustomization.yaml``. What cannot be followed, such as
-Helm charts and resources on other hosts, is reported and not guessed.
+Helm charts, resources on other hosts and symbolic links, is reported and not guessed.
+
+Facts: kustomize, ``api/internal/target/kusttarget.go`` and ``kusttarget_configplugin.go`` for the order of steps.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
-
 from pratique.errors import ManifestRejected
-from pratique.images import LIVE, LiveImage
+from pratique.manifests import patches
+from pratique.manifests.documents import NOT_A_MANIFEST, NotFollowed, Value, is_null, is_text_only, load
 from pratique.manifests.files import exists_inside, is_inside
-from pratique.manifests.yaml_editor import YamlText
+from pratique.manifests.image_names import renamed
+from pratique.manifests.resources import Resource, mapping, mounted_images, resources, text
 from pratique.markdown import plain
 
 # The three file names that kustomize looks for.
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
-_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _MANIFESTS = (".yaml", ".yml")
 # Fields of a kustomization whose images only kustomize itself can render.
-_UNSUPPORTED = ("helmCharts", "helmChartInflationGenerator", "generators", "transformers")
-_DEEPEST = 200  # levels of lists and mappings inside each other
-# Name, tag and digest, split like kustomize does: the tag starts at the last colon after the last slash.
-_IMAGE = re.compile(r"(?P<name>[^@]+?)(?P<tag>:[^:/@]*)?(?P<digest>@.*)?")
+_UNSUPPORTED = ("helmCharts", "helmChartInflationGenerator", "generators", "transformers", "openapi")
+_MOUNTED = "It depends on kustomize's version whether images: applies to {}, which a pod mounts as a volume."
 
 
 @dataclass(frozen=True, order=True)
@@ -46,56 +42,6 @@ class UsedImage:
 
     file: str
     image: str
-
-
-@dataclass(frozen=True)
-class Usage:
-    """The images in the manifests, compared with the released ones.
-
-    :ivar images: every image that the manifests use
-    :ivar unused: repositories (below ``live/``) of released images that no manifest uses
-    :ivar unreleased: images of the manifests that were not released, or not with that tag or digest
-    :ivar unread: what may deploy further images and could not be followed, each with the reason
-    """
-
-    images: tuple[UsedImage, ...] = ()
-    unused: tuple[str, ...] = ()
-    unreleased: tuple[UsedImage, ...] = ()
-    unread: tuple[str, ...] = ()
-
-    def warnings(self) -> Iterator[str]:
-        """One line for each discrepancy."""
-        for repository in self.unused:
-            yield f"No manifest uses {LIVE}{repository}, which was released."
-        for used in self.unreleased:
-            yield f"{used.file} uses {used.image}, which was not released."
-        for reason in self.unread:
-            yield f"Could not find all images of {reason}"
-
-
-def find_usage(
-    root: Path, folder: str, registry: str, released: Mapping[str, LiveImage], *, partial: bool = False
-) -> Usage:
-    """Compare the images in the manifests below a folder with the released ones.
-
-    :param registry: login server of the live registry
-    :param released: by the repository's name below ``live/``
-    :param partial: whether ``live/`` has more images than ``released``; then images in other repositories of ``live/``
-        do not count as unreleased
-    """
-    renderer = Renderer(root)
-    images = sorted(set(renderer.images(root / folder)))
-    live = f"{registry}/{LIVE}"
-    names = {used: _name(used.image).removeprefix(live) for used in images if _name(used.image).startswith(live)}
-    unreleased = [
-        used
-        for used in images
-        if used not in names
-        or (names[used] in released and not _matches(used.image, released[names[used]]))
-        or (names[used] not in released and not partial)
-    ]
-    unused = sorted(released.keys() - names.values())
-    return Usage(tuple(images), tuple(unused), tuple(unreleased), tuple(sorted(set(renderer.unread))))
 
 
 @dataclass
@@ -111,87 +57,137 @@ class Renderer:
 
     def images(self, path: Path) -> list[UsedImage]:
         """The images of a manifest or of a folder: those of its kustomization, or of all manifests in it."""
+        return _images(self._resources(path, whole=False))
+
+    def base_images(self, kustomization: Path) -> list[UsedImage]:
+        """The images of a kustomization before its ``images:`` are applied."""
+        return _images(self._collect(kustomization, self._document(kustomization), [], whole=False))
+
+    def _resources(self, path: Path, *, whole: bool) -> list[Resource]:
+        """The resources of a manifest or of a folder.
+
+        :param whole: whether those without an image count as well, because a patch could give them one
+        """
         if not exists_inside(self.root, path):
             self._skip(path, "There is no such file in the repository.")
             return []
         if path.is_file():
-            text = self._text(path)
-            return list(_images(self._name(path), self._parse(path, text))) if "image" in text else []
+            content = self._text(path)
+            if not whole and "image" not in content:
+                return []
+            return list(resources(self._name(path), self._load(path, content)))
         if (kustomization := _kustomization(path)) is not None:
-            return self._kustomize(kustomization, [])
-        entries = sorted(entry for entry in path.iterdir() if entry.is_dir() or entry.suffix in _MANIFESTS)
-        return [image for entry in entries if not entry.name.startswith(".") for image in self.images(entry)]
+            return self._kustomize(kustomization, [], whole=whole)
+        paths = sorted(entry for entry in path.iterdir() if entry.is_dir() or entry.suffix in _MANIFESTS)
+        visible = [entry for entry in paths if not entry.name.startswith(".")]
+        return [resource for entry in visible for resource in self._resources(entry, whole=whole)]
 
-    def base_images(self, kustomization: Path) -> list[UsedImage]:
-        """The images of a kustomization before its ``images:`` are applied."""
-        return self._collect(kustomization, self._document(kustomization), [])
-
-    def _kustomize(self, file: Path, base: list[UsedImage]) -> list[UsedImage]:
+    def _kustomize(self, file: Path, base: list[Resource], *, whole: bool) -> list[Resource]:
         if file.resolve() in self._in_progress:
             self._skip(file, "It includes itself.")
             return base
         self._in_progress.add(file.resolve())
         try:
             document = self._document(file)
-            return _apply_images(self._collect(file, document, base), document.get("images"))
+            collected = self._collect(file, document, base, whole=whole)
+            self._apply_images(file, document.get("images"), collected)
+            return collected
         finally:
             self._in_progress.remove(file.resolve())
 
-    def _collect(self, file: Path, document: dict[str, Any], base: list[UsedImage]) -> list[UsedImage]:
-        images = list(base)
+    def _collect(self, file: Path, document: dict[str, Any], base: list[Resource], *, whole: bool) -> list[Resource]:
+        """The resources of a kustomization, patched and named, in kustomize's order of steps."""
+        whole = whole or any(document.get(key) for key in ("components", *patches.PATCHES))
+        collected = list(base)
         for name in (*_strings(document.get("resources")), *_strings(document.get("bases"))):
             if _is_remote(name):
                 self._skip(file, f"It includes {name} from outside the repository.")
             else:
-                images += self.images(file.parent / name)
+                collected += self._resources(file.parent / name, whole=whole)
         for name in _strings(document.get("components")):
             folder = file.parent / name
             component = None if _is_remote(name) or not exists_inside(self.root, folder) else _kustomization(folder)
             if component is None:
                 self._skip(file, f"It includes {name}, which is not a kustomization in the repository.")
             else:
-                images = self._kustomize(component, images)
-        for patch, inline in _patches(document):
-            if inline:
-                images += _images(self._name(file), self._parse(file, patch))
-            else:
-                images += self.images(file.parent / patch)
+                collected = self._kustomize(component, collected, whole=whole)
         for key in _UNSUPPORTED:
-            if document.get(key):
+            if document.get(key) and not is_null(document[key]):
                 self._skip(file, f"Only kustomize can render its {key}.")
-        return images
+        if self._replaces_images(file, document):
+            self._skip(file, "Only kustomize can render its replacements.")
+        for key in ("patchesStrategicMerge", "patches"):
+            self._apply_patches(file, document, key, collected)
+        _apply_names(document, collected)
+        self._apply_patches(file, document, "patchesJson6902", collected)
+        return [resource for resource in collected if resource.document]
+
+    def _apply_patches(self, file: Path, document: dict[str, Any], key: str, collected: list[Resource]) -> None:
+        for entry in patches.entries(document, key):
+            path = file if entry.is_inline else file.parent / entry.text
+            if not entry.is_inline and (_is_remote(entry.text) or not exists_inside(self.root, path)):
+                self._skip(file, f"There is no patch {entry.text} in the repository.")
+                continue
+            documents = self._load(path, entry.text if entry.is_inline else self._text(path))
+            try:
+                # A patch may mean a resource that could not be read: then its own images count.
+                is_applied = patches.apply(documents, entry, collected, self._name(path)) or not self.unread
+            except NotFollowed as reason:
+                self._skip(path, str(reason))
+                is_applied = False
+            if not is_applied:
+                collected += patches.own_resources(documents, self._name(path))
+
+    def _replaces_images(self, file: Path, document: dict[str, Any]) -> bool:
+        replacements = document.get("replacements")
+        entries = replacements if isinstance(replacements, list) else []
+        paths = [file.parent / path for entry in entries if (path := text(entry, "path"))]
+        texts = [str(entries), *(self._text(path) for path in paths if exists_inside(self.root, path))]
+        return any("image" in replacement or "containers" in replacement for replacement in texts)
+
+    def _apply_images(self, file: Path, entries: Any, collected: Iterable[Resource]) -> None:
+        if not isinstance(entries, list):
+            return
+        for resource in collected:
+            names = {image: self._renamed(file, image, entries) for _, image in resource.images}
+            for image in mounted_images(resource.document):
+                if names[image] != image:
+                    self._skip(file, _MOUNTED.format(image))
+            resource.rename_images(names)
+
+    def _renamed(self, file: Path, image: str, entries: Iterable[Any]) -> str:
+        for entry in entries:
+            if isinstance(entry, dict) and text(entry, "name"):
+                try:
+                    image = renamed(image, entry)
+                except NotFollowed as reason:
+                    self._skip(file, str(reason))
+        return image
 
     def _document(self, file: Path) -> dict[str, Any]:
         """The kustomization in a file: its first document, as with kustomize."""
-        try:
-            documents = YamlText(self._name(file), self._text(file)).documents
-        except ManifestRejected as error:
-            self._skip(file, error.observed)
-            return {}
+        documents = self._load(file, self._text(file))
         return next((document for document in documents if isinstance(document, dict)), {})
 
     def _text(self, file: Path) -> str:
         try:
-            return file.read_bytes().decode()
+            content = file.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             self._skip(file, f"{error}.")
             return ""
+        if is_text_only(content):
+            self._skip(file, NOT_A_MANIFEST)
+        return content
 
-    def _parse(self, file: Path, text: str) -> list[Any]:
-        reason = ""
-        # The fast C parser comes first. It rejects {image: a:1}, and both parsers reject most tabs.
-        for pure, source in ((False, text), (True, text), (True, text.replace("\t", " "))):
-            try:
-                if not pure:
-                    _require_shallow(source)
-                return list(YAML(typ="base", pure=pure).load_all(source))  # base: scalars are not converted
-            except (YAMLError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-                reason = reason or f"{' '.join(str(error).split())}."
-        self._skip(file, reason)
-        return []
+    def _load(self, file: Path, content: str) -> list[Value]:
+        try:
+            return load(content)
+        except NotFollowed as reason:
+            self._skip(file, str(reason))
+            return []
 
     def _skip(self, path: Path, reason: str) -> None:
-        self.unread.append(f"{self._name(path)}: {reason}")
+        self.unread.append(f"{self._name(path)}: {plain(reason)}")
 
     def _name(self, path: Path) -> str:
         inside = is_inside(self.root, path)
@@ -212,82 +208,29 @@ def kustomizations(root: Path, folder: str) -> list[Path]:
     return [path for path in paths if ".git" not in path.relative_to(top).parts]
 
 
-def _require_shallow(text: str) -> None:
-    """Check the nesting before the C parser composes values: it recurses on the C stack, which crashes the process.
-
-    :raises YAMLError: when the text is nested too deeply
-    """
-    depth = 0
-    for event in YAML(typ="base", pure=False).parse(text):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise YAMLError(f"It is nested more than {_DEEPEST} levels deep")
-
-
 def _kustomization(folder: Path) -> Path | None:
     return next((folder / name for name in KUSTOMIZATIONS if (folder / name).is_file()), None)
 
 
-def _images(file: str, documents: list[Any]) -> Iterator[UsedImage]:
-    seen: dict[int, Any] = {}  # keeps the values alive, as ids of deleted objects are reused
-    values = documents
-    while values:
-        value = values.pop()
-        if id(value) in seen:
-            continue
-        seen[id(value)] = value
-        if isinstance(value, dict):
-            lists = [value[key] for key in _CONTAINERS if isinstance(value.get(key), list)]
-            images = [container.get("image") for items in lists for container in items if isinstance(container, dict)]
-            if str(value.get("path")).endswith("/image"):  # an operation of a JSON patch
-                images.append(value.get("value"))
-            yield from (UsedImage(file, image) for image in images if isinstance(image, str) and image)
-            values += value.values()
-        elif isinstance(value, list):
-            values += value
+def _images(deployed: Iterable[Resource]) -> list[UsedImage]:
+    return [UsedImage(*used) for resource in deployed if resource.is_deployed for used in resource.images]
 
 
-def _apply_images(images: Iterable[UsedImage], entries: Any) -> list[UsedImage]:
-    """Apply ``images:`` like kustomize's image transformer: a new tag or digest replaces both."""
-    rendered = list(images)
+def _apply_names(document: dict[str, Any], collected: Iterable[Resource]) -> None:
+    """Set names, namespace, labels and annotations, by which patches of further kustomizations find the resources."""
+    labels = mapping(document, "commonLabels")
+    entries = document.get("labels")
     for entry in entries if isinstance(entries, list) else []:
-        if not isinstance(entry, dict) or not entry.get("name"):
-            continue
-        tag, digest = entry.get("newTag") or "", entry.get("digest") or ""
-        suffix = f"{':' * bool(tag)}{tag}{'@' * bool(digest)}{digest}"
-        for index, used in enumerate(rendered):
-            name = _name(used.image)
-            if name == entry["name"]:
-                image = (entry.get("newName") or name) + (suffix or used.image.removeprefix(name))
-                rendered[index] = UsedImage(used.file, image)
-    return rendered
-
-
-def suffix(image: str, *, of: str | None) -> str | None:
-    """Tag and digest of an image, with ``:`` and ``@``; ``None`` when the image has another name."""
-    name = _name(image)
-    return image.removeprefix(name) if name == of else None
-
-
-def _name(image: str) -> str:
-    match = _IMAGE.fullmatch(image)
-    return match["name"] if match else image
-
-
-def _matches(image: str, released: LiveImage) -> bool:
-    tag, _, digest = image.removeprefix(_name(image)).partition("@")
-    # A pull by digest ignores the tag.
-    return digest == released.digest if digest else tag == f":{released.tag}"
-
-
-def _patches(document: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Paths of patches and inline patches, each with whether it is inline."""
-    patches = [patch for key in ("patches", "patchesJson6902") for patch in document.get(key) or []]
-    for patch in patches:
-        if isinstance(patch, dict):
-            yield from ((path, False) for path in _strings([patch.get("path")]))
-            yield from ((text, True) for text in _strings([patch.get("patch")]))
-    yield from ((text, "\n" in text) for text in _strings(document.get("patchesStrategicMerge")))
+        labels = labels | mapping(entry, "pairs")
+    prefix, suffix, namespace = (text(document, key) for key in ("namePrefix", "nameSuffix", "namespace"))
+    for resource in collected:
+        metadata = mapping(resource.document, "metadata")
+        named: dict[str, Any] = {"name": f"{prefix}{text(metadata, 'name')}{suffix}"} if prefix or suffix else {}
+        named |= {"namespace": namespace} if namespace else {}
+        for key, pairs in (("labels", labels), ("annotations", mapping(document, "commonAnnotations"))):
+            named |= {key: mapping(metadata, key) | pairs} if pairs else {}
+        if named and resource.document:
+            resource.change(resource.document | {"metadata": metadata | named}, resource.file)
 
 
 def _strings(value: Any) -> Iterator[str]:

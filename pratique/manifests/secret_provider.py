@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pratique.change import Change
 from pratique.errors import ConfigurationError
+from pratique.manifests.documents import NOT_A_MANIFEST, is_text_only
 from pratique.manifests.files import mapping, path_inside, read_yaml, scalar, write_yaml
 from pratique.manifests.yaml_editor import Path as YamlPath
 from pratique.manifests.yaml_editor import Plain, YamlText
@@ -117,6 +118,8 @@ def _provider(text: YamlText) -> tuple[int, dict[str, Plain]]:
         for index, document in enumerate(text.documents)
         if mapping(document).get("kind") == PROVIDER_KIND
     ]
+    if is_text_only(text.text):
+        text.refuse(NOT_A_MANIFEST, "Replace it with the file, or correct manifests.provider_file.")
     if len(found) != 1:
         text.refuse(f"It has {len(found)} resources of kind {PROVIDER_KIND} instead of one.", _COMPARE)
     return found[0]

@@ -12,6 +12,7 @@ from pratique.manifests.images import live_images
 from pratique.manifests.kustomize import KUSTOMIZATIONS
 
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_SUFFIXES = (".yaml", ".yml", ".json")  # patches are JSON, too
 _SIZE_LIMIT = 4 * 1024 * 1024  # bytes; larger files are not manifests
 
 
@@ -32,7 +33,8 @@ class Use:
 
 
 def references(root: Path, folder: str, registry: str) -> list[Use]:
-    """References to ``live/`` below a folder of a checkout, in kustomizations' entries and in the text of YAML files.
+    """References to ``live/`` below a folder of a checkout, in kustomizations' entries and in the text of manifests and
+    patches.
 
     :param registry: login server
     :raises ManifestRejected: as :func:`pratique.manifests.images.live_images`
@@ -56,7 +58,8 @@ def _in_text(text: str, registry: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _files(root: Path, folder: str) -> Iterator[Path]:
-    for path in sorted((root / folder).rglob("*.y*ml")):
+    for path in sorted((root / folder).rglob("*")):
+        named = path.suffix in _SUFFIXES or path.name in KUSTOMIZATIONS
         inside = path.resolve().is_relative_to(root.resolve()) and ".git" not in path.relative_to(root).parts
-        if inside and path.is_file() and path.name not in KUSTOMIZATIONS and path.stat().st_size <= _SIZE_LIMIT:
+        if named and inside and path.is_file() and path.stat().st_size <= _SIZE_LIMIT:
             yield path

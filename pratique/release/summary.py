@@ -14,7 +14,7 @@ from pratique.gate.report import record
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImageReference, ImportedImage
-from pratique.manifests.kustomize import Usage
+from pratique.manifests.release_check import Usage
 from pratique.markdown import literal, table
 
 

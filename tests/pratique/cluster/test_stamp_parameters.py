@@ -192,6 +192,22 @@ def test_the_file_is_written_once(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["parameters"]["location"] == {"value": "eastus2"}
 
 
+@pytest.mark.parametrize("how", [{"indent": 4}, {"separators": (",", ":")}, {"indent": "\t", "ensure_ascii": True}])
+def test_only_the_values_of_an_existing_file_change(tmp_path: Path, how: dict[str, Any]) -> None:
+    """Indentation, line endings and escapes of other values stay when a later run changes a value."""
+    edit = StampEdit("next.json", stamp())
+    document = stamp().document
+    document["parameters"] |= {"location": {"value": "é"}, **{name: {"value": "old"} for name in stamp().parameters}}
+    before = json.dumps(document, **how).replace("\n", "\r\n")
+    (tmp_path / edit.file).write_bytes(before.encode())
+    assert len(edit(tmp_path)) == len(stamp().parameters)
+    after = (tmp_path / edit.file).read_bytes().decode()
+    expected = before
+    for value in stamp().parameters.values():
+        expected = expected.replace('"old"', json.dumps(value), 1)
+    assert after == expected
+
+
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [

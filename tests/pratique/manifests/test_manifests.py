@@ -230,6 +230,35 @@ def test_changes_are_reported(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("entry", "edited"),
+    [
+        ("name: OLD/live/a:v1", "name: NEW/live/a:v1\n  newName: NEW/live/a"),
+        (f"name: OLD/live/a:v1@{digest('0')}", f"name: NEW/live/a:v1@{digest('0')}\n  newName: NEW/live/a"),
+        ("name: a:v1\n  newName: OLD/live/a:v1", "name: a:v1\n  newName: NEW/live/a"),
+        (f"name: a\n  newName: OLD/live/a@{digest('0')}", "name: a\n  newName: NEW/live/a"),
+    ],
+)
+def test_names_with_a_tag_are_pointed(tmp_path: Path, entry: str, edited: str) -> None:
+    """A tag or digest in a name does not hide the repository; a new name gets neither, and the name stays."""
+    path = kustomization(tmp_path, f"images:\n- {entry.replace('OLD', 'acrother.azurecr.io')}\n")
+    images = {"a": LiveImage("v2", digest())}
+    point_images(tmp_path, ".", REGISTRY, images)
+    expected = edited.replace("name: NEW", "name: acrother.azurecr.io").replace("NEW", REGISTRY)
+    assert path.read_text() == f"images:\n- {expected}\n  newTag: v2\n  digest: {digest()}\n"
+    assert point_images(tmp_path, ".", REGISTRY, images) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["../base/provider.yaml", f"version https://git-lfs.github.com/spec/v1\noid {digest()}\n"]
+)
+def test_a_link_or_pointer_in_place_of_the_provider(tmp_path: Path, text: str) -> None:
+    """What is no manifest is named as such."""
+    (tmp_path / "provider.yaml").write_text(text)
+    with pytest.raises(ManifestRejected, match="symbolic link or a pointer"):
+        point_vault(tmp_path, "provider.yaml", **VAULT)
+
+
 def test_a_placeholder_in_a_comment_is_a_change(tmp_path: Path) -> None:
     """A file in which only a comment's placeholder is filled in is reported, as only reported files are committed."""
     path = kustomization(tmp_path, f"# from {PLACEHOLDER}\nresources: []\n")

@@ -53,6 +53,23 @@ def test_references_in_manifests(tmp_path: Path) -> None:
     ]
 
 
+def test_references_in_patches(tmp_path: Path) -> None:
+    """Images that patches add are found as well: inline, in JSON, and as volumes; a name in images: may carry a tag."""
+    folder = tmp_path / "cluster-manifests"
+    folder.mkdir()
+    add = f'[{{"op": "add", "path": "/spec/containers/-", "value": {{"image": "{HOST}/live/team/json:1"}}}}]'
+    (folder / "patch.json").write_text(add)
+    volume = f"spec: {{volumes: [{{image: {{reference: '{HOST}/live/team/volume:1'}}}}]}}"
+    named = f"images: [{{name: '{HOST}/live/team/named:1'}}, {{name: x, newName: '{HOST}/live/team/new:2'}}]"
+    (folder / "kustomization.yaml").write_text(f"patches:\n- patch: |-\n    {volume}\n{named}\n")
+    assert {(use.repository, use.tag) for use in references(tmp_path, "cluster-manifests", HOST)} == {
+        ("live/team/json", "1"),
+        ("live/team/volume", "1"),
+        ("live/team/named", "1"),
+        ("live/team/new", "2"),
+    }
+
+
 async def test_the_registrys_images_are_listed(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of live/ alone, page by page: an index is one image, its findings artifacts and manifests are none, an
     untagged one counts; users are found by digest, by a platform's tag, and what they miss is named. Of what is not on
