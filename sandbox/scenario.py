@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -211,9 +211,23 @@ class GitRepository(_Section):
     )
     folder: Path | None = Field(default=None, description="Contents of the first commit; default: only a README.")
     protected: frozenset[str] = Field(default=frozenset(), description="Branches that reject pushes.")
-    tokens: dict[str, Literal["write", "read", "expired"]] = Field(
+    signed: frozenset[str] = Field(
+        default=frozenset(), description="Branches that reject commits without a verified signature; GitHub only."
+    )
+    signers: tuple[str, ...] = Field(default=(), description="Public SSH keys whose signatures are verified.")
+    rules_in: Literal["protection", "rulesets"] = Field(
+        default="protection", description="Where GitHub keeps these rules; only administrators read a protection."
+    )
+    may_bypass: bool = Field(default=False, description="Whether everybody who may write may bypass these rules.")
+    tokens: dict[str, Literal["admin", "write", "read", "expired"]] = Field(
         default_factory=dict, repr=False, description="What each token grants; any other token is unknown."
     )
+
+    @model_validator(mode="after")
+    def _signatures_are_known(self) -> Self:
+        if self.signed and not self.url.startswith("https://github.com/"):
+            raise ValueError("signed: only GitHub can require signatures")
+        return self
 
 
 class StorageAccount(_Section):

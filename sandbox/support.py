@@ -49,7 +49,8 @@ NOT_SUPPORTED = {
     "Defender": "changing plans",
     "Log Analytics": "tables other than the two of registries; batches, metadata; `workspace()` in a "
     "query; KQL that duckdb-kql does not translate",
-    "GitHub": "everything except git over HTTPS and listing, opening, reading, changing and closing pull requests",
+    "GitHub": "everything except git over HTTPS, the rules of branches, and listing, opening, reading, changing and "
+    "closing pull requests",
     "Azure DevOps": "the same; sign-in with Entra tokens",
     "Blob Storage": "accounts other than the scenario's; SAS; blocks, page and append blobs; leases, tiers, snapshots, "
     "versions, tags, copies; listing containers, or listing by delimiter",

@@ -38,7 +38,7 @@ def selected(resources: Iterable[Resource], target: dict[str, Value]) -> list[Re
 
     :raises NotFollowed: when it has a pattern or a selector that is not understood here
     """
-    return [resource for resource in resources if resource.document and _is_selected(resource, target)]
+    return [resource for resource in resources if resource.document and resource.ids and _is_selected(resource, target)]
 
 
 def _is_selected(resource: Resource, target: dict[str, Value]) -> bool:

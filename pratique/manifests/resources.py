@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pratique.manifests.documents import Value
+from pratique.manifests.documents import Value, is_null
 
 _RENAMED = ("containers", "initContainers")  # by kustomize's images:, wherever they are
 _CONTAINERS = (*_RENAMED, "ephemeralContainers")
@@ -41,16 +41,13 @@ class Resource:
     :ivar document: replaced by every change, never changed itself
     :ivar file: that it comes from
     :ivar files: for images that come from another file, such as a patch
-    :ivar ids: by which patches find it: the original one first, the current one last
+    :ivar ids: by which patches find it: the original one first, the current one last; none if no patch may find it
     """
 
     document: dict[str, Value]
     file: str
     files: dict[str, str] = field(default_factory=dict)
     ids: list[Id] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.ids = [Id.of(self.document)]
 
     @property
     def images(self) -> list[tuple[str, str]]:
@@ -68,7 +65,7 @@ class Resource:
         known = {*images(self.document)}
         self.files |= {image: file for image in images(document) if image not in known}
         self.document = document
-        if (current := Id.of(document)) != self.ids[-1]:
+        if self.ids and document and (current := Id.of(document)) != self.ids[-1]:
             self.ids.append(current)
 
     def rename_images(self, names: Mapping[str, str]) -> None:
@@ -86,14 +83,14 @@ def resources(file: str, documents: Iterable[Value]) -> Iterator[Resource]:
             if text(document, "kind").endswith("List") and isinstance(items, list):
                 yield from resources(file, items)
             else:
-                yield Resource(document, file)
+                yield Resource(document, file, ids=[Id.of(document)])
 
 
 def images(document: Value) -> Iterator[str]:
     """The images of every pod in a document, whatever its kind: of all containers and of image volumes."""
     for pod in _mappings_within(document):
         containers = [container for key in _CONTAINERS for container in _mappings(pod.get(key))]
-        yield from filter(None, (text(container, "image") for container in containers))
+        yield from (image for container in containers if not is_null(image := text(container, "image")))
         yield from _mounted(pod)
 
 
@@ -116,8 +113,8 @@ def text(holder: Any, key: str) -> str:
 
 
 def _mounted(pod: dict[str, Value]) -> Iterator[str]:
-    volumes = _mappings(pod.get("volumes"))
-    yield from filter(None, (text(mapping(volume, "image"), "reference") for volume in volumes))
+    sources = [mapping(volume, "image") for volume in _mappings(pod.get("volumes"))]
+    yield from (image for source in sources if not is_null(image := text(source, "reference")))
 
 
 def _mappings_within(document: Value) -> Iterator[dict[str, Value]]:

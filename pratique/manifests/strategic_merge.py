@@ -42,7 +42,7 @@ def merged(target: dict[str, Value], patch: dict[str, Value], *, keep_id: bool =
         names = {key: value for key, value in mapping(target, "metadata").items() if key in ("name", "namespace")}
         kept = {key: value for key, value in mapping(result, "metadata").items() if key not in ("name", "namespace")}
         result |= {"kind": target.get("kind", ""), "metadata": kept | names}
-    return result
+    return result | {"apiVersion": target.get("apiVersion", "")}
 
 
 def _merged(target: Value, patch: dict[str, Value], by_name: tuple[str, ...]) -> dict[str, Value] | None:
@@ -73,21 +73,19 @@ def _value(target: Value, patch: Value, key: str, by_name: tuple[str, ...]) -> V
 
 
 def _list(target: list[Value], patch: list[Value], by_name: tuple[str, ...]) -> list[Value] | None:
-    """A list with a patch applied, whose elements are told apart by their names."""
+    """A list with a patch applied, whose elements are told apart by their names. Those of the patch come first."""
     first = next((item for item in patch if isinstance(item, dict) and _DIRECTIVE in item), {})
     directive = _directive(first) if set(first) == {_DIRECTIVE} else "merge"
     if directive == "delete":
         return None
     items = {} if directive == "replace" else _named(target)
+    changed: list[Value] = []
     for name, item in _named([item for item in patch if item is not first or set(first) != {_DIRECTIVE}]).items():
         if _directive(item) == "replace":
             raise NotFollowed("kustomize ignores $patch: replace in an element of a list.")
-        new = _merged(items.get(name), item, by_name)
-        if new is None:
-            items.pop(name, None)
-        else:
-            items[name] = new
-    return list(items.values())
+        new = _merged(items.pop(name, None), item, by_name)
+        changed += [new] if new is not None else []
+    return [*changed, *items.values()]
 
 
 def _named(items: list[Value]) -> dict[str, dict[str, Value]]:

@@ -1,11 +1,12 @@
-"""Azure DevOps Services: git over HTTPS and pull requests, both on dev.azure.com.
+"""Azure DevOps Services: git over HTTPS, pull requests and policies of branches, all on dev.azure.com.
 
-Facts: Azure DevOps Services REST API 7.1, "Pull Requests". Error codes and wording are as reported by users
-(UNVERIFIED).
+Facts: Azure DevOps Services REST API 7.1, "Pull Requests", "Repositories" and "Policy Configurations". Error codes and
+wording are as reported by users (UNVERIFIED).
 """
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from starlette.responses import Response
@@ -24,9 +25,14 @@ _CHALLENGE = 'Basic realm="https://dev.azure.com/"'
 _UNKNOWN = "TF400813: The user is not authorized to access this resource."
 _EXPIRED = "Access Denied: The Personal Access Token used has expired."
 _UNWRITABLE = "TF401027: You need the Git 'GenericContribute' permission to perform this action."
+# As packets of git's protocol, and again as text.
+_UNWRITABLE_GIT = f"001f# service=git-receive-pack\n0000000000aa{_UNWRITABLE}\n{_UNWRITABLE}\n"
 _HEADS = "refs/heads/"
 _REPOSITORY = "/{org}/{project}/_git/{repo}"
-_PULLS = "/{org}/{project}/_apis/git/repositories/{repo}/pullrequests"
+_API_REPOSITORY = "/{org}/{project}/_apis/git/repositories/{repo}"
+_PULLS = f"{_API_REPOSITORY}/pullrequests"
+_REPOSITORY_POLICY = ("2e26e725-8201-4edd-8bf5-978563c34a80", "File size restriction")
+_BRANCH_POLICY = ("fa4e907d-c16b-4a4c-9dfa-4906e5d171dd", "Minimum number of reviewers")
 _STATUS = {"open": "active", "closed": "abandoned", "merged": "completed"}
 _STATES = {"active": "open", "abandoned": "closed"}
 _CHANGEABLE = {"title", "description", "status"}
@@ -45,6 +51,41 @@ async def upload_pack(call: Call) -> Response:
 @azure_devops.post(f"{_REPOSITORY}/git-receive-pack")
 async def receive_pack(call: Call) -> Response:
     return await _git(call, "git-receive-pack")
+
+
+@azure_devops.get(_API_REPOSITORY)
+async def get_repository(call: Call) -> Response:
+    hosted = await _repository(call)
+    return answer({"id": _id(hosted), "name": call.params["repo"], "project": {"name": call.params["project"]}})
+
+
+@azure_devops.get("/{org}/{project}/_apis/git/policy/configurations")
+async def list_policies(call: Call) -> Response:
+    """The policies of one branch of one repository. Branches that reject pushes have one that demands a reviewer."""
+    query = call.query
+    if "refName" not in query or "repositoryId" not in query:
+        raise NotSupported("The sandbox lists policies only for a repositoryId and a refName.")
+    hosted = next(
+        (found for found in call.azure.state(Repositories).all() if _id(found) == query["repositoryId"]), None
+    )
+    call.params["repo"] = hosted.settings.url.rpartition("/")[2] if hosted else query["repositoryId"]
+    settings = (await _repository(call)).settings
+    branches = settings.protected & {query["refName"].removeprefix(_HEADS)}
+    policies = [_policy(_REPOSITORY_POLICY, query["repositoryId"], None)]
+    policies += [_policy(_BRANCH_POLICY, query["repositoryId"], f"{_HEADS}{branch}") for branch in branches]
+    return answer({"value": policies, "count": len(policies)})
+
+
+def _policy(kind: tuple[str, str], repository: str, ref: str | None) -> dict[str, Any]:
+    scope = {"repositoryId": repository} | ({"refName": ref, "matchKind": "Exact"} if ref else {})
+    return {
+        "id": 1,
+        "isEnabled": True,
+        "isBlocking": True,
+        "isDeleted": False,
+        "type": {"id": kind[0], "displayName": kind[1]},
+        "settings": {"scope": [scope]},
+    }
 
 
 @azure_devops.get(_PULLS)
@@ -104,7 +145,11 @@ async def update_pull_request(call: Call) -> Response:
 
 
 async def _git(call: Call, service: str) -> Response:
-    return await serve(call, _url(call), service, _CHALLENGE, (_UNKNOWN, _UNWRITABLE))
+    return await serve(call, _url(call), service, _CHALLENGE, (_UNKNOWN, _UNWRITABLE_GIT))
+
+
+def _id(hosted: Hosted) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, hosted.settings.url.lower()))
 
 
 def _url(call: Call) -> str:
@@ -127,7 +172,7 @@ async def _repository(call: Call, *, writes: bool = False) -> Hosted:
         name = call.params["repo"]
         message = f"TF401019: The Git repository {name} does not exist or you do not have permissions for it."
         raise _fault(404, "GitRepositoryNotFoundException", message)
-    if writes and hosted.right(token) != "write":
+    if writes and not hosted.may_write(token):
         raise _fault(
             403, "GitNeedsPermissionException", "TF401027: You need the Git 'PullRequestContribute' permission."
         )

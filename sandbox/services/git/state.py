@@ -16,8 +16,9 @@ from typing import Literal
 
 from sandbox.azure import Azure
 from sandbox.scenario import GitRepository
+from sandbox.services.git import rules
 
-Right = Literal["write", "read", "expired"]
+Right = Literal["admin", "write", "read", "expired"]
 
 # The repository has the folder's bytes, whatever its .gitattributes say.
 _AS_THEY_ARE = "* -text -ident -filter -working-tree-encoding\n"
@@ -55,6 +56,9 @@ class Hosted:
 
     def right(self, token: str | None) -> Right | None:
         return self.settings.tokens.get(token) if token else None
+
+    def may_write(self, token: str | None) -> bool:
+        return self.right(token) in ("admin", "write")
 
     async def git(self, *arguments: str) -> str | None:
         """git's output, or None when it fails."""
@@ -154,25 +158,7 @@ def _make(settings: GitRepository, bare: Path, work: Path) -> None:
     shutil.rmtree(work)
     for setting in ("http.receivepack", "uploadpack.allowFilter"):
         _git(bare, "config", setting, "true")
-    if settings.protected:
-        _protect(settings, bare)
-
-
-def _protect(settings: GitRepository, bare: Path) -> None:
-    """Install a hook that rejects pushes, in the words of GitHub or Azure DevOps."""
-    github = settings.url.startswith("https://github.com/")
-    lines = ["#!/bin/sh"]
-    for branch in sorted(settings.protected):
-        words = (
-            f"error: GH006: Protected branch update failed for refs/heads/{branch}."
-            if github
-            else "TF402455: Pushes to this branch are not permitted; you must use a pull request to update this branch."
-        )
-        lines.append(f"if [ \"$1\" = 'refs/heads/{branch}' ]; then echo '{words}' >&2; exit 1; fi")
-    hook = bare / "hooks" / "update"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("\n".join([*lines, "exit 0", ""]))
-    hook.chmod(0o755)
+    rules.install(settings, bare)
 
 
 def _git(folder: Path, *arguments: str) -> None:

@@ -44,10 +44,10 @@ async def serve(call: Call, url: str, service: str, challenge: str, words: tuple
         message = unknown if token else ""
         return PlainTextResponse(message, 401, {"WWW-Authenticate": challenge})
     hosted = repositories.find(url)
-    if hosted is None or (right := hosted.right(token)) is None:
+    if hosted is None or hosted.right(token) is None:
         return PlainTextResponse("Repository not found.", 404)
     pushes = service == "git-receive-pack" or call.query.get("service") == "git-receive-pack"
-    if pushes and right != "write":
+    if pushes and not hosted.may_write(token):
         return PlainTextResponse(unwritable, 403)
     await hosted.refresh()  # before the branches change
     return await _backend(call, hosted, service)

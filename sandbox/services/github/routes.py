@@ -1,7 +1,8 @@
-"""GitHub: git over HTTPS on github.com, and pull requests on api.github.com.
+"""GitHub: git over HTTPS on github.com; pull requests and rules of branches on api.github.com.
 
-Facts: GitHub REST API, version 2022-11-28, "Pull requests" and "Troubleshooting the REST API". The error text of a
-refused push is GitHub's wording as reported by users (UNVERIFIED).
+Facts: GitHub REST API, version 2022-11-28, "Pull requests", "Rules", "Branches", "Protected branches" and
+"Troubleshooting the REST API". The error text of a refused push is GitHub's wording as reported by users, and so is
+that a branch counts as protected only by a protection, not by a ruleset (both UNVERIFIED).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _WORDS = (
     "Invalid username or token. Password authentication is not supported for Git operations.",
     "Write access to repository not granted.",
 )
+_RULESET = 1
 _CHANGEABLE = {"title", "body", "state"}
 
 
@@ -34,6 +36,10 @@ def github_services() -> list[Service]:
     api.post("/repos/{owner}/{repo}/pulls")(create_pull)
     api.get("/repos/{owner}/{repo}/pulls/{number}")(get_pull)
     api.patch("/repos/{owner}/{repo}/pulls/{number}")(update_pull)
+    api.get("/repos/{owner}/{repo}/rules/branches/{branch:path}")(list_rules)
+    api.get("/repos/{owner}/{repo}/rulesets/{number}")(get_ruleset)
+    api.get("/repos/{owner}/{repo}/branches/{branch:path}/protection")(get_protection)
+    api.get("/repos/{owner}/{repo}/branches/{branch:path}")(get_branch)
     return [site, api]
 
 
@@ -98,12 +104,61 @@ async def update_pull(call: Call) -> Response:
     return answer(_document(call, pull))
 
 
+async def list_rules(call: Call) -> Response:
+    """The rules of rulesets, which do not need the branch to exist."""
+    settings, branch = (await _repository(call)).settings, call.params["branch"]
+    source = {"ruleset_source_type": "Repository", "ruleset_source": _name(call), "ruleset_id": _RULESET}
+    types = [("pull_request", settings.protected), ("required_signatures", settings.signed)]
+    in_force = settings.rules_in == "rulesets"
+    return answer([{"type": kind, **source} for kind, branches in types if in_force and branch in branches])
+
+
+async def get_ruleset(call: Call) -> Response:
+    settings = (await _repository(call)).settings
+    if settings.rules_in != "rulesets" or call.params["number"] != str(_RULESET):
+        raise _fault(404, "Not Found")
+    bypass = "always" if settings.may_bypass else "never"
+    fixed = {"name": "rules", "target": "branch", "source_type": "Repository", "enforcement": "active"}
+    return answer({"id": _RULESET, **fixed, "source": _name(call), "current_user_can_bypass": bypass})
+
+
+async def get_branch(call: Call) -> Response:
+    hosted, branch = await _repository(call), call.params["branch"]
+    tip = await hosted.tip(branch)
+    if tip is None:
+        raise _fault(404, "Branch not found")
+    enabled = hosted.settings.rules_in == "protection" and branch in hosted.settings.protected | hosted.settings.signed
+    return answer({"name": branch, "commit": {"sha": tip}, "protected": enabled, "protection": {"enabled": enabled}})
+
+
+async def get_protection(call: Call) -> Response:
+    hosted, branch = await _repository(call), call.params["branch"]
+    settings = hosted.settings
+    if hosted.right(call.headers["authorization"].partition(" ")[2]) != "admin":
+        raise _fault(403, "Resource not accessible by personal access token")
+    if settings.rules_in != "protection" or branch not in settings.protected | settings.signed:
+        raise _fault(404, "Branch not protected")
+    reviews = {"required_pull_request_reviews": {"required_approving_review_count": 1}}
+    return answer(
+        {
+            **(reviews if branch in settings.protected else {}),
+            "required_signatures": {"enabled": branch in settings.signed},
+            "enforce_admins": {"enabled": not settings.may_bypass},
+            "lock_branch": {"enabled": False},
+        }
+    )
+
+
 async def _git(call: Call, service: str) -> Response:
     return await serve(call, _url(call), service, 'Basic realm="GitHub"', _WORDS)
 
 
 def _url(call: Call) -> str:
-    return f"https://github.com/{call.params['owner']}/{call.params['repo']}"
+    return f"https://github.com/{_name(call)}"
+
+
+def _name(call: Call) -> str:
+    return f"{call.params['owner']}/{call.params['repo']}"
 
 
 async def _repository(call: Call, *, writes: bool = False) -> Hosted:
@@ -120,7 +175,7 @@ async def _repository(call: Call, *, writes: bool = False) -> Hosted:
     hosted = repositories.find(_url(call))
     if hosted is None or hosted.right(token) is None:
         raise _fault(404, "Not Found")
-    if writes and hosted.right(token) != "write":
+    if writes and not hosted.may_write(token):
         raise _fault(403, "Resource not accessible by personal access token")
     await hosted.refresh()
     return hosted

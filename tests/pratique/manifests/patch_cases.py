@@ -169,6 +169,13 @@ CASES = {
     "a list of a custom resource": merge(
         workload("n:1", api=ROLLOUT, kind="Rollout"), {"n:1"}, base=workload("a:1", "b:1", api=ROLLOUT, kind="Rollout")
     ),
+    "a null in a custom resource": merge(
+        pod_spec(
+            "containers: [{name: c0, image: null}]", HEAD.replace("apps/v1", ROLLOUT).replace("Deployment", "Rollout")
+        ),
+        set(),
+        base=workload("a:1", api=ROLLOUT, kind="Rollout"),
+    ),
     "a list of an old version": merge(
         workload("n:1", api="extensions/v1beta1"), {"n:1"}, base=workload("a:1", "b:1", api="extensions/v1beta1")
     ),

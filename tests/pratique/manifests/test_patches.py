@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pratique.manifests.kustomize import Renderer
 from pratique.manifests.resources import images
-from tests.pratique.manifests.patch_cases import CASES, HEAD, Case, pod_spec, workload
+from tests.pratique.manifests.patch_cases import CASES, CONTAINERS, HEAD, Case, pod_spec, workload
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -99,6 +99,38 @@ def test_inline_patches_of_every_field(patch: str, tmp_path: Path) -> None:
     assert rendered(write(tmp_path, files)) == ({"b:1"}, [])
     if shutil.which("kubectl"):
         assert kustomize(tmp_path) == {"b:1"}
+
+
+def test_patches_one_after_the_other(tmp_path: Path) -> None:
+    """A merged container comes first, which is where the next patch finds it. A patch for a target changes no version
+    of a resource, so that the last one still selects it."""
+    first = pod_spec("containers: [{name: n, image: 'n:1'}, {name: m, image: 'm:1'}]")
+    files = {
+        "kustomization.yaml": "resources: [web.yaml, old.yaml]\npatches:\n- {path: a.yaml, target: {name: web}}\n"
+        "- {path: a.yaml, target: {group: extensions}}\n- {path: b.yaml, target: {kind: Deployment}}\n"
+        "- {path: c.yaml, target: {group: extensions}}\n",
+        "a.yaml": first,
+        "b.yaml": f"- {{op: remove, path: {CONTAINERS}/0}}\n",
+        "c.yaml": f"- {{op: replace, path: {CONTAINERS}/0/image, value: 'c:1'}}\n",
+        "web.yaml": workload("a:1"),
+        "old.yaml": workload("b:1", name="old", api="extensions/v1beta1"),
+    }
+    assert rendered(write(tmp_path, files)) == ({"m:1", "a:1", "c:1"}, [])
+    if shutil.which("kubectl"):
+        assert kustomize(tmp_path) == {"m:1", "a:1", "c:1"}
+
+
+def test_a_patch_that_is_not_followed_is_not_patched(tmp_path: Path) -> None:
+    """Its images count, even if a later patch would delete them from the resource."""
+    files = {
+        "kustomization.yaml": "resources: [web.yaml]\npatches: [{path: a.yaml}, {path: b.yaml}]\n",
+        "a.yaml": pod_spec("containers: [{name: c0, $patch: replace, image: 'n:1'}]"),
+        "b.yaml": pod_spec("containers: null"),
+        "web.yaml": workload("a:1"),
+    }
+    used, unread = rendered(write(tmp_path, files))
+    assert used == {"n:1"}
+    assert unread
 
 
 NAMED = {
