@@ -169,7 +169,8 @@ class _Revocation:
     def doubts(self) -> Iterator[Doubt]:
         """What stands because nothing proves that leases made it; after a successful attempt."""
         yield from self._role_doubts.values()
-        for record in (*self.records, *self.unusable.values()):
+        records: list[Lease | UnusableRecord] = [*self.records, *self.unusable.values()]
+        for record in records:
             yield from of_record(record, self.standing)
 
     async def _look(self) -> list[BaseException]:

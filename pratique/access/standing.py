@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pratique.azure import roles
-from pratique.azure.firewall import Firewall, read_firewall
+from pratique.azure.firewall import read_firewall
+from pratique.azure.network_rules import Firewall
 from pratique.azure.roles import Assignment
 from pratique.azure.session import AzureSession
 from pratique.lease import Lease, UnusableRecord, read_description

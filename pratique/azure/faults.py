@@ -41,7 +41,7 @@ from pratique.errors import (
 from pratique.http_errors import retry_after
 
 LONGEST = 900  # characters kept of a service's message
-_CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection")
+_CLOSED = ("ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp")
 _ACTION = re.compile(r"(?:perform action|Action:)\s*'([^']+)'")
 _SCOPE = re.compile(r"(?:over scope|Resource:)\s*'([^']+)'")
 _REMEDIES: Mapping[type[PratiqueError], str] = {
