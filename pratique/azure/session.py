@@ -16,20 +16,17 @@ import asyncio
 import base64
 import json
 import os
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
 
-import aiohttp
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity import CredentialUnavailableError
 from azure.identity.aio import DefaultAzureCredential
 from azure.keyvault.certificates.aio import CertificateClient
@@ -47,6 +44,7 @@ from azure.monitor.query.aio import LogsQueryClient
 
 from pratique.azure.clouds import CLOUDS, Cloud
 from pratique.azure.faults import azure_faults
+from pratique.azure.transport import Transport, open_transport
 from pratique.errors import ConfigurationError, UnreadableAnswer
 
 CONNECT_SECONDS = 10.0
@@ -127,7 +125,7 @@ class AzureSession:
         subscription_id: str,
         cloud: Cloud,
         credential: AsyncTokenCredential,
-        transport: AioHttpTransport,
+        transport: Transport,
         poll_seconds: float,
     ) -> None:
         self.subscription_id = subscription_id
@@ -168,16 +166,11 @@ class AzureSession:
             raise ConfigurationError(attempted, cloud, "No subscription is set.", "Set AZURE_SUBSCRIPTION_ID.")
         if cloud not in CLOUDS:
             raise ConfigurationError(attempted, cloud, "There is no such cloud.", f"Use one of: {', '.join(CLOUDS)}.")
-        # aiohttp creates its own TLS context when it is imported; this one uses the current SSL_CERT_FILE.
-        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
-        async with aiohttp.ClientSession(
-            connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        ) as pool:
-            transport = AioHttpTransport(
-                session=pool, session_owner=False, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
-            )
-            async with _credential(CLOUDS[cloud], transport) as credential:
-                yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
+        async with (
+            open_transport(connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
+            _credential(CLOUDS[cloud], transport) as credential,
+        ):
+            yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
 
     @cached_property
     def deployments(self) -> DeploymentsMgmtClient:
@@ -276,7 +269,7 @@ class AzureSession:
         return Caller(claims["oid"], claims["tid"], kind, name, _first(claims, ("appid", "azp")) if app else "")
 
 
-def _credential(cloud: Cloud, transport: AioHttpTransport) -> _FirstConfigured:
+def _credential(cloud: Cloud, transport: Transport) -> _FirstConfigured:
     # For the public cloud, AZURE_AUTHORITY_HOST may name another authority, as usual in azure-identity.
     authority = {} if cloud.name == "public" else {"authority": cloud.authority}
     return _FirstConfigured(

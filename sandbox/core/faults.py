@@ -41,8 +41,8 @@ class Fault(BaseModel):
     status: int = Field(default=503, ge=400, le=599, description="Status code of a status fault.")
     code: str | None = Field(default=None, description="Error code of a status fault or a failed operation.")
     message: str | None = Field(default=None, description="Error message of a status fault or a failed operation.")
-    retry_after: int | None = Field(
-        default=None, ge=0, description="Retry-After header of a status fault, in real seconds."
+    retry_after: int | str | None = Field(
+        default=None, description="Retry-After header of a status fault: real seconds, or any other text."
     )
     seconds: float = Field(
         default=0,
