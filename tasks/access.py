@@ -25,18 +25,23 @@ T = TypeVar("T")
 @step(name="open access", run_name="open access to {vault.name}", **UNCACHED)
 async def open_vault_access(vault: Vault, access: Access) -> Lease:
     """Grant the role and open the firewall, each only if needed, and wait until the vault lets this worker in."""
-    runtime = current()
+    runtime, deadline = current(), _deadline(vault, access)
     lease = await grant.open_access(runtime.session, runtime.http, vault, access, owner=lease_owner())
     get_run_logger().info("Lease %s", lease)
-    usable = await grant.wait_until_open(runtime.session, runtime.http, vault, access, lease)
+    usable = await grant.wait_until_open(runtime.session, runtime.http, vault, access, lease, deadline)
     emit("access.opened", vault=vault.name, lease=usable.id, expires=usable.expires.isoformat(timespec="seconds"))
     return usable
 
 
 async def with_access(vault: Vault, access: Access, lease: Lease, work: Callable[[], Awaitable[T]]) -> T:
     """Do a step's work, and open the vault again if another run has closed it in the meantime."""
-    runtime = current()
-    return await grant.keep_open(runtime.session, runtime.http, vault, access, lease, work)
+    runtime, deadline = current(), _deadline(vault, access)
+    return await grant.keep_open(runtime.session, runtime.http, vault, access, lease, work, deadline)
+
+
+def _deadline(vault: Vault, access: Access) -> grant.Deadline:
+    """The same for all steps of the run and all their retries."""
+    return current().deadlines.setdefault(vault.id, grant.Deadline.start(access))
 
 
 @step(

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import httpx
 from prefect import runtime as prefect_runtime
 
+from pratique.access.grant import Deadline
 from pratique.azure.registries import RegistryCredentials, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
@@ -61,6 +62,7 @@ class Runtime:
     :ivar repository: the manifests' repository
     :ivar records: the branch with records of all runs
     :ivar clock: for deadlines and expiry dates
+    :ivar deadlines: until when to wait for a vault, by its ARM id
     :ivar verdicts: on the releases that have passed through the gate in this process, by name
     """
 
@@ -76,6 +78,7 @@ class Runtime:
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
+    deadlines: dict[str, Deadline] = field(default_factory=dict)
     verdicts: dict[str, StandingVerdict] = field(default_factory=dict)
 
 

@@ -98,6 +98,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pratique.azure.session.READ_SECONDS", HANGS)
     monkeypatch.setattr("pratique.azure.session.REQUEST_SECONDS", 10 * HANGS)
     monkeypatch.setattr("pratique.access.grant.FINISH_SECONDS", HANGS)
+    monkeypatch.setattr("pratique.access.standing.READ_SECONDS", HANGS)
 
 
 @pytest.fixture(scope="session")

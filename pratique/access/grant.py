@@ -19,10 +19,10 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx
 
@@ -38,10 +38,10 @@ from pratique.access.revoke import end_leases
 from pratique.azure import pim, roles
 from pratique.azure.firewall import is_recorded, read_firewall, record_lease
 from pratique.azure.session import AzureSession, Caller
-from pratique.azure.vault import ProbeResult, Vault, probe
+from pratique.azure.vault import BY_ROLE, ProbeResult, Vault, probe
 from pratique.cancellation import run_to_completion
 from pratique.config import Access
-from pratique.errors import Conflict, NotYetEffective
+from pratique.errors import Conflict, NetworkDenied, NotYetEffective, PermanentError, PermissionDenied
 from pratique.lease import TAG_PREFIX, Lease, lease_id
 
 T = TypeVar("T")
@@ -51,6 +51,27 @@ PROBE_SECONDS = 2.0
 _PROBES_PER_CHECK = 5
 #: Time for a cancelled opening to finish its pending requests, so that nothing opens while the access is closed.
 FINISH_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When a run gives up waiting for a vault: one for all its attempts, and never after its first lease has expired.
+
+    :ivar at: by the monotonic clock
+    :ivar minutes: that it waits
+    """
+
+    at: float
+    minutes: float
+
+    @classmethod
+    def start(cls, access: Access) -> Deadline:
+        minutes = min(access.opening_minutes, access.lease_minutes)
+        return cls(time.monotonic() + minutes * 60, minutes)
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() > self.at
 
 
 @asynccontextmanager
@@ -81,18 +102,26 @@ async def open_access(
 
 
 async def wait_until_open(
-    session: AzureSession, http: httpx.AsyncClient, vault: Vault, access: Access, lease: Lease
+    session: AzureSession,
+    http: httpx.AsyncClient,
+    vault: Vault,
+    access: Access,
+    lease: Lease,
+    deadline: Deadline | None = None,
 ) -> Lease:
     """Probe the data plane until it lets this worker in and the lease's role, record and rule exist.
 
     The second check is needed because revoked access still works for some minutes.
 
+    :param deadline: default: it starts now
     :returns: the current lease: access that others have removed in the meantime was opened again
-    :raises NotYetEffective: when the vault keeps refusing for ``access.opening_minutes``
-    :raises PermissionDenied: when the role is missing and ``access.role`` is ``none``
-    :raises NetworkDenied: when the vault sees another address than the one that is let in
+    :raises PermissionDenied: when the vault keeps refusing until the deadline, or the role is missing and
+        ``access.role`` is ``none``
+    :raises NetworkDenied: when the vault keeps refusing until the deadline, or sees another address than the one that
+        is let in
+    :raises Conflict: when other runs keep removing the access
     """
-    deadline = time.monotonic() + access.opening_minutes * 60
+    deadline = deadline or Deadline.start(access)
     for attempt in itertools.count(1):
         result = await probe(session, vault.name)
         require_possible(vault, access, result, lease.address)
@@ -102,8 +131,8 @@ async def wait_until_open(
                 break
             if not in_place:
                 lease = await _open(session, http, vault, access, lease)
-        if time.monotonic() > deadline:
-            raise _still_closed(vault, access, result)
+        if deadline.passed:
+            raise _still_closed(vault, deadline, result)
         await asyncio.sleep(PROBE_SECONDS)
     return lease
 
@@ -115,22 +144,25 @@ async def keep_open(
     access: Access,
     lease: Lease,
     work: Callable[[], Awaitable[T]],
+    deadline: Deadline | None = None,
 ) -> T:
     """Do work that needs the access. If the vault refuses it, open the access again and repeat the work.
 
     :param work: may be repeated after :class:`~pratique.errors.NotYetEffective`
-    :raises NotYetEffective: when the vault keeps refusing for ``access.opening_minutes``
+    :param deadline: default: it starts now
+    :raises PratiqueError: PermissionDenied or NetworkDenied, when the vault keeps refusing until the deadline
     """
-    deadline = time.monotonic() + access.opening_minutes * 60
+    deadline = deadline or Deadline.start(access)
     while True:
         try:
             return await work()
-        except NotYetEffective:
-            if time.monotonic() > deadline:
-                raise
+        except NotYetEffective as refused:
+            if deadline.passed:
+                state: Literal["permission", "network"] = "permission" if BY_ROLE in refused.observed else "network"
+                raise _still_closed(vault, deadline, ProbeResult(state, None, refused.observed)) from None
         lease = await _open(session, http, vault, access, lease)
         await asyncio.sleep(PROBE_SECONDS)
-        lease = await wait_until_open(session, http, vault, access, lease)
+        lease = await wait_until_open(session, http, vault, access, lease, deadline)
 
 
 async def close_access(session: AzureSession, vault: Vault, owner: str) -> list[Lease]:
@@ -233,10 +265,15 @@ async def _is_in_place(session: AzureSession, vault: Vault, access: Access, leas
     return held and is_recorded(firewall, lease)
 
 
-def _still_closed(vault: Vault, access: Access, result: ProbeResult) -> NotYetEffective:
-    return NotYetEffective(
+def _still_closed(vault: Vault, deadline: Deadline, result: ProbeResult) -> PermanentError:
+    """The error after the deadline. It is permanent, so that no retry waits as long once more."""
+    after = f"after {deadline.minutes:g} minutes"
+    if result.state == "open":
+        remedy = "Run again when no other run ends or sweeps its access."
+        return Conflict(ATTEMPTED, vault.name, f"Other writers still remove the access {after}.", remedy)
+    return (NetworkDenied if result.state == "network" else PermissionDenied)(
         ATTEMPTED,
         vault.name,
-        f"The vault still refuses after {access.opening_minutes:g} minutes: {result.observed}",
+        f"The vault still refuses {after}: {result.observed}",
         "Run again; if it persists, look for a deny assignment, or a policy that keeps the vault closed.",
     )

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -15,14 +16,16 @@ import httpx
 
 from pratique.azure import roles
 from pratique.azure.directory import egress_address
-from pratique.azure.firewall import read_firewall
+from pratique.azure.firewall import read_firewall, require_effective_rules
 from pratique.azure.locks import ManagementLock, read_locks
+from pratique.azure.network_rules import Firewall
 from pratique.azure.session import AzureSession, Caller
-from pratique.azure.vault import ProbeResult, Vault, probe
+from pratique.azure.vault import BY_ACCESS_POLICY, BY_ROLE, ProbeResult, Vault, probe
 from pratique.config import Access
 from pratique.errors import NetworkDenied, PermissionDenied, PratiqueError, ScopeLocked
 
 ATTEMPTED = "open the vault with temporary access"
+_POLICY = "Give the worker's identity get, list, import and recover for certificates in an access policy."
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,14 @@ async def required_address(
 ) -> IPv4Address | None:
     """The address that needs a firewall rule; ``None`` when no rule is needed.
 
-    :raises NetworkDenied: when a rule is needed and ``access.network`` is ``none``
+    :raises NetworkDenied: when a rule is needed and ``access.network`` is ``none``, or no rule would have an effect
+    :raises PermissionDenied: when the vault uses access policies, and ``access.role`` is ``auto``
     """
-    result = await probe(session, vault.name)
+    result, firewall = await asyncio.gather(probe(session, vault.name), read_firewall(session, vault.id))
+    _require_roles(vault, access, firewall)
+    is_about_rights = any(code in result.observed for code in (BY_ROLE, *BY_ACCESS_POLICY))
+    if access.network == "rule" or (result.state != "open" and not is_about_rights):
+        require_effective_rules(firewall, ATTEMPTED)
     if access.network == "none":
         require_possible(vault, access, result, None)
         return None
@@ -67,7 +75,6 @@ async def required_address(
         require_possible(vault, access, result, address)
         return address
     # The vault already lets the worker in. If other leases added that rule, this lease must share it.
-    firewall = await read_firewall(session, vault.id)
     if not firewall.leased:
         return None
     try:
@@ -75,6 +82,18 @@ async def required_address(
     except PratiqueError:
         return None  # inside the network the services may be unreachable, and no rule is needed
     return address if address in firewall.leased else None
+
+
+def _require_roles(vault: Vault, access: Access, firewall: Firewall) -> None:
+    """:raises PermissionDenied: when the role would have no effect"""
+    if access.role == "auto" and not firewall.roles_count:
+        raise PermissionDenied(
+            ATTEMPTED,
+            vault.name,
+            "The vault uses access policies (enableRbacAuthorization is false), so a role has no effect.",
+            f"Use roles: az keyvault update -n {vault.name} --enable-rbac-authorization true. Or keep the policies, "
+            f"with 'none' for access.role. {_POLICY}",
+        )
 
 
 async def has_role(session: AzureSession, vault: Vault, access: Access, caller: Caller) -> bool:
@@ -130,8 +149,13 @@ def require_possible(vault: Vault, access: Access, result: ProbeResult, address:
     if result.state == "network" and access.network == "none":
         remedy = "access.network is 'none': run the worker where it has a private link to the vault, or set 'auto'."
         raise NetworkDenied(ATTEMPTED, vault.name, result.observed, remedy)
+    if "ForbiddenByNsp" in result.observed:
+        remedy = "Run the worker inside the perimeter, or with a private link, or add an access rule for its address."
+        raise NetworkDenied(ATTEMPTED, vault.name, result.observed, remedy)
     if result.state == "permission" and access.role == "none":
         remedy = "access.role is 'none': give the worker's identity the role permanently, or set 'auto'."
+        if any(code in result.observed for code in BY_ACCESS_POLICY):
+            remedy = _POLICY
         raise PermissionDenied(ATTEMPTED, vault.name, result.observed, remedy)
     if result.address is not None and address is not None and result.address != str(address):
         raise NetworkDenied(

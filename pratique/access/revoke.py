@@ -28,6 +28,7 @@ from pratique.azure.firewall import erase_leases
 from pratique.azure.locks import read_locks
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
+from pratique.azure.transport import brief_waits
 from pratique.errors import AccessNotRevoked, PratiqueError, ScopeLocked, Unavailable
 from pratique.lease import Lease, UnusableRecord
 
@@ -97,15 +98,16 @@ async def _end(
 ) -> _Revocation:
     revocation = _Revocation(session=session, vault_id=vault_id, which=which, tag_names=frozenset(tag_names))
     failure: PratiqueError | None = None
-    for pause in PAUSES:
-        await asyncio.sleep(pause)
-        try:
-            await revocation.attempt()
-        except PratiqueError as error:
-            failure = error
-        else:
-            return revocation
-    raise _not_revoked(revocation, failure, await _unlock_commands(session, vault_id, failure))
+    with brief_waits():
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await revocation.attempt()
+            except PratiqueError as error:
+                failure = error
+            else:
+                return revocation
+        raise _not_revoked(revocation, failure, await _unlock_commands(session, vault_id, failure))
 
 
 @dataclass(kw_only=True)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from pratique.azure import roles
-from pratique.azure.firewall import Firewall, read_firewall
+from pratique.azure.firewall import read_firewall
+from pratique.azure.network_rules import Firewall
 from pratique.azure.roles import Assignment
 from pratique.azure.session import AzureSession
+from pratique.errors import Unavailable
 from pratique.lease import Lease, UnusableRecord, read_description
+
+T = TypeVar("T")
+
+#: After this time a half counts as one that cannot be read.
+READ_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,11 @@ class Standing:
 
 
 async def look(session: AzureSession, vault_id: str) -> tuple[Standing, list[BaseException]]:
-    """Read both halves, and return why one could not be read."""
+    """Read both halves, and return why one could not be read. Neither waits long for the other."""
     firewall, assignments = await asyncio.gather(
-        read_firewall(session, vault_id), roles.list_assignments(session, vault_id), return_exceptions=True
+        _in_time(read_firewall(session, vault_id), vault_id),
+        _in_time(roles.list_assignments(session, vault_id), vault_id),
+        return_exceptions=True,
     )
     standing = Standing(
         vault_id,
@@ -79,3 +90,12 @@ async def look(session: AzureSession, vault_id: str) -> tuple[Standing, list[Bas
         None if isinstance(assignments, BaseException) else tuple(assignments),
     )
     return standing, [half for half in (firewall, assignments) if isinstance(half, BaseException)]
+
+
+async def _in_time(reading: Awaitable[T], vault_id: str) -> T:
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await reading
+    except TimeoutError:
+        observed = f"There was no answer within {READ_SECONDS:g} seconds."
+        raise Unavailable("read what leases hold", vault_id, observed, "Run again.") from None

@@ -19,75 +19,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address
 from typing import Any
 
 from azure.mgmt.keyvault import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.network_rules import Firewall
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.rule_marks import RANGES, marks
 from pratique.azure.session import AzureSession
-from pratique.azure.wire import enum_value
 from pratique.errors import Conflict, NetworkDenied, OperationFailed, PratiqueError, Throttled, Unavailable
-from pratique.lease import Lease, Records, is_record, read_tags
+from pratique.lease import Lease, is_record
 
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
 ATTEMPTS = 20  # enough for as many concurrent writers
 MAX_REFUSALS = 3  # consecutive refusals before a refusal counts as final
 SETTLE_SECONDS = 3.0  # longer than another writer takes from its GET to the end of its PATCH
-
-
-@dataclass(frozen=True)
-class Firewall:
-    """A vault's network rules.
-
-    :ivar vault_id: ARM id of the vault
-    :ivar ip_rules: addresses and networks, as Azure writes them
-    :ivar tags: all tags of the vault
-    :ivar default_action: ``Allow`` or ``Deny``, for addresses without a rule
-    :ivar public_network_access: ``Enabled`` or ``Disabled``; when disabled, rules have no effect
-    """
-
-    vault_id: str
-    ip_rules: tuple[str, ...]
-    tags: Mapping[str, str]
-    default_action: str
-    public_network_access: str
-
-    @cached_property
-    def records(self) -> Records:
-        """The leases' records among the tags."""
-        return read_tags(self.tags, self.vault_id)
-
-    @cached_property
-    def leased(self) -> frozenset[IPv4Address]:
-        """The addresses for which leases have made a rule: those whose rule has its mark."""
-        networks = frozenset(map(_network, self.ip_rules))
-        return frozenset(address for address in self.alone if not networks.isdisjoint(marks(self.vault_id, address)))
-
-    @cached_property
-    def alone(self) -> frozenset[IPv4Address]:
-        """The addresses that have a rule of their own."""
-        networks = map(_network, self.ip_rules)
-        return frozenset(
-            network.network_address
-            for network in networks
-            if isinstance(network, IPv4Network) and network.prefixlen == network.max_prefixlen
-        )
-
-    def rules_of(self, address: IPv4Address) -> list[str]:
-        """The rule for exactly this address, and its mark."""
-        networks = _with_mark(self.vault_id, address)
-        return [rule for rule in self.ip_rules if _network(rule) in networks]
-
-    def rule_for(self, address: IPv4Address) -> str | None:
-        """The most specific rule that lets the address in."""
-        covering = [rule for rule in self.ip_rules if address in _network(rule)]
-        return max(covering, key=lambda rule: _network(rule).prefixlen, default=None)
 
 
 @dataclass(frozen=True)
@@ -100,7 +50,7 @@ class _Change:
 
 async def read_firewall(session: AzureSession, vault_id: str) -> Firewall:
     """Read a vault's network rules and tags."""
-    return _firewall(vault_id, await _get(session, vault_id))
+    return Firewall.of(vault_id, await _get(session, vault_id))
 
 
 async def record_lease(session: AzureSession, vault_id: str, lease: Lease, address: IPv4Address | None) -> Lease:
@@ -114,18 +64,11 @@ async def record_lease(session: AzureSession, vault_id: str, lease: Lease, addre
     :raises NetworkDenied: when the vault accepts no public traffic at all
     :raises Conflict: when other writers keep undoing the change
     """
-    attempted = "record the lease on the vault"
-
-    mark = 0
+    attempted, mark = "record the lease on the vault", 0
 
     def plan(current: Firewall) -> _Change | None:
-        if address is not None and current.public_network_access == "Disabled":
-            raise NetworkDenied(
-                attempted,
-                vault_id,
-                "Public network access is disabled, so firewall rules have no effect.",
-                "Run the worker inside the network, with a private link to the vault.",
-            )
+        if address is not None:
+            require_effective_rules(current, attempted)
         record = _as_recorded(current, lease, address)
         if is_recorded(current, record):
             return None
@@ -145,6 +88,16 @@ async def record_lease(session: AzureSession, vault_id: str, lease: Lease, addre
             mark += 1
             if not refuses_mark or mark == len(RANGES):
                 raise
+
+
+def require_effective_rules(current: Firewall, attempted: str) -> None:
+    """:raises NetworkDenied: when the vault's firewall rules have no effect"""
+    if current.ignores_rules:
+        observed = f"publicNetworkAccess is {current.public_network_access}, so firewall rules have no effect."
+        remedy = "Run the worker inside the network, with a private link to the vault"
+        if current.public_network_access.lower() != "disabled":
+            remedy += ", or let its address in by an access rule of the vault's network security perimeter"
+        raise NetworkDenied(attempted, current.vault_id, observed, f"{remedy}.")
 
 
 def is_recorded(current: Firewall, lease: Lease) -> bool:
@@ -172,9 +125,9 @@ async def erase_leases(
         erased = ended - claims - set(evidence)
         kept = {name: value for name, value in current.tags.items() if not (is_record(name) and name.lower() in erased)}
         needed = {lease.address for lease in current.records.leases if lease.tag_name not in ended}
-        unneeded = {network for address in current.leased - needed for network in _with_mark(vault_id, address)}
-        still_marks = {mark for address in current.leased & needed for mark in marks(vault_id, address)}
-        rules = tuple(rule for rule in current.ip_rules if _network(rule) not in unneeded - still_marks)
+        unneeded = {rule for address in current.leased - needed for rule in current.rules_of(address)}
+        needed_rules = {rule for address in current.leased & needed for rule in current.rules_of(address)}
+        rules = tuple(rule for rule in current.ip_rules if rule not in unneeded - needed_rules)
         return None if len(kept) == len(current.tags) and rules == current.ip_rules else _Change(rules, kept)
 
     await _converge(session, vault_id, "remove the lease from the vault", plan, lasting=True)
@@ -192,10 +145,6 @@ def _as_recorded(current: Firewall, lease: Lease, address: IPv4Address | None) -
     return replace(lease, address=address if lease_rule else None)
 
 
-def _with_mark(vault_id: str, address: IPv4Address) -> tuple[IPv4Network, ...]:
-    return (IPv4Network(address), *marks(vault_id, address))
-
-
 async def _converge(
     session: AzureSession,
     vault_id: str,
@@ -211,7 +160,7 @@ async def _converge(
     written, refused, settling = 0, 0, False
     while True:
         vault = await _get(session, vault_id)
-        current = _firewall(vault_id, vault)
+        current = Firewall.of(vault_id, vault)
         change = plan(current)
         if change is None:
             if settling or not lasting:
@@ -261,21 +210,6 @@ async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, chan
     except (Unavailable, Conflict) as refusal:
         return refusal
     return None
-
-
-def _firewall(vault_id: str, vault: models.Vault) -> Firewall:
-    acls = vault.properties.network_acls
-    return Firewall(
-        vault_id=vault_id,
-        ip_rules=tuple(rule.value for rule in (acls.ip_rules if acls else None) or ()),
-        tags=dict(vault.tags or {}),
-        default_action=enum_value(acls.default_action) or "Allow" if acls else "Allow",
-        public_network_access=(enum_value(vault.properties.public_network_access) or "Enabled").capitalize(),
-    )
-
-
-def _network(rule: str) -> IPv4Network | IPv6Network:
-    return ip_network(rule, strict=False)
 
 
 def _undone(attempted: str, vault_id: str) -> PratiqueError:

@@ -234,6 +234,7 @@ REFUSALS: Mapping[str, Refusal] = {
     # The data plane of Key Vault
     "forbiddenbyfirewall": Refusal(NetworkDenied, _ADDRESS),
     "forbiddenbyconnection": Refusal(NetworkDenied, _ADDRESS),
+    "forbiddenbynsp": Refusal(NetworkDenied, _ADDRESS),
     # What another attempt may fix, also where a failed operation reports it
     "internalservererror": Refusal(Unavailable, _WAIT),
     "servertimeout": Refusal(Unavailable, _WAIT),

@@ -15,19 +15,16 @@ import asyncio
 import base64
 import json
 import os
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import aiohttp
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.keyvault.certificates.aio import CertificateClient
 from azure.mgmt.alertsmanagement.aio import AlertsManagementClient
 from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
@@ -44,6 +41,7 @@ from azure.monitor.query.aio import LogsQueryClient
 from pratique.azure.clouds import CLOUDS, Cloud
 from pratique.azure.faults import NotRegistered, azure_faults
 from pratique.azure.identity import worker_identity
+from pratique.azure.transport import Transport, open_transport
 from pratique.errors import ConfigurationError, UnreadableAnswer
 
 CONNECT_SECONDS = 10.0
@@ -103,7 +101,7 @@ class AzureSession:
         subscription_id: str,
         cloud: Cloud,
         credential: AsyncTokenCredential,
-        transport: AioHttpTransport,
+        transport: Transport,
         poll_seconds: float,
     ) -> None:
         self.subscription_id = subscription_id
@@ -145,16 +143,11 @@ class AzureSession:
             raise ConfigurationError(attempted, cloud, "No subscription is set.", "Set AZURE_SUBSCRIPTION_ID.")
         if cloud not in CLOUDS:
             raise ConfigurationError(attempted, cloud, "There is no such cloud.", f"Use one of: {', '.join(CLOUDS)}.")
-        # aiohttp creates its own TLS context when it is imported; this one uses the current SSL_CERT_FILE.
-        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
-        async with aiohttp.ClientSession(
-            connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        ) as pool:
-            transport = AioHttpTransport(
-                session=pool, session_owner=False, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
-            )
-            async with worker_identity(CLOUDS[cloud], transport) as credential:
-                yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
+        async with (
+            open_transport(connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
+            worker_identity(CLOUDS[cloud], transport) as credential,
+        ):
+            yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
 
     @cached_property
     def deployments(self) -> DeploymentsMgmtClient:

@@ -46,6 +46,9 @@ from pratique.errors import (
 _RECOVERY_SECONDS = 120.0
 #: Temporary conflicts: deleting or recovering a certificate takes some seconds.
 _TEMPORARY_CONFLICTS = ("ObjectIsBeingDeleted", "ObjectIsBeingRecovered")
+#: Refusals by access policies, which temporary access does not change.
+BY_ACCESS_POLICY = ("AccessDenied", "ForbiddenByPolicy")
+BY_ROLE = "ForbiddenByRbac"
 _CLIENT_ADDRESS = re.compile(r"[Cc]lient address:\s*'?([0-9a-fA-F.:]+)")
 
 
@@ -198,7 +201,8 @@ def _temporary_refusals(fresh_access: bool, *, but: type[PratiqueError] | None =
     try:
         yield
     except (NetworkDenied, PermissionDenied) as denied:
-        if not fresh_access or (but and isinstance(denied, but)):
+        by_policy = any(code in denied.observed for code in BY_ACCESS_POLICY)
+        if not fresh_access or by_policy or (but and isinstance(denied, but)):
             raise
         remedy = "Wait: a firewall rule takes about a minute to work, a role up to ten."
         raise NotYetEffective(denied.attempted, denied.subject, denied.observed, remedy) from None

@@ -68,5 +68,8 @@ class Access(Model):
         description="Minutes after which a sweep, or PIM, revokes access that a run failed to revoke.",
     )
     opening_minutes: float = Field(
-        15, gt=0, le=60, description="Minutes to wait until Azure has applied the access to the vault."
+        15,
+        gt=0,
+        le=60,
+        description="Minutes to wait in all until Azure has applied the access to the vault; at most lease_minutes.",
     )

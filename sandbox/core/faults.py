@@ -47,8 +47,8 @@ class Fault(BaseModel):
     plain: bool = Field(
         default=False, description="The message of a status fault alone, as text, without the service's envelope."
     )
-    retry_after: int | None = Field(
-        default=None, ge=0, description="Retry-After header of a status fault, in real seconds."
+    retry_after: int | str | None = Field(
+        default=None, description="Retry-After header of a status fault: real seconds, or any other text."
     )
     seconds: float = Field(
         default=0,

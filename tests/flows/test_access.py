@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,19 +19,21 @@ from prefect.states import Crashed
 from flows.hooks import end_leases_of_run
 from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
+from pratique.access import grant
 from pratique.azure.firewall import record_lease
 from pratique.azure.roles import assignment_name, grant_role
 from pratique.azure.rule_marks import marks
 from pratique.azure.session import AzureSession
-from pratique.azure.vault import Vault
+from pratique.azure.vault import ProbeResult, Vault
 from pratique.config import CERTIFICATES_OFFICER
-from pratique.errors import CertificateRejected
+from pratique.errors import CertificateRejected, PermissionDenied, Unavailable
 from pratique.lease import TAG_PREFIX, Lease, lease_id
 from sandbox.scenario import Scenario, Timings
 from sandbox.services.keyvault.state import Vaults
 from sandbox.services.keyvault.vaults import VAULT_TYPE
 from tasks.runtime import lease_owner
 from tests.flows.conftest import MakeWorld
+from tests.flows.test_cluster_stamp import configured
 from tests.flows.world import OPENED, World, write_certificate
 
 ADDRESS = IPv4Address("203.0.113.10")
@@ -42,6 +45,35 @@ async def test_access_arrives_late(world: MakeWorld) -> None:
     cluster = world(scenario=Scenario(timings=Timings(role_assignment=3000, firewall_rule=2000)))
     told = await cluster.prepare()
     assert cluster.vault["certificates"][told.certificate]["thumbprint"] == told.thumbprint
+    assert cluster.access == []
+
+
+async def test_access_that_never_arrives(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that is retried waits for what is left of the run's patience, and its end is not retried."""
+    cluster = configured(
+        world(scenario=Scenario(timings=Timings(role_assignment=10**9, firewall_rule=0))),
+        access={"opening_minutes": 0.001},
+    )
+    wait, probe = grant.wait_until_open, grant.probe
+    deadlines: list[grant.Deadline] = []
+    failures = iter([Unavailable("list the vault's certificates", "kv", "No answer.", "Run again.")])
+
+    async def waiting(*arguments: Any) -> Lease:
+        deadlines.append(arguments[-1])
+        return await wait(*arguments)
+
+    async def probing(session: AzureSession, vault: str) -> ProbeResult:
+        if failure := next(failures, None):
+            raise failure
+        return await probe(session, vault)
+
+    monkeypatch.setattr(grant, "wait_until_open", waiting)
+    monkeypatch.setattr(grant, "probe", probing)
+    error = await cluster.fail()
+    assert isinstance(error, PermissionDenied)
+    assert "after 0.001 minutes" in error.observed
+    first, second = deadlines
+    assert first is second
     assert cluster.access == []
 
 

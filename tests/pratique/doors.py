@@ -159,10 +159,15 @@ async def door(
         yield Door(sandbox, session, http, vault)
 
 
+def fresh_pem() -> bytes:
+    """A certificate with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return (certificate_pem(self_signed(key)) + key_pem(key)).encode()
+
+
 async def import_certificate(session: AzureSession, name: str = "ingress") -> None:
     """A fresh certificate, refused as the product's own import is."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = (certificate_pem(self_signed(key)) + key_pem(key)).encode()
+    pem = fresh_pem()
     policy = CertificatePolicy(content_type="application/x-pem-file")
     try:
         with azure_faults("import the certificate", name):

@@ -274,6 +274,38 @@ async def test_without_public_access_no_rule_helps(sandbox: RunningSandbox) -> N
         assert await _inner_code(lambda: certificates.get_certificate("ingress")) == "ForbiddenByConnection"
 
 
+async def test_a_perimeter_without_rules(sandbox: RunningSandbox) -> None:
+    """No firewall rule helps: ForbiddenByNsp."""
+    async with _clients(sandbox) as (management, certificates):
+        await _put(management, _properties(sandbox, ADDRESS, publicNetworkAccess="SecuredByPerimeter"))
+        _grant(sandbox)
+        assert await _inner_code(lambda: certificates.get_certificate("ingress")) == "ForbiddenByNsp"
+
+
+async def test_access_policies(sandbox: RunningSandbox) -> None:
+    """They decide instead of roles: AccessDenied without one, ForbiddenByPolicy where it lacks the permission."""
+
+    def policy(*permissions: str) -> list[dict[str, Any]]:
+        identity = sandbox.azure.scenario.identity
+        granted = {"certificates": list(permissions)}
+        return [{"tenantId": identity.tenant_id, "objectId": identity.object_id, "permissions": granted}]
+
+    async with _clients(sandbox) as (management, certificates):
+        settings = _properties(sandbox, ADDRESS, enableRbacAuthorization=False)
+        await _put(management, settings)
+        _grant(sandbox)
+
+        async def attempt() -> object:
+            return await certificates.import_certificate("ingress", PEM, policy=PEM_POLICY)
+
+        assert await _inner_code(attempt) == "AccessDenied"
+        await _put(management, {**settings, "accessPolicies": policy("Get", "List")})
+        assert await _inner_code(attempt) == "ForbiddenByPolicy"
+        for allowed in ("Import", "all"):
+            await _put(management, {**settings, "accessPolicies": policy(allowed)})
+            assert await attempt()
+
+
 async def test_an_imported_certificate_can_be_read_back(
     certificates: CertificateClient, sandbox: RunningSandbox
 ) -> None:

@@ -1,6 +1,7 @@
-"""The checks before a vault's data plane, in Azure's order: token, firewall, RBAC.
+"""The checks before a vault's data plane, in Azure's order: token, firewall, and RBAC or access policies.
 
-Source: Microsoft Learn, "Azure Key Vault REST API error codes" and "Authentication, requests and responses".
+Source: Microsoft Learn, "Azure Key Vault REST API error codes", "Authentication, requests and responses" and
+"Transition to a network security perimeter"; texts of public issues for access policies and perimeters.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from jwt import ExpiredSignatureError, InvalidAudienceError
 from starlette.responses import Response
 
-from sandbox.core.errors import HttpFault, not_supported, vault_fault
+from sandbox.core.errors import HttpFault, vault_fault
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Handler
 from sandbox.core.tokens import TokenRefused
@@ -25,7 +26,8 @@ SERVICE_VERSION = "1.9.0.0"
 async def vault_caller(call: Call) -> None:
     """Check token and firewall.
 
-    :raises HttpFault: 401 with the challenge, or 403 with ``innererror`` ForbiddenByFirewall or ForbiddenByConnection
+    :raises HttpFault: 401 with the challenge, or 403 with ``innererror`` ForbiddenByFirewall, ForbiddenByConnection or
+        ForbiddenByNsp
     """
     vault = vault_of(call)
     if call.bearer() is None:
@@ -43,6 +45,9 @@ async def vault_caller(call: Call) -> None:
             f"link.\r\n{_caller(call)}\r\n{_vault_line(vault)}"
         )
         raise vault_fault(403, "Forbidden", message, "ForbiddenByConnection", _headers(call))
+    if rules.perimeter:
+        message = f"The request was forbidden by NSP policy.\r\n{_caller(call)}\r\n{_vault_line(vault)}"
+        raise vault_fault(403, "Forbidden", message, "ForbiddenByNsp", _headers(call))
     if not rules.allows(call.client.address):
         message = (
             "Client address is not authorized and caller is not a trusted service.\r\n"
@@ -51,10 +56,11 @@ async def vault_caller(call: Call) -> None:
         raise vault_fault(403, "Forbidden", message, "ForbiddenByFirewall", _headers(call))
 
 
-def needs(action: str) -> Callable[[Handler], Handler]:
-    """The decorated route needs a data action on the object in its path, or on the vault.
+def needs(action: str, permission: str) -> Callable[[Handler], Handler]:
+    """The decorated route needs a right on the object in its path, or on the vault.
 
-    :param action: below ``Microsoft.KeyVault/vaults/``
+    :param action: the data action, below ``Microsoft.KeyVault/vaults/``
+    :param permission: its name in an access policy
     """
     full = f"Microsoft.KeyVault/vaults/{action}"
 
@@ -62,7 +68,7 @@ def needs(action: str) -> Callable[[Handler], Handler]:
         @functools.wraps(handler)
         async def guarded(call: Call) -> Response:
             try:
-                _require(call, full)
+                _require(call, full, permission)
                 response = await handler(call)
             except HttpFault as fault:
                 fault.headers |= _headers(call)
@@ -88,14 +94,15 @@ def vault_of(call: Call) -> Document:
     return vault
 
 
-def _require(call: Call, action: str) -> None:
+def _require(call: Call, action: str, permission: str) -> None:
     vault = vault_of(call)
     kind = action.split("/")[2]
     name = call.params.get("name")
     scope = f"{vault['id']}/{kind}/{name}" if name else vault["id"]
     call.entry.action, call.entry.scope = action, scope
     if not vault["properties"].get("enableRbacAuthorization"):
-        raise not_supported("access policies of", call.host, call.path)
+        _require_policy(call, vault, kind, permission)
+        return
     if not call.azure.access.allowed(call.principal.object_id, action, scope, data=True):
         message = (
             "Caller is not authorized to perform action on resource.\r\n"
@@ -104,6 +111,25 @@ def _require(call: Call, action: str) -> None:
             f"Assignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n{_vault_line(vault)}"
         )
         raise vault_fault(403, "Forbidden", message, "ForbiddenByRbac")
+
+
+def _require_policy(call: Call, vault: Document, kind: str, permission: str) -> None:
+    """:param kind: of the object: certificates or secrets"""
+    policies = vault["properties"].get("accessPolicies") or []
+    own = [each for each in policies if str(each.get("objectId")).lower() == call.principal.object_id.lower()]
+    if not own:
+        message = (
+            f"Access denied. Caller was not found on any access policy.\r\n{_caller(call)}\r\n{_vault_line(vault)}"
+        )
+        raise vault_fault(403, "Forbidden", message, "AccessDenied")
+    granted = {name.lower() for each in own for name in (each.get("permissions") or {}).get(kind) or []}
+    if granted.isdisjoint({permission, "all"}):
+        caller, name = _caller(call).removeprefix("Caller: "), f"{vault['name']};location={vault['location']}"
+        message = (
+            f"The user, group or application '{caller}' does not have {kind} {permission} permission on key vault "
+            f"'{name}'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287"
+        )
+        raise vault_fault(403, "Forbidden", message, "ForbiddenByPolicy")
 
 
 def _challenge(call: Call, message: str) -> HttpFault:

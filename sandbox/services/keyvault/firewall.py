@@ -22,19 +22,22 @@ class NetworkRules:
     """The clients that can reach a vault's data plane from the Internet.
 
     :ivar public: whether public network access is enabled
+    :ivar perimeter: whether only the rules of a network security perimeter admit clients; here it has none
     :ivar closed: whether it is limited to the ranges
     """
 
     public: bool = True
+    perimeter: bool = False
     closed: bool = False
     ranges: tuple[ipaddress.IPv4Network, ...] = ()
 
     @classmethod
     def of(cls, properties: dict[str, Any]) -> NetworkRules:
         """The rules in a vault's ARM properties."""
-        acls = properties.get("networkAcls") or {}
+        acls, access = properties.get("networkAcls") or {}, properties.get("publicNetworkAccess", "Enabled").lower()
         return cls(
-            public=properties.get("publicNetworkAccess", "Enabled").lower() != "disabled",
+            public=access != "disabled",
+            perimeter=access == "securedbyperimeter",
             closed=acls.get("defaultAction", "Allow").lower() == "deny",
             ranges=tuple(ipaddress.IPv4Network(rule["value"]) for rule in acls.get("ipRules") or []),
         )

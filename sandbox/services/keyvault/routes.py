@@ -32,7 +32,7 @@ def vault_services() -> list[Service]:
 
 
 @vault.post(CERTIFICATE + "/import")
-@needs("certificates/import/action")
+@needs("certificates/import/action", "import")
 async def import_certificate(call: Call) -> Response:
     """Add a version, whether or not the certificate exists."""
     body, name = call.json(), call.params["name"]
@@ -60,7 +60,7 @@ async def import_certificate(call: Call) -> Response:
 
 
 @vault.get("/certificates")
-@needs("certificates/read")
+@needs("certificates/read", "list")
 async def list_certificates(call: Call) -> Response:
     vault = vault_of(call)
     found = _contents(call).certificates()
@@ -76,28 +76,28 @@ async def reserved_path(call: Call) -> Response:
 
 
 @vault.get(CERTIFICATE + "/versions")
-@needs("certificates/read")
+@needs("certificates/read", "list")
 async def list_versions(call: Call) -> Response:
     vault, certificate = vault_of(call), _contents(call).certificate(call.params["name"])
     return answer({"value": [models.item(vault, certificate.name, v, with_version=True) for v in certificate.versions]})
 
 
 @vault.get(CERTIFICATE + "/policy")
-@needs("certificates/read")
+@needs("certificates/read", "get")
 async def get_policy(call: Call) -> Response:
     certificate = _contents(call).certificate(call.params["name"])
     return answer(models.policy(vault_of(call), certificate.name, certificate.newest))
 
 
 @vault.get(CERTIFICATE)
-@needs("certificates/read")
+@needs("certificates/read", "get")
 async def get_certificate(call: Call) -> Response:
     certificate = _contents(call).certificate(call.params["name"])
     return answer(models.bundle(vault_of(call), certificate.name, certificate.newest))
 
 
 @vault.get(CERTIFICATE + "/{version}")
-@needs("certificates/read")
+@needs("certificates/read", "get")
 async def get_version(call: Call) -> Response:
     name = _contents(call).certificate(call.params["name"]).name
     return answer(models.bundle(vault_of(call), name, _contents(call).version(name, call.params["version"])))
@@ -105,7 +105,7 @@ async def get_version(call: Call) -> Response:
 
 @vault.patch(CERTIFICATE)
 @vault.patch(CERTIFICATE + "/{version}")
-@needs("certificates/update/action")
+@needs("certificates/update/action", "update")
 async def update_certificate(call: Call) -> Response:
     """Update tags and whether a version is enabled; members missing from the body keep their values."""
     body, contents = call.json(), _contents(call)
@@ -124,14 +124,14 @@ async def update_certificate(call: Call) -> Response:
 
 
 @vault.delete(CERTIFICATE)
-@needs("certificates/delete")
+@needs("certificates/delete", "delete")
 async def delete_certificate(call: Call) -> Response:
     """Soft-delete all versions; they can be recovered."""
     return answer(_deleted_bundle(call, _contents(call).delete(call.params["name"], call.azure.clock.now())))
 
 
 @vault.get("/deletedcertificates")
-@needs("certificates/read")
+@needs("certificates/read", "list")
 async def list_deleted(call: Call) -> Response:
     vault = vault_of(call)
     return answer(
@@ -145,20 +145,20 @@ async def list_deleted(call: Call) -> Response:
 
 
 @vault.get(DELETED)
-@needs("certificates/read")
+@needs("certificates/read", "get")
 async def get_deleted(call: Call) -> Response:
     return answer(_deleted_bundle(call, _contents(call).deleted(call.params["name"])))
 
 
 @vault.post(DELETED + "/recover")
-@needs("certificates/recover/action")
+@needs("certificates/recover/action", "recover")
 async def recover(call: Call) -> Response:
     certificate = _contents(call).recover(call.params["name"])
     return answer(models.bundle(vault_of(call), certificate.name, certificate.newest))
 
 
 @vault.delete(DELETED)
-@needs("certificates/purge/action")
+@needs("certificates/purge/action", "purge")
 async def purge(call: Call) -> Response:
     if vault_of(call)["properties"].get("enablePurgeProtection"):
         message = "Operation 'purge' is not allowed because purge protection is enabled for this vault."
@@ -169,7 +169,7 @@ async def purge(call: Call) -> Response:
 
 @vault.get("/secrets/{name}")
 @vault.get("/secrets/{name}/{version}")
-@needs("secrets/getSecret/action")
+@needs("secrets/getSecret/action", "get")
 async def get_secret(call: Call) -> Response:
     contents, name = _contents(call), call.params["name"]
     secret = contents.secret(name, call.params.get("version"))

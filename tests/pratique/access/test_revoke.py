@@ -23,7 +23,7 @@ from sandbox.scenario import Identity, Scenario
 from tests.conftest import StartSandbox
 from tests.pratique.azure.vaults import NAME
 from tests.pratique.doors import HOME, OFFICER, OTHER, PROMPT, RULE, Door, Traces, door, import_certificate
-from tests.waiting import until
+from tests.waiting import HANGS, until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -183,6 +183,58 @@ async def test_a_request_that_fails_once(vault: Door, request_: dict[str, Any], 
     await close_access(vault.session, vault.vault, "run")
     assert standing.hits == 1
     assert vault.traces == before
+
+
+@pytest.mark.parametrize("retry_after", ["3600", "1e999", "Wed, 01 Jan 2098 00:00:00 GMT"])
+@pytest.mark.parametrize(
+    "request_", [DELETE, PATCH, {"method": "GET", "path": "*/vaults/*"}], ids=lambda r: r["method"]
+)
+async def test_a_service_that_asks_to_wait(
+    vault: Door, monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any], retry_after: str
+) -> None:
+    """However long it asks for, cleanup waits for seconds, and access is gone."""
+    monkeypatch.setattr("pratique.azure.transport.BRIEF_SECONDS", 0)
+    before = vault.traces
+    await vault.open("run")
+    asked = vault.sandbox.azure.faults.add(kind="status", status=429, retry_after=retry_after, times=2, **request_)
+    async with asyncio.timeout(HANGS):
+        await close_access(vault.session, vault.vault, "run")
+    assert asked.hits
+    assert vault.traces == before
+
+
+@pytest.mark.parametrize(
+    "request_", [PATCH, {"method": "GET", "path": "*/vaults/kv-ingress"}], ids=lambda r: r["method"]
+)
+async def test_the_role_does_not_wait_for_the_rule(
+    vault: Door, monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any]
+) -> None:
+    """While a request for the vault gets no answer, the role is revoked."""
+    before = vault.traces
+    await vault.open("run")
+    vault.sandbox.azure.faults.add(kind="timeout", times=None, **request_)
+    if request_["method"] == "GET":
+        monkeypatch.setattr("pratique.access.standing.READ_SECONDS", 0.5)
+    closing = asyncio.create_task(close_access(vault.session, vault.vault, "run"))
+    await until(lambda: vault.traces.roles == before.roles)
+    assert vault.traces.rules != before.rules
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    vault.sandbox.azure.faults.clear()
+    await vault.sweep_all()
+    assert vault.traces == before
+
+
+async def test_the_rule_does_not_wait_for_the_role(vault: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the assignments cannot be listed, rule and record go, and the role by the name in the record."""
+    before = vault.traces
+    await vault.open("run")
+    vault.sandbox.azure.faults.add(kind="timeout", times=None, method="GET", path="*/roleAssignments")
+    monkeypatch.setattr("pratique.access.standing.READ_SECONDS", 0.5)
+    closing = asyncio.create_task(close_access(vault.session, vault.vault, "run"))
+    await until(lambda: vault.traces == before)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
 
 
 async def _fails(vault: Door) -> AccessNotRevoked:

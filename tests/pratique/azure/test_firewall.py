@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.azure.firewall import Firewall, erase_leases, is_recorded, read_firewall, record_lease
+from pratique.azure.firewall import erase_leases, is_recorded, read_firewall, record_lease
+from pratique.azure.network_rules import Firewall
 from pratique.azure.rule_marks import RANGES, marks
 from pratique.azure.session import AzureSession
 from pratique.errors import Conflict, NetworkDenied, NotFound, OperationFailed, PermissionDenied, Unavailable
@@ -310,7 +311,8 @@ async def test_rules_whose_records_are_gone(session: AzureSession) -> None:
     await session.vaults.vaults.update(CLUSTER_GROUP, NAME, {"tags": {kept.tag_name: kept.tag_value}})
     await erase_leases(session, vault, ())
     after = await read_firewall(session, vault)
-    assert (list(after.ip_rules), after.leased) == (["192.0.2.0/24", *leased(OTHER)], frozenset({OTHER}))
+    assert list(after.ip_rules) == ["192.0.2.0/24", *leased(OTHER)]
+    assert after.leased == frozenset({OTHER})
 
 
 async def test_a_vault_that_refuses_the_mark(session: AzureSession, sandbox: RunningSandbox) -> None:
@@ -320,7 +322,8 @@ async def test_a_vault_that_refuses_the_mark(session: AzureSession, sandbox: Run
     sandbox.azure.faults.add(kind="status", status=400, message=refused, **PATCH)
     mine = await record_lease(session, vault, lease("a"), HOME)
     wall = await read_firewall(session, vault)
-    assert (list(wall.ip_rules), wall.leased) == (leased(HOME, mark=1), frozenset({HOME}))
+    assert list(wall.ip_rules) == leased(HOME, mark=1)
+    assert wall.leased == frozenset({HOME})
     await erase_leases(session, vault, {mine.tag_name})
     assert (await read_firewall(session, vault)).ip_rules == ()
     sandbox.azure.faults.add(kind="status", status=400, message="No.", **PATCH)
@@ -353,7 +356,8 @@ async def test_a_record_too_long_for_a_tag(session: AzureSession) -> None:
 
 def test_the_narrowest_rule_answers_for_an_address() -> None:
     """An address's own rule comes before a network around it."""
-    wall = Firewall(VAULT, ("203.0.113.0/24", str(HOME), "198.51.100.1/32"), {}, "Deny", "Enabled")
+    rules = ("203.0.113.0/24", str(HOME), "198.51.100.1/32")
+    wall = Firewall(vault_id=VAULT, ip_rules=rules, tags={}, default_action="Deny", public_network_access="enabled")
     assert wall.rule_for(HOME) == str(HOME)
     assert wall.rule_for(IPv4Address("203.0.113.11")) == "203.0.113.0/24"
     assert wall.rule_for(IPv4Address("192.0.2.1")) is None
