@@ -39,13 +39,17 @@ def memory() -> int:
 
 
 async def import_images(
-    session: AzureSession, client: OciClient, registry: Registry, references: Collection[str]
+    session: AzureSession,
+    client: OciClient,
+    registry: Registry,
+    references: Collection[str],
+    platforms: Collection[str],
 ) -> list[ImportedImage]:
     limit = asyncio.Semaphore(IMPORTS_AT_ONCE)
 
     async def import_one(reference: str) -> ImportedImage:
         async with limit:
-            resolved = await resolve(client, ImageReference.parse(reference))
+            resolved = await resolve(client, ImageReference.parse(reference), platforms)
             return await quarantine(session, client, registry, resolved, {})
 
     return list(await asyncio.gather(*(import_one(reference) for reference in references)))
@@ -64,7 +68,7 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
         client = oci_client(session, http, {})
         registry = await get_registry(session, options.registry, options.group)
         started = time.perf_counter()
-        imported_images = await import_images(session, client, registry, references)
+        imported_images = await import_images(session, client, registry, references, gate.platforms)
         imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
         waiting = await candidates(client, registry.login_server, imported_images, gate.platforms)
         wait_policy = WaitPolicy(gate.interval, gate.patience, gate.deadline, fail_fast=False)
