@@ -66,7 +66,7 @@ class PratiqueError(Exception):
 
     def __init__(self, attempted: str, subject: str, observed: str, remedy: str) -> None:
         super().__init__(*map(masked, (attempted, subject, observed, remedy)))
-        self.attempted, self.subject, self.observed, self.remedy = self.args
+        self.attempted, self.subject, self.observed, self.remedy = map(str, self.args)
 
     def __str__(self) -> str:
         return f"Could not {self.attempted} ({self.subject}): {self.observed} Next: {self.remedy}"

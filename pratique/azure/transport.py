@@ -42,7 +42,7 @@ def brief_waits() -> Iterator[None]:
         _brief.reset(token)
 
 
-class Transport(AioHttpTransport):
+class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it lazily, without a type
     """azure-core's transport, with bounded ``Retry-After`` headers."""
 
     async def send(self, request: Any, **options: Any) -> Any:

@@ -24,7 +24,7 @@ from pratique.azure.firewall import record_lease
 from pratique.azure.roles import assignment_name, grant_role
 from pratique.azure.rule_marks import marks
 from pratique.azure.session import AzureSession
-from pratique.azure.vault import ProbeResult, Vault
+from pratique.azure.vault import ProbeResult, Vault, probe
 from pratique.config import CERTIFICATES_OFFICER
 from pratique.errors import CertificateRejected, PermissionDenied, Unavailable
 from pratique.lease import TAG_PREFIX, Lease, lease_id
@@ -54,7 +54,7 @@ async def test_access_that_never_arrives(world: MakeWorld, monkeypatch: pytest.M
         world(scenario=Scenario(timings=Timings(role_assignment=10**9, firewall_rule=0))),
         access={"opening_minutes": 0.001},
     )
-    wait, probe = grant.wait_until_open, grant.probe
+    wait = grant.wait_until_open
     deadlines: list[grant.Deadline] = []
     failures = iter([Unavailable("list the vault's certificates", "kv", "No answer.", "Run again.")])
 

@@ -243,7 +243,9 @@ async def test_an_access_policy_that_lacks_import(start_sandbox: StartSandbox) -
     async with door(start_sandbox, enableRbacAuthorization=False) as vault:
         caller = await vault.session.caller()
         vault.change(accessPolicies=[{"objectId": caller.object_id, "permissions": {"certificates": ["List", "Get"]}}])
-        bundle = read_certificate(fresh_pem(), subject="*.aks-ingress.contoso.com")
+        bundle = read_certificate(
+            fresh_pem(), subject="*.aks-ingress.contoso.com", source="file:ingress.pem", at=datetime.now(UTC)
+        )
         async with vault.access("run", NO_ROLE):
             with pytest.raises(PermissionDenied, match="ForbiddenByPolicy"):
                 await vaults.import_certificate(vault.session, NAME, "ingress", bundle, fresh_access=True)
