@@ -7,7 +7,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 
@@ -27,8 +27,11 @@ class Severity(IntEnum):
 
     @classmethod
     def parse(cls, text: object) -> Severity:
-        """Read a name in any letter case; anything else is ``UNKNOWN``."""
-        return cls.__members__.get(text.strip().upper(), cls.UNKNOWN) if isinstance(text, str) else cls.UNKNOWN
+        """Read a name in any letter case, or what distributions write for one; anything else is ``UNKNOWN``."""
+        if not isinstance(text, str):
+            return cls.UNKNOWN
+        name = text.strip().upper()
+        return cls.__members__.get(_SYNONYMS.get(name, name), cls.UNKNOWN)
 
     @classmethod
     def of_score(cls, score: float) -> Severity:
@@ -37,6 +40,9 @@ class Severity(IntEnum):
             return cls.UNKNOWN
         return next(band for least, band in _BANDS if score >= least)
 
+
+#: Red Hat's and SUSE's words, and those of Debian and Ubuntu for less than low. Ubuntu's "untriaged" is no rating.
+_SYNONYMS = {"IMPORTANT": "HIGH", "MODERATE": "MEDIUM", "NEGLIGIBLE": "LOW", "UNIMPORTANT": "LOW"}
 
 _BANDS = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MEDIUM), (0.0, Severity.LOW))
 
@@ -58,6 +64,7 @@ class Finding:
     :ivar fixed_version: empty when no source names one
     :ivar sources: the sources that report it, in alphabetical order
     :ivar purls: package URLs by which they name the package; empty text for a source that names it in another way
+    :ivar rated: what a source wrote as its severity, where that is none of the known ones
     """
 
     vulnerability: str
@@ -68,6 +75,7 @@ class Finding:
     fix: Fix = Fix.UNKNOWN
     sources: tuple[str, ...] = ()
     purls: tuple[str, ...] = ("",)
+    rated: str = field(default="", compare=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -84,7 +92,8 @@ class Finding:
             return f"{self.package or 'the distribution'} {self.version}".rstrip() + " is past its end of life"
         package = " ".join(part for part in (self.package, self.version) if part)
         fix = f"fixed in {self.fixed_version}" if self.fixed_version else f"{self.fix}"
-        return f"{self.vulnerability} ({self.severity.label}) in {package or 'an unnamed package'}, {fix}"
+        rated = f", rated {self.rated!r}" if self.rated else ""
+        return f"{self.vulnerability} ({self.severity.label}{rated}) in {package or 'an unnamed package'}, {fix}"
 
 
 #: The identifier of findings about a distribution that no longer gets security updates.

@@ -4,7 +4,7 @@
 >>> import_step("DENIED: client with IP '192.0.2.1' is not allowed access.", attempt)[1]
 "Allow 192.0.2.1 in the firewall of quay.example: Azure's import came from there."
 
-Facts: messages that users have published (Azure/acr issues 237, 457, 571; azure-docs issue 115975); Microsoft Learn,
+Facts: messages that users have published (Azure/acr#237, #457, #571; MicrosoftDocs/azure-docs#115975); Microsoft Learn,
 "Import container images to a container registry".
 """
 

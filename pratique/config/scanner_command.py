@@ -140,6 +140,8 @@ _KNOWN: Mapping[str, _Arguments] = {
 _TARGETS: Mapping[str, frozenset[str]] = {"trivy": frozenset({IMAGE}), "grype": frozenset({IMAGE, f"registry:{IMAGE}"})}
 #: The names of arguments that leave findings out, whatever their value.
 _FILTERS = frozenset(name for name, reason in REFUSED.items() if reason in (_LEAVES_OUT, _OWN_RULES, _OTHER_CONTENT))
+#: A variable in which a scanner reads an option: ``TRIVY_IGNORE_UNFIXED``, ``GRYPE_SEARCH_SCOPE``.
+_SCANNERS_VARIABLE = re.compile(r"^(?:TRIVY|GRYPE|SYFT)_(?:SEARCH_)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,28 @@ def parse_command(format: Format, command: Sequence[str]) -> ScannerCommand:
 
 
 def filters(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a scan, whatever the scanner, that could leave findings out; in their order."""
-    given = [part.partition("=")[0] for argument in arguments for part in argument.split()]
-    return list(dict.fromkeys(part for part in given if part.startswith("--") and part[2:].lower() in _FILTERS))
+    """The arguments and variables of a scan, whatever the scanner, that could leave findings out; in their order."""
+    given = [part.strip("'\",;").partition("=")[0] for argument in arguments for part in argument.split()]
+    return list(dict.fromkeys(part for part in given if _is_filter(part)))
+
+
+def _is_filter(argument: str) -> bool:
+    """Whether an argument's name, or a variable's, is that of a filter; both programs' short names count."""
+    name = _SCANNERS_VARIABLE.sub("--", argument).lower().replace("_", "-")
+    if not name.startswith("-"):
+        return False
+    return name.lstrip("-") in _FILTERS or (not name.startswith("--") and _has_short_filter(argument[1:]))
+
+
+def _has_short_filter(letters: str) -> bool:
+    """Whether one of the one-letter names is a filter; what follows a name with a value is that value."""
+    for letter in letters:
+        names = {known.short.get(letter, "") for known in _KNOWN.values()}
+        if names & _FILTERS:
+            return True
+        if not any(known.short.get(letter) in known.switches for known in _KNOWN.values()):
+            return False
+    return False
 
 
 def _program_length(format: Format, command: Sequence[str]) -> int:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from pratique.clock import Clock, SystemClock
 from pratique.errors import (
@@ -30,14 +29,14 @@ from pratique.errors import (
     Throttled,
     UnreadableAnswer,
 )
-from pratique.evidence.findings_artifact import SignedStatement, Unusable, fetch_findings
-from pratique.evidence.parsers.assessment import Assessment
-from pratique.evidence.parsers.in_toto import from_statement
+from pratique.evidence.findings_artifact import SignedStatement, fetch_findings
+from pratique.evidence.parsers.in_toto import bad_news, from_statement, is_about_something_else
+from pratique.evidence.signature_artifacts import Unusable
 from pratique.evidence.signatures.trust import TrustStore
+from pratique.evidence.statements import SourceStatements, trusted_scan
 from pratique.evidence.verifier import SignatureVerifier
-from pratique.findings import Finding
 from pratique.gate.evidence import Observation, SourceStatus, Subject
-from pratique.gate.policy import FINDINGS_ARTIFACT
+from pratique.gate.policy import FINDINGS_ARTIFACT, Policy
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 
@@ -51,58 +50,26 @@ _UNREACHABLE = (
 )
 
 
-@dataclass
-class _SourceStatements:
-    """The statements that count for one source.
-
-    :ivar assessments: each with its signer
-    :ivar unreadable: why other statements with a trusted signature cannot be read: they might hold findings
-    :ivar untrusted: findings in statements that no source trusts
-    """
-
-    assessments: list[tuple[Assessment, str]] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    untrusted: set[Finding] = field(default_factory=set)
-
-    def observation(self, source: str, missing: str, notes: tuple[str, ...]) -> Observation:
-        """The observation of the source.
-
-        :param missing: why there is no trusted statement, in words
-        """
-        if not self.assessments:
-            status = SourceStatus.UNREADABLE if self.unreadable else SourceStatus.NOTHING
-            detail = "; ".join(self.unreadable) or missing
-            findings = frozenset(self.untrusted)
-            return Observation(source=source, status=status, findings=findings, detail=detail, notes=notes)
-        at = max(assessment.scanned_at for assessment, _ in self.assessments)
-        newest = [(assessment, signer) for assessment, signer in self.assessments if assessment.scanned_at == at]
-        scanners = [f"{assessment.scanner}, {signer}" for assessment, signer in newest]
-        gaps = [assessment.gap for assessment, _ in newest if assessment.gap]
-        databases = [assessment.database_at for assessment, _ in newest]
-        complete = SourceStatus.NOTHING if gaps else SourceStatus.ASSESSED
-        return Observation(
-            source=source,
-            status=SourceStatus.UNREADABLE if self.unreadable else complete,
-            findings=frozenset(self.untrusted.union(*(assessment.findings for assessment, _ in newest))),
-            at=at,
-            database_at=min(filter(None, databases)) if all(databases) else None,
-            detail="; ".join(dict.fromkeys([*self.unreadable, *gaps, *scanners])),
-            notes=notes,
-        )
-
-
 class AttachedStatements:
     """Statements about images. One lookup per image serves all trusted signers.
 
     :param trusted: for each source, the trust store of its signers. ``None`` accepts every statement that no other
         source trusts: anybody who can push could have forged it
     :param clock: for the validity of certificates and signatures
+    :param policy: which vulnerability databases are fit for a scan that replaces older ones
     """
 
-    def __init__(self, client: OciClient, trusted: Mapping[str, TrustStore | None], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        client: OciClient,
+        trusted: Mapping[str, TrustStore | None],
+        clock: Clock | None = None,
+        policy: Policy | None = None,
+    ) -> None:
         self._client = client
         self._trusted = dict(trusted)
         self._clock = clock or SystemClock()
+        self._policy = policy or Policy()
         self._verifier = SignatureVerifier(client.transport.http)
         self._paused_until = 0.0  # monotonic seconds
 
@@ -152,49 +119,74 @@ class AttachedStatements:
     async def _observations(
         self, subject: Subject, found: Collection[SignedStatement | Unusable]
     ) -> Sequence[Observation]:
-        by_source = {name: _SourceStatements() for name in self._trusted}
+        by_source = {name: SourceStatements() for name in self._trusted}
         notes: list[str] = []
-        untrusted = False
-        for statement in found:
-            if isinstance(statement, Unusable):
-                notes.append(f"the attestation {statement.digest} does not count: {statement.reason}")
+        others = False
+        for item in found:
+            if isinstance(item, Unusable):
+                notes.append(f"the attestation {item.digest} does not count: {item.reason}")
                 continue
-            signers, rejected = await self._signers(statement)
-            digest = statement.artifact.digest
+            if not item.labelled and is_about_something_else(item.statement):
+                continue
+            signers, rejected = await self._signers(item)
             if signers:
+                self._add_trusted(subject, item, signers, by_source)
+                digest = item.artifact.digest
                 notes += [f"a signature of the attestation {digest} does not count: {reason}" for reason in rejected]
             else:
-                untrusted = True
-                findings = self._add_untrusted(subject, statement, by_source)
-                reason = "; ".join(rejected) or "It has no readable signature."
-                count = (
-                    f" Its {len(findings)} findings do." if findings else statement.problem and f" {statement.problem}"
-                )
-                notes.append(f"the attestation {digest} does not count as proof: {reason}{count}")
-            for name, signer in signers.items():
-                try:
-                    assessment = from_statement(statement.statement, digest=subject.digest, source=name)
-                except UnreadableAnswer as error:
-                    problem = statement.problem or error.observed
-                    by_source[name].unreadable.append(f"a trusted attestation cannot be read: {problem}")
-                else:
-                    by_source[name].assessments.append((assessment, signer))
-        _doubt_unread(by_source.values(), found, untrusted=untrusted)
+                others = True
+                notes.append(self._add_untrusted(subject, item, rejected, by_source))
+        _doubt_unread(by_source.values(), [item for item in found if isinstance(item, Unusable)], others=others)
         missing = {name: self._missing(name, subject, found) for name in self._trusted}
         unique = tuple(dict.fromkeys(notes))
         return [source.observation(name, missing[name], unique) for name, source in by_source.items()]
 
+    def _add_trusted(
+        self,
+        subject: Subject,
+        statement: SignedStatement,
+        signers: Mapping[str, str],
+        by_source: Mapping[str, SourceStatements],
+    ) -> None:
+        for name, signer in signers.items():
+            source, problem = by_source[name], statement.flaw
+            try:
+                assessment = from_statement(statement.statement, digest=subject.digest, source=name)
+            except UnreadableAnswer as error:
+                problem = problem or error.observed
+            if not problem:
+                scan = trusted_scan(assessment, signer, name, subject, self._policy, self._clock.now())
+                source.scans.append(scan)
+                continue
+            source.doubts.append(f"a trusted attestation cannot be read: {problem}")
+            source.findings.update(bad_news(statement.statement, digest=subject.digest, source=name).findings)
+
     def _add_untrusted(
-        self, subject: Subject, statement: SignedStatement, by_source: Mapping[str, _SourceStatements]
-    ) -> tuple[Finding, ...]:
-        """Count the findings of a statement that no source trusts."""
+        self,
+        subject: Subject,
+        statement: SignedStatement,
+        rejected: Sequence[str],
+        by_source: Mapping[str, SourceStatements],
+    ) -> str:
+        """Count the findings of a statement that no source trusts, and describe it."""
         name = FINDINGS_ARTIFACT if FINDINGS_ARTIFACT in by_source else next(iter(by_source))
+        news = bad_news(statement.statement, digest=subject.digest, source=name)
+        by_source[name].findings.update(news.findings)
+        digest = statement.artifact.digest
+        unread = news.unread or (statement.signers_unknown and self._unreadable(subject, statement))
+        if unread:
+            by_source[name].doubts.append(f"the attestation {digest} may hold findings, but cannot be read: {unread}")
+        reason = "; ".join(filter(None, [statement.flaw, *rejected])) or "It has no readable signature."
+        count = f" Its {len(news.findings)} findings do." if news.findings else ""
+        return f"the attestation {digest} does not count as proof: {reason}{count}"
+
+    def _unreadable(self, subject: Subject, statement: SignedStatement) -> str:
+        """Why a statement, which a trusted signer may have made, cannot be read; empty when it can."""
         try:
-            findings = from_statement(statement.statement, digest=subject.digest, source=name).findings
-        except UnreadableAnswer:
-            return ()
-        by_source[name].untrusted.update(findings)
-        return findings
+            from_statement(statement.statement, digest=subject.digest, source="")
+        except UnreadableAnswer as error:
+            return error.observed
+        return statement.flaw
 
     def _missing(self, name: str, subject: Subject, found: Collection[SignedStatement | Unusable]) -> str:
         """Why a source has no trusted statement, and what helps."""
@@ -226,19 +218,18 @@ class AttachedStatements:
         return signers, list(dict.fromkeys(rejected))
 
 
-def _doubt_unread(
-    sources: Iterable[_SourceStatements], found: Collection[SignedStatement | Unusable], *, untrusted: bool
-) -> None:
-    """Put the sources in doubt about attestations that a limit left out.
+def _doubt_unread(sources: Iterable[SourceStatements], unusable: Collection[Unusable], *, others: bool) -> None:
+    """Put the sources in doubt about attestations that nobody read.
 
-    What trusted signers said earlier is out of date. Anybody else's attestations may be there to hide others.
+    Only what is older than a trusted scan that replaces it may be left out, unless there is anything else that may have
+    been put there to hide it.
 
-    :param untrusted: whether any attestation that was read is anybody else's
+    :param others: whether any attestation that was read is anybody else's
     """
-    unread = [item for item in found if isinstance(item, Unusable) and item.unread]
-    hidden = untrusted or len(unread) > 1
+    hidden = others or len(unusable) > 1
     for source in sources:
-        if hidden or not source.assessments:
-            source.unreadable += [
-                f"an attestation may hold findings, but was not read: {item.digest}: {item.reason}" for item in unread
-            ]
+        source.doubts += [
+            f"an attestation may hold findings, but was not read: {item.digest}: {item.reason}"
+            for item in unusable
+            if item.unread and (hidden or not item.older or not source.replaces_older)
+        ]

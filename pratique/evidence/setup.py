@@ -88,7 +88,7 @@ def _sources(
     }
     if FINDINGS_ARTIFACT in asked:
         trusted[FINDINGS_ARTIFACT] = None if gate.unsafe_accept_unsigned_artifacts else trust_store(gate)
-    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock)] if trusted else []
+    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock, gate.policy)] if trusted else []
     narrow += [CommandScanner(scanner, client.docker_login) for scanner in gate.scanners]
     return ([ResourceGraph(session, generations)] if generations else []), narrow
 

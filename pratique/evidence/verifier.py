@@ -8,8 +8,8 @@ from datetime import datetime
 import httpx
 
 from pratique.errors import SignatureRejected
-from pratique.evidence.findings_artifact import SignatureEnvelope
 from pratique.evidence.revocation import RevocationChecker
+from pratique.evidence.signature_artifacts import SignatureEnvelope
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.evidence.signatures.verify import Signer, verify
 from pratique.images import Descriptor

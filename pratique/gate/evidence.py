@@ -169,15 +169,29 @@ def _gap(name: str, observation: Observation | None, policy: Policy, at: datetim
         )
     if observation.at is None:
         return f"{name} does not say when it assessed the image"
-    age = at - observation.at
-    if age < -CLOCKS_DIFFER:
-        return f"{name}'s assessment is dated in the future, {observation.at:%Y-%m-%d %H:%M} UTC"
-    age = max(age, timedelta(0))
+    if ahead := _ahead(name, observation.at, at):
+        return ahead
+    age = max(at - observation.at, timedelta(0))
     if age < timedelta(minutes=policy.minimum_age):
         return f"{name}'s assessment is younger than {policy.minimum_age:g} minutes"
     if age > timedelta(hours=policy.maximum_age):
         return f"{name}'s assessment of {observation.at:%Y-%m-%d %H:%M} UTC is older than {policy.maximum_age:g} hours"
     return _database_gap(name, observation.at, observation.database_at, policy)
+
+
+def misdated(name: str, scanned_at: datetime, database_at: datetime | None, policy: Policy, at: datetime) -> str:
+    """Why a scan proves nothing, however young it has to be: its own date, or its database's; empty when it may.
+
+    :param name: of its source
+    :param database_at: when its vulnerability database was last updated; ``None`` when it does not say
+    """
+    return _ahead(name, scanned_at, at) or _database_gap(name, scanned_at, database_at, policy)
+
+
+def _ahead(name: str, scanned_at: datetime, at: datetime) -> str:
+    if scanned_at - at <= CLOCKS_DIFFER:
+        return ""
+    return f"{name}'s assessment is dated in the future, {scanned_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _database_gap(name: str, scanned_at: datetime, database_at: datetime | None, policy: Policy) -> str:

@@ -188,7 +188,7 @@ class Authenticator:
     ) -> dict[str, Any]:
         """Exchange an Entra ID token; where the registry refuses that, ask for what it gives to anybody.
 
-        Registries of other tenants refuse it, and may still allow anonymous pulls (Azure/acr issue 559).
+        Registries of other tenants refuse it, and may still allow anonymous pulls (Azure/acr#559).
         """
         try:
             return await self._exchange(registry, challenge, scope, entra)

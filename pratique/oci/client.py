@@ -21,19 +21,18 @@ from typing import Any
 
 import httpx
 
-from pratique.errors import DigestMismatch, NotFound, NothingToRun, PermissionDenied, UnreadableAnswer
+from pratique.errors import NotFound, NothingToRun, PermissionDenied, UnreadableAnswer
 from pratique.http_answers import is_web_page
 from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, ResolvedImage, digest_of
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.documents import Ambiguous, NoImages
 from pratique.oci.faults import other_digest, web_page
 from pratique.oci.index import Content, read_image
-from pratique.oci.media_types import ACCEPT, INDEXES, MANIFESTS, OCI_INDEX
+from pratique.oci.media_types import ACCEPT, INDEXES, MANIFESTS
 from pratique.oci.transport import ANY_TYPE, LARGEST_MANIFEST, Request, Transport, base_url
 
 LARGEST_BLOB = 64 * 1024 * 1024  # bytes; enough for findings; layers are never read
 LARGEST_CONFIG = 8 * 1024 * 1024  # bytes of an image's configuration
-MOST_PAGES = 100  # of a list of referrers
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,6 @@ class Manifest:
     @property
     def descriptor(self) -> Descriptor:
         return Descriptor(self.media_type, self.digest, len(self.content))
-
-
-@dataclass(frozen=True)
-class Referrer:
-    """A manifest that refers to another one as its subject.
-
-    :ivar artifact_type: empty when the registry does not list it
-    """
-
-    descriptor: Descriptor
-    artifact_type: str
-    annotations: dict[str, str]
 
 
 class OciClient:
@@ -120,7 +107,7 @@ class OciClient:
             if claimed and claimed != digest:
                 raise other_digest(reference, claimed, response.content)
         media_type = response.headers.get("Content-Type", "").split(";")[0].strip()
-        document = _json(response, reference)
+        document = json_object(response, reference)
         if media_type not in INDEXES | MANIFESTS or document.get("mediaType", media_type) != media_type:
             raise _not_an_image(reference, f"It is of the type {media_type!r}.")
         return Manifest(media_type, digest, response.content, document)
@@ -141,46 +128,6 @@ class OciClient:
             return (await self.manifest(reference)).digest
         except NotFound:
             return None
-
-    async def referrers(
-        self, reference: ImageReference, artifact_type: str | None = None, *, tagged: bool = False
-    ) -> list[Referrer]:
-        """The referrers of a digest.
-
-        :param reference: with a digest
-        :param artifact_type: of those wanted; ``None`` for all, with an empty type where the registry lists none
-        :param tagged: also list what is under the referrers tag only, which Notation writes for every registry
-        :raises NotFound: when a later page of the list is missing
-        :raises UnreadableAnswer: when the list has too many pages, or entries that are not descriptors
-        """
-        path = f"referrers/{_version(reference)}"
-        request = _request("list the referrers", reference, path, accept=OCI_INDEX)
-        url = request.url
-        if artifact_type is not None:
-            url = str(httpx.URL(url, params={"artifactType": artifact_type}))
-        first, entries = url, list[dict[str, Any]]()
-        for _ in range(MOST_PAGES):
-            try:
-                response = await self.transport.send(replace(request, url=url))
-            except NotFound:
-                if url != first:
-                    raise  # the list goes on, but its next page is missing
-                # Without the referrers API, the same index is under a tag (distribution-spec, "Referrers Tag Schema").
-                entries += await self._tagged_referrers(reference)
-                tagged = False
-                break
-            entries += _descriptors(_json(response, reference), reference)
-            next_url = _next(response, reference)
-            if next_url is None:
-                break
-            url = next_url
-        else:
-            raise _not_an_image(reference, f"Its list of referrers has more than {MOST_PAGES} pages.")
-        found = [_referrer(entry, reference) for entry in entries]
-        if tagged:
-            found += await self._also_tagged(reference)
-        unique = {item.descriptor.digest: item for item in reversed(found)}
-        return [item for item in reversed(unique.values()) if artifact_type in (None, item.artifact_type)]
 
     async def blob(self, reference: ImageReference, digest: str, *, largest: int = LARGEST_BLOB) -> bytes:
         """A blob of the reference's repository.
@@ -211,22 +158,7 @@ class OciClient:
             content = json.dumps(changes).encode()
             request = replace(request, method="PATCH", content=content, content_type="application/json")
         response = await self.transport.send(request)
-        return _json(response, reference), _next(response, reference)
-
-    async def _tagged_referrers(self, reference: ImageReference) -> list[dict[str, Any]]:
-        tag = _version(reference).replace(":", "-")
-        fallback = ImageReference(reference.registry, reference.repository, tag)
-        try:
-            return _descriptors((await self.manifest(fallback)).document, reference)
-        except NotFound:
-            return []
-
-    async def _also_tagged(self, reference: ImageReference) -> list[Referrer]:
-        """What is under the referrers tag. Whatever else is there does not hide what the registry's own API lists."""
-        try:
-            return [_referrer(entry, reference) for entry in await self._tagged_referrers(reference)]
-        except (UnreadableAnswer, DigestMismatch):
-            return []
+        return json_object(response, reference), next_page(response, reference)
 
 
 @dataclass(frozen=True)
@@ -266,7 +198,12 @@ def _version(reference: ImageReference) -> str:
     return reference.digest or reference.tag or ""
 
 
-def _json(response: httpx.Response, reference: ImageReference | str) -> dict[str, Any]:
+def json_object(response: httpx.Response, reference: ImageReference | str) -> dict[str, Any]:
+    """The JSON object that a registry answered.
+
+    :param reference: subject of errors
+    :raises UnreadableAnswer: when it is none
+    """
     try:
         document = json.loads(response.content)
     except (ValueError, RecursionError):
@@ -276,8 +213,12 @@ def _json(response: httpx.Response, reference: ImageReference | str) -> dict[str
     return document
 
 
-def _next(response: httpx.Response, reference: ImageReference | str) -> str | None:
-    """The URL of the next page. It must be on the same host, because the token is sent with the request."""
+def next_page(response: httpx.Response, reference: ImageReference | str) -> str | None:
+    """The URL of the next page, if there is one.
+
+    :param reference: subject of errors
+    :raises UnreadableAnswer: when it is on another host: the token is sent with the request
+    """
     link = response.links.get("next", {}).get("url")
     if link is None:
         return None
@@ -288,27 +229,6 @@ def _next(response: httpx.Response, reference: ImageReference | str) -> str | No
     if (url.scheme, url.netloc) != (response.request.url.scheme, response.request.url.netloc):
         raise _not_an_image(reference, f"The next page is on another host, {url.host}.")
     return str(url)
-
-
-def _descriptors(index: Mapping[str, Any], reference: ImageReference) -> list[dict[str, Any]]:
-    entries = index.get("manifests") or []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise _not_an_image(reference, "It is not a list of descriptors.")
-    return entries
-
-
-def _referrer(entry: Mapping[str, Any], reference: ImageReference) -> Referrer:
-    try:
-        descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
-        return Referrer(descriptor, str(entry.get("artifactType") or ""), _annotations(entry.get("annotations")))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise _not_an_image(reference, "The list of referrers has an entry that is not a descriptor.") from None
-
-
-def _annotations(annotations: object) -> dict[str, str]:
-    """The valid annotations. Invalid ones are dropped: one referrer must not make the whole list unreadable."""
-    pairs = annotations.items() if isinstance(annotations, dict) else ()
-    return {name: value for name, value in pairs if isinstance(value, str)}
 
 
 def _not_an_image(

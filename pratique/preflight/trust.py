@@ -20,15 +20,16 @@ from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap, Gate
 from pratique.errors import DigestMismatch, SignatureRejected, UnreadableAnswer
-from pratique.evidence.findings_artifact import SignatureEnvelope, Unusable, fetch_signature, fetch_signatures
 from pratique.evidence.setup import trust_store
+from pratique.evidence.signature_artifacts import SignatureEnvelope, Unusable, fetch_signature, fetch_signatures
 from pratique.evidence.signatures.envelope import ARTIFACT_TYPE as SIGNATURE
 from pratique.evidence.signatures.trust import NOBODY, TrustStore
 from pratique.evidence.signatures.verify import Claims, claims
 from pratique.evidence.verifier import SignatureVerifier
 from pratique.gate.policy import FINDINGS_ARTIFACT
 from pratique.images import Descriptor, ImageReference
-from pratique.oci.client import OciClient, Referrer
+from pratique.oci.client import OciClient
+from pratique.oci.referrers import Referrer, list_referrers
 from pratique.preflight.trust_stanza import SignerToTrust, signer_to_trust, stanza, wrapped
 
 MOST_REFERRERS = 50  # shown of one manifest
@@ -178,8 +179,8 @@ class _Viewer:
         self.signers: list[SignerToTrust] = []
 
     async def referrers(self, subject: ImageReference) -> list[ShownReferrer]:
-        listed = await self._client.referrers(subject, tagged=True)
-        return [await self._referrer(subject, item) for item in listed[:MOST_REFERRERS]]
+        listed = await list_referrers(self._client, subject)
+        return [await self._referrer(subject, item) for item in listed.found[:MOST_REFERRERS]]
 
     async def _referrer(self, subject: ImageReference, item: Referrer) -> ShownReferrer:
         digest, artifact = item.descriptor.digest, item.descriptor

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pratique.errors import SignatureRejected
-from pratique.evidence.findings_artifact import SignatureEnvelope
+from pratique.evidence.signature_artifacts import SignatureEnvelope
 from pratique.evidence.signatures.identities import identity_of, parse_identities
 from pratique.evidence.signatures.trust import MICROSOFT_SUPPLY_CHAIN_ROOT, TrustStore
 from pratique.evidence.signatures.verify import Claims, verify

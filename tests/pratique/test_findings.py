@@ -39,8 +39,9 @@ def test_unknown_is_worst(severities: list[Severity]) -> None:
 
 @given(st.text() | JSON)
 def test_any_severity_parses(text: object) -> None:
-    """A severity is one of the four names in any letter case, or unknown."""
-    named = isinstance(text, str) and text.strip().upper() in {severity.name for severity in RATED}
+    """A severity is one of the four names in any letter case, a distribution's word for one, or unknown."""
+    words = {*(severity.name for severity in RATED), "IMPORTANT", "MODERATE", "NEGLIGIBLE", "UNIMPORTANT"}
+    named = isinstance(text, str) and text.strip().upper() in words
     assert (Severity.parse(text) is Severity.UNKNOWN) != named
 
 

@@ -64,8 +64,8 @@ def test_errors_inside_an_error_and_text_without_an_envelope(sandbox: RunningSan
     """ARM nests what went wrong; others answer with plain text, or with a page for a browser and status 200."""
     details = [{"code": "SkuNotAvailable", "message": "Sold out."}]
     sandbox.azure.faults.add(kind="status", status=409, path="/subscriptions", details=details)
-    sandbox.azure.faults.add(kind="status", status=429, path="/subscriptions", message="Slow down.", plain=True)
-    sandbox.azure.faults.add(kind="web-page", path="/subscriptions")
+    sandbox.azure.faults.add(kind="status", status=429, path="/subscriptions", message="Slow down.", plain=True, nth=2)
+    sandbox.azure.faults.add(kind="web-page", path="/subscriptions", nth=3)
     with arm(sandbox) as client:
         nested, text, page = (client.get("/subscriptions") for _ in range(3))
     assert nested.json()["error"]["details"] == details

@@ -34,6 +34,7 @@ class Assessment:
     :ivar unconfirmed: a distribution in whose packages the scanner found nothing: the document does not show whether
         its database knows that distribution at all
     :ivar gap: why the findings may be incomplete, so that the scan proves nothing; empty when they are complete
+    :ivar names: that the document gives to the image, if it gives any
     """
 
     findings: tuple[Finding, ...]
@@ -42,6 +43,7 @@ class Assessment:
     database_at: datetime | None = None
     unconfirmed: Distribution | None = None
     gap: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

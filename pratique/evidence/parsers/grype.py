@@ -37,11 +37,16 @@ _OWN_RULES = frozenset(
 )
 _OWN_MATCH = "exact-indirect-match"
 #: Settings that make a report incomplete, by path in Grype's configuration, with the values that leave it complete.
+#: Matching by CPE is off by default for most languages: where it is on, switching it off loses findings.
 _COMPLETE: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("distro",): ("", None),
     ("exclude",): ([], None),
     ("vex-documents",): ([], None),
     ("search", "scope"): ("squashed", "all-layers", "Squashed", "AllLayers"),
+    ("search", "indexed-archives"): (True, None),
+    ("match", "jvm", "using-cpes"): (True, None),
+    ("match", "stock", "using-cpes"): (True, None),
+    ("match", "golang", "always-use-cpe-for-stdlib"): (True, None),
     ("alerts", "enable-eol-distro-warnings"): (True,),
 }
 
@@ -211,7 +216,7 @@ def _finding(match: Reader, source: str) -> Finding:
     fix = vulnerability.optional("fix")
     return Finding(
         vulnerability=vulnerability.required("id"),
-        severity=_severity(vulnerability),
+        severity=Severity.parse(vulnerability.get("severity")),
         package=artifact.text("name"),
         version=artifact.text("version"),
         fixed_version=", ".join(fix.texts("versions")),
@@ -219,9 +224,3 @@ def _finding(match: Reader, source: str) -> Finding:
         sources=(source,),
         purls=(artifact.text("purl"),),
     )
-
-
-def _severity(vulnerability: Reader) -> Severity:
-    """The rating; ``negligible``, which Debian and Ubuntu use below low, counts as low."""
-    negligible = vulnerability.text("severity").lower() == "negligible"
-    return Severity.LOW if negligible else Severity.parse(vulnerability.get("severity"))

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pratique.evidence.parsers.json_reader import Reader
+from pratique.purl import Purl
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _DIGEST_KEYS = ("Digest", "ImageDigest")
@@ -87,6 +88,35 @@ def place_of(row_id: str, *documents: Reader, details: Reader | None = None) -> 
         repositories |= set(_REPOSITORY_ID.findall(text))
         dashed |= set(_DASHED_ID.findall(text))
     return Place(frozenset(digests), frozenset(registries), frozenset(repositories), frozenset(dashed))
+
+
+def is_elsewhere(name: str, registry: str, repository: str) -> bool:
+    """Whether an image's name holds a registry and a repository, and they are others than these.
+
+    A name that is only a repository, a digest or anything else says nothing about a place. A private endpoint's name of
+    a registry, such as ``acr.privatelink.azurecr.io``, is that registry.
+
+    >>> is_elsewhere("acr.azurecr.io/live/app:1", "acr.azurecr.io", "quarantine/app")
+    True
+    >>> is_elsewhere("live/app", "acr.azurecr.io", "quarantine/app")
+    False
+    """
+    host, named, _ = _parts(_repository_url(name.strip()))
+    if "/" not in name or not re.fullmatch(r"[^/]*[.:][^/]*|localhost", host) or named == _UNREADABLE:
+        return False
+    label, _, domain = _host(registry).partition(".")
+    alias = host.startswith(f"{label}.") and host.endswith(f".{domain}")
+    return not (alias or _same_registry(host, registry)) or named != repository.lower()
+
+
+def _repository_url(name: str) -> str:
+    """The name in a package URL's qualifier; any other name as it is."""
+    if not name.lower().startswith("pkg:"):
+        return name
+    try:
+        return Purl.parse(name).qualifiers.get("repository_url", "")
+    except ValueError:
+        return ""
 
 
 def _names(documents: Iterable[Reader], key: str) -> list[str]:

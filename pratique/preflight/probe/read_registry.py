@@ -15,9 +15,9 @@ from pratique.evidence.findings_artifact import CREATED_ANNOTATION, IN_TOTO, LAR
 from pratique.evidence.signatures.envelope import ARTIFACT_TYPE as SIGNATURE
 from pratique.evidence.signatures.envelope import LARGEST as LARGEST_ENVELOPE
 from pratique.images import ImageReference
-from pratique.oci.attached import Entry, listed_by_api, listed_by_tag
 from pratique.oci.client import Manifest, OciClient
 from pratique.oci.media_types import INDEXES
+from pratique.oci.referrers import Entry, listed_by_api, listed_by_tag
 from pratique.preflight.probe import artifacts
 from pratique.preflight.probe.answers import Answer, counted
 from pratique.preflight.probe.artifacts import BY_API, BY_TAG, Artifact, ImageReferrers, Signature
@@ -150,7 +150,7 @@ async def _listed(client: OciClient, reference: ImageReference) -> _Listed:
             entries = await listing(client, reference)
         except _UNUSABLE:
             continue
-        for entry in entries:
+        for entry in entries or ():
             digest = str(entry.get("digest"))
             if digest.startswith("sha256:") and digest[7:].isalnum():
                 found[digest] = (entry, found[digest][1] | {way} if digest in found else frozenset({way}))

@@ -188,7 +188,7 @@ def _split(image: str) -> tuple[str, str, str]:
 
 
 def _passed_on(refusal: OciError) -> str:
-    """How an import reports what the source registry answered (Azure/acr issue 181, azure-docs issue 115975)."""
+    """How an import reports what the source registry answered (Azure/acr#181, MicrosoftDocs/azure-docs#115975)."""
     reason = HTTPStatus(refusal.status).phrase.replace(" ", "")
     # The service writes quotation marks inside of the JSON as .NET does.
     body = json.dumps(refusal.body, separators=(",", ":")).replace("'", "\\u0027")

@@ -133,7 +133,7 @@ async def _foreign_token(call: Call) -> Response:
 
 
 async def _foreign_exchange(call: Call) -> Response:
-    """Refuse a token of this tenant (Azure/acr issue 559)."""
+    """Refuse a token of this tenant (Azure/acr#559)."""
     raise Unauthorized(None, "the token's tenant is not the registry's; visit https://aka.ms/acr/authorization")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -248,6 +250,60 @@ async def test_a_trusted_statement_that_cannot_be_read(
     assert "cannot be read" in found[ACME].detail
     assert {f.vulnerability for f in found[ACME].findings} == {OPENSSL[0].cve}
     assert found[FINDINGS_ARTIFACT].status is SourceStatus.ASSESSED
+
+
+@pytest.mark.parametrize("unfit", ["future", "database", "filtered", "elsewhere"])
+async def test_only_a_fit_scan_replaces_others(scanned: Scanning, tmp_path: Path, unfit: str) -> None:
+    """A newer scan that proves nothing leaves the findings of those before it standing, and so does its own."""
+    image = await scanned(Scenario(scans={FALCO: NEVER}))
+    signer, trusted = acme(tmp_path), {ACME: acmes_root(tmp_path)}
+    attach(image, signer, OPENSSL[0])
+    attach(image, signer, document=unfit_statement(image.digests[0], unfit))
+    observation = (await observe(image, trusted))[ACME]
+    assert {f.vulnerability for f in observation.findings} == {OPENSSL[0].cve}
+    assert observation.at == YESTERDAY
+    assert any("proves nothing" in note for note in observation.notes)
+    attach(image, signer, at=YESTERDAY + timedelta(hours=3))
+    later = (await observe(image, trusted))[ACME]
+    assert (later.findings, later.at) == (frozenset(), YESTERDAY + timedelta(hours=3))
+
+
+@pytest.mark.parametrize("unfit", ["filtered", "elsewhere"])
+async def test_an_unfit_scan_alone(scanned: Scanning, tmp_path: Path, unfit: str) -> None:
+    """It proves nothing, and the detail says why."""
+    image = await scanned(Scenario(scans={FALCO: NEVER}))
+    attach(image, acme(tmp_path), document=unfit_statement(image.digests[0], unfit))
+    observation = (await observe(image, {ACME: acmes_root(tmp_path)}))[ACME]
+    assert observation.status is SourceStatus.NOTHING
+    assert {"filtered": "-s", "elsewhere": "another place, other.example.com/app"}[unfit] in observation.detail
+
+
+async def test_good_news_from_before_the_arrival(scanned: Scanning, tmp_path: Path) -> None:
+    """It proves nothing about the image here; clocks may differ a little, and findings count."""
+    image = await scanned(Scenario(scans={FALCO: NEVER}))
+    attach(image, acme(tmp_path), OPENSSL[0])
+    for arrived, status in (
+        (YESTERDAY - timedelta(minutes=1), SourceStatus.ASSESSED),
+        (YESTERDAY + timedelta(minutes=4), SourceStatus.ASSESSED),
+        (YESTERDAY + timedelta(minutes=6), SourceStatus.NOTHING),
+    ):
+        here = replace(image.subjects[0], arrived=arrived)
+        observation = (await observe(image, {ACME: acmes_root(tmp_path)}, here))[ACME]
+        assert observation.status is status
+        assert {f.vulnerability for f in observation.findings} == {OPENSSL[0].cve}
+
+
+def unfit_statement(digest: str, unfit: str) -> bytes:
+    """A clean scan of an hour after yesterday's that proves nothing."""
+    ended = YESTERDAY + (timedelta(days=400) if unfit == "future" else timedelta(hours=1))
+    document = json.loads(statement(ScannedImage("", HOST, REPOSITORY, digest), [], started=ended, finished=ended))
+    if unfit == "database":
+        document["predicate"]["scanner"]["db"]["lastUpdate"] = "2020-01-01T00:00:00Z"
+    elif unfit == "filtered":
+        document["predicate"]["invocation"] = {"parameters": ["image", "-s", "LOW"]}
+    elif unfit == "elsewhere":
+        document["subject"][0]["name"] = "other.example.com/app"
+    return json.dumps(document).encode()
 
 
 async def test_no_attestations(scanned: Scanning) -> None:

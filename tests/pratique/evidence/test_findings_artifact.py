@@ -14,7 +14,8 @@ import pytest
 from pratique.azure.session import AzureSession
 from pratique.errors import NetworkDenied, NotFound, Throttled, Unavailable
 from pratique.evidence import findings_artifact
-from pratique.evidence.findings_artifact import SignedStatement, Unusable, fetch_findings
+from pratique.evidence.findings_artifact import SignedStatement, fetch_findings
+from pratique.evidence.signature_artifacts import Unusable
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.evidence.signatures.verify import verify
 from pratique.images import ImageReference
@@ -174,23 +175,78 @@ async def test_both_envelopes_on_one_artifact(client: OciClient, image: Image) -
 
 
 async def test_malformed_artifacts_hide_nothing(client: OciClient, image: Image) -> None:
-    """Each unusable artifact is reported with a reason, and the valid ones are returned."""
+    """What can be read of an artifact is read, whatever layers it has; a lost statement is reported as unread."""
     bad = {
-        image.attach([image.blob(), image.blob(b"[]")]).digest: "one layer",
-        image.attach([]).digest: "one layer",
-        image.attach([image.blob(media_type="text/plain")]).digest: "one layer",
+        image.attach([image.blob(), image.blob(b"[]")]).digest: {b"{}", b"[]"},
+        image.attach([]).digest: {b""},
+        image.attach([image.blob(b"text", media_type="text/plain")]).digest: {b"text"},
     }
     lost = image.lose(image.attach([image.blob(b"lost")]))
     artifact = image.artifact(b"good")
     image.sign(artifact)
     found = await fetch_findings(client, image.reference)
-    assert statements(found) == [b"good", b""]
-    assert [item.artifact.digest for item in found if isinstance(item, SignedStatement) and "404" in item.problem] == [
-        lost.digest
-    ]
-    reasons = unusable(found)
-    assert reasons.keys() == bad.keys()
-    assert all(words in reasons[digest] for digest, words in bad.items())
+    assert statements(found)[0] == b"good"
+    flawed: dict[str, set[bytes]] = {}
+    for item in found:
+        if isinstance(item, SignedStatement) and item.flaw:
+            assert "one layer" in item.flaw
+            flawed.setdefault(item.artifact.digest, set()).add(item.statement)
+    assert flawed == bad
+    (unread,) = (item for item in found if isinstance(item, Unusable))
+    assert (unread.digest, unread.unread, unread.older) == (lost.digest, True, False)
+
+
+async def test_many_layers(client: OciClient, image: Image) -> None:
+    """The first layers are read, and the artifact is reported as unread for the others."""
+    image.attach([image.blob(str(number).encode()) for number in range(6)])
+    found = await fetch_findings(client, image.reference)
+    assert statements(found) == [b"0", b"1", b"2", b"3"]
+    assert ["more than 4 layers" in reason for reason in unusable(found).values()] == [True]
+
+
+@pytest.mark.parametrize("config", [OCI_EMPTY, "application/vnd.oci.image.config.v1+json", IN_TOTO])
+async def test_artifacts_of_other_forms(client: OciClient, image: Image, config: str) -> None:
+    """An artifact without a type of its own is found by its annotations, its layer's, or the type of its layer."""
+    layer = image.blob(b"found")
+    form: dict[str, Any] = {"artifactType": "", "config": image.blob(b"{}", config)}
+    labelled: dict[str, Any] = {**layer, "annotations": PREDICATE}
+    for attached, labels in ((layer, PREDICATE), (labelled, {}), (layer, {})):
+        made = image.attach([attached], annotations=labels, **form)
+        (signed,) = await fetch_findings(client, image.reference)
+        assert isinstance(signed, SignedStatement)
+        assert (signed.statement, signed.flaw) == (b"found", "")
+        assert signed.labelled is (PREDICATE in (labels, attached.get("annotations")))
+        image.store.delete_manifest(REPOSITORY, made.digest)
+
+
+async def test_under_the_images_referrers_tag(client: OciClient, image: Image) -> None:
+    """An artifact that only the referrers tag lists is found; an unreadable list there is reported as unread."""
+    subject = {**descriptor(image.manifest), "digest": "sha256:" + "0" * 64}
+    made = image.attach([image.blob(b"tagged")], subject=subject)
+    image.tag_referrers(image.manifest, made, artifactType=None)
+    (signed,) = await fetch_findings(client, image.reference)
+    assert isinstance(signed, SignedStatement)
+    assert "subject" in signed.flaw
+    tag = image.manifest.digest.replace(":", "-")
+    image.sandbox.azure.faults.add(kind="status", status=400, path=f"*/manifests/{tag}", times=None)
+    (unread,) = await fetch_findings(client, image.reference)
+    assert isinstance(unread, Unusable)
+    assert unread.unread
+    assert "referrers tag" in unread.reason
+
+
+async def test_undated_artifacts_are_not_older(
+    client: OciClient, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a limit leaves out is known to be older only if its date is."""
+    monkeypatch.setattr(findings_artifact, "MOST_ARTIFACTS", 1)
+    image.artifact(b"new", day=2)
+    image.artifact(b"old", day=1)
+    for undated in (False, True):
+        if undated:
+            image.attach([image.blob(b"undated")])
+        (left_out,) = (item for item in await fetch_findings(client, image.reference) if isinstance(item, Unusable))
+        assert (left_out.unread, left_out.older) == (True, not undated)
 
 
 async def test_malformed_signatures_hide_nothing(client: OciClient, image: Image) -> None:

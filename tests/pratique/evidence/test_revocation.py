@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from pratique.errors import SignatureRejected
 from pratique.evidence import revocation
-from pratique.evidence.findings_artifact import SignatureEnvelope
 from pratique.evidence.revocation import RevocationChecker
+from pratique.evidence.signature_artifacts import SignatureEnvelope
 from pratique.evidence.signatures.revocation import StatusUnknown, read_crl, read_ocsp
 from pratique.evidence.signatures.trust import TrustStore
 from pratique.evidence.verifier import SignatureVerifier

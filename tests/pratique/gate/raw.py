@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
@@ -66,6 +66,35 @@ DIGEST = digest_of(blob_of(IMAGE))
 ENTRY: Entry = {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": len(blob_of(IMAGE)), "platform": AMD64}
 
 
+def _scanner(statement: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = statement["predicate"]["scanner"]
+    return found
+
+
+#: Statements that are not of the usual form.
+STATEMENTS: Mapping[str, Callable[[dict[str, Any]], object]] = {
+    "elsewhere": lambda statement: statement["subject"][0].update(name="other.example.com/app"),
+    "filtered": lambda statement: statement["predicate"].update(invocation={"parameters": ["-s", "LOW"]}),
+    "old database": lambda statement: _scanner(statement).update(db={"lastUpdate": "2020-01-01T00:00:00Z"}),
+    "no date": lambda statement: statement["predicate"].pop("metadata"),
+    "no scanner": lambda statement: _scanner(statement).pop("uri"),
+    "no identifier": lambda statement: _scanner(statement)["result"].append({"severity": []}),
+    "odd subject": lambda statement: statement["subject"].append({"name": "x"}),
+    "version": lambda statement: statement.update(predicateType="https://in-toto.io/attestation/vulns/v0.1"),
+}
+#: Forms of artifacts and of lists of them.
+FORMS = [
+    "",
+    *STATEMENTS,
+    "listed without type",
+    "listed without annotations",
+    "tagged",
+    "unlabelled",
+    "two layers",
+    "bare",
+]
+
+
 @dataclass(frozen=True)
 class Attested:
     """An attestation in the registry.
@@ -76,6 +105,7 @@ class Attested:
     :ivar content: instead of the statement
     :ivar lost: whether the registry no longer has the statement
     :ivar huge: whether it is larger than what is read
+    :ivar form: how it differs from the usual form, one of :data:`FORMS`; empty when it does not
     """
 
     hours: int
@@ -84,6 +114,7 @@ class Attested:
     content: bytes | None = None
     lost: bool = False
     huge: bool = False
+    form: str = ""
 
     def statement(self) -> bytes:
         if self.content is not None:
@@ -93,15 +124,17 @@ class Attested:
             {"id": name, "severity": [{"method": "MDVM", "score": severity}], "annotations": []}
             for name, severity in self.results
         ]
-        scanner = {"uri": "https://mdvm.example", "db": {"lastUpdate": ended}, "result": results}
-        return blob_of(
-            {
-                "_type": "https://in-toto.io/Statement/v1",
-                "subject": [{"digest": {"sha256": DIGEST.removeprefix("sha256:")}}],
-                "predicateType": VULNERABILITIES,
-                "predicate": {"scanner": scanner, "metadata": {"scanFinishedOn": ended}},
-            }
-        )
+        scanner: dict[str, Any] = {"uri": "https://mdvm.example", "db": {"lastUpdate": ended}, "result": results}
+        predicate = {"scanner": scanner, "metadata": {"scanFinishedOn": ended}}
+        statement = {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"digest": {"sha256": DIGEST.removeprefix("sha256:")}}],
+            "predicateType": VULNERABILITIES,
+            "predicate": predicate,
+        }
+        if self.form in STATEMENTS:
+            STATEMENTS[self.form](statement)
+        return blob_of(statement)
 
 
 @cache
@@ -124,12 +157,24 @@ class Registry:
         return Descriptor(media_type, digest_of(content), len(content))
 
     def attach(
-        self, subject: str, layer: Mapping[str, Any], artifact_type: str, annotations: Mapping[str, str]
+        self,
+        subject: str,
+        layer: Mapping[str, Any],
+        artifact_type: str,
+        annotations: Mapping[str, str],
+        form: str = "",
     ) -> Descriptor:
-        about = {"artifactType": artifact_type, "annotations": annotations}
-        pushed = self.push({"subject": {"digest": subject}, "layers": [layer], "mediaType": OCI_MANIFEST, **about})
+        about: dict[str, Any] = {"artifactType": artifact_type, "annotations": annotations}
+        if form == "bare":
+            del about["artifactType"]
+        if form == "unlabelled":
+            about["annotations"] = {name: text for name, text in annotations.items() if name == CREATED_ANNOTATION}
+        layers = [layer] * (2 if form == "two layers" else 1)
+        pushed = self.push({"subject": {"digest": subject}, "layers": layers, "mediaType": OCI_MANIFEST, **about})
         listed = {"mediaType": pushed.media_type, "digest": pushed.digest, "size": pushed.size, **about}
-        self.referrers.setdefault(subject, []).append(listed)
+        hidden = {"listed without type": "artifactType", "listed without annotations": "annotations"}.get(form)
+        entry = {name: value for name, value in listed.items() if name != hidden}
+        self.referrers.setdefault(subject.replace(":", "-") if form == "tagged" else subject, []).append(entry)
         return pushed
 
     def layer(self, content: bytes, media_type: str) -> dict[str, Any]:
@@ -144,7 +189,7 @@ class Registry:
             layer["size"] = LARGEST_STATEMENT + 1
         created = (NOW - timedelta(hours=one.hours)).isoformat()
         named = {PREDICATE_ANNOTATION: VULNERABILITIES, CREATED_ANNOTATION: created}
-        artifact = self.attach(DIGEST, layer, IN_TOTO, named)
+        artifact = self.attach(DIGEST, layer, IN_TOTO, named, one.form)
         if one.signer:
             target = {"mediaType": artifact.media_type, "digest": artifact.digest, "size": artifact.size}
             draft = Draft(payload={"targetArtifact": target})
@@ -152,10 +197,22 @@ class Registry:
                 draft = replace(draft, private=key("stranger"), chain=strangers_chain())
             self.attach(artifact.digest, self.layer(draft.write(JWS), JWS), ARTIFACT_TYPE, {})
 
+    def lose(self, number: int) -> None:
+        """Lose a manifest or a blob of what is attached to the image, in the order in which they came."""
+        own = {digest_of(blob_of(IMAGE)), digest_of(blob_of(AMD64))}
+        parts = [digest for digest in (*self.manifests, *self.blobs) if digest not in own]
+        if parts:
+            lost = parts[number % len(parts)]
+            self.manifests.pop(lost, None)
+            self.blobs.pop(lost, None)
+
     def __call__(self, request: httpx.Request) -> httpx.Response:
         kind, name = request.url.path.rsplit("/", 2)[1:]
         if kind == "referrers":
             return httpx.Response(200, json={"manifests": self.referrers.get(name, [])})
+        if kind == "manifests" and name.startswith("sha256-") and name in self.referrers:
+            document = {"manifests": self.referrers[name]}
+            return httpx.Response(200, headers={"Content-Type": OCI_INDEX}, json=document)
         if kind == "manifests" and name in self.manifests:
             media_type, content = self.manifests[name]
             return httpx.Response(200, headers={"Content-Type": media_type}, content=content)
@@ -171,6 +228,7 @@ class Raw:
     :ivar entries: of the image's index
     :ivar reports: of Trivy and Grype; a name without one could not be asked
     :ivar nested: an index below it, as content
+    :ivar lost: which part of what is attached the registry lists and does not have
     """
 
     entries: tuple[Entry, ...] = (ENTRY,)
@@ -182,6 +240,7 @@ class Raw:
     acceptances: tuple[Entry, ...] = ()
     policy: Policy = field(default_factory=Policy)
     nested: tuple[Any, ...] = ()
+    lost: int | None = None
 
     async def verdict(self) -> ImageVerdict | None:
         """``None`` when the image is refused before anybody asks about it."""
@@ -192,6 +251,8 @@ class Raw:
             registry.push(content, OCI_INDEX)
         for one in self.attested:
             registry.attest(one)
+        if self.lost is not None:
+            registry.lose(self.lost)
         index = registry.push({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.entries}, OCI_INDEX)
         async with client_of(registry) as http:
             client = registry_client(http)
@@ -200,7 +261,7 @@ class Raw:
             except UnreadableAnswer:
                 return None
             subjects = [Subject(HOST, REPOSITORY, manifest.digest) for manifest in image.platforms]
-            attached = await AttachedStatements(client, {FINDINGS_ARTIFACT: TRUST}, FakeClock())(subjects)
+            attached = await AttachedStatements(client, {FINDINGS_ARTIFACT: TRUST}, FakeClock(), self.policy)(subjects)
         parsed = [parse_row(row, partial(from_recommendation, source=RECOMMENDATIONS)) for row in self.rows]
         rows = observations(RECOMMENDATIONS, parsed, subjects)
         evidence = {

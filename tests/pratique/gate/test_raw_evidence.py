@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pratique.evidence import findings_artifact
 from pratique.gate.policy import FINDINGS_ARTIFACT, Policy
+from pratique.gate.verdict import VerdictState
 from pratique.images import digest_of
 from pratique.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from sandbox import scenario
@@ -29,6 +30,7 @@ from tests.pratique.gate.raw import (
     ARM64,
     DIGEST,
     ENTRY,
+    FORMS,
     REPORTS,
     REPOSITORY,
     SEVERITIES,
@@ -49,7 +51,8 @@ few: st.SearchStrategy[list[tuple[str, str]]] = st.just([]) | st.lists(pairs, ma
 #: Hours since a scan; the future, and longer ago than the policy allows, included.
 hours = st.sampled_from([1, 2, 3, 24, 400, -30])
 garbage = st.sampled_from([b"", b"garbage", b"[" * 100_000, b"{}", b"\xff", b'{"predicate": 1e999}'])
-statements = st.builds(Attested, hours, few.map(tuple))
+forms = st.just("") | st.sampled_from(FORMS)
+statements = st.builds(Attested, hours, few.map(tuple), form=forms)
 strangers = st.builds(
     Attested,
     hours,
@@ -58,6 +61,7 @@ strangers = st.builds(
     st.none() | garbage,
     lost=st.booleans(),
     huge=st.booleans(),
+    form=forms,
 )
 
 
@@ -135,8 +139,15 @@ spoilt = st.sampled_from(rows_about([BAD])).flatmap(mutated) | JSON.map(
 )
 BAD_NEWS: dict[str, st.SearchStrategy[Change]] = {
     "attestation": strangers.map(lambda one: lambda world: replace(world, attested=(*world.attested, one))),
-    "trusted attestation": hours.map(
-        lambda ago: lambda world: replace(world, attested=(*world.attested, Attested(ago, (BAD,))))
+    "trusted attestation": st.builds(
+        lambda ago, form: lambda world: replace(world, attested=(*world.attested, Attested(ago, (BAD,), form=form))),
+        hours,
+        forms,
+    ),
+    "empty attestation": st.builds(
+        lambda ago, form: lambda world: replace(world, attested=(*world.attested, Attested(ago, form=form))),
+        hours,
+        st.sampled_from(["elsewhere", "filtered", "old database", "no date", "two layers"]),
     ),
     "rows": few.map(lambda found: lambda world: replace(world, rows=(*world.rows, *rows_about([*found, BAD])))),
     "spoilt row": spoilt.map(lambda row: lambda world: replace(world, rows=(*world.rows, row))),
@@ -188,6 +199,37 @@ async def test_a_loss_lets_nothing_in(world: Raw, name: str) -> None:
     assert not await LOSSES[name](world).passes() or await world.passes()
 
 
+@settings(max_examples=150, deadline=None)
+@given(worlds, st.integers(0, 40))
+@example(Raw(attested=(Attested(1, (BAD,)), Attested(24))), 1)
+@example(Raw(attested=(Attested(1, content=b"garbage"), Attested(24))), 2)
+async def test_a_lost_part_lets_nothing_in(world: Raw, number: int) -> None:
+    """Whichever part of what is attached the registry lists and does not have: nothing passes that did not before."""
+    assert not await replace(world, lost=number).passes() or await world.passes()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("signer", ["trusted", "stranger", ""])
+@pytest.mark.parametrize("ago", [0, 2])
+async def test_bad_news_counts_in_every_form(form: str, signer: str, ago: int) -> None:
+    """An attestation that says something bad blocks, however it is written, attached, listed and signed."""
+    clean = Raw(attested=(Attested(3),))
+    assert await clean.passes()
+    told = replace(clean, attested=(*clean.attested, Attested(ago, (BAD,), signer, form=form)))
+    verdict = await told.verdict()
+    assert verdict is not None
+    assert verdict.state is VerdictState.UNHEALTHY
+
+
+@pytest.mark.parametrize("form", ["elsewhere", "filtered", "old database"])
+async def test_what_proves_nothing_replaces_nothing(form: str) -> None:
+    """After bad news, only a fit scan of a trusted signer is good news."""
+    bad = Raw(attested=(Attested(3, (BAD,)),))
+    assert not await replace(bad, attested=(*bad.attested, Attested(1, form=form))).passes()
+    assert not await Raw(attested=(Attested(1, form=form),)).passes()
+    assert await replace(bad, attested=(*bad.attested, Attested(1, form=form), Attested(2))).passes()
+
+
 @settings(max_examples=50, deadline=None)
 @given(worlds, st.randoms(use_true_random=False))
 async def test_order_changes_nothing(world: Raw, random: Random) -> None:
@@ -229,12 +271,12 @@ async def test_a_later_bad_word_is_not_hidden(signer: str, ago: int) -> None:
 
 
 async def test_a_lost_statement_is_a_doubt() -> None:
-    """When the registry has lost the newest statement of a trusted signer, the one before it does not pass instead."""
+    """When the registry has lost the newest statement, whoever signed it, the one before it does not pass instead."""
     earlier, latest = Attested(24), Attested(1, (BAD,))
     assert await Raw(attested=(earlier,)).passes()
     for lost in (latest, replace(latest, results=())):
         assert not await Raw(attested=(earlier, replace(lost, lost=True))).passes()
-    assert await Raw(attested=(earlier, replace(latest, lost=True, signer="stranger"))).passes()
+    assert not await Raw(attested=(earlier, replace(latest, lost=True, signer="stranger"))).passes()
 
 
 async def test_a_flood_hides_no_bad_news(monkeypatch: pytest.MonkeyPatch) -> None:

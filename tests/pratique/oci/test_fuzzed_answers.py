@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import PratiqueError, Unavailable, UnreadableAnswer
-from pratique.evidence.findings_artifact import IN_TOTO, fetch_findings, fetch_signatures
+from pratique.evidence.findings_artifact import IN_TOTO, fetch_findings
+from pratique.evidence.signature_artifacts import fetch_signatures
 from pratique.http_errors import connection_faults, retry_after
 from pratique.images import ImageReference
-from pratique.oci import acr, attached
+from pratique.oci import acr, referrers
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -33,14 +34,14 @@ CALLS: Mapping[str, Callable[[OciClient], Awaitable[Any]]] = {
     "resolve a tag": lambda client: client.resolve(TAGGED),
     "resolve a digest": lambda client: client.resolve(PINNED),
     "head": lambda client: client.head(TAGGED),
-    "referrers": lambda client: client.referrers(PINNED, IN_TOTO, tagged=True),
+    "referrers": lambda client: referrers.list_referrers(client, PINNED),
     "blob": lambda client: client.blob(TAGGED, DIGEST),
     "arrival": lambda client: acr.arrival(client, PINNED),
     "readable": lambda client: acr.readable(client, PINNED),
     "repositories": lambda client: acr.repositories(client, HOST, "live/"),
     "manifests": lambda client: acr.manifests(client, HOST, "live/a"),
-    "listed by the API": lambda client: attached.listed_by_api(client, PINNED),
-    "listed by tag": lambda client: attached.listed_by_tag(client, PINNED),
+    "listed by the API": lambda client: referrers.listed_by_api(client, PINNED),
+    "listed by tag": lambda client: referrers.listed_by_tag(client, PINNED),
     "login": lambda client: client.docker_login(HOST),
     "findings": lambda client: fetch_findings(client, PINNED),
     "signatures": lambda client: fetch_signatures(client, PINNED),

@@ -15,13 +15,15 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pratique import errors
-from pratique.evidence.findings_artifact import IN_TOTO, Unusable, fetch_findings
+from pratique.evidence.findings_artifact import IN_TOTO, SignedStatement, fetch_findings
+from pratique.evidence.signature_artifacts import Unusable
 from pratique.images import ImageReference
 from pratique.oci import acr
 from pratique.oci.auth import Authenticator, Challenge, Login
-from pratique.oci.client import MOST_PAGES, OciClient
+from pratique.oci.client import OciClient
 from pratique.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from pratique.oci.pushing import SmallImage, push
+from pratique.oci.referrers import MOST_PAGES, Referrers, list_referrers
 from pratique.oci.transport import LARGEST_MANIFEST
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
@@ -171,16 +173,15 @@ def referrer(number: int, artifact_type: str = "x/y") -> dict[str, Any]:
 
 
 async def test_referrers_come_in_pages(registry: Played) -> None:
-    """All pages are read, and the client filters where the registry does not."""
+    """All pages are read, and referrers of every type are listed."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     path = f"/v2/a/b/referrers/{subject.digest}"
     link = {"Link": f'<{path}?page=2>; rel="next"'}
     played.answers[path] = manifest({"manifests": [referrer(1), referrer(2, "else")]}, OCI_INDEX, **link)
     played.answers[f"{path}?page=2"] = manifest({"manifests": [referrer(3)]}, OCI_INDEX)
-    found = await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
-    assert [item.descriptor.digest for item in found] == [referrer(1)["digest"], referrer(3)["digest"]]
-    assert played.requests[0][1] == f"{path}?artifactType=x%2Fy"
+    listed = await list_referrers(OciClient(http, Authenticator(http)), subject)
+    assert [item.descriptor.digest for item in listed.found] == [referrer(number)["digest"] for number in (1, 2, 3)]
 
 
 async def test_a_missing_page_is_no_end(registry: Played) -> None:
@@ -192,8 +193,8 @@ async def test_a_missing_page_is_no_end(registry: Played) -> None:
         link = {"Link": f'<{path}?page=2>; rel="next"'}
         played.answers[path] = manifest({"manifests": listed}, OCI_INDEX, **link)
         played.answers[f"{path}?page=2"] = lambda _: web.Response(status=404)
-        with pytest.raises(errors.NotFound):
-            await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+        with pytest.raises(errors.UnreadableAnswer, match="next page is missing"):
+            await list_referrers(OciClient(http, Authenticator(http)), subject)
 
 
 NEXT = {"Link": '</acr/v1/_catalog?n=100&last=x>; rel="next"'}
@@ -253,24 +254,28 @@ async def test_pages_stay_on_their_host(registry: Played) -> None:
     link = {"Link": '<https://elsewhere.example/>; rel="next"'}
     played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": []}, OCI_INDEX, **link)
     with pytest.raises(errors.UnreadableAnswer, match=r"elsewhere\.example"):
-        await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+        await list_referrers(OciClient(http, Authenticator(http)), subject)
 
 
 async def test_referrers_under_a_tag(registry: Played) -> None:
-    """The tag is read when a registry has no referrers API, but not when the API fails."""
+    """The tag alone is read when a registry has no referrers API, but not when the API fails."""
     played, http = registry
     client = OciClient(http, Authenticator(http))
     subject = played.reference("@sha256:" + "a" * 64)
-    assert await client.referrers(subject, "x/y") == []
-    played.answers["/v2/a/b/manifests/sha256-" + "a" * 64] = manifest({"manifests": [referrer(1)]}, OCI_INDEX)
-    assert len(await client.referrers(subject, "x/y")) == 1
+    tag = "/v2/a/b/manifests/sha256-" + "a" * 64
+    assert await list_referrers(client, subject) == Referrers(())
+    played.answers[tag] = manifest({"manifests": [referrer(1)]}, OCI_INDEX)
+    assert len((await list_referrers(client, subject)).found) == 1
+    played.answers[tag] = manifest({"manifests": 5}, OCI_INDEX)
+    with pytest.raises(errors.UnreadableAnswer):
+        await list_referrers(client, subject)
     played.answers[f"/v2/a/b/referrers/{subject.digest}"] = lambda _: web.Response(status=500)
     with pytest.raises(errors.Unavailable):
-        await client.referrers(subject, "x/y")
+        await list_referrers(client, subject)
 
 
 async def test_referrers_in_both_places(registry: Played) -> None:
-    """What is under the tag is added where asked for; whatever else is there hides nothing that the API lists."""
+    """What is under the tag is added; whatever else is there hides nothing that the API lists, and is no secret."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
     client = OciClient(http, Authenticator(http))
@@ -278,14 +283,15 @@ async def test_referrers_in_both_places(registry: Played) -> None:
     tag = "/v2/a/b/manifests/sha256-" + "a" * 64
     untyped = {name: value for name, value in referrer(2).items() if name != "artifactType"}
     played.answers[tag] = manifest({"manifests": [referrer(1), untyped]}, OCI_INDEX)
-    assert [item.artifact_type for item in await client.referrers(subject, tagged=True)] == ["x/y", ""]
-    assert len(await client.referrers(subject, "x/y", tagged=True)) == 1
-    assert len(await client.referrers(subject)) == 1
+    listed = await list_referrers(client, subject)
+    assert ([item.artifact_type for item in listed.found], listed.problem) == (["x/y", ""], "")
     for garbage in ({"manifests": [{"size": "x"}]}, {"manifests": 5}, {"manifests": ["x"]}):
         played.answers[tag] = manifest(garbage, OCI_INDEX)
-        assert len(await client.referrers(subject, tagged=True)) == 1
+        listed = await list_referrers(client, subject)
+        assert len(listed.found) == 1
+        assert listed.problem
     played.answers[tag] = lambda _: web.Response(body=b"no manifest")
-    assert len(await client.referrers(subject, tagged=True)) == 1
+    assert (await list_referrers(client, subject)).problem
 
 
 async def test_referrers_without_end(registry: Played) -> None:
@@ -295,7 +301,7 @@ async def test_referrers_without_end(registry: Played) -> None:
     path = f"/v2/a/b/referrers/{subject.digest}"
     played.answers[path] = manifest({"manifests": []}, OCI_INDEX, Link=f'<{path}>; rel="next"')
     with pytest.raises(errors.UnreadableAnswer, match="pages"):
-        await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+        await list_referrers(OciClient(http, Authenticator(http)), subject)
     assert len(played.requests) == MOST_PAGES
 
 
@@ -306,7 +312,7 @@ async def test_annotations_of_any_kind(registry: Played, annotations: Any) -> No
     subject = played.reference("@sha256:" + "a" * 64)
     entries = [{**referrer(1), "annotations": annotations}, referrer(2)]
     played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": entries}, OCI_INDEX)
-    first, _ = await OciClient(http, Authenticator(http)).referrers(subject, "x/y")
+    first, _ = (await list_referrers(OciClient(http, Authenticator(http)), subject)).found
     assert first.annotations == ({"b": "text"} if isinstance(annotations, dict) else {})
 
 
@@ -315,35 +321,52 @@ LAYER = {"mediaType": IN_TOTO, "digest": "sha256:" + "c" * 64, "size": 1}
 
 
 @pytest.mark.parametrize(
-    ("document", "says"),
+    "document",
     [
-        ({"subject": {**ABOUT_A, "digest": "sha256:" + "b" * 64}, "layers": [LAYER]}, "subject is not the image"),
-        ({"layers": [LAYER]}, "subject is not the image"),
-        ({"subject": "a", "layers": [LAYER]}, "subject is not the image"),
-        ({"subject": ABOUT_A}, "one layer"),
-        ({"subject": ABOUT_A, "layers": {"0": LAYER}}, "one layer"),
-        ({"subject": ABOUT_A, "layers": [7]}, "one layer"),
-        ({"subject": ABOUT_A, "layers": [{**LAYER, "size": "1"}]}, "one layer"),
-        ({"subject": ABOUT_A, "layers": [{**LAYER, "digest": "sha256:../../../c/d/blobs/x"}]}, "one layer"),
-        ([], "JSON object"),
+        {"subject": ABOUT_A},
+        {"subject": ABOUT_A, "layers": {"0": LAYER}},
+        {"subject": ABOUT_A, "layers": [7]},
+        {"subject": ABOUT_A, "layers": [{**LAYER, "size": "1"}]},
+        {"subject": ABOUT_A, "layers": [{**LAYER, "size": -1}]},
+        {"subject": ABOUT_A, "layers": [{**LAYER, "digest": "sha256:../../../c/d/blobs/x"}]},
     ],
     ids=str,
 )
-async def test_malformed_findings_artifacts(registry: Played, document: Any, says: str) -> None:
-    """An artifact without the image as its subject, or without exactly one layer, is left out with a reason."""
+async def test_findings_artifacts_without_a_layer(registry: Played, document: Any) -> None:
+    """An artifact without a layer that can be read has no statement, and says so; what is not there is unread."""
     played, http = registry
     subject = played.reference("@sha256:" + "a" * 64)
-    digest = digest_of(json.dumps(document).encode())
+    content = {**document, "artifactType": IN_TOTO}
+    digest = digest_of(json.dumps(content).encode())
     entries = [findings_entry(digest), findings_entry("sha256:../x"), findings_entry("sha256:" + "d" * 64)]
     played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": entries}, OCI_INDEX)
-    played.answers[f"/v2/a/b/manifests/{digest}"] = manifest(document)
+    played.answers[f"/v2/a/b/manifests/{digest}"] = manifest(content)
     played.answers["/v2/a/b/manifests/sha256:" + "d" * 64] = manifest({})
     found = await fetch_findings(OciClient(http, Authenticator(http)), subject)
-    reasons = {item.digest: item.reason for item in found if isinstance(item, Unusable)}
-    assert len(reasons) == len(found) == 3
-    assert says in reasons[digest]
-    assert "other than a SHA-256 digest" in reasons["sha256:../x"]
+    (statement,) = (item for item in found if isinstance(item, SignedStatement))
+    assert (statement.statement, statement.artifact.digest) == (b"", digest)
+    assert "one layer" in statement.flaw
+    unread = {item.digest: item.reason for item in found if isinstance(item, Unusable) and item.unread}
+    assert len(unread) == 2
+    assert "other than a SHA-256 digest" in unread["sha256:../x"]
     assert not any(".." in path for _, path, _ in played.requests)
+
+
+@pytest.mark.parametrize("about", [{"subject": {**ABOUT_A, "digest": "sha256:" + "b" * 64}}, {}, {"subject": "a"}])
+async def test_findings_artifacts_of_something_else(registry: Played, about: dict[str, Any]) -> None:
+    """An artifact whose subject is not the image is read, and can prove nothing."""
+    played, http = registry
+    subject = played.reference("@sha256:" + "a" * 64)
+    layer = {**LAYER, "digest": digest_of(b"{}"), "size": 2}
+    content = {**about, "artifactType": IN_TOTO, "layers": [layer]}
+    digest = digest_of(json.dumps(content).encode())
+    played.answers[f"/v2/a/b/referrers/{subject.digest}"] = manifest({"manifests": [findings_entry(digest)]}, OCI_INDEX)
+    played.answers[f"/v2/a/b/manifests/{digest}"] = manifest(content)
+    played.answers[f"/v2/a/b/blobs/{layer['digest']}"] = lambda _: web.Response(body=b"{}")
+    (found,) = await fetch_findings(OciClient(http, Authenticator(http)), subject)
+    assert isinstance(found, SignedStatement)
+    assert found.statement == b"{}"
+    assert "subject is not the image" in found.flaw
 
 
 async def test_malformed_list_of_findings_artifacts(registry: Played) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
-from pratique.evidence.parsers.in_toto import from_statement
+from pratique.evidence.parsers.in_toto import BadNews, bad_news, from_statement
 from pratique.findings import Finding, Fix, Severity
-from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed
+from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed, mutated
 
 
 def statement(**changes: Any) -> dict[str, Any]:
@@ -162,6 +163,20 @@ def test_statement_about_something_else(changes: dict[str, Any]) -> None:
         ([{"method": "cvss_score", "score": True}], Severity.UNKNOWN),
         ([{"method": "cvss_score", "score": 10**4000}], Severity.UNKNOWN),
         ([{"method": "epss", "score": "0.97"}], Severity.UNKNOWN),
+        ([{"method": "epss", "score": "0.97"}, {"method": "nvd", "score": "Low"}], Severity.LOW),
+        ([{"method": "EPSS", "score": 0.01}, {"method": "cvss_v3", "score": 7.1}], Severity.HIGH),
+        ([{"method": "ssvc", "score": "Track"}, {"method": "nvd", "score": "Low"}], Severity.LOW),
+        ([{"method": "vendor", "score": "3"}, {"method": "nvd", "score": "Low"}], Severity.LOW),
+        (
+            [{"method": "cvss_v2", "score": "4.0"}, {"method": "v2", "score": "AV:N/AC:M/Au:N/C:P/I:N/A:N"}],
+            Severity.MEDIUM,
+        ),
+        ([{"method": "cvss", "score": "(AV:N/AC:M/Au:N/C:P/I:N/A:N)"}], Severity.UNKNOWN),
+        ([{"method": "redhat", "score": "moderate"}], Severity.MEDIUM),
+        ([{"method": "redhat", "score": "Important"}], Severity.HIGH),
+        ([{"method": "ubuntu", "score": "negligible"}], Severity.LOW),
+        ([{"method": "debian", "score": "unimportant"}], Severity.LOW),
+        ([{"method": "ubuntu", "score": "untriaged"}], Severity.UNKNOWN),
         ([{"method": "nvd", "score": "Low"}, {"method": "vendor", "score": "ask us"}], Severity.UNKNOWN),
         ([{}], Severity.UNKNOWN),
         ([], Severity.UNKNOWN),
@@ -172,6 +187,86 @@ def test_statement_about_something_else(changes: dict[str, Any]) -> None:
 def test_severities_of_a_statement(severity: object, expected: Severity) -> None:
     """The worst rating counts, and an unknown rating is the worst."""
     assert [finding.severity for finding in scanned(with_result(severity=severity))] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("severity", "words"),
+    [
+        ([{"method": "vendor", "score": "ask us"}], ", rated 'ask us')"),
+        ([{"method": "ubuntu", "score": "untriaged"}, {"method": "nvd", "score": "Low"}], ", rated 'untriaged')"),
+        ([{"method": "epss", "score": "0.97"}], ", rated 'epss 0.97')"),
+        ([{"method": "vendor", "score": "x" * 999}], f", rated {'x' * 40!r})"),
+        ([], "(Unknown)"),
+        ([{"method": "nvd", "score": "Low"}], "(Low)"),
+    ],
+    ids=str,
+)
+def test_the_word_of_an_unknown_severity(severity: object, words: str) -> None:
+    """A finding whose severity is unknown says what its source wrote."""
+    (finding,) = scanned(with_result(severity=severity))
+    assert words in str(finding)
+
+
+FLAWS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no date": lambda document: document["predicate"].pop("metadata"),
+    "no scanner": lambda document: document["predicate"]["scanner"].pop("uri", None),
+    "database": lambda document: document["predicate"]["scanner"].update(db={"lastUpdate": "yesterday"}),
+    "statement type": lambda document: document.update(_type="https://in-toto.io/Statement/v0.1"),
+    "predicate type": lambda document: document.update(predicateType="https://in-toto.io/attestation/vulns/v0.1"),
+    "other subject": lambda document: document["subject"].append({"name": "x"}),
+    "subject by name": lambda document: document.update(subject=[{"name": f"acr.example/app@{DIGEST}"}]),
+    "annotations": lambda document: document["predicate"]["scanner"]["result"][0].update(annotations=7),
+    "severity": lambda document: document["predicate"]["scanner"]["result"][0].update(severity=7),
+}
+
+
+@given(st.sets(st.sampled_from(sorted(FLAWS))))
+def test_flaws_lose_no_bad_news(flaws: set[str]) -> None:
+    """Of a statement that proves nothing, every result that has an identifier is a finding."""
+    document = statement()
+    for flaw in flaws:
+        FLAWS[flaw](document)
+    news = bad_news(json.dumps(document).encode(), digest=DIGEST, source="artifact")
+    assert [finding.vulnerability for finding in news.findings] == ["CVE-2026-0001"]
+    assert news.findings[0].severity is (Severity.UNKNOWN if "severity" in flaws else Severity.HIGH)
+    assert news.unread == ""
+
+
+@settings(max_examples=300)
+@given(mutated(statement()))
+def test_bad_news_is_counted_or_missed_aloud(document: dict[str, Any]) -> None:
+    """Whatever is wrong with a statement that names the image: all results are findings, or some are called unread."""
+    news = bad_news(json.dumps(document).encode(), digest=DIGEST, source="artifact")
+    if DIGEST.removeprefix("sha256:") in json.dumps(document.get("subject")) and not news.unread:
+        assert len(news.findings) == len(listed(document, "predicate", "scanner", "result"))
+
+
+@given(st.binary(max_size=200) | st.just(b"[" * 100_000) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_garbage_is_no_bad_news(document: bytes) -> None:
+    """Bytes that do not name the image report nothing about it; those that do, and cannot be read, say so."""
+    assert bad_news(document, digest=DIGEST, source="artifact") == BadNews()
+    assert bad_news(b"{" + document + DIGEST.encode(), digest=DIGEST, source="artifact").unread
+
+
+@pytest.mark.parametrize(
+    ("invocation", "gap"),
+    [
+        ({"parameters": {"severity": "LOW"}}, "--severity"),
+        ({"parameters": [["image", "--severity", "LOW"]]}, "--severity"),
+        ({"parameters": '["image", "-s", "LOW"]'}, "-s"),
+        ({"environment": {"TRIVY_SEVERITY": "LOW"}}, "trivy_severity"),
+        ({"env": ["GRYPE_ONLY_FIXED=true"]}, "GRYPE_ONLY_FIXED"),
+        ({"environment": {"DOCKER_CONFIG": "/c"}, "uri": "https://ci.example/--severity"}, ""),
+    ],
+    ids=str,
+)
+def test_arguments_in_other_forms(invocation: dict[str, Any], gap: str) -> None:
+    """Arguments and variables are read from objects, nested lists and JSON text as well."""
+    document = statement()
+    document["predicate"]["invocation"] = invocation
+    found = from_statement(json.dumps(document).encode(), digest=DIGEST, source="artifact").gap
+    assert gap in found
+    assert bool(gap) is bool(found)
 
 
 @given(st.integers(0, len(json.dumps(statement())) - 1))

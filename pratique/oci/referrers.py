@@ -1,0 +1,146 @@
+"""Everything that refers to a digest, by each of the two ways in which registries list it.
+
+::
+
+    listed = await list_referrers(client, reference)
+    [referrer.artifact_type for referrer in listed.found], listed.problem
+
+Both lists are read: the registry's own API, and the index under the referrers tag, which Notation writes for every
+registry and which older registries have instead of the API. Registries have listed referrers without their type or
+annotations, so nothing is filtered here.
+
+Facts: OCI distribution-spec v1.1, "Listing Referrers" and "Referrers Tag Schema"; Azure/acr 784.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pratique.errors import DigestMismatch, NotFound, OperationFailed, UnreadableAnswer
+from pratique.images import Descriptor, ImageReference
+from pratique.oci.client import OciClient, json_object, next_page
+from pratique.oci.media_types import OCI_INDEX
+from pratique.oci.transport import Request, base_url
+
+MOST_PAGES = 100  # of the list of one digest
+
+#: A descriptor as a registry lists it.
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that refers to another one as its subject.
+
+    :ivar artifact_type: empty when the registry does not list it
+    :ivar annotations: those that are text; registries may list none
+    """
+
+    descriptor: Descriptor
+    artifact_type: str
+    annotations: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Referrers:
+    """The referrers of a digest.
+
+    :ivar found: by the API first; each digest once
+    :ivar problem: why the list under the referrers tag cannot be read, beside the API's; empty when it can
+    """
+
+    found: tuple[Referrer, ...]
+    problem: str = ""
+
+
+async def list_referrers(client: OciClient, reference: ImageReference) -> Referrers:
+    """The referrers that either way lists.
+
+    What is under the tag hides nothing that the API lists: anybody who can push can write the tag.
+
+    :param reference: with a digest
+    :raises UnreadableAnswer: when the list is cut, has too many pages, or entries that are not descriptors
+    """
+    by_api = await listed_by_api(client, reference)
+    found = [] if by_api is None else [_referrer(entry, reference) for entry in by_api]
+    problem = ""
+    try:
+        found += [_referrer(entry, reference) for entry in await listed_by_tag(client, reference)]
+    except (UnreadableAnswer, DigestMismatch, OperationFailed) as error:
+        if by_api is None:
+            raise
+        problem = error.observed
+    unique = {item.descriptor.digest: item for item in reversed(found)}
+    return Referrers(tuple(reversed(unique.values())), problem)
+
+
+async def listed_by_api(client: OciClient, reference: ImageReference) -> Sequence[Entry] | None:
+    """All pages of the referrers API, unfiltered; ``None`` when the registry has no such API, or not this digest.
+
+    :param reference: with a digest
+    :raises UnreadableAnswer: when a later page is missing, there are too many, or it is not a list of descriptors
+    """
+    request = Request(
+        attempted="list the referrers",
+        subject=str(reference),
+        registry=reference.registry,
+        url=f"{base_url(reference.registry)}/v2/{reference.repository}/referrers/{reference.digest}",
+        scope=f"repository:{reference.repository}:pull",
+        accept=OCI_INDEX,
+    )
+    entries: list[Entry] = []
+    for page in range(MOST_PAGES):
+        try:
+            response = await client.transport.send(request)
+        except NotFound:
+            if page:
+                raise _unreadable(reference, "The list goes on, but its next page is missing.") from None
+            return None
+        entries += _entries(json_object(response, reference), reference)
+        url = next_page(response, reference)
+        if url is None:
+            return entries
+        request = replace(request, url=url)
+    raise _unreadable(reference, f"The list has more than {MOST_PAGES} pages.")
+
+
+async def listed_by_tag(client: OciClient, reference: ImageReference) -> Sequence[Entry]:
+    """The index under the referrers tag; empty when there is no such tag.
+
+    :param reference: with a digest
+    """
+    tag = (reference.digest or "").replace(":", "-")
+    try:
+        found = await client.manifest(ImageReference(reference.registry, reference.repository, tag))
+    except NotFound:
+        return []
+    return _entries(found.document, reference)
+
+
+def _entries(document: Mapping[str, Any], reference: ImageReference) -> list[Entry]:
+    entries = document.get("manifests") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _unreadable(reference, "It is not a list of descriptors.")
+    return entries
+
+
+def _referrer(entry: Entry, reference: ImageReference) -> Referrer:
+    try:
+        descriptor = Descriptor(str(entry["mediaType"]), str(entry["digest"]), int(entry["size"]))
+        return Referrer(descriptor, str(entry.get("artifactType") or ""), _annotations(entry.get("annotations")))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise _unreadable(reference, "The list has an entry that is not a descriptor.") from None
+
+
+def _annotations(annotations: object) -> dict[str, str]:
+    """The valid annotations. Invalid ones are dropped: one referrer must not make the whole list unreadable."""
+    pairs = annotations.items() if isinstance(annotations, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, str)}
+
+
+def _unreadable(reference: ImageReference, observed: str) -> UnreadableAnswer:
+    return UnreadableAnswer(
+        "list the referrers", str(reference), observed, "Run again; if it persists, ask the registry's operator."
+    )
