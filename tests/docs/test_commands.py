@@ -64,11 +64,20 @@ def options(program: str, command: str) -> frozenset[str]:
     )
 
 
+def own_options(program: str) -> frozenset[str]:
+    """The options of the program itself, which stand before the command."""
+    return frozenset(name for parameter in programs()[program].params for name in parameter.opts)
+
+
 def wrong(text: Text) -> Iterator[str]:
     """Where a command stands that cannot be typed, and why."""
     makefile = source("Makefile")
     for position, program, words in commands(text.text):
         at = text.at(position)
+        while program != "make" and words and words[0] in own_options(program):
+            words = words[1:]
+        if not words:
+            continue
         if program == "make":
             if not re.search(rf"^{re.escape(words[0])}:", makefile, re.MULTILINE):
                 yield f"{at}: no target {words[0]}"

@@ -236,7 +236,7 @@ async def test_resources(sandbox: RunningSandbox) -> None:
     assert data(network)[0]["type"] == "microsoft.network/virtualnetworks"
     assert CLUSTER_GROUP in {group["name"] for group in data(groups)}
     scopes = [assignment.scope for assignment in sandbox.azure.access.assignments()]
-    assert roles.count == len([scope for scope in scopes if "/resourceGroups/" in scope])
+    assert roles.count == len([scope for scope in scopes if scope.startswith("/subscriptions/")])
 
 
 async def test_pages(filled: RunningSandbox) -> None:

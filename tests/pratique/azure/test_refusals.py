@@ -168,6 +168,7 @@ ROWS: list[tuple[int, str, str, type[errors.PratiqueError], str]] = [
     (400, "DnsRecordInUse", "dns.", errors.Conflict, "another name"),
     (403, "ForbiddenByFirewall", "Client address is not authorized.", errors.NetworkDenied, "this worker's address"),
     (403, "ForbiddenByConnection", "Public access is off.", errors.NetworkDenied, "inside the network"),
+    (403, "ForbiddenByNsp", "The perimeter denies it.", errors.NetworkDenied, "inside the network"),
     (200, "InternalServerError", "Oops.", errors.Unavailable, "Run again"),
     (200, "ServerTimeout", "Late.", errors.Unavailable, "Run again"),
     (200, "GatewayTimeout", "Late.", errors.Unavailable, "Run again"),

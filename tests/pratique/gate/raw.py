@@ -63,6 +63,8 @@ IMAGE = {
     "layers": [],
 }
 DIGEST = digest_of(blob_of(IMAGE))
+#: Another image in the same repository, which nobody has assessed.
+UNASSESSED = {**IMAGE, "annotations": {"assessed": "never"}}
 ENTRY: Entry = {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": len(blob_of(IMAGE)), "platform": AMD64}
 
 
@@ -246,6 +248,7 @@ class Raw:
         """``None`` when the image is refused before anybody asks about it."""
         registry = Registry()
         registry.push(IMAGE)
+        registry.push(UNASSESSED)
         registry.layer(blob_of(AMD64), OCI_CONFIG)
         for content in self.nested:
             registry.push(content, OCI_INDEX)

@@ -34,6 +34,7 @@ from tests.pratique.gate.raw import (
     REPORTS,
     REPOSITORY,
     SEVERITIES,
+    UNASSESSED,
     UNKNOWN,
     Attested,
     Raw,
@@ -123,7 +124,8 @@ def _with_entry(entry: Any, nested: Any = None) -> Change:
 
 def unassessed(platform: Mapping[str, Any] | None) -> dict[str, Any]:
     """An entry whose image nobody has assessed."""
-    entry = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + "7" * 64, "size": 1}
+    content = blob_of(UNASSESSED)
+    entry = {"mediaType": OCI_MANIFEST, "digest": digest_of(content), "size": len(content)}
     return entry if platform is None else {**entry, "platform": platform}
 
 
