@@ -248,6 +248,10 @@ def test_undated_database(built: object) -> None:
         {"vex-documents": ["vex.json"]},
         {"search": {"scope": "deep-squashed"}},
         {"search": None},
+        {"search": {"scope": "squashed", "indexed-archives": False}},
+        {"match": {"stock": {"using-cpes": False}}},
+        {"match": {"jvm": {"using-cpes": False}}},
+        {"match": {"golang": {"using-cpes": False, "always-use-cpe-for-stdlib": False}}},
         {"alerts": {"enable-eol-distro-warnings": False}},
         {"alerts": None},
     ],
@@ -259,6 +263,20 @@ def test_incomplete_settings(changes: dict[str, Any]) -> None:
         found = read(report(descriptor=descriptor(configuration=settings_)))
         assert isinstance(found, Unassessed)
         assert "may leave findings out" in found.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search": {"scope": "all-layers", "indexed-archives": True, "unindexed-archives": True}},
+        {"match": {"stock": {"using-cpes": True}, "jvm": {"using-cpes": True}, "java": {"using-cpes": False}}},
+        {"match": {"golang": {"using-cpes": False, "always-use-cpe-for-stdlib": True}, "rpm": {"using-cpes": False}}},
+    ],
+    ids=str,
+)
+def test_complete_settings(changes: dict[str, Any]) -> None:
+    """Grype's own settings leave nothing out, although it does not match every language by CPE."""
+    assert isinstance(read(report(descriptor=descriptor(configuration=configuration(**changes)))), Assessment)
 
 
 def test_end_of_life() -> None:
