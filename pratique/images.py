@@ -134,6 +134,17 @@ class ResolvedImage:
     def pinned(self) -> ImageReference:
         return self.reference.at(self.digest)
 
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """Digests of its index and of the indexes below that; none for a single-platform image.
+
+        Indexes and attestations below an index cannot be told apart, so if there are both, all are in here.
+        """
+        manifests = {manifest.digest for manifest in self.platforms}
+        others = [digest for digest in self.contents if digest not in manifests]
+        nested = others if len(others) > self.attestations else []
+        return tuple(digest for digest in dict.fromkeys((self.digest, *nested)) if digest not in manifests)
+
 
 @dataclass(frozen=True)
 class UnresolvedReference:
