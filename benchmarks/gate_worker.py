@@ -77,10 +77,11 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
             report = await assess(
                 "benchmark", waiting, ready.rules, wait_policy, poller=ready.poller, progress=progress
             )
+            decided = datetime.now(UTC)
     return {
         "imported": imported,
         "began": began.isoformat(),
-        "decided": report.at.isoformat(),
+        "decided": decided.isoformat(),
         "reports": len(reports),
         "memory_before": before,
         "memory": memory(),

@@ -163,6 +163,17 @@ class ResolvedImage:
         """Its own digest, and those of everything below it, as far as they are known."""
         return frozenset({self.digest, *self.contents, *(manifest.digest for manifest in self.platforms)})
 
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """Digests of its index and of the indexes below that; none for a single-platform image.
+
+        Indexes and attestations below an index cannot be told apart, so if there are both, all are in here.
+        """
+        manifests = {manifest.digest for manifest in self.platforms}
+        others = [digest for digest in self.contents if digest not in manifests]
+        nested = others if len(others) > self.attestations else []
+        return tuple(digest for digest in dict.fromkeys((self.digest, *nested)) if digest not in manifests)
+
 
 @dataclass(frozen=True)
 class UnresolvedReference:

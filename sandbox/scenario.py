@@ -165,6 +165,9 @@ class DefenderPlan(_Section):
         description="Where individual recommendations name the registry: RegistryHost at the top or in "
         "RepositoryDetails, ImageUri, or nowhere but in the row's id.",
     )
+    digest_of: Literal["manifest", "index"] = Field(
+        default="manifest", description="Whose digest rows name: each platform's manifest, or the index above it."
+    )
     fix_in: Literal["update", "scanners"] = Field(
         default="update", description="Versions and fixes beside the software's name, or only in ScannersDetails."
     )

@@ -12,6 +12,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 
 from pratique.gate.report import markdown, record, rows
 from pratique.gate.wait import GateReport
+from tasks.runtime import current
 
 
 class GateBoard:
@@ -30,7 +31,7 @@ class GateBoard:
             for platform_verdict in verdict.platforms:
                 place = (name, platform_verdict.platform)
                 if self._states.get(place) != platform_verdict.state:
-                    self._states[place], self._since[place] = platform_verdict.state, report.at
+                    self._states[place], self._since[place] = platform_verdict.state, current().clock.now()
                     get_run_logger().info(
                         "%s %s: %s (%s)",
                         name,

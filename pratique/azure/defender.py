@@ -14,6 +14,7 @@ sub-assessments (retired 2026-07-31, except in sovereign clouds that are still t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,20 +46,22 @@ _SUB_ASSESSMENTS = """
 | extend text = tostring(properties)
 | extend image = text contains 'ContainerRegistryVulnerability' or text contains 'artifactDetails'
 """.strip()
-# A row comes back once for each digest that is asked for and that is the first of its kind in one of four places.
+# A row comes back once for each digest that is asked for, wherever it names it: after "sha256:", or as the first in one
+# of four places. Resource Graph expands an array to 128 rows unless the query says otherwise.
 _QUERY = """
 securityresources
 {rows}
 | extend own = extract('[0-9a-f]{{64}}', 0, tolower(own)), other = extract('[0-9a-f]{{64}}', 0, tolower(other))
 | extend resource = extract('[0-9a-f]{{64}}', 0, tolower(tostring(properties.resourceDetails)))
-| extend anywhere = extract('[0-9a-f]{{64}}', 0, tolower(strcat(id, ' ', text)))
+| extend everything = tolower(strcat(id, ' ', text))
+| extend anywhere = extract('[0-9a-f]{{64}}', 0, everything)
 | extend own = iff(image and isempty(strcat(own, other, resource)), '{unnamed}', own)
-| extend resource = iff(resource == own, '', resource)
-| extend other = iff(other == own or other == resource, '', other)
-| extend anywhere = iff(anywhere == own or anywhere == resource or anywhere == other, '', anywhere)
-| mv-expand digest = pack_array(own, resource, other, anywhere) to typeof(string)
+| extend named = strcat('sha256:', own, 'sha256:', other, 'sha256:', resource, 'sha256:', anywhere, ' ', everything)
+| mv-expand part = split(named, 'sha256:') to typeof(string) limit 2000
+| extend digest = iff(part == '{unnamed}', part, extract('^[0-9a-f]{{64}}', 0, part))
 | where digest in ('{unnamed}', {digests})
-| project id, digest, properties
+| distinct id, digest, text
+| project id, digest, properties = parse_json(text)
 | order by id asc, digest asc
 """.strip()
 _CVE_DETAILS = """
@@ -109,7 +112,7 @@ async def recommendations(session: AzureSession, digests: Collection[str]) -> li
     """Query the recommendations about images, as ``{"id", "digest", "properties"}``.
 
     :param digests: digests of image manifests
-    :returns: each row once; its values have not been checked
+    :returns: each row once, although several may have the same id; its values have not been checked
     :raises ValueError: when a digest is malformed
     :raises UnreadableAnswer: when Resource Graph truncates the result, or the result is not a list of such rows
     :raises Throttled: when Resource Graph keeps throttling although the waits that it asked for were kept
@@ -140,14 +143,14 @@ async def _rows(session: AzureSession, which: str, digests: Collection[str]) -> 
     if wrong := [text for text in digests if not re.fullmatch(DIGEST_PATTERN, text)]:
         raise ValueError(f"not a digest: {wrong[0]!r}")
     wanted = {digest.removeprefix("sha256:") for digest in digests}
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}  # by id and content: an id may be empty, or there twice
     for batch in _batches(sorted(wanted)):
         query = _QUERY.format(rows=which, digests=_quoted(batch), unnamed=_UNNAMED)
         for row in await query_rows(session, query, _ATTEMPTED):
             if not isinstance(row.get("id"), str) or row.get("digest") not in (wanted | {_UNNAMED}):
                 observed = "A row names none of the digests that were asked for."
                 raise UnreadableAnswer(_ATTEMPTED, "Azure Resource Graph", observed, "Report this.")
-            rows[row["id"]] = row
+            rows[row["id"], json.dumps(row.get("properties"), sort_keys=True)] = row
     return list(rows.values())
 
 

@@ -41,7 +41,8 @@ class ParsedRow:
         """The digests that it is or may be about."""
         if self.parsed is None:
             return self.mentioned
-        return self.parsed.place.digests or (frozenset() if self.parsed.kind else self.mentioned)
+        anywhere = self.mentioned if self.parsed.findings or not self.parsed.kind else frozenset()
+        return self.parsed.place.digests or anywhere
 
     @property
     def place(self) -> Place:
@@ -82,7 +83,7 @@ class _Rows:
         if digest in row.digests:
             self._add_own(row)
         elif digest in row.mentioned:
-            kind = row.parsed.kind if row.parsed and row.parsed.kind else "another image"
+            kind = row.parsed.kind if row.parsed and row.parsed.kind else "another digest"
             self.notes.setdefault(f"rows about {kind} that only mention this digest", []).append(row.id)
         elif not row.digests:
             self._add_nameless(row)

@@ -45,7 +45,8 @@ class ScannerProgram:
     :ivar update: the arguments to update the database
     :ivar updated_elsewhere: whether the user keeps the database up to date by other means, or a server does, given
         the variables of this process
-    :ivar version: the arguments to print the database's date; ``None`` where each report has it
+    :ivar version: the arguments to print the database's date, given the variables of this process; ``None`` where each
+        report has it, because a server has the database, or because the scanner writes it
     :ivar login: the variables from which it reads a login for a registry. Arguments would be visible to others
     :ivar settings: variables that the gate sets, given the folder that it runs in
     :ivar parse: reads a report, given the database's date
@@ -58,7 +59,7 @@ class ScannerProgram:
     check: Callable[[ScannerCommand, Path, Path], tuple[str, ...]]
     update: Callable[[ScannerCommand], tuple[str, ...]]
     updated_elsewhere: Callable[[ScannerCommand, Mapping[str, str]], bool]
-    version: Callable[[ScannerCommand], tuple[str, ...]] | None
+    version: Callable[[ScannerCommand, Mapping[str, str]], tuple[str, ...] | None]
     login: Callable[[str, Login], dict[str, str]]
     settings: Callable[[Path], dict[str, str]]
     parse: Callable[[bytes, str, str, datetime | None], Assessment | Unassessed]
@@ -95,10 +96,17 @@ def _trivy_update(command: ScannerCommand) -> tuple[str, ...]:
 
 def _trivy_updated_elsewhere(command: ScannerCommand, inherited: Mapping[str, str]) -> bool:
     skipped = inherited.get("TRIVY_SKIP_DB_UPDATE", "").lower() in _ON
-    return skipped or command.has("skip-db-update") or command.has("server") or bool(inherited.get("TRIVY_SERVER"))
+    return skipped or command.has("skip-db-update") or _trivy_has_server(command, inherited)
 
 
-def _trivy_version(command: ScannerCommand) -> tuple[str, ...]:
+def _trivy_has_server(command: ScannerCommand, inherited: Mapping[str, str]) -> bool:
+    return command.has("server") or bool(inherited.get("TRIVY_SERVER"))
+
+
+def _trivy_version(command: ScannerCommand, inherited: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The local database says nothing about a server's."""
+    if _trivy_has_server(command, inherited):
+        return None
     return (*command.program, "version", "--config=/dev/null", "--format=json", *command.only("cache-dir"))
 
 
@@ -139,7 +147,7 @@ PROGRAMS: Mapping[str, ScannerProgram] = {
         check=_grype_check,
         update=lambda command: (*command.program, "db", "update"),
         updated_elsewhere=lambda _, inherited: inherited.get("GRYPE_DB_AUTO_UPDATE", "true").lower() not in _ON,
-        version=None,
+        version=lambda *_: None,
         login=lambda registry, login: {
             "GRYPE_REGISTRY_AUTH_AUTHORITY": registry,
             "GRYPE_REGISTRY_AUTH_USERNAME": login.username,

@@ -5,6 +5,7 @@
     scanner = Scanner(name="trivy", format="trivy", command=("trivy", "image", "{image}"))
     source = CommandScanner(scanner, client.docker_login)
     observations = await source(subjects)
+    source.forget(subjects)
 
 The command pulls the image itself, with a login from environment variables, and writes its report to standard output.
 It must exit with 0 whatever it finds: any other exit code means that the scan failed.
@@ -20,12 +21,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from pratique.clock import Clock, SystemClock
 from pratique.config import Scanner
 from pratique.errors import ConfigurationError, PratiqueError, TransientError, UnreadableAnswer
 from pratique.evidence.canary import canary
@@ -40,6 +42,7 @@ from pratique.oci.auth import Login
 
 AT_ONCE = 2
 ATTEMPTS = 3
+DEFAULT_KEEP = timedelta(minutes=30)
 DATABASE_TIMEOUT = 600.0  # seconds for an update of the database, with the wait for others that update it
 ROUND = 60.0  # seconds after which a call starts no more scans, so that the finished ones can be reported
 
@@ -51,30 +54,43 @@ class _Round:
     """What all scans of one call have in common.
 
     :ivar folder: for files of this call; its subfolder ``work``, in which the scanner runs, is empty
+    :ivar asked_at: when the call was made: before its database was updated
     :ivar database_at: when the database was last updated; ``None`` when only the reports say it, or nobody
     :ivar until: monotonic seconds after which no more scans start
     """
 
     folder: Path
+    asked_at: datetime
     database_at: datetime | None
     until: float
 
 
 class CommandScanner:
-    """One scanner. Its reports are cached by digest: a finished scan does not change.
+    """One scanner. Scans take long, so each is kept for a while: within one wait, and no longer than a verdict counts.
 
     :param credentials: returns the login for a registry; without it the command signs in by its own means
+    :param keep: how long a scan is kept
     """
 
-    def __init__(self, scanner: Scanner, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        credentials: Credentials | None = None,
+        *,
+        keep: timedelta = DEFAULT_KEEP,
+        clock: Clock | None = None,
+    ) -> None:
         self._scanner = scanner
         self._program = PROGRAMS[scanner.format]
         self._parsed = scanner.parsed
         self._credentials = credentials
+        self._keep = keep
+        self._clock = clock or SystemClock()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: dict[str, Observation] = {}
         self._known_distributions: dict[bytes, bool] = {}
+        self._forgotten: Counter[str] = Counter()
         self._failures: defaultdict[str, int] = defaultdict(int)
 
     @property
@@ -94,12 +110,28 @@ class CommandScanner:
                 "There is no such program on this worker's PATH.",
                 "Install it there, or remove it from gate.scanners.",
             )
-        found = {subject: self._known[subject.digest] for subject in subjects if subject.digest in self._known}
+        found = {subject: scan for subject in subjects if (scan := self._kept(subject)) is not None}
         if unknown := [subject for subject in subjects if subject not in found]:
             found |= await self._scan_all(unknown)
         return {subject: (found[subject],) for subject in subjects}
 
+    def forget(self, subjects: Collection[Subject]) -> None:
+        """Scan the subjects anew when asked next, and look anew at what the database knows."""
+        self._known_distributions.clear()
+        for subject in subjects:
+            self._forgotten[subject.digest] += 1
+            self._known.pop(subject.digest, None)
+            self._failures.pop(subject.digest, None)
+
+    def _kept(self, subject: Subject) -> Observation | None:
+        """The finished scan of a digest; ``None`` when there is none, or it is too old."""
+        known = self._known.get(subject.digest)
+        if known is None or known.asked_at is None:
+            return None
+        return known if timedelta(0) <= self._clock.now() - known.asked_at <= self._keep else None
+
     async def _scan_all(self, subjects: Collection[Subject]) -> dict[Subject, Observation]:
+        asked_at = self._clock.now()
         with tempfile.TemporaryDirectory(prefix="pratique-scanner-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / "work").mkdir()
@@ -110,7 +142,7 @@ class CommandScanner:
                 reason = error.observed if isinstance(error, UnreadableAnswer) else str(error) or "it took too long"
                 failed = self._observation(SourceStatus.FAILED, f"its database cannot be made ready: {reason}")
                 return dict.fromkeys(subjects, failed)
-            this = _Round(folder, database_at, time.monotonic() + ROUND)
+            this = _Round(folder, asked_at, database_at, time.monotonic() + ROUND)
             async with asyncio.TaskGroup() as group:
                 tasks = {subject: group.create_task(self._observe(subject, this)) for subject in subjects}
         return {subject: task.result() for subject, task in tasks.items()}
@@ -121,19 +153,20 @@ class CommandScanner:
         async with asyncio.timeout(DATABASE_TIMEOUT), exclusive([*self._parsed.program, cache]):
             if not self._program.updated_elsewhere(self._parsed, os.environ):
                 await self._run(self._program.update(self._parsed), folder, timeout=DATABASE_TIMEOUT)
-            if self._program.version is None:
+            if (version := self._program.version(self._parsed, os.environ)) is None:
                 return None
-            version = await self._run(self._program.version(self._parsed), folder, timeout=DATABASE_TIMEOUT)
-            return database_of(version)
+            return database_of(await self._run(version, folder, timeout=DATABASE_TIMEOUT))
 
     async def _observe(self, subject: Subject, this: _Round) -> Observation:
         async with self._locks[subject.digest], self._slots:
-            if (known := self._known.get(subject.digest)) is not None:
+            if (known := self._kept(subject)) is not None:
                 return known
             if time.monotonic() > this.until:
                 return self._observation(SourceStatus.FAILED, "its scan has not started yet: others are ahead of it")
-            observation = await self._scan(subject, this)
-            if observation.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING) or self._gave_up(subject):
+            forgotten = self._forgotten[subject.digest]
+            observation = replace(await self._scan(subject, this), asked_at=this.asked_at)
+            finished = observation.status in (SourceStatus.ASSESSED, SourceStatus.NOTHING) or self._gave_up(subject)
+            if finished and forgotten == self._forgotten[subject.digest]:
                 self._known[subject.digest] = observation
             return observation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pratique.azure.defender import DefenderPlan, read_plan
 from pratique.azure.permissions import require_actions
@@ -89,7 +89,8 @@ def _sources(
     if FINDINGS_ARTIFACT in asked:
         trusted[FINDINGS_ARTIFACT] = None if gate.unsafe_accept_unsigned_artifacts else trust_store(gate)
     narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock, gate.policy)] if trusted else []
-    narrow += [CommandScanner(scanner, client.docker_login) for scanner in gate.scanners]
+    keep = timedelta(minutes=gate.policy.maximum_verdict_age)
+    narrow += [CommandScanner(scanner, client.docker_login, keep=keep, clock=clock) for scanner in gate.scanners]
     return ([ResourceGraph(session, generations)] if generations else []), narrow
 
 

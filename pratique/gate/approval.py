@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from pratique.gate.evidence import Observation, SourceStatus
 from pratique.gate.verdict import PlatformVerdict
 
 
@@ -13,7 +14,7 @@ from pratique.gate.verdict import PlatformVerdict
 class Item:
     """One platform of an image that only a person can let in.
 
-    :ivar statuses: the status of each source
+    :ivar statuses: the status of each source, with the reason where its answer cannot be read
     :ivar findings: severity, identifier and package of each finding so far, within the limits
     """
 
@@ -26,9 +27,7 @@ class Item:
 
     @classmethod
     def about(cls, image: str, platform_verdict: PlatformVerdict) -> Item:
-        statuses = sorted(
-            f"{observation.source}: {observation.status}" for observation in platform_verdict.observations
-        )
+        statuses = sorted(_status(observation) for observation in platform_verdict.observations)
         findings = sorted(
             f"{finding.severity.label} {finding.vulnerability} {finding.package}".rstrip()
             for finding in platform_verdict.counted
@@ -87,6 +86,12 @@ class Approval:
         """The approval as JSON data."""
         read_at = {"read_at": self.read_at.isoformat() if self.read_at else None}
         return asdict(self) | {"expires": self.expires.isoformat()} | read_at
+
+
+def _status(observation: Observation) -> str:
+    """An answer that cannot be read for another reason may hide something else."""
+    unread = observation.status is SourceStatus.UNREADABLE and observation.detail
+    return f"{observation.source}: {observation.status}" + (f" ({observation.detail})" if unread else "")
 
 
 def _subject(item: Item) -> tuple[str, str, str]:

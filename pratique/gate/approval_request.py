@@ -58,7 +58,7 @@ class Question:
 
     @property
     def key(self) -> str:
-        """Identifies digests and evidence, whatever the reasons' wording. When it changes, the person answers again."""
+        """Identifies digests and evidence, whatever a verdict's wording. When it changes, the person answers again."""
         facts = sorted([item.image, item.platform, item.digest, item.statuses, item.findings] for item in self.items)
         return hashlib.sha256(json.dumps([self.release, facts]).encode()).hexdigest()[:16]
 

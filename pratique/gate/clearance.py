@@ -19,7 +19,7 @@ class PromotionClearance:
     :ivar verdict: id of the verdict in the gate's record
     :ivar state: of the verdict
     :ivar policy: digest of the policy
-    :ivar at: when the gate last asked its sources
+    :ivar at: when the oldest of the questions was asked on whose answers the verdict rests
     """
 
     release: str

@@ -7,10 +7,10 @@ there is none. Absence is not health, and a source that could not be asked is no
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pratique.findings import Finding
 from pratique.gate.policy import DEFENDER, Policy
@@ -47,6 +47,7 @@ class Observation:
     :ivar database_at: when the vulnerability database that it used was last updated; ``None`` when it does not say
     :ivar detail: the scanner and signer, or why the digest was not assessed or not understood
     :ivar notes: evidence that proves nothing, such as a forged artifact or rows about an earlier push
+    :ivar asked_at: when the source was asked, or began the scan that it reports once more
     """
 
     source: str
@@ -56,6 +57,7 @@ class Observation:
     database_at: datetime | None = None
     detail: str = ""
     notes: tuple[str, ...] = ()
+    asked_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,15 @@ class EvidenceSource(Protocol):
 
         :raises TransientError: when the source could not be asked this time
         """
+        ...
+
+
+@runtime_checkable
+class KeepsAnswers(Protocol):
+    """A source that gives an answer again for a while, because asking takes long."""
+
+    def forget(self, subjects: Collection[Subject]) -> None:
+        """Ask anew about the subjects next time."""
         ...
 
 
@@ -124,6 +135,37 @@ def prove(observations: Sequence[Observation], policy: Policy, sources: Collecti
     exempt = [observation for observation in observations if observation.status is SourceStatus.NOT_APPLICABLE]
     reasons = "; ".join(sorted(f"{observation.source}: {observation.detail}" for observation in exempt))
     return Proof(not missing, "; ".join(dict.fromkeys(missing)), reasons if missing else "")
+
+
+def with_earlier_findings(now: Observation, before: Observation) -> Observation:
+    """What a source reports now, with the findings that it reported before: that it is silent about them cures none."""
+    still = {finding.key for finding in now.findings}
+    gone = sorted({finding.vulnerability for finding in before.findings if finding.key not in still})
+    notes = now.notes
+    if gone and not now.status.in_doubt:
+        notes += (f"{now.source} no longer reports {first_few(gone)}; findings count until the gate asks anew",)
+    return replace(now, findings=now.findings | before.findings, notes=notes)
+
+
+def with_findings_of_index(own: Observation, index: str, about_index: Observation) -> Observation:
+    """What a source reports about a manifest, with what it reports about an index above it.
+
+    Findings and doubts about the index are also about the manifest. Nothing else is: it proves no scan of it.
+
+    :param index: its digest
+    """
+    doubt = about_index.status.in_doubt and not own.status.in_doubt
+    about = f"the index {index}"
+    notes = [f"{about}: {note}" for note in about_index.notes]
+    if about_index.findings:
+        notes.append(f"{own.source} names {about} in rows whose findings count for each manifest below it")
+    return replace(
+        own,
+        status=about_index.status if doubt else own.status,
+        detail=f"{about}: {about_index.detail or about_index.status}" if doubt else own.detail,
+        findings=own.findings | about_index.findings,
+        notes=(*own.notes, *notes),
+    )
 
 
 def contradictions(observations: Sequence[Observation]) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from pratique.clock import Clock, SystemClock
 from pratique.errors import TransientError, UnreadableAnswer
-from pratique.gate.evidence import EvidenceSource, Observation, SourceStatus, Subject
+from pratique.gate.evidence import EvidenceSource, KeepsAnswers, Observation, SourceStatus, Subject
 
 #: Observations by subject and source.
 Evidence = dict[Subject, dict[str, Observation]]
@@ -57,6 +57,12 @@ class EvidencePoller:
             await asyncio.gather(self._rounds, return_exceptions=True)
         for request in self._requests:
             request.answer.cancel()
+
+    def forget(self, subjects: Collection[Subject]) -> None:
+        """Have every source ask anew about the subjects, also those that keep answers for a while."""
+        for source in (*self._broad, *self._narrow):
+            if isinstance(source, KeepsAnswers):
+                source.forget(subjects)
 
     async def poll(
         self, subjects: Collection[Subject], undecided: Callable[[Evidence], Collection[Subject]], due: datetime
@@ -113,31 +119,35 @@ class EvidencePoller:
 
     async def _round(self, waiting: Sequence[_Request]) -> list[Evidence | Exception]:
         subjects = {subject for request in waiting for subject in request.subjects}
-        found = await _ask_all(self._broad, subjects)
+        found = await self._ask_all(self._broad, subjects)
         answers: list[Evidence] = [
             {subject: dict(found.get(subject, {})) for subject in request.subjects} for request in waiting
         ]
         undecided = {
             subject for request, answer in zip(waiting, answers, strict=True) for subject in request.undecided(answer)
         }
-        for subject, observations in (await _ask_all(self._narrow, undecided)).items():
+        for subject, observations in (await self._ask_all(self._narrow, undecided)).items():
             for answer in answers:
                 if subject in answer:
                     answer[subject] |= observations
         return list(answers)
 
+    async def _ask_all(self, sources: Sequence[EvidenceSource], subjects: Collection[Subject]) -> Evidence:
+        if not subjects:
+            return {}
+        at = self.clock.now()
+        answers = await asyncio.gather(*(_ask(source, subjects) for source in sources), return_exceptions=True)
+        together: Evidence = {subject: {} for subject in subjects}
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            for subject, observations in answer.items():
+                together[subject] |= {name: _asked(observation, at) for name, observation in observations.items()}
+        return together
 
-async def _ask_all(sources: Sequence[EvidenceSource], subjects: Collection[Subject]) -> Evidence:
-    if not subjects:
-        return {}
-    answers = await asyncio.gather(*(_ask(source, subjects) for source in sources), return_exceptions=True)
-    together: Evidence = {subject: {} for subject in subjects}
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-        for subject, observations in answer.items():
-            together[subject] |= observations
-    return together
+
+def _asked(observation: Observation, at: datetime) -> Observation:
+    return observation if observation.asked_at else replace(observation, asked_at=at)
 
 
 async def _ask(source: EvidenceSource, subjects: Collection[Subject]) -> Evidence:

@@ -37,6 +37,7 @@ class StandingVerdict:
         self._clock = clock
         self._approval: Approval | None = None
         self._renewal = asyncio.Lock()
+        self._renewals = 0
 
     async def approve(self, approval: Approval) -> GateReport:
         """Apply a person's answer. An approval applies to what the sources say after it was given.
@@ -48,17 +49,20 @@ class StandingVerdict:
             if approval.approved:
                 await self._ask()
             else:
-                self.report = self.report.with_approval(approval)
+                self.report = self.report.with_approval(approval, self._clock.now())
             return self.report
 
     async def renew(self) -> bool:
-        """Ask the sources again if the verdict is too old. Those who ask at the same time share the answer.
+        """Ask the sources again if the verdict is too old.
+
+        Those who ask at the same time share the answer, also when the sources took longer than a verdict counts.
 
         :return: whether the sources were asked
         :raises PratiqueError: when a source cannot be asked at all
         """
+        before = self._renewals + self._renewal.locked()  # what runs already may have asked too early
         async with self._renewal:
-            if self._current:
+            if self._current or self._renewals > before:
                 return False
             await self._ask()
             return True
@@ -83,4 +87,5 @@ class StandingVerdict:
 
     async def _ask(self) -> None:
         report = await self._ask_again()
-        self.report = report.with_approval(self._approval) if self._approval else report
+        self.report = report.with_approval(self._approval, self._clock.now()) if self._approval else report
+        self._renewals += 1

@@ -36,16 +36,17 @@ _OWN_RULES = frozenset(
     }
 )
 _OWN_MATCH = "exact-indirect-match"
-#: Settings that make a report incomplete, by path in Grype's configuration, with the values that leave it complete.
-#: Matching by CPE is off by default for most languages: where it is on, switching it off loses findings.
+#: Settings that make a report incomplete, by path in Grype's configuration, with the values that leave it complete;
+#: ``None`` where versions that do not have the setting leave nothing out.
 _COMPLETE: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("distro",): ("", None),
     ("exclude",): ([], None),
     ("vex-documents",): ([], None),
     ("search", "scope"): ("squashed", "all-layers", "Squashed", "AllLayers"),
     ("search", "indexed-archives"): (True, None),
-    ("match", "jvm", "using-cpes"): (True, None),
+    # Grype matches by CPE here unless it is told not to. For other languages it does not, unless it is told to.
     ("match", "stock", "using-cpes"): (True, None),
+    ("match", "jvm", "using-cpes"): (True, None),
     ("match", "golang", "always-use-cpe-for-stdlib"): (True, None),
     ("alerts", "enable-eol-distro-warnings"): (True,),
 }

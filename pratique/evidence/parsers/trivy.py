@@ -41,7 +41,8 @@ def from_trivy(
     """Parse a report.
 
     :param digest: of the image that the report must be about
-    :param database_at: when the database of a Trivy without a server was last updated, which the report does not say
+    :param database_at: when the database of a Trivy without a server was last updated, which the report does not say;
+        ``None`` where a server has the database, because old clients leave the server out of the report
     :raises UnreadableAnswer: when it is about another image, or not in the known format
     """
     report = _report(document, digest, IMAGE)

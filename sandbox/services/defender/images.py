@@ -45,6 +45,13 @@ def platform_manifests(store: RegistryStore, repository: str, digest: str) -> It
             yield manifest
 
 
+def index_of(store: RegistryStore, repository: str, digest: str) -> str:
+    """The digest of an index that lists a manifest; the manifest's own when there is none."""
+    stored = [stored.manifest for stored in store.repository(repository).manifests.values()]
+    lists = (m.digest for m in stored if m.is_index and digest in {entry["digest"] for entry in m.body["manifests"]})
+    return next(lists, digest)
+
+
 def _is_image(manifest: Manifest) -> bool:
     return not manifest.is_index and manifest.subject is None and manifest.blobs[0].media_type in _IMAGE_CONFIGS
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -25,7 +25,7 @@ from sandbox.services.defender.advisories import advisories
 from sandbox.services.defender.cve_details import cve_details
 from sandbox.services.defender.daily import DailyScans
 from sandbox.services.defender.findings_artifact import attach_statement, statement
-from sandbox.services.defender.images import ScannedImage, platform_manifests
+from sandbox.services.defender.images import ScannedImage, index_of, platform_manifests
 from sandbox.services.defender.notation import Signer
 from sandbox.services.defender.recommendations import recommendations, with_first_dates
 from sandbox.services.defender.reports import Report, Row
@@ -192,7 +192,11 @@ class Defender:
         )
 
     def _keep(self, report: Report) -> None:
-        plan = self._azure.scenario.defender
+        image, plan = report.image, self._azure.scenario.defender
+        self._reports[image] = report
+        if plan.digest_of == "index":
+            index = index_of(self._store(image.registry_id), image.repository, image.digest)
+            report = replace(report, image=replace(image, digest=index))
         rows: list[Row] = []
         if "individual" in plan.generations:
             rows += recommendations(report, plan)
@@ -200,8 +204,7 @@ class Defender:
             rows += mdvm_rows(report)
         if "qualys" in plan.generations:
             rows += qualys_rows(report)
-        self._rows[report.image] = with_first_dates(rows, self._rows.get(report.image, []))
-        self._reports[report.image] = report
+        self._rows[image] = with_first_dates(rows, self._rows.get(image, []))
 
     def _attach(self, proof: _Proof) -> None:
         image, now = proof.image, self._azure.clock.now()

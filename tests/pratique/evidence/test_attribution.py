@@ -272,6 +272,18 @@ def test_rows_of_other_kinds() -> None:
     assert any("only mention" in note and mention["id"] in note for note in observation.notes)
 
 
+@pytest.mark.parametrize("category", ["SoftwareUpdate", "Vulnerabilities", "", None])
+def test_findings_of_any_kind_count_for_every_digest_that_a_row_mentions(category: str | None) -> None:
+    """Where a row names no digest in a usual place, its findings count for those anywhere else in it."""
+    row = nameless()
+    row["properties"]["metadata"]["recommendationCategory"] = category
+    row["properties"]["additionalData"]["Artifact"] = {"Reference": f"app@{DIGEST}"}
+    observation = observe([row])
+    assert {finding.vulnerability for finding in observation.findings} == {"CVE-2026-1", "CVE-2026-2"}
+    assert observation.status is SourceStatus.NOTHING
+    assert not passes([row], Policy())
+
+
 def test_other_sub_assessments() -> None:
     """Rows of another scanner are findings of the digest, and prove nothing."""
     parse = partial(from_sub_assessment, source="sub-assessments")

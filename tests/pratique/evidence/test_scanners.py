@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pratique.findings import Fix, Severity
 from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.oci.auth import Login
 from tests.pratique.evidence.standin import VERSION, grype_packages, grype_report, stand_in, trivy_report
-from tests.waiting import HANGS
+from tests.waiting import HANGS, until
 
 HOST, REPOSITORY = "acraks.azurecr.io", "quarantine/library/busybox"
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -289,6 +289,70 @@ async def test_a_database_that_cannot_be_updated(scanner: MakeScanner, tmp_path:
     assert runs(tmp_path) == []
     broken.unlink()
     assert (await observe(source)).status is SourceStatus.ASSESSED
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+async def test_a_server_has_the_database(
+    scanner: MakeScanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """The local database does not date a server's scan, even where the report does not name the server."""
+    if by == "variable":
+        monkeypatch.setenv("TRIVY_SERVER", "http://trivy.example:4954")
+    options = ("--server", "http://trivy.example:4954") if by == "option" else ()
+    observation = await observe(CommandScanner(scanner(prints(TRIVY), options=options)))
+    assert observation.database_at is None
+    assert [arguments[0] for arguments in calls(tmp_path)] == ["image"]
+
+
+class Ticking:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 22, 11, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    async def sleep(self, _: float) -> None:
+        """Nothing waits for it."""
+
+
+LEARNS = "report = {worse!r} if os.path.exists({mark!r}) else {milder!r}\nprint(json.dumps(report))"
+
+
+@pytest.mark.parametrize("before", ["clean", "nothing", "failed"])
+@pytest.mark.parametrize("again", ["forgotten", "too old", "clock set back", "at once"])
+async def test_what_the_scanner_learns(scanner: MakeScanner, tmp_path: Path, before: str, again: str) -> None:
+    """A scan is kept within a wait, and no longer than a verdict counts; then the image is scanned again."""
+    milder: object = {"clean": trivy_report(IMAGE, found=False), "nothing": {**TRIVY, "Results": []}, "failed": 7}[
+        before
+    ]
+    learned, clock = tmp_path / "learned", Ticking()
+    body = LEARNS.format(worse=TRIVY, milder=milder, mark=str(learned))
+    source = CommandScanner(scanner(body), keep=timedelta(minutes=30), clock=clock)
+    began = clock.time
+    for _ in range(scanners.ATTEMPTS):
+        first = await observe(source)
+    assert (first.findings, first.asked_at) == (frozenset(), began)
+    learned.touch()
+    if again == "forgotten":
+        source.forget([SUBJECT])
+    else:
+        clock.time += timedelta(minutes={"too old": 31, "clock set back": -60, "at once": 30}[again])
+    second = await observe(source)
+    assert bool(second.findings) is (again != "at once")
+    assert second.asked_at == (began if again == "at once" else clock.time)
+
+
+async def test_a_scan_that_is_forgotten_while_it_runs(scanner: MakeScanner, tmp_path: Path) -> None:
+    """It is reported to those who wait for it, and not to those who ask later."""
+    source = CommandScanner(scanner(prints(TRIVY)))
+    running = asyncio.create_task(observe(source))
+    await until(lambda: bool(runs(tmp_path)))
+    source.forget([SUBJECT])
+    await running
+    await observe(source)
+    assert len(runs(tmp_path)) == 2
 
 
 async def test_an_absent_database(scanner: MakeScanner) -> None:

@@ -19,6 +19,8 @@ from tests.pratique.evidence.forms import Form
 from tests.pratique.evidence.rows import CVES, change_rows, observe, reword
 from tests.sandbox.defending import FALCO, REPOSITORY, UNHEALTHY
 
+STRANGER = "sha256:" + "5e" * 32
+
 
 def _without_status(row: Row) -> None:
     row["properties"].pop("status")
@@ -81,6 +83,26 @@ async def test_rows_that_name_no_digest(scanned: Scanning, form: Form) -> None:
     assert {finding.vulnerability for finding in neighbour.findings} == CVES
     assert there.status is SourceStatus.NOTHING
     assert any("name no digest" in note and REPOSITORY in note for note in there.notes)
+
+
+async def test_a_digest_behind_others(scanned: Scanning, form: Form) -> None:
+    """A row that names another digest before this one, in every place, is found: as findings or as a doubt."""
+    image = await scanned(form.scenario(UNHEALTHY))
+    digest = image.digests[0]
+    change_rows(image, form.generation, lambda row: reword(row, digest, f"{STRANGER} {digest}"), digest)
+    (observation,) = await observe(image, subject(digest), name=form.generation)
+    assert {finding.vulnerability for finding in observation.findings} == CVES or observation.status.in_doubt
+    assert observation.status is not SourceStatus.ASSESSED
+
+
+async def test_rows_with_one_id(scanned: Scanning, form: Form) -> None:
+    """Rows that share an id all count."""
+    image = await scanned(form.scenario(UNHEALTHY))
+    change_rows(
+        image, form.generation, lambda row: row.update(id=f"{row['id'].rpartition('/')[0]}/0"), image.digests[0]
+    )
+    (observation,) = await observe(image, image.subjects[0], name=form.generation)
+    assert {finding.vulnerability for finding in observation.findings} == CVES
 
 
 async def test_rows_of_unknown_kinds(scanned: Scanning) -> None:

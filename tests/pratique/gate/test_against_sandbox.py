@@ -18,7 +18,7 @@ from pratique.gate.report import markdown, require_passed
 from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference, ImportedImage
-from sandbox.scenario import Finding, PublicImage, Scan, Scenario
+from sandbox.scenario import DefenderPlan, Finding, PublicImage, Scan, Scenario
 from sandbox.services.defender.state import Defender
 from tests.pratique.gate.conftest import Open
 from tests.pratique.gate.kit import acceptance, exception
@@ -126,6 +126,21 @@ async def test_a_release_of_seven_images(quarantine: Open, tmp_path: Path) -> No
         assert part in markdown(report)
 
 
+@pytest.mark.parametrize("generation", ["individual", "sub-assessments"])
+async def test_rows_that_name_the_index(quarantine: Open, generation: str) -> None:
+    """Nobody knows whose digest Defender names: what it finds below an index blocks the image in either case."""
+    plan = {"digest_of": "index", "generations": (generation,)}
+    scan = Scan(outcome="unhealthy", findings=(HIGH,), artifact="none", delay=0)
+    scenario = Scenario(scans={repository(UNHEALTHY): scan}, defender=DefenderPlan.model_validate(plan))
+    place = await quarantine(scenario)
+    gate = place.gate(resource_graph=["recommendations" if generation == "individual" else generation])
+    report = await place.judge(await place.bring(UNHEALTHY), gate)
+    verdict = only(report)
+    assert verdict.state is VerdictState.UNHEALTHY
+    assert [finding.vulnerability for finding in verdict.counted] == [HIGH.cve]
+    assert any(report.verdicts[0].image.digest in note for note in verdict.notes)
+
+
 async def test_the_first_blocked_image_ends_the_wait(quarantine: Open) -> None:
     """With fail-fast, the wait ends as soon as the release cannot pass."""
     place = await quarantine(MIXED)
@@ -161,7 +176,9 @@ BULK = {
 
 
 async def test_a_thousand_images(quarantine: Open, polls: list[datetime]) -> None:
-    """Every verdict is right, with one paged query per poll, and artifacts fetched only for undecided images."""
+    """Every verdict is right, with one paged query per poll. Artifacts are fetched for undecided images only, and once
+    more at the end for those that were fetched too long ago.
+    """
     references = [f"docker.io/{name}:1.{number}" for name, count in KINDS.items() for number in range(count)]
     small = [
         PublicImage(reference=one, base="distroless:12", packages={"app": one}, platforms=("linux/amd64",))
@@ -194,7 +211,7 @@ async def test_a_thousand_images(quarantine: Open, polls: list[datetime]) -> Non
     assert place.queries() <= len(polls) * pages
     assert not [entry for entry in place.sandbox.azure.requests.since(0) if entry.status == 429]
     asked = place.lookups(images)
-    assert (asked[BAD], asked[MINOR], asked[GOOD]) == ({0}, {1}, {1})
+    assert (asked[BAD], asked[MINOR], asked[GOOD]) == ({0}, {2}, {2})
     assert asked[UNSEEN] == {len(polls)}
     assert max(asked[TARDY]) <= len(polls)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pratique.findings import END_OF_LIFE, Finding, Fix, Severity
 from pratique.gate.evaluate import evaluate_image
-from pratique.gate.evidence import Observation, SourceStatus
+from pratique.gate.evidence import Observation, SourceStatus, with_earlier_findings, with_findings_of_index
 from pratique.gate.exceptions.lookup import Exceptions, Waiver
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.gate.rules import Rules, Wait
@@ -196,6 +196,22 @@ def test_a_source_that_fails_never_helps(
         source=said[place].source, status=answer, findings=frozenset() if forgets else said[place].findings
     )
     assert situation.passes or not situation.saying(digest, said).passes
+
+
+@given(situations, digests, places, observations, places)
+def test_what_is_said_about_an_index_never_helps(
+    situation: Situation, digest: str, place: int, about: tuple[Observation, ...], which: int
+) -> None:
+    """Nor what was said earlier in the same wait. Each keeps the block, and none makes an answer a proof."""
+    said = list(situation.said[digest])
+    before = said[place]
+    for answer in (
+        with_findings_of_index(before, NGINX.digest, replace(about[which], source=before.source)),
+        with_earlier_findings(before, replace(about[which], source=before.source)),
+    ):
+        assert before.findings | about[which].findings == answer.findings
+        said[place] = answer
+        assert situation.passes or not situation.saying(digest, said).passes
 
 
 @given(situations, digests, places)

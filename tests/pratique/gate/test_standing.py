@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.errors import GateBlocked, Throttled
+from pratique.errors import GateBlocked, PermissionDenied, Throttled
 from pratique.findings import Severity
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Question
@@ -24,7 +24,20 @@ from pratique.gate.rules import Rules
 from pratique.gate.standing import StandingVerdict
 from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport, WaitPolicy, assess
-from tests.pratique.gate.kit import CLEAN, HIGH, LOW, NO_ARTIFACT, FakeClock, Source, failed, flaw, many, nothing, rows
+from tests.pratique.gate.kit import (
+    CLEAN,
+    HIGH,
+    LOW,
+    NO_ARTIFACT,
+    FakeClock,
+    Source,
+    failed,
+    flaw,
+    many,
+    nothing,
+    rows,
+    unreadable,
+)
 from tests.pratique.gate.test_wait import candidate, states
 
 SOURCES = frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT})
@@ -161,8 +174,9 @@ async def test_an_approval_of_what_is_still_so() -> None:
         (rows(LOW), "new findings: Low CVE-2026-1 openssl"),
         (nothing(RECOMMENDATIONS), ""),
         (failed(RECOMMENDATIONS), "recommendations: failed"),
+        (unreadable(RECOMMENDATIONS), "recommendations: unreadable .a row cannot be read"),
     ],
-    ids=["beyond the limits", "within the limits", "nothing new", "a source that fails"],
+    ids=["beyond the limits", "within the limits", "nothing new", "a source that fails", "one that is unreadable"],
 )
 async def test_an_approval_covers_what_was_shown(later: Observation, named: str) -> None:
     """New findings block, even within the limits, and so does another state of a source."""
@@ -174,6 +188,47 @@ async def test_an_approval_covers_what_was_shown(later: Observation, named: str)
             return
         with pytest.raises(GateBlocked, match=named):
             verdict.require(NOT_PUSHED)
+
+
+@pytest.mark.parametrize("reason", ["a row cannot be read: it is cut off", "a row names no digest"])
+async def test_an_approval_of_an_answer_that_cannot_be_read(reason: str) -> None:
+    """It covers the reason that was shown: behind another one, there may be other findings."""
+    shown = unreadable(RECOMMENDATIONS)
+    gate = Gate(rows_of(*[{"a": shown}] * 30, {"a": replace(shown, detail=reason)}), artifacts(), ASKS)
+    async with gate.verdicts("a") as (verdict,):
+        assert states(verdict.report) == [VerdictState.ASKING]
+        gate.broad._rounds = gate.broad._rounds[-1:]
+        await verdict.approve(approval(verdict))
+        assert verdict.report.passed is (reason == shown.detail)
+
+
+async def test_a_renewal_that_takes_longer_than_a_verdict_counts() -> None:
+    """Promotions that ask while nobody renews the verdict share one renewal, however long it takes."""
+    gate = Gate(rows_of(), artifacts({"a": CLEAN}))
+    async with gate.verdicts("a") as (verdict,):
+        gate.pass_minutes(Policy().maximum_verdict_age + 1)
+        asked, ask = len(gate.broad.asked), verdict._ask_again
+
+        async def slowly() -> GateReport:
+            report = await ask()
+            gate.pass_minutes(Policy().maximum_verdict_age + 1)
+            return report
+
+        verdict._ask_again = slowly
+        renewed = await asyncio.gather(*(verdict.renew() for _ in range(20)))
+        assert sum(renewed) <= 2
+        assert len(gate.broad.asked) - asked == sum(renewed)
+        assert await verdict.renew(), "who comes later needs another one"
+
+
+async def test_a_renewal_that_fails_is_shared_with_nobody() -> None:
+    """A verdict that could not be renewed is too old for everybody."""
+    denied = PermissionDenied("query", "Resource Graph", "403.", "Grant the role.")
+    gate = Gate(rows_of({}, denied), artifacts({"a": CLEAN}))
+    async with gate.verdicts("a") as (verdict,):
+        gate.pass_minutes(Policy().maximum_verdict_age + 1)
+        renewed = await asyncio.gather(*(verdict.renew() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(error, PermissionDenied) for error in renewed)
 
 
 async def test_an_approval_does_not_outlive_its_day() -> None:

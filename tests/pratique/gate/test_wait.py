@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
 from pratique.gate.approval import Approval as Word
@@ -28,7 +32,9 @@ from tests.pratique.gate.kit import (
     AMD64,
     ARM64,
     CLEAN,
+    CRITICAL,
     HIGH,
+    INDEX,
     LOW,
     NGINX,
     NO_ARTIFACT,
@@ -40,13 +46,16 @@ from tests.pratique.gate.kit import (
     artifact,
     exception,
     exempt,
+    failed,
     nothing,
     of_manifests,
     on_file,
     rows,
+    unreadable,
 )
 
 BAD = rows(HIGH)
+NESTED = "sha256:" + "e" * 64
 ASKED = frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT})
 PLATFORMS = ("linux/amd64",)
 FULL: Mapping[str, Any] = {"fail_fast": False}
@@ -88,6 +97,48 @@ class Timed(Source):
         known = {name: one for name, (minute, one) in self._learns.items() if self._clock.minutes >= minute}
         self._rounds = [known]
         return await super().__call__(subjects)
+
+
+class Learning(Source):
+    """Learns several things about each image, one after the other.
+
+    :ivar last_asked: when it was last asked about an image
+    """
+
+    def __init__(self, names: str, clock: FakeClock, learns: Mapping[str, Sequence[tuple[float, Observation]]]) -> None:
+        super().__init__(names)
+        self._clock, self._learns = clock, learns
+        self.last_asked: dict[str, datetime] = {}
+
+    async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
+        at = self._clock.now()
+        heard = {
+            name: [one for minute, one in news if self._clock.minutes >= minute] for name, news in self._learns.items()
+        }
+        self._rounds = [{name: _fresh(news[-1], at) for name, news in heard.items() if news}]
+        answer = await super().__call__(subjects)
+        self.last_asked |= dict.fromkeys(self.asked[-1], at)
+        return answer
+
+
+class ByDigest(Source):
+    """Says something about digests.
+
+    :ivar digests: all that it was asked about
+    """
+
+    def __init__(self, names: str, said: Mapping[str, Observation]) -> None:
+        super().__init__(names)
+        self._said = said
+        self.digests: set[str] = set()
+
+    async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
+        self.digests |= {subject.digest for subject in subjects}
+        return {subject: [self._said[subject.digest]] for subject in subjects if subject.digest in self._said}
+
+
+def _fresh(observation: Observation, at: datetime) -> Observation:
+    return replace(observation, at=at - minutes(5)) if observation.at else observation
 
 
 class Run:
@@ -253,6 +304,64 @@ async def test_proof_is_fetched_only_for_undecided_images() -> None:
     assert run.narrow.asked == [{"a", "b", "d"}, {"b"}]
 
 
+async def test_answers_that_are_too_old_are_renewed_at_the_end() -> None:
+    """An image that was proven hours ago is not let in with what its source has learned since."""
+    clock = FakeClock()
+    learns = {"a": [(0, CLEAN), (10, artifact(CRITICAL))], "b": [(230, CLEAN)]}
+    run = Run(narrow=Learning(FINDINGS_ARTIFACT, clock, learns), clock=clock)
+    report = await run.of("a", "b")
+    assert states(report) == [VerdictState.UNHEALTHY, VerdictState.HEALTHY]
+    assert [number for number, names in enumerate(run.narrow.asked) if "a" in names] == [0, len(run.narrow.asked) - 1]
+
+
+@pytest.mark.parametrize(
+    ("recovers", "state", "ends"), [(250, VerdictState.HEALTHY, 250), (1000, VerdictState.UNVERIFIED, 270)]
+)
+async def test_a_source_that_fails_in_the_last_round(recovers: float, state: VerdictState, ends: float) -> None:
+    """It has time to recover although the deadline is over, and the wait ends all the same."""
+    clock = FakeClock()
+    down = failed(FINDINGS_ARTIFACT)
+    narrow = Learning(FINDINGS_ARTIFACT, clock, {"a": [(0, CLEAN), (100, down), (recovers, CLEAN)]})
+    report = await Run(narrow=narrow, clock=clock, **FULL).of("a", "b")
+    assert states(report) == [state, VerdictState.UNVERIFIED]
+    assert ends <= clock.minutes < ends + 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.lists(
+            st.tuples(st.integers(0, 240), st.sampled_from([CLEAN, artifact(LOW), artifact(CRITICAL)])), max_size=3
+        ),
+        min_size=1,
+    ),
+    st.sampled_from([5.0, 30.0, 200.0]),
+    st.booleans(),
+)
+def test_a_report_rests_on_nothing_older_than_it_says(
+    learns: dict[str, list[tuple[int, Observation]]], age: float, fail_fast: bool
+) -> None:
+    """What a report says as of a time was asked at or after that time, and a release that passes was asked lately."""
+
+    async def judge() -> tuple[GateReport, Run]:
+        clock = FakeClock()
+        narrow = Learning(
+            FINDINGS_ARTIFACT, clock, {name: sorted(news, key=itemgetter(0)) for name, news in learns.items()}
+        )
+        run = Run(narrow=narrow, clock=clock, policy=Policy(maximum_verdict_age=age), fail_fast=fail_fast)
+        return await run.of(*learns), run
+
+    report, run = asyncio.run(judge())
+    assert isinstance(run.narrow, Learning)
+    for name, verdict in zip(learns, report.verdicts, strict=True):
+        assert run.narrow.last_asked[name] >= report.at
+        told = [one for minute, one in sorted(learns[name], key=itemgetter(0)) if NOW + minutes(minute) <= report.at]
+        if told and CRITICAL.vulnerability in {finding.vulnerability for finding in told[-1].findings}:
+            assert verdict.state is VerdictState.UNHEALTHY
+    assert not report.passed or run.clock.now() - report.at <= minutes(age)
+
+
 async def test_releases_share_polls() -> None:
     """Two releases cost no more queries than one, and each ends on its own."""
     run = Run(narrow=proven_by({"a": CLEAN}, {}, {"b": CLEAN}))
@@ -268,8 +377,48 @@ async def test_a_blocked_release_leaves_the_others_waiting() -> None:
     assert [states(one) for one in reports] == [[VerdictState.UNHEALTHY], [VerdictState.HEALTHY]]
 
 
+INDEXED = replace(
+    of_manifests(("linux/amd64", AMD64), ("linux/arm64", ARM64)), attestations=1, contents=(AMD64, ARM64, NESTED, OTHER)
+)
+
+
+@pytest.mark.parametrize("named", [INDEX, NESTED, AMD64])
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (BAD, VerdictState.UNHEALTHY),
+        (unreadable(RECOMMENDATIONS), VerdictState.UNVERIFIED),
+        (rows(LOW), VerdictState.TOLERATED),
+        (exempt(), VerdictState.HEALTHY),
+        (nothing(RECOMMENDATIONS), VerdictState.HEALTHY),
+    ],
+    ids=["findings", "a doubt", "tolerable findings", "exempt", "nothing"],
+)
+async def test_what_is_said_about_an_index_counts_for_its_manifests(
+    named: str, said: Observation, state: VerdictState
+) -> None:
+    """Whichever digest Defender names. The narrow sources are not asked about indexes, which need no proof."""
+    place: dict[str, Any] = {"registry": "registry.azurecr.io", "repository": "quarantine/library/nginx"}
+    run = Run(
+        ByDigest(RECOMMENDATIONS, {named: said}), ByDigest(FINDINGS_ARTIFACT, dict.fromkeys([AMD64, INDEX], CLEAN))
+    )
+    report = await run.of(Candidate(image=INDEXED, since=NOW, **place))
+    assert states(report) == [state]
+    assert isinstance(run.narrow, ByDigest)
+    assert isinstance(run.broad, ByDigest)
+    assert run.broad.digests == {AMD64, INDEX, NESTED, OTHER}
+    assert run.narrow.digests <= {AMD64}
+
+
+def test_indexes() -> None:
+    """Digests that name several manifests; attestations are among them only where they look like nested indexes."""
+    assert INDEXED.indexes == (INDEX, NESTED, OTHER)
+    assert replace(INDEXED, attestations=2).indexes == (INDEX,)
+    assert image("a").indexes == ()
+
+
 def test_sources_are_asked_only_about_required_manifests() -> None:
-    """Each digest is asked about once, with its arrival; neither the index nor other platforms are."""
+    """For proof, each digest is asked about once, with its arrival; neither the index nor other platforms are."""
     index = of_manifests(("linux/amd64", AMD64), ("linux/amd64", OTHER), ("linux/arm64", ARM64))
     asked = Candidate(
         image=index, registry="r.azurecr.io", repository="quarantine/nginx", arrivals=((AMD64, NOW),)
@@ -384,6 +533,16 @@ async def test_findings_survive_the_failure_of_their_source() -> None:
     run = Run(told_by({"a": BAD}, throttled), proven_by({"a": CLEAN}, {}, {"b": CLEAN}), deadline=60, **FULL)
     report = await run.of("a", "b")
     assert states(report) == [VerdictState.UNHEALTHY, VerdictState.UNVERIFIED]
+
+
+@pytest.mark.parametrize("later", [None, rows(LOW), rows()], ids=["no row", "another row", "clean"])
+async def test_findings_that_are_no_longer_reported_still_count(later: Observation | None) -> None:
+    """A row that is gone in the next round cures nothing: the release stays blocked until the gate asks anew."""
+    run = Run(told_by({"a": BAD}, {"a": later} if later else {}), proven_by({"a": CLEAN}, {}, {"b": CLEAN}), **FULL)
+    report = await run.of("a", "b")
+    assert states(report) == [VerdictState.UNHEALTHY, VerdictState.HEALTHY]
+    assert any(f"no longer reports {HIGH.vulnerability}" in note for note in report.verdicts[0].platforms[0].notes)
+    assert (await Run(told_by({"a": later} if later else {}), proven_by({"a": CLEAN})).of("a")).passed
 
 
 @pytest.mark.parametrize("broad", [False, True])

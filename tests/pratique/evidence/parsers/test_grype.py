@@ -271,6 +271,20 @@ def test_incomplete_settings(changes: dict[str, Any]) -> None:
         assert "may leave findings out" in found.reason
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search": {"scope": "all-layers", "indexed-archives": True, "unindexed-archives": True}},
+        {"match": {"stock": {"using-cpes": True}, "jvm": {"using-cpes": True}, "java": {"using-cpes": False}}},
+        {"match": {"golang": {"using-cpes": False, "always-use-cpe-for-stdlib": True}, "rpm": {"using-cpes": False}}},
+    ],
+    ids=str,
+)
+def test_complete_settings(changes: dict[str, Any]) -> None:
+    """Grype's own settings leave nothing out, although it does not match every language by CPE."""
+    assert isinstance(read(report(descriptor=descriptor(configuration=configuration(**changes)))), Assessment)
+
+
 def test_end_of_life() -> None:
     """A distribution past its end of life is a finding of its own."""
     ended = [{"package": {"name": "zlib"}, "alerts": [{"type": "distro-eol", "metadata": {"name": "alpine"}}]}]
