@@ -6,8 +6,8 @@ identity must not turn a run into the person who has signed in with ``az login``
 The SDK reports a token service that is down, or slow, as a credential that is not configured. Here that is transient,
 and only where nothing is configured does an error say so.
 
-Facts: azure-identity 1.27, its credentials for managed identities, workload identities and ``az``; Microsoft Learn, "How
-to use managed identities for Azure resources on an Azure VM to acquire an access token", "Error handling";
+Facts: azure-identity 1.27, its credentials for managed identities, workload identities and ``az``; Microsoft Learn,
+"How to use managed identities for Azure resources on an Azure VM to acquire an access token", "Error handling";
 Azure/azure-sdk-for-python#35452 and #36637.
 """
 
