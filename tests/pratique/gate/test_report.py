@@ -346,6 +346,7 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
         "fixed_version": "",
         "fix": "unknown",
         "purls": ["pkg:deb/debian/package-1@3.0.1"],
+        "rated": "",
         "sources": 0,
     }
     assert {one["finding"]["vulnerability"]: one["waiver"] and one["waiver"]["kind"] for one in platform["waived"]} == {
