@@ -22,7 +22,7 @@ from enum import Enum
 from pathlib import Path
 
 from pratique.errors import ConfigurationError, GitRejected, NotFound
-from pratique.git.command import Git, credential_helpers
+from pratique.git.command import Git, Result, credential_helpers
 from pratique.git.credentials import Credentials
 from pratique.git.raw import disable_conversions, stage
 from pratique.git.sparse import check_out
@@ -35,7 +35,17 @@ _MOVED = re.compile(
     r"\((?:fetch first|non-fast-forward|stale info|failed to update ref|incorrect old value provided)\)"
     r"|is at [0-9a-f]+ but expected|incorrect old value|reference already exists|\.lock': File exists"
 )
+# Required signatures, as GitHub and GitLab word them.
+_UNSIGNED = re.compile(r"verified signatures?|(?:must be|not|un)\s?signed", re.IGNORECASE)
 _TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+
+
+#: Next steps after a refused push.
+MAY_PUSH = "Allow the identity to push to this branch, or set manifests.deliver to branch or pull-request."
+SIGN = (
+    "Set manifests.signing_key, and add its public key as a signing key to the account of the address in "
+    "manifests.author.email."
+)
 
 
 @dataclass(frozen=True)
@@ -152,18 +162,28 @@ class Checkout:
         result = await self.git.run("push", "--porcelain", *lease, "origin", f"HEAD:{target}", cwd=self.root)
         if result.code == 0:
             return PushResult.PUSHED
-        # Porcelain output: flag, refs and summary, separated by tabs; "!" marks a ref that was not updated.
-        refused = [line.split("\t")[-1] for line in result.output.splitlines() if line.startswith("!")]
+        refused = _refused(result)
         if not refused:
-            raise self.git.failure(attempted, result)
+            raise self.git.failure(attempted, result, pushing=True)
         if _MOVED.search(f"{refused[0]}\n{result.errors}"):
             return PushResult.MOVED
-        raise GitRejected(
-            attempted,
-            self.git.subject,
-            result.message(refused[0]),
-            "Allow the identity to push to this branch, or set manifests.deliver to branch or pull-request.",
-        )
+        message = result.message(refused[0])
+        raise GitRejected(attempted, self.git.subject, message, SIGN if _UNSIGNED.search(message) else MAY_PUSH)
+
+    async def require_write_access(self) -> None:
+        """Find out whether this identity may push at all, and push nothing.
+
+        Servers look at the right to write before a push sends anything: GitHub, GitLab and Azure DevOps answer 403
+        where git asks which branches there are, and refuse read-only SSH keys there. Rules of the branch and hooks
+        decide later, when the push itself has arrived.
+
+        :raises PermissionDenied: when it may only read
+        :raises PratiqueError: as :func:`checkout`
+        """
+        target = f"HEAD:refs/heads/{self.branch}"
+        result = await self.git.run("push", "--dry-run", "--porcelain", "origin", target, cwd=self.root)
+        if result.code and not _refused(result):  # refused: the branch has moved
+            raise self.git.failure("push to the repository", result, pushing=True)
 
 
 @asynccontextmanager
@@ -242,6 +262,11 @@ async def _clone(git: Git, repository: Repository, root: Path) -> None:
         await check_out(git, root, branch, repository.folder, attempted=attempted)
     else:
         await git.output("checkout", "--quiet", "--force", branch, "--", cwd=root, attempted=attempted)
+
+
+def _refused(result: Result) -> list[str]:
+    """The reasons for refs that were not updated, from porcelain output: flag, refs and summary between tabs."""
+    return [line.split("\t")[-1] for line in result.output.splitlines() if line.startswith("!")]
 
 
 def _trailers(trailers: Mapping[str, str]) -> list[str]:

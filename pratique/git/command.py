@@ -48,6 +48,8 @@ _SETTINGS = {
     "maintenance.auto": "false",
 }
 _REPOSITORY = {"GIT_COMMON_DIR", "GIT_DIR", "GIT_WORK_TREE"}
+# What Azure DevOps sends in packets of git's protocol, and git shows as text.
+_PACKET = re.compile(r"[0-9a-f]{4}# service=\S+|(?:[0-9a-f]{4})+(?=TF[0-9]{6})")
 _PROMPTS = ("SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY")
 _FIXED = {
     "GIT_ALLOW_PROTOCOL": "file:https:ssh",
@@ -59,20 +61,36 @@ _FIXED = {
     "GCM_INTERACTIVE": "never",  # Git Credential Manager would open a window
     "LC_ALL": "C",  # failures are recognised by git's English messages
 }
+_LOGIN = (
+    "Set manifests.token, or manifests.ssh for an SSH remote, or give this worker a credential helper or SSH agent."
+)
+_RENEW = (
+    "Create a new token, and store it where manifests.token says. The server refuses this one, as it does with tokens "
+    "that have expired, were revoked, or are for another server."
+)
+_SSH_KEY = "Check that the server knows the public key of manifests.ssh.key."
+_MAY_WRITE = (
+    "Give the identity the right to push. GitHub: Contents: write. Azure DevOps: Code: Read & write, and Contribute. "
+    "GitLab: write_repository, and the role Developer."
+)
 # The first match wins: after a refused SSH login git prints a message that also matches a missing repository.
 _FAILURES: tuple[tuple[str, type[PratiqueError], str], ...] = (
     (
         r"authentication failed|could not read (?:username|password)|terminal prompts disabled|permission denied \("
         r"|returned error: 401",
         AuthenticationFailed,
-        "Check the token or the SSH key of the identity that runs this.",
+        _LOGIN,
     ),
     (
         r"host key verification failed",
         AuthenticationFailed,
         "Pin the server's key in manifests.ssh.host_keys. If one is pinned, find out first why the key changed.",
     ),
-    (r"returned error: 403", PermissionDenied, "Give the identity write access to the repository."),
+    (
+        r"returned error: 403|^ERROR: (?:permission to|write access)|marked as read only",
+        PermissionDenied,
+        "Give the identity access to the repository. If the organization demands single sign-on, authorize the token.",
+    ),
     (r"returned error: 429", Throttled, "Wait, then run it again."),
     (
         r"not found|couldn.t find remote ref|does not appear to be a git repository|does not exist|returned error: 404",
@@ -100,9 +118,9 @@ class Result:
     def message(self, reason: str = "") -> str:
         """The server's lines, then the reason or git's last error. git's hints for interactive users are left out."""
         lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
-        server = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+        server = [_PACKET.sub("", line.removeprefix("remote:").strip()) for line in lines if line.startswith("remote:")]
         errors = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines or ["git gave no reason."]
-        return " ".join(part for part in [*server, reason or errors[-1]] if part)[:1000]
+        return " ".join(part for part in [*dict.fromkeys(server), reason or errors[-1]] if part)[:1000]
 
 
 @dataclass(frozen=True)
@@ -110,11 +128,13 @@ class Git:
     """The git command, configured for one remote.
 
     :ivar subject: the remote and the branch, as errors name them
+    :ivar login: the next step after a login that failed
     """
 
     subject: str
     _environment: Mapping[str, str] = field(repr=False)
     _secrets: tuple[str, ...] = field(repr=False)
+    login: str = _LOGIN
 
     @classmethod
     def for_remote(
@@ -135,7 +155,8 @@ class Git:
         installed = install_credentials(credentials, remote, folder)
         environment = _environment([*_SETTINGS.items(), *helpers, *installed.settings]) | dict(installed.environment)
         environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
-        return cls(f"{remote}, branch {branch}", environment, installed.secrets)
+        login = _RENEW if credentials.token else _SSH_KEY if credentials.ssh else _LOGIN
+        return cls(f"{remote}, branch {branch}", environment, installed.secrets, login)
 
     @classmethod
     def for_reading(cls, path: Path) -> Git:
@@ -178,14 +199,21 @@ class Git:
             ) from None
         return Result(ended.exit_code, self._clean(ended.stdout), self._clean(ended.stderr))
 
-    def failure(self, attempted: str, result: Result) -> PratiqueError:
-        """The error for a failed command. Only git's own messages decide, as a server's messages are free text."""
+    def failure(self, attempted: str, result: Result, *, pushing: bool = False) -> PratiqueError:
+        """The error for a failed command. Only git's own messages decide, as a server's messages are free text.
+
+        :param pushing: whether it was a push into a repository that this identity can read
+        """
         git_errors = "\n".join(line for line in result.errors.splitlines() if not line.startswith("remote:"))
         for pattern, kind, remedy in _FAILURES:
             if match := re.search(rf"^.*(?:{pattern}).*$", git_errors, re.IGNORECASE | re.MULTILINE):
                 reason, message = match[0].strip(), result.message()  # ssh prints its reason before git's last line
                 observed = message if reason in message else f"{reason} {message}"
-                return kind(attempted, self.subject, observed, remedy)
+                if kind is PermissionDenied and pushing:
+                    remedy = _MAY_WRITE
+                return kind(attempted, self.subject, observed, self.login if remedy is _LOGIN else remedy)
+        if pushing and "could not read from remote repository" in git_errors.lower():  # over SSH
+            return PermissionDenied(attempted, self.subject, result.message(), _MAY_WRITE)
         return GitRejected(attempted, self.subject, result.message(), "Read git's message and fix what it names.")
 
     def _clean(self, data: bytes) -> str:

@@ -21,11 +21,10 @@ from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS, trust_store
 from pratique.gate.exceptions.lookup import Exceptions
-from pratique.git.checkout import checkout
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
+from pratique.preflight.repository import repository_checks
 from pratique.preflight.secret_files import exposed_files
-from pratique.release import delivery
 from pratique.release.acceptance import source_logins
 from pratique.secret import SecretKind, SecretSource, text_of
 
@@ -72,7 +71,10 @@ async def run_checks(config: Bootstrap) -> list[Line]:
             lines += [line async for line in _azure(config, session, http)]
     except PratiqueError as error:
         lines.append(_failed("Azure", error))
-    lines.append(await _line("GitOps repository", lambda: _repository(config)))
+    for name, check in repository_checks(config):
+        lines.append(await _line(name, check))
+        if not lines[-1].passed:
+            break
     return lines
 
 
@@ -196,16 +198,3 @@ async def _registry(config: Bootstrap, session: AzureSession, client: OciClient)
         return "not deployed yet"
     await client.ping(registry.login_server)
     return f"{registry.login_server} is reachable from here"
-
-
-async def _repository(config: Bootstrap) -> str:
-    target = config.manifests
-    secrets = [target.token, target.ssh.key if target.ssh else None, target.signing_key]
-    if blocks := [name for name in secrets if name and SecretSource.parse(name).kind is SecretKind.PREFECT]:
-        return f"{blocks[0]}: only flow runs can read it, so the repository is not checked here"
-    async with checkout(await delivery.repository(target, _bytes)) as tree:
-        return f"{target.branch} at {(await tree.head())[:12]}"
-
-
-async def _bytes(name: str) -> bytes:
-    return SecretSource.parse(name).read()

@@ -1,1 +1,1 @@
-"""Pull requests on GitHub and Azure DevOps."""
+"""Pull requests and rules of branches on GitHub and Azure DevOps."""

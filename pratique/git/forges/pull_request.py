@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pratique.errors import Conflict, Unavailable
+from pratique.git.forges.branch_rules import BranchRules
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PullRequest:
 
 
 class Forge(Protocol):
-    """The pull requests of one repository.
+    """The pull requests of one repository, and the rules of its branches.
 
     Each method raises only this project's errors. :class:`Unavailable` means that there was no response, so the request
     may or may not have taken effect.
@@ -59,6 +60,9 @@ class Forge(Protocol):
 
     async def update(self, request: PullRequest, proposal: Proposal) -> PullRequest:
         """Set the title and the body of a pull request."""
+
+    async def rules(self, branch: str) -> BranchRules:
+        """What the forge demands of pushes to a branch, which need not exist."""
 
 
 async def propose(forge: Forge, proposal: Proposal, *, update: bool = True) -> PullRequest:

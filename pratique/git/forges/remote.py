@@ -21,6 +21,20 @@ _AZURE_SSH = re.compile(r"(?:.+\.)?(?:ssh\.dev\.azure\.com|vs-ssh\.visualstudio\
 _SSH_OVER_HTTPS_PORT = "ssh.github.com"
 
 
+def has_known_api(remote: str) -> bool:
+    """Whether the address alone says that the remote is at GitHub or Azure DevOps."""
+    try:
+        host, path = _address(remote)
+    except ConfigurationError:
+        return False
+    return (
+        host in ("github.com", _SSH_OVER_HTTPS_PORT)
+        or host.endswith(".ghe.com")
+        or _AZURE_SSH.fullmatch(host) is not None
+        or "/_git/" in f"/{path}"
+    )
+
+
 def forge_of(remote: str, token: str, http: httpx.AsyncClient) -> Forge:
     """The forge of a remote: Azure DevOps if its address says so, otherwise GitHub.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,9 +33,10 @@ from pratique.errors import (
 from pratique.git import command as git_module
 from pratique.git.checkout import Repository
 from pratique.git.command import Git, Result
-from pratique.git.credentials import Credentials
+from pratique.git.credentials import Credentials, SshKey
 from pratique.git.publish import publish
 from tests.pratique.repositories import AUTHOR
+from tests.pratique.sshd import new_key
 
 TOKEN = "ghp_notarealtoken"
 
@@ -82,6 +84,8 @@ STATUS = NO_ACCESS + "The requested URL returned error: "
         (f"git@github.com: Permission denied (publickey).\n{UNREADABLE}", AuthenticationFailed),
         ("fatal: could not read Username for 'https://x': terminal prompts disabled", AuthenticationFailed),
         (f"remote: Permission to a/b denied.\n{STATUS}403", PermissionDenied),
+        (f"ERROR: Permission to a/b.git denied to c.\n{UNREADABLE}", PermissionDenied),
+        (f"ERROR: The key you are authenticating with has been marked as read only.\n{UNREADABLE}", PermissionDenied),
         (f"{STATUS}429", Throttled),
         (f"{STATUS}503", Unavailable),
         (f"{NO_ACCESS}Could not resolve host: x", Unavailable),
@@ -98,6 +102,41 @@ def test_failures_are_classified(errors: str, kind: type[PratiqueError]) -> None
     failure = Git("x", {}, ()).failure("clone", Result(128, "", errors))
     assert type(failure) is kind
     assert failure.observed.endswith(errors.splitlines()[-1] if errors else "no reason.")
+
+
+READ_ONLY = {
+    "GitHub": f"remote: Write access to repository not granted.\n{STATUS}403",
+    "GitLab": f"remote: You are not allowed to push code to this project.\n{STATUS}403",
+    "GitLab over SSH": f"remote: ERROR: You are not allowed to push code to this project.\nremote: \n{UNREADABLE}",
+    "Azure DevOps": "remote: 001f# service=git-receive-pack\nremote: 0000000000aaTF401027: You need it.\n"
+    f"remote: TF401027: You need it.\n{STATUS}403",
+}
+
+
+@pytest.mark.parametrize("errors", READ_ONLY.values(), ids=list(READ_ONLY))
+def test_a_push_without_the_right_to_write(errors: str) -> None:
+    """The next step names the right at each forge; the server's message is there once, without git's packets."""
+    failure = Git("x", {}, ()).failure("push", Result(128, "", errors), pushing=True)
+    assert type(failure) is PermissionDenied
+    assert "Contents: write" in failure.remedy
+    assert not re.search("001f|0000|TF401027.*TF401027", failure.observed)
+    assert "single sign-on" in Git("x", {}, ()).failure("clone", Result(128, "", f"{STATUS}403")).remedy
+
+
+def test_a_failed_login_names_what_was_used(tmp_path: Path) -> None:
+    """A token has to be renewed, a key has to be known, and without either something has to be set."""
+    asked = Result(128, "", "fatal: could not read Username for 'https://x': terminal prompts disabled")
+    key = new_key(tmp_path / "key")
+    for remote, credentials, remedy in (
+        ("https://x/y", Credentials(TOKEN), "Create a new token"),
+        ("ssh://git@x/y", Credentials(ssh=SshKey(key, ())), "manifests.ssh.key"),
+        ("https://x/y", Credentials(), "Set manifests.token"),
+    ):
+        folder = tmp_path / remedy / "keys"
+        folder.mkdir(parents=True)
+        failure = Git.for_remote(remote, "main", credentials, folder).failure("clone", asked)
+        assert type(failure) is AuthenticationFailed
+        assert remedy in failure.remedy
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pratique.change import Change
-from pratique.errors import AuthenticationFailed, ConfigurationError
-from pratique.git.checkout import Repository
+from pratique.errors import AuthenticationFailed, ConfigurationError, PermissionDenied
+from pratique.git.checkout import Repository, checkout
 from pratique.git.command import Git, credential_helpers
 from pratique.git.credentials import Credentials, SshKey, is_ssh
 from pratique.git.publish import publish
@@ -164,9 +164,31 @@ async def test_push_over_ssh(server: Sshd, remote: Path, tmp_path: Path, monkeyp
 async def test_a_key_that_the_server_does_not_know(server: Sshd, remote: Path, tmp_path: Path) -> None:
     """Refused without a prompt, as an authentication that failed."""
     stranger = new_key(tmp_path / "stranger")
-    with pytest.raises(AuthenticationFailed, match="SSH key") as caught:
+    with pytest.raises(AuthenticationFailed, match=r"manifests\.ssh\.key") as caught:
         await publish(over_ssh(server, remote, stranger), [("one", write("a.txt", "1\n"))], author=AUTHOR)
     assert not any(line in str(caught.value) for line in stranger.splitlines())
+
+
+async def test_a_key_that_only_reads(remote: Path, tmp_path: Path) -> None:
+    """It can clone, and is refused before anything is pushed: by the check, and by the push."""
+    if SSHD is None:
+        pytest.skip("there is no sshd here: install openssh-server")
+    key, gate = new_key(tmp_path / "identity"), tmp_path / "gate"
+    words = "ERROR: The key you are authenticating with has been marked as read only."
+    gate.write_text(
+        f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in *receive-pack*) echo "{words}" >&2; exit 1;; esac\n'
+        'eval "exec $SSH_ORIGINAL_COMMAND"\n'
+    )
+    gate.chmod(0o755)
+    async with serve(tmp_path, f'command="{gate}" {public(tmp_path / "identity")}') as server:
+        async with checkout(over_ssh(server, remote, key)) as tree:
+            with pytest.raises(
+                PermissionDenied, match=r"marked as read only.*Next: Give the identity the right to push"
+            ):
+                await tree.require_write_access()
+        with pytest.raises(PermissionDenied, match="marked as read only"):
+            await publish(over_ssh(server, remote, key), [("one", write("a.txt", "1\n"))], author=AUTHOR)
+    assert subjects(remote) == ["first"]
 
 
 async def test_a_server_that_is_not_the_pinned_one(server: Sshd, remote: Path, tmp_path: Path) -> None:
