@@ -20,6 +20,7 @@ class Tag(IntEnum):
 
     INTEGER = 0x02
     OCTETS = 0x04
+    PIECES = 0x24  # octets in pieces
     IDENTIFIER = 0x06
     SEQUENCE = 0x30
 
@@ -58,15 +59,20 @@ def members(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and content of each object in a constructed one, up to the first that is damaged. Octets that BER has in
     pieces are put together.
     """
+    for tag, inner in _objects(content):
+        if tag == Tag.PIECES:
+            yield Tag.OCTETS, b"".join(piece for _, piece in _objects(inner))
+        else:
+            yield tag, inner
+
+
+def _objects(content: bytes) -> Iterator[tuple[int, bytes]]:
     for _ in range(_MOST_MEMBERS):
         try:
-            class_, constructed, tag, header, inner, trailer = parser.parse(content)
+            *_, header, inner, trailer = parser.parse(content)
         except ValueError:
             return
-        if class_ == 0 and tag == Tag.OCTETS and constructed:
-            yield Tag.OCTETS, b"".join(piece for _, piece in members(inner))
-        else:
-            yield header[0], inner
+        yield header[0], inner
         content = content[len(header) + len(inner) + len(trailer) :]
 
 

@@ -161,6 +161,17 @@ def test_time_grows_with_the_size(unit: bytes) -> None:
     assert seconds(LARGEST) < 50 * (seconds(LARGEST // 16) + 0.01)
 
 
+@pytest.mark.parametrize("tag", [0x24, 0x30, 0xA0])
+def test_deep_nesting(tag: int) -> None:
+    """Twenty thousand objects within each other, in a PFX or by themselves, are damaged content like any other."""
+    content = b""
+    for _ in range(20_000):
+        content = bytes([tag, 0x83]) + len(content).to_bytes(3) + content
+    pfx = b"\x02\x01\x03" + content
+    rejected(b"\x30\x83" + len(pfx).to_bytes(3) + pfx, "open sesame")
+    rejected(content, "open sesame")
+
+
 def test_size() -> None:
     """A secret beyond the limit is rejected without being read."""
     assert "larger" in rejected(leaf().pem + b"\n" * LARGEST)
