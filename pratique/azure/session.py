@@ -16,13 +16,13 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResponseNotReadError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.keyvault.certificates.aio import CertificateClient
@@ -86,8 +86,11 @@ class _NoRegistration(SansIOHTTPPolicy[Any, Any]):
 
     def on_response(self, request: PipelineRequest[Any], response: PipelineResponse[Any, Any]) -> None:
         answer = response.http_response
-        if answer.status_code == 409 and "MissingSubscriptionRegistration" in answer.text():
-            raise NotRegistered(HttpResponseError(response=answer))
+        if answer.status_code != 409:
+            return
+        with suppress(ResponseNotReadError, UnicodeError, LookupError):  # the SDK reads others later, and leaves them
+            if "MissingSubscriptionRegistration" in answer.text():
+                raise NotRegistered(HttpResponseError(response=answer))
 
 
 class AzureSession:

@@ -205,7 +205,8 @@ async def test_a_thousand_images(quarantine: Open, polls: list[datetime]) -> Non
         (MINOR, VerdictState.TOLERATED),
         (GOOD, VerdictState.HEALTHY),
     }
-    assert (pending[0], pending[-2:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0])
+    # At the deadline the first answers are too old to count: everything is asked once more.
+    assert (pending[0], pending[-3:]) == (KINDS[TARDY] + KINDS[UNSEEN], [KINDS[UNSEEN], 0, 0])
     pages = -(-len(list(place.sandbox.azure.state(Defender).rows())) // resource_graph.PAGE)
     assert pages == 2
     assert place.queries() <= len(polls) * pages
