@@ -211,6 +211,8 @@ def _import_error(
     if found is None:
         return error
     kind, remedy = found
+    if isinstance(error, PermissionDenied) and kind is OperationFailed:
+        return error  # Azure itself refused the request
     return kind(error.attempted, error.subject, error.observed, remedy)
 
 
