@@ -22,7 +22,7 @@ from pratique.gate.verdict import ImageVerdict, VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
 from pratique.rescan.inventory import LiveImageEntry
 
-#: Images per batch: their digests fit into one Resource Graph query, and the result into a few megabytes.
+#: Images per batch: their digests fit into one Resource Graph query or two, and the result into a few megabytes.
 BATCH = 250
 _INTERVAL = 30.0
 

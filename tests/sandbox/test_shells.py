@@ -53,6 +53,7 @@ def in_shell(name: str, script: str, *options: str) -> str:
         stderr=subprocess.DEVNULL,
         text=True,
         timeout=HANGS,
+        start_new_session=True,  # an interactive shell would take the terminal of these tests
     )
     return done.stdout
 

@@ -219,7 +219,7 @@ def _put(sandbox: RunningSandbox, reference: ImageReference, host: str) -> Candi
         if (platform := entry["platform"])["os"] != "unknown"
     )
     contents = tuple(entry["digest"] for entry in index.body["manifests"])
-    image = ResolvedImage(reference, index.digest, runnable, contents=contents)
+    image = ResolvedImage(reference, index.digest, runnable, len(contents) - len(runnable), contents)
     return Candidate(
         image=image, registry=host, repository=target, since=now, arrivals=tuple((one.digest, now) for one in runnable)
     )
