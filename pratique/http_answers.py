@@ -10,6 +10,7 @@ import httpx
 
 from pratique.errors import UnreadableAnswer
 from pratique.http_errors import connection_faults
+from pratique.masking import shortened
 
 _PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 
@@ -26,7 +27,8 @@ async def send(
     :raises Unavailable: when there is no response
     """
     if not _names_a_host(url):
-        raise UnreadableAnswer(attempted, subject, f"The address {url[:100]!r} is not one.", "Check the reference.")
+        observed = f"The address {shortened(url, 100)!r} is not one."
+        raise UnreadableAnswer(attempted, subject, observed, "Check the reference.")
     content = bytearray()
     with connection_faults(attempted, subject):
         async with http.stream(method, url, **options) as response:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pratique.masking import shortened
+
 _LONGEST = 1000  # characters of one cell
 _FORMATTING = frozenset("\\`*_[]<>|~#")
 
@@ -18,8 +20,8 @@ def one_line(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text on one printable line, shortened if it is too long."""
-    return one_line(text[:_LONGEST]) + "…" * (len(text) > _LONGEST)
+    """The text on one printable line, without secrets, shortened if it is too long."""
+    return one_line(shortened(text, _LONGEST)) + "…" * (len(text) > _LONGEST)
 
 
 def literal(text: str) -> str:

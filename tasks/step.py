@@ -34,6 +34,7 @@ from prefect.tasks import TaskRunNameCallbackWithParameters
 from prefect.utilities.annotations import opaque, quote
 
 from pratique.errors import PratiqueError
+from pratique.masking import masked
 from tasks.policies import ARGUMENTS, TaskOptions
 
 P = ParamSpec("P")
@@ -113,6 +114,10 @@ def named_states(outcome: Outcome | None = None) -> Decorator:
                 if error.state_name is None:
                     raise
                 return cast(T, Failed(name=error.state_name, message=str(error), data=error))
+            except Exception as error:
+                # Its text becomes the message of a state and, pickled, a result.
+                error.args = tuple(masked(part) if isinstance(part, str) else part for part in error.args)
+                raise
             name = outcome(result) if outcome is not None else None
             return result if name is None else cast(T, Completed(name=name, data=result))
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 import httpx
 
 from pratique.errors import ConfigurationError, PratiqueError, Unavailable, UnreadableAnswer
+from pratique.masking import shortened
 
 _ATTEMPTED = "find the worker's public address"
 _REMEDY = "Set access.address or other access.address_services, or run the worker inside the network."
@@ -68,7 +69,7 @@ async def _ask(http: httpx.AsyncClient, url: str) -> IPv4Address | IPv6Address:
     try:
         address = ip_address(text)
     except ValueError:
-        raise UnreadableAnswer(_ATTEMPTED, url, f"It answered {text[:60]!r}.", _REMEDY) from None
+        raise UnreadableAnswer(_ATTEMPTED, url, f"It answered {shortened(text, 60)!r}.", _REMEDY) from None
     if isinstance(address, IPv4Address) and any(address in network for network in _NOT_PUBLIC):
         raise _unusable(url, f"It sees {address}, which is not a public address.")
     return address

@@ -40,6 +40,7 @@ from pratique.errors import (
     UnreadableAnswer,
 )
 from pratique.http_errors import retry_after
+from pratique.masking import masked, shortened
 
 LONGEST = 900  # characters kept of a service's message
 _REMEDIES: Mapping[type[PratiqueError], str] = {
@@ -238,7 +239,7 @@ def _answer(error: sdk.HttpResponseError) -> object:
 
 def _short(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return masked(text) if len(text) <= LONGEST else shortened(text, LONGEST - 1) + "…"
 
 
 def _number(status: int | None) -> str:

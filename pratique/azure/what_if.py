@@ -17,6 +17,7 @@ from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
 from pratique.errors import ConfigurationError, OperationFailed, UnreadableAnswer
+from pratique.masking import masked, shortened
 
 _LONGEST = 100  # characters shown of a value
 #: Kinds of change that leave a resource unchanged.
@@ -85,4 +86,4 @@ def _property_lines(delta: Sequence[models.WhatIfPropertyChange], above: str = "
 
 def _shown(value: Any) -> str:
     text = "nothing" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return masked(text) if len(text) <= _LONGEST else f"{shortened(text, _LONGEST)}…"

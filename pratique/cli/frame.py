@@ -23,7 +23,7 @@ import typer
 from pydantic import ValidationError
 
 from pratique.errors import ConfigurationError, PratiqueError
-from pratique.masking import MaskingFilter, masked
+from pratique.masking import mask_logs, masked
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,11 +133,10 @@ def run_flow(run: Coroutine[Any, Any, T]) -> T:
     from pratique.cli.prefect_faults import prefect_faults
     from pratique.cli.temporary_server import start_temporary_server
 
+    mask_logs()
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
         if not debugging.get():
-            logger.addFilter(_strip_traceback)
-        logger.addFilter(MaskingFilter())
+            logging.getLogger(name).addFilter(_strip_traceback)
     try:
         with prefect_faults("run the flow"):
             start_temporary_server("run the flow")

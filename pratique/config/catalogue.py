@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pratique.config.base import Model, SecretName
+from pratique.config.base import Address, Model, SecretName
 from pratique.errors import ConfigurationError
 from pratique.images import HOST_PATTERN, ImageReference, official_name
 
@@ -17,7 +17,7 @@ from pratique.images import HOST_PATTERN, ImageReference, official_name
 class Image(Model):
     """One image of the catalogue."""
 
-    source: str = Field(
+    source: Address = Field(
         description="Fully qualified reference with a tag, for example docker.io/library/busybox:1.37.0. Add a digest "
         "to pin the image: …:tag@sha256:….",
         min_length=3,
@@ -60,7 +60,7 @@ class Release(Model):
 class SourceCredential(Model):
     """An account at a source registry. Docker Hub, for example, limits anonymous pulls."""
 
-    registry: str = Field(description="Host of the registry as in image references, for example docker.io.")
+    registry: Address = Field(description="Host of the registry as in image references, for example docker.io.")
     username: str = Field(description="User name of the account.")
     password: SecretName
 

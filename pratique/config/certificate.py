@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pratique.config.base import Model, SecretName
+from pratique.config.base import Address, Model, SecretName
 from pratique.lease import LONGEST_MINUTES
 
 CERTIFICATES_OFFICER = "a4417e6f-fecd-4de8-b567-7b0420556985"
@@ -56,7 +56,7 @@ class Access(Model):
     address: IPv4Address | None = Field(
         None, description="This worker's public IPv4 address. Leave empty to query the address services."
     )
-    address_services: tuple[str, ...] = Field(
+    address_services: tuple[Address, ...] = Field(
         ("https://ifconfig.io/ip", "https://api.ipify.org", "https://checkip.amazonaws.com"),
         description="URLs that return the caller's public address as plain text. All that answer have to agree.",
         min_length=1,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pratique.config.base import DeploymentName, Model, ResourceGroup
+from pratique.config.base import AddressPath, DeploymentName, Model, ResourceGroup
 
 
 class Network(Model):
@@ -28,10 +28,13 @@ class Cluster(Model):
 
     resource_group: ResourceGroup
     deployment: DeploymentName = "pre-cluster-stamp"
-    template: Path = Field(
+    template: AddressPath = Field(
         Path("infra/pre-cluster-stamp.json"), description="Path of the template to deploy (.json or .bicep)."
     )
-    parameters: dict[str, Any] = Field(default_factory=dict, description="Further parameters of the template.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further parameters of the template. Secrets are refused: the template can read them from a vault.",
+    )
     certificate_parameter: str | None = Field(
         "aksIngressControllerCertificate",
         description="Template parameter for the public certificate (base64 of PEM). Leave empty if there is none.",
@@ -97,5 +100,5 @@ class StampSettings(Model):
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict,
-        description="Further parameters of that template. Do not add secrets, as the file is shown in Prefect's UI.",
+        description="Further parameters of that template. Secrets are refused, as the file is shown in Prefect's UI.",
     )

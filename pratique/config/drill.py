@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from pratique.config.base import Model
+from pratique.config.base import Address, Model
 from pratique.config.catalogue import Image
 from pratique.images import ImageReference
 
@@ -12,7 +12,7 @@ from pratique.images import ImageReference
 class Drill(Model):
     """The drill that bypasses the quarantine on purpose, to check that the alert fires."""
 
-    source: str = Field(
+    source: Address = Field(
         "docker.io/library/busybox:1.37.0", description="Harmless image to import. The drill removes it again."
     )
     push: bool = Field(True, description="Also push an image. The identity needs the permission to push.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from pratique.config.base import Model
+from pratique.config.base import Address, FormPattern, Model
 from pratique.config.scanner_command import ScannerCommand, parse_command
 from pratique.evidence.signatures.identities import parse_identities
 from pratique.evidence.signatures.trust import RevocationPolicy
@@ -25,7 +25,11 @@ Platform = Annotated[
 ]
 
 
-Certificates = Annotated[str, BeforeValidator(lambda source: str(source) if isinstance(source, Path) else source)]
+Certificates = Annotated[
+    str,
+    BeforeValidator(lambda source: str(source) if isinstance(source, Path) else source),
+    FormPattern(),
+]
 
 
 class SignerTrust(Model):
@@ -73,7 +77,7 @@ class Scanner(Model):
 
     name: SourceName
     format: Literal["trivy", "grype"] = Field(description="Format of the JSON report on its standard output.")
-    command: tuple[str, ...] = Field(
+    command: tuple[Address, ...] = Field(
         min_length=1,
         description="Program and arguments, with {image} for the image's reference with its digest. Arguments that "
         "could leave findings out are refused.",

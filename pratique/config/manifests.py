@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from pratique.config.base import Model, SecretName
+from pratique.config.base import Address, Model, SecretName
 
 
 class Author(Model):
@@ -37,7 +37,10 @@ class SshAccess(Model):
 class Manifests(Model):
     """The GitOps repository from which the cluster bootstraps itself."""
 
-    remote: str = Field(description="URL or path of the repository, without credentials.")
+    remote: Address = Field(
+        description="URL or path of the repository, without credentials, query and fragment. A user name is allowed "
+        "for SSH only."
+    )
     branch: str = Field("main", description="Branch to which the commits are pushed or proposed.")
     records_branch: str = Field(
         "pratique-records",
@@ -86,10 +89,3 @@ class Manifests(Model):
         if self.branch == self.records_branch:
             raise ValueError("records_branch: records need a separate branch, which no cluster reads")
         return self
-
-    @field_validator("remote")
-    @classmethod
-    def _no_credentials(cls, remote: str) -> str:
-        if "://" in remote and "@" in remote.split("://", 1)[1].split("/")[0] and not remote.startswith("ssh://"):
-            raise ValueError("the URL contains credentials: remove them, and set the token's location in 'token'")
-        return remote

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from pratique.config.base import HOLDS_SECRET
 from pratique.config.bootstrap import Bootstrap
 from pratique.errors import ConfigurationError
+from pratique.masking import shortened
 from pratique.yaml_document import LARGEST, InvalidYaml, load_yaml
 
-#: Fields whose invalid value may be a misplaced secret. Errors do not repeat it.
-_SENSITIVE = frozenset({"pem", "password", "token", "remote", "key", "signing_key"})
+#: Parts of the names of fields whose invalid value may be a misplaced secret. Errors do not repeat it.
+_SENSITIVE = re.compile(r"pem|passw|passphrase|pwd|token|remote|key|secret|credential|auth|sign", re.IGNORECASE)
+_LONGEST = 200  # characters of a value in an error
 
 
 def load(path: Path) -> Bootstrap:
@@ -55,10 +60,15 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         field = ".".join(str(step) for step in problem["loc"]) or "the file"
-        value = problem["input"]
-        hidden = (
-            isinstance(value, dict | list | tuple) or problem["type"] == "missing" or _SENSITIVE & {*problem["loc"]}
-        )
-        shown = "" if hidden else f" is {value!r:.200}"
+        shown = "" if _is_hidden(problem) else f" is {shortened(repr(problem['input']), _LONGEST)}"
         lines.append(f"{field}{shown}: {problem['msg']}")
     return "; ".join(lines) + "."
+
+
+def _is_hidden(problem: ErrorDetails) -> bool:
+    """Whether an error must not repeat the value. What an unknown field was meant for, nobody knows."""
+    return (
+        problem["type"] in ("missing", "extra_forbidden", "model_type", HOLDS_SECRET)
+        or isinstance(problem["input"], dict | list | tuple)
+        or any(isinstance(step, str) and _SENSITIVE.search(step) for step in problem["loc"])
+    )

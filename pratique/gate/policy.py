@@ -38,7 +38,7 @@ Unproven = Annotated[Literal["block", "ask"], BeforeValidator(_not_allow)]
 class Limits(BaseModel):
     """How many findings of each severity or worse an image may have; empty means any number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, json_schema_extra=in_order)
 
     critical: Count | None = Field(0, description="Critical, and findings without a known severity.")
     high: Count | None = Field(0, description="High and critical together.")
@@ -59,7 +59,7 @@ class Limits(BaseModel):
 class Policy(BaseModel):
     """How the gate turns evidence into a verdict."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=in_order)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, json_schema_extra=in_order)
 
     limits: Limits = Limits()
     ignore_unfixed: bool = Field(

@@ -28,6 +28,7 @@ from pratique.errors import (
     Unavailable,
 )
 from pratique.git.credentials import Credentials, install_credentials
+from pratique.masking import masked
 from pratique.process import run as run_program
 
 # Seconds for one git command, including the clone.
@@ -197,7 +198,8 @@ class Git:
             raise ConfigurationError(
                 "run git", self.subject, "git is not installed.", "Install git 2.34 or later."
             ) from None
-        return Result(ended.exit_code, self._clean(ended.stdout), self._clean(ended.stderr))
+        errors = masked(ended.stderr.decode(errors="replace"), self._secrets)
+        return Result(ended.exit_code, self._clean(ended.stdout), errors)
 
     def failure(self, attempted: str, result: Result, *, pushing: bool = False) -> PratiqueError:
         """The error for a failed command. Only git's own messages decide, as a server's messages are free text.

@@ -23,6 +23,7 @@ import httpx
 
 from pratique.errors import AuthenticationFailed, PermissionDenied, PratiqueError, UnreadableAnswer
 from pratique.http_answers import is_web_page, json_of, send
+from pratique.masking import shortened
 from pratique.oci.faults import response_error, web_page
 
 _LIFETIME_SECONDS = 60.0  # of a token without an expiry, by the specification
@@ -129,7 +130,7 @@ class Authenticator:
         """
         challenge = Challenge.parse(header)
         if challenge is None:
-            asks = f"It asks for {header[:80]!r}." if header else "It asks for a login, and does not say how."
+            asks = f"It asks for {shortened(header, 80)!r}." if header else "It asks for a login, and does not say how."
             raise AuthenticationFailed(_ATTEMPTED, registry, asks, "Use a registry with bearer or basic login.")
         key = (registry, scope)
         async with self._locks[key]:

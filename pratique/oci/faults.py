@@ -5,7 +5,11 @@ Facts: OCI distribution-spec v1.1, "Error Codes"; Azure Container Registry, "Con
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import hashlib
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -25,9 +29,12 @@ from pratique.http_answers import is_web_page, json_of
 from pratique.http_errors import retry_after
 from pratique.images import ImageReference, digest_of
 from pratique.markdown import one_line, plain
+from pratique.masking import masked
 
 _MESSAGES = ("message", "detail", "details", "error_description", "error")  # where services put a text
 LONGEST = 600  # characters of a registry's message that are kept
+_READ = 16 * 1024  # characters that are masked before it is cut
+_SECRET_FIELDS = ("access_token", "refresh_token", "password", "client_secret", "assertion")
 _NETWORK_DENIED = "is not allowed access"  # in Azure's message, with code DENIED
 _RIGHT = (
     "If it is private, add an account for the registry to catalogue.credentials, or give the worker's identity the "
@@ -88,7 +95,8 @@ def _error_codes(response: httpx.Response) -> tuple[set[str], str]:
     errors = document.get("errors") if isinstance(document, dict) else None
     listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     messages = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in listed)
-    text = one_line(messages or _plain(response, document))[:LONGEST]
+    said = masked((messages or _plain(response, document))[:_READ], _sent_secrets(response.request))
+    text = one_line(said)[:LONGEST]
     return {str(error.get("code")).upper() for error in listed}, f"{response.status_code} {text}"
 
 
@@ -101,3 +109,16 @@ def _plain(response: httpx.Response, document: object) -> str:
     else:
         said = response.text if response.headers.get("Content-Type", "").startswith("text/plain") else ""
     return f"{response.reason_phrase}: {said}" if said.strip() else response.reason_phrase
+
+
+def _sent_secrets(request: httpx.Request) -> list[str]:
+    """The credentials that a request carries, which its response may repeat."""
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    secrets = [credential]
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            secrets.append(base64.b64decode(credential).decode().partition(":")[2])
+    if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        form = parse_qs(request.content.decode(errors="replace"))
+        secrets += [value for name in _SECRET_FIELDS for value in form.get(name, ())]
+    return [secret for secret in secrets if secret]

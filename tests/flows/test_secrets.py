@@ -80,7 +80,7 @@ async def test_nothing_leaks(
     secrets |= {f"signature of token {number}": token[-60:].encode() for number, token in enumerate(tokens)}
     assert len(tokens) > 3
 
-    traces = _stored(prefect)
+    traces = stored(prefect)
     traces["logs"] = caplog.text.encode()
     traces["commits"] = git("log", "-p", "--all", folder=cluster.gitops).encode()
     # What is no secret is found, so a secret would be.
@@ -139,7 +139,7 @@ def _forms(secret: bytes) -> Iterator[bytes]:
         yield inner.translate(bytes.maketrans(b"+/", b"-_"))
 
 
-def _stored(home: Path) -> dict[str, bytes]:
+def stored(home: Path) -> dict[str, bytes]:
     """Prefect's database, as files and by its tables, and its results, which are pickles in base64 or in JSON."""
     database = Path(str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value()).split("///")[1])
     traces = {path.name: path.read_bytes() for path in database.parent.iterdir() if path.is_file()}

@@ -27,6 +27,7 @@ from pratique.errors import (
 from pratique.http_answers import json_of, send
 from pratique.http_errors import retry_after
 from pratique.markdown import one_line
+from pratique.masking import shortened
 
 _MESSAGE_LIMIT = 600  # characters of a forge's message to keep
 _LARGEST = 16 * 1024 * 1024  # bytes of a response; a list of pull requests is the longest
@@ -124,4 +125,4 @@ def _message(answer: httpx.Response) -> str:
         for error in (errors if isinstance(errors, list) else [])
     ]
     text = ". ".join(str(part).rstrip(".") for part in (document.get("message"), *reasons) if part)
-    return f"{answer.status_code} {one_line(text)[:_MESSAGE_LIMIT] or answer.reason_phrase}."
+    return f"{answer.status_code} {one_line(shortened(text, _MESSAGE_LIMIT)) or answer.reason_phrase}."
