@@ -22,7 +22,8 @@ class Clock:
     :param speed: 0 for a clock that stands still until it jumps
     :param on_demand: time passes only while something waits for it. A slow client, or one on a busy machine, then does
         not miss days of Azure's time between two requests. Work that never ends, such as daily scans and the evaluation
-        of alert rules, does not count as waiting
+        of alert rules, does not count as waiting, nor does a log that nobody reads: with every pull in a log, time
+        would run for as long as clients pull
     """
 
     def __init__(self, speed: float = 60.0, *, on_demand: bool = False) -> None:
@@ -48,12 +49,16 @@ class Clock:
     def after(self, seconds: float) -> float:
         """The moment ``seconds`` of Azure's time from now, up to which time passes on demand."""
         with self._lock:
-            elapsed = self._elapsed()
-            due = elapsed + seconds
-            if self._on_demand and seconds <= LONGEST_WAIT and due > self._until:
-                self._passed, self._at, self._until = elapsed, time.monotonic(), due
-                self._wake()
+            due = self._elapsed() + seconds
+            if seconds <= LONGEST_WAIT:
+                self._pass_until(due)
         return due
+
+    def pass_until(self, due: float) -> None:
+        """On demand, let time pass up to a moment for which somebody waits by asking again."""
+        with self._lock:
+            if due - self._elapsed() <= LONGEST_WAIT:
+                self._pass_until(due)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for ``seconds`` of Azure's time; a jump shortens the wait."""
@@ -93,6 +98,11 @@ class Clock:
         if wall < 1:
             return {"x-ms-retry-after-ms": str(max(20, round(wall * 1000)))}
         return {"Retry-After": str(round(wall))}
+
+    def _pass_until(self, due: float) -> None:
+        if self._on_demand and due > self._until:
+            self._passed, self._at, self._until = self._elapsed(), time.monotonic(), due
+            self._wake()
 
     def _elapsed(self) -> float:
         passed = self._passed + (time.monotonic() - self._at) * self.speed

@@ -53,6 +53,16 @@ def test_on_demand_nothing_passes_that_nobody_waits_for(wall: Wall) -> None:
     assert clock.elapsed() == 120
 
 
+def test_on_demand_up_to_a_moment(wall: Wall) -> None:
+    """Somebody who asks again waits for a moment, which is never sooner for others, nor a day away."""
+    clock = Clock(60, on_demand=True)
+    clock.pass_until(90)
+    clock.pass_until(30)
+    clock.pass_until(LONGEST_WAIT + 1)
+    wall.seconds += 1000
+    assert clock.elapsed() == 90
+
+
 def test_on_demand_a_jump_goes_beyond(wall: Wall) -> None:
     """It moves time past what is waited for, and leaves what is waited for later where it was."""
     clock = Clock(60, on_demand=True)

@@ -19,6 +19,7 @@ from sandbox.services.loganalytics.tables import REPOSITORY_EVENTS, Record
 from sandbox.tenant import CLUSTER_GROUP
 from tests.sandbox.monitoring import EVENTS, add_setting, add_workspace, ask, delete, event, happen, rows
 from tests.sandbox.registries import add_registry
+from tests.waiting import until_met
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox, StartSandbox
@@ -131,6 +132,23 @@ class TestPipeline:
         [row] = await rows(workspace)
         generated = datetime.fromisoformat(row["TimeGenerated"])
         assert slow.azure.clock.now() - generated >= timedelta(seconds=slow.azure.scenario.timings.log_ingestion)
+
+    @pytest.mark.parametrize("operation", ["Pull", "importImage"])
+    async def test_time_passes_for_those_who_look(self, sandbox: RunningSandbox, operation: str) -> None:
+        """Events alone make no time pass, however many there are; a query does, until they have arrived."""
+        registry, workspace, clock = add_registry(sandbox, NAME), add_workspace(sandbox), sandbox.azure.clock
+        add_setting(sandbox, registry, workspace)
+        jump(sandbox, 7200)  # beyond all that was waited for
+        before = clock.elapsed()
+        for _ in range(3):
+            happen(sandbox, registry, "live/a", operation=operation)
+        assert clock.elapsed() == before
+
+        async def arrived() -> bool:
+            return len(await rows(workspace)) == 3
+
+        await until_met(arrived)
+        assert clock.elapsed() >= before + sandbox.azure.scenario.timings.log_ingestion
 
     async def test_when_a_row_was_ingested(self, slow: RunningSandbox, registry: Document) -> None:
         """ingestion_time() tells when a row came in, and is no column of the table."""

@@ -97,8 +97,10 @@ class Alerts:
             watch = Watch(self._azure, rule, lambda due, outcome: self._evaluated(watched, rule_state, due, outcome))
             rule_state.task = self._azure.spawn(watch.run())
 
-    def _expect(self, _: RepositoryEvent) -> None:
-        """Let time pass until every rule has seen what just happened."""
+    def _expect(self, event: RepositoryEvent) -> None:
+        """Let time pass until every rule has seen what just happened. Nobody waits for an alert about a pull."""
+        if event.operation == "Pull":
+            return
         for rule_state in self._rule_states.values():
             if rule_state.rule is not None:
                 self._azure.clock.after(self._azure.scenario.timings.log_ingestion + rule_state.rule.frequency)

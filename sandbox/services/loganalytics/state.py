@@ -49,14 +49,18 @@ class Logs:
         )
 
     def records(self, scope: str, *, since: float = 0.0, as_of: float | None = None) -> list[Record]:
-        """The records visible to queries, oldest first.
+        """The records visible to queries, oldest first. A query now is what records on their way have time pass for.
 
         :param scope: id of a workspace, or of a resource, group or subscription whose records in any workspace count
         :param since: Azure seconds; excludes earlier events
         :param as_of: Azure seconds; excludes records that arrive later
         """
-        moment = self._azure.clock.elapsed() if as_of is None else as_of
-        return [record for record in self._after(since) if record.arrives <= moment and _within(record, scope)][::-1]
+        clock = self._azure.clock
+        found = [record for record in self._after(since) if _within(record, scope)][::-1]
+        if as_of is None and found:
+            clock.pass_until(max(record.arrives for record in found))
+        moment = clock.elapsed() if as_of is None else as_of
+        return [record for record in found if record.arrives <= moment]
 
     def _after(self, since: float) -> Iterator[Record]:
         for record in reversed(self._records):
@@ -89,7 +93,8 @@ class Logs:
 
     def _record(self, table: LogTable, event: Event, resource_id: str) -> None:
         clock, latency = self._azure.clock, self._azure.scenario.timings.log_ingestion
-        happened, arrives = clock.elapsed(), clock.after(latency)
+        happened = clock.elapsed()
+        arrives = happened + latency
         ingested = event.time + timedelta(seconds=clock.wall(latency))
         for setting in self._azure.resources.list(DIAGNOSTICS_TYPE, scope=resource_id):
             workspace = self._azure.resources.get(setting["properties"].get("workspaceId") or "")
