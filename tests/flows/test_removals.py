@@ -46,9 +46,11 @@ def forgetful(cluster: World) -> World:
 def add_foreign(cluster: World) -> None:
     """Somebody lets an address and a subnet into the vault, and tags vault and registry."""
 
+    vault_id = cluster.vault_id
+
     async def put() -> None:
         resources = cluster.sandbox.azure.resources
-        vault = resources.get(cluster.vault_id)
+        vault = resources.get(vault_id)
         (registry,) = [one for one in resources.list() if one["type"] == REGISTRY_TYPE]
         assert vault is not None
         acls = vault["properties"]["networkAcls"]
@@ -118,9 +120,10 @@ async def test_a_template_that_takes_rules_and_tags_keeps_them(world: MakeWorld)
     """The template of the project keeps the vault's rules and tags, also when no deployment names it."""
     cluster = world()
     await cluster.prepare()
+    vault_id = cluster.vault_id
 
     async def put() -> None:
-        vault = cluster.sandbox.azure.resources.get(cluster.vault_id)
+        vault = cluster.sandbox.azure.resources.get(vault_id)
         assert vault is not None
         vault["properties"]["networkAcls"]["ipRules"] = [{"value": RULE}]
         cluster.sandbox.azure.resources.put({**vault, "tags": {TAG: "payments"}})

@@ -41,7 +41,8 @@ async def test_a_lease_is_put_back(start_sandbox: StartSandbox, access: Access) 
     """Rule, mark and record as before; the rule and the tag of others are left to whoever allowed the deployment."""
     scenario = Scenario(identity=Identity(roles=("Contributor", "User Access Administrator")), timings=PROMPT)
     async with door(start_sandbox, f"{OTHER}/32", scenario=scenario) as vault:
-        lease = await vault.open("run", access)
+        await vault.open("run", access)
+        (lease,) = vault.leases
         before = await read_firewall(vault.session, vault.vault.id)
         deploy(vault)
         restored = await restore_leases(vault.session, before)
@@ -80,7 +81,8 @@ async def test_a_lease_that_nothing_shows_to_be_held(vault: Door) -> None:
 
 async def test_a_record_that_was_renewed_stays(vault: Door) -> None:
     """Its run was faster."""
-    lease = await vault.open("run")
+    await vault.open("run")
+    (lease,) = vault.leases
     before = await read_firewall(vault.session, vault.vault.id)
     deploy(vault)
     renewed = replace(lease, expires=lease.expires + timedelta(minutes=5))

@@ -52,7 +52,7 @@ def test_without_a_vault_there_is_nothing_to_keep() -> None:
     assert (values["keyVaultIpRules"], values["keyVaultTags"]) == ([], {})
 
 
-@pytest.mark.parametrize(("parameter", "setting"), zip(OURS, SETTINGS, strict=True))
+@pytest.mark.parametrize(("parameter", "setting"), list(zip(OURS, SETTINGS, strict=True)))
 def test_what_is_not_declared_is_left_out(parameter: str, setting: str) -> None:
     """Azure would refuse it. The warning names the parameter and the setting that has its name."""
     fitted = fit(strings(*(name for name in OURS if name != parameter)))
