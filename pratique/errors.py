@@ -25,6 +25,7 @@ Every error states the same four things: what was attempted, on what, what was o
         │   └── NothingToRun    an image index without an image that can be run
         ├── DigestMismatch      content that does not match its digest
         ├── SignatureRejected   no trusted identity signed the artifact
+        ├── RemovalsRefused     a deployment would remove firewall rules or tags that are not the template's
         ├── CertificateRejected
         ├── ManifestRejected
         ├── GitRejected
@@ -180,6 +181,12 @@ class DigestMismatch(PermanentError):
 
 class SignatureRejected(PermanentError):
     """A signature that does not prove that a trusted identity signed the artifact."""
+
+
+class RemovalsRefused(PermanentError):
+    """A deployment would remove firewall rules or tags that others have added, or it is not known whether it would."""
+
+    state_name = "Removals refused"
 
 
 class CertificateRejected(PermanentError):

@@ -6,6 +6,7 @@ from prefect import get_run_logger
 
 from pratique.azure.vault import Vault
 from pratique.cluster import infrastructure
+from pratique.cluster.deploy import deploy
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Cluster, Network
 from tasks.policies import CACHED, UNCACHED
@@ -30,8 +31,14 @@ async def read_spoke_network(network: Network) -> str:
 async def deploy_infrastructure(
     cluster: Cluster, network: Network, network_id: str, public_certificate: str
 ) -> Infrastructure:
-    """Deploy the template, unless the same template and parameters were deployed before."""
-    deployed = await infrastructure.deploy(current().session, cluster, network, network_id, public_certificate)
+    """Deploy the template, unless the same template and parameters were deployed before.
+
+    A deployment that would remove firewall rules or tags that are not the template's is refused or reported, as the
+    configuration says.
+    """
+    deployed = await deploy(
+        current().session, cluster, network, network_id, public_certificate, warn=get_run_logger().warning
+    )
     get_run_logger().info(
         "Infrastructure %s: registry %s, vault %s",
         deployed.outcome,

@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from azure.mgmt.resource.deployments import models
@@ -40,6 +40,9 @@ from pratique.errors import (
 DEADLINE_SECONDS = 45 * 60
 _ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 _SECURE = frozenset({"securestring", "secureobject"})
+Review = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Called right before each attempt to deploy: returns the parameters to deploy with, or raises to prevent it."""
+
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
 
@@ -83,6 +86,7 @@ class _Request:
     template: dict[str, Any]
     parameters: dict[str, Any] = field(repr=False)
     volatile: Collection[str]
+    review: Review | None = None
 
     @property
     def subject(self) -> str:
@@ -133,17 +137,21 @@ async def ensure_deployment(
     *,
     volatile: frozenset[str] = frozenset(),
     force: bool = False,
+    review: Review | None = None,
 ) -> DeploymentResult:
     """Make sure that the template is deployed with these parameters.
 
     :param parameters: plain values by name
     :param volatile: names of parameters whose change alone does not cause a deployment
     :param force: deploy even if nothing changed
+    :param review: called when the template is valid and would be deployed now; not if the deployment is joined
     :raises ConfigurationError: when validation rejects the template or its parameters
     :raises PratiqueError: when the deployment fails, by its innermost cause, with the failed resources
     :raises Unavailable: when the deployment has not ended after 45 minutes; the next call joins it
     """
-    request = _Request(group=group, name=name, template=template, parameters=parameters, volatile=volatile)
+    request = _Request(
+        group=group, name=name, template=template, parameters=parameters, volatile=volatile, review=review
+    )
     with azure_faults("deploy the template", request.subject):
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await _ensure(session, request, force)
@@ -195,6 +203,8 @@ async def _deploy(session: AzureSession, request: _Request) -> Deployment:
             await check.result()
     except OperationFailed as error:
         raise ConfigurationError(error.attempted, error.subject, error.observed, error.remedy) from None
+    if request.review is not None:
+        request = replace(request, parameters=dict(await request.review()))
     with azure_faults("deploy the template", request.subject):
         poller = await deployments.begin_create_or_update(request.group, request.name, request.body)
     try:

@@ -89,6 +89,12 @@ async def grants_role(session: AzureSession, scope: str, activation: str, role_g
     )
 
 
+async def lasts(session: AzureSession, scope: str, activation: str) -> bool:
+    """Whether an activation that a lease names is a lease's, and has not ended."""
+    request = await _find(session, scope, activation)
+    return request is not None and _is_of_a_lease(request) and not _has_ended(request)
+
+
 async def deactivate(session: AzureSession, scope: str, activation: str) -> bool:
     """End an activation early, or cancel a request that still waits for approval.
 

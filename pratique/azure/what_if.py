@@ -1,7 +1,12 @@
 """What a deployment would change, as Azure Resource Manager predicts it.
 
-Facts: Microsoft.Resources/deployments REST API, What If. The answer comes with HTTP 200 even if the prediction failed;
-Azure warns that it may list changes that do not happen (properties that a provider fills in).
+Facts: Microsoft.Resources/deployments REST API, What If; Microsoft Learn, "ARM template deployment what-if operation".
+
+- The answer comes with HTTP 200 even if the prediction failed.
+- It may list changes that do not happen: properties that a provider fills in, or a policy adds again.
+- ``Unsupported``: the resource cannot be compared, for example because its name is only known during the deployment.
+- ``Deploy``: it was not compared. ``Ignore``: it exists and is not in the template, or it is in a nested template that
+  was not expanded (limits of what-if, or parameters that are only known during the deployment); a diagnostic says so.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from typing import Any
 from azure.mgmt.resource.deployments import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.holdings import Holding, Holdings, holdings
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
 from pratique.errors import ConfigurationError, OperationFailed, UnreadableAnswer
@@ -22,6 +28,9 @@ from pratique.masking import masked, shortened
 _LONGEST = 100  # characters shown of a value
 #: Kinds of change that leave a resource unchanged.
 _UNCHANGED = frozenset({"NoChange", "Ignore"})
+#: Kinds of change that leave everything that a resource has.
+_KEEPING = _UNCHANGED | {"Create"}
+_NOT_EXPANDED = "nesteddeployment"  # begins the codes of diagnostics about nested templates that were not expanded
 
 
 @dataclass(frozen=True)
@@ -30,11 +39,17 @@ class ResourceChange:
 
     :ivar kind: Azure's change type: ``Create``, ``Modify``, ``Deploy``, ``NoChange``, ``Ignore`` and others
     :ivar properties: the changed properties, one line each
+    :ivar held: the rules and tags that the resource has at present
+    :ivar removed: those of them that the deployment would remove
+    :ivar unknown: why the prediction does not say what would be removed; empty if it does
     """
 
     id: str
     kind: str
     properties: tuple[str, ...]
+    held: tuple[Holding, ...] = ()
+    removed: tuple[Holding, ...] = ()
+    unknown: str = ""
 
     @property
     def idle(self) -> bool:
@@ -46,10 +61,28 @@ class ResourceChange:
         """Type and name, without the resource group."""
         return self.id.rpartition("/providers/")[2]
 
+    @property
+    def type(self) -> str:
+        """The resource's type in lower case; that of an extension resource without what it extends."""
+        known = self.id.partition("[")[0]  # the rest is an expression
+        parts = known.rpartition("/providers/")[2].lower().split("/")
+        return "/".join((parts[0], *parts[1::2]))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predicted changes.
+
+    :ivar not_expanded: what Azure says about nested templates whose resources it did not predict
+    """
+
+    changes: tuple[ResourceChange, ...] = ()
+    not_expanded: tuple[str, ...] = ()
+
 
 async def what_if(
     session: AzureSession, group: str, name: str, template: dict[str, Any], parameters: dict[str, Any]
-) -> tuple[ResourceChange, ...]:
+) -> Prediction:
     """Predict the changes to every resource of the template and of its resource group. Changes nothing.
 
     :raises ConfigurationError: when Azure would refuse the template
@@ -67,12 +100,32 @@ async def what_if(
         raise ConfigurationError(attempted, subject, observed, "Correct the template or its parameters.")
     if result.properties is None or result.properties.changes is None:
         raise UnreadableAnswer(attempted, subject, "The answer has no list of changes.", "Run again.")
-    return tuple(
-        ResourceChange(
-            str(change.resource_id), enum_value(change.change_type), tuple(_property_lines(change.delta or ()))
-        )
-        for change in result.properties.changes
+    diagnostics = result.properties.diagnostics or ()
+    return Prediction(
+        tuple(map(_change, (*result.properties.changes, *(result.properties.potential_changes or ())))),
+        tuple(str(found.message) for found in diagnostics if str(found.code).lower().startswith(_NOT_EXPANDED)),
     )
+
+
+def _change(change: models.WhatIfChange) -> ResourceChange:
+    kind, held = enum_value(change.change_type), holdings(change.before)
+    return ResourceChange(
+        # An extension resource whose id is not known yet has none.
+        str(change.resource_id or change.symbolic_name or change.resource_type),
+        kind,
+        tuple(_property_lines(change.delta or ())),
+        held.items,
+        () if kind in _KEEPING else held.without(Holdings() if kind == "Delete" else holdings(change.after)),
+        _reason(change, kind),
+    )
+
+
+def _reason(change: models.WhatIfChange, kind: str) -> str:
+    if kind == "Unsupported":
+        return change.unsupported_reason or "Azure cannot predict this resource."
+    if kind not in _KEEPING and (change.before is None or (change.after is None and kind != "Delete")):
+        return f"Azure predicts {kind} without showing the resource before and after it."
+    return ""
 
 
 def _property_lines(delta: Sequence[models.WhatIfPropertyChange], above: str = "") -> Iterator[str]:

@@ -1,17 +1,14 @@
-"""The infrastructure that a cluster needs: deployed once, then found by its deployment."""
+"""The infrastructure that a cluster needs, found by its deployment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from pratique.azure.deployments import ensure_deployment, find_deployment, is_deployed, read_outputs
-from pratique.azure.firewall import read_firewall
+from pratique.azure.deployments import find_deployment, read_outputs
 from pratique.azure.registries import Registry, get_registry
 from pratique.azure.session import AzureSession
-from pratique.azure.templates import load_template
 from pratique.azure.vault import Vault
-from pratique.azure.what_if import ResourceChange, what_if
 from pratique.config import Cluster, Network
 from pratique.errors import NotFound, UnreadableAnswer
 
@@ -52,51 +49,6 @@ async def read_network(session: AzureSession, network: Network) -> str:
     return value
 
 
-async def deploy(
-    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
-) -> Infrastructure:
-    """Deploy the template, unless the same deployment has succeeded, or join the deployment if it is already running.
-
-    :param public_certificate: base64 of the ingress certificate's PEM, without its key
-    """
-    template, parameters, volatile = await _request(session, cluster, network, network_id, public_certificate)
-    deployed = await ensure_deployment(
-        session,
-        cluster.resource_group,
-        cluster.deployment,
-        template,
-        parameters,
-        volatile=volatile,
-        force=cluster.redeploy,
-    )
-    return await _infrastructure(session, cluster, deployed.outputs, deployed.outcome, deployed.seconds)
-
-
-async def forecast(
-    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
-) -> tuple[ResourceChange, ...] | None:
-    """Predict what :func:`deploy` would change; ``None`` when it would have nothing to deploy.
-
-    :param public_certificate: as in :func:`deploy`
-    """
-    template, parameters, volatile = await _request(session, cluster, network, network_id, public_certificate)
-    group, name = cluster.resource_group, cluster.deployment
-    if not cluster.redeploy and await is_deployed(session, group, name, template, parameters, volatile=volatile):
-        return None
-    return await what_if(session, group, name, template, parameters)
-
-
-async def _request(
-    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
-) -> tuple[dict[str, Any], dict[str, Any], frozenset[str]]:
-    """The template, its parameters, and the names of parameters whose change alone does not cause a deployment."""
-    kept = await _kept_vault_settings(session, cluster)
-    parameters = {**cluster.parameters, network.parameter: network_id, **kept}
-    if cluster.certificate_parameter:
-        parameters[cluster.certificate_parameter] = public_certificate
-    return await load_template(cluster.template), parameters, frozenset(kept)
-
-
 async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infrastructure:
     """Find the infrastructure of an earlier deployment.
 
@@ -105,12 +57,17 @@ async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infras
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     if before is None or not before.outputs:
         raise _not_deployed("find the infrastructure", cluster, "There is no completed deployment of that name.")
-    return await _infrastructure(session, cluster, dict(before.outputs), "unchanged", before.seconds)
+    return await read_infrastructure(session, cluster, dict(before.outputs), "unchanged", before.seconds)
 
 
-async def _infrastructure(
+async def read_infrastructure(
     session: AzureSession, cluster: Cluster, outputs: dict[str, Any], outcome: str, seconds: float
 ) -> Infrastructure:
+    """Read the infrastructure that a deployment's outputs name.
+
+    :param outcome: as in :class:`Infrastructure`
+    :raises UnreadableAnswer: when an output is missing
+    """
     quarantine, registry, vault = (
         _output(outputs, name, cluster)
         for name in ("quarantineContainerRegistryName", "containerRegistryName", "keyVaultName")
@@ -124,25 +81,6 @@ async def _infrastructure(
         outcome=outcome,
         seconds=seconds,
     )
-
-
-async def _kept_vault_settings(session: AzureSession, cluster: Cluster) -> dict[str, Any]:
-    """The vault's current rules and tags as parameters: without them, the template's PUT would erase them."""
-    rules: list[dict[str, str]] = []
-    tags: dict[str, str] = {}
-    vault = await find_vault(session, cluster)
-    if vault is not None:
-        try:
-            firewall = await read_firewall(session, vault.id)
-            rules, tags = [{"value": rule} for rule in firewall.ip_rules], dict(firewall.tags)
-        except NotFound:
-            pass  # deleted since then: there is nothing to keep
-    kept: dict[str, Any] = {}
-    if cluster.ip_rules_parameter:
-        kept[cluster.ip_rules_parameter] = rules
-    if cluster.tags_parameter:
-        kept[cluster.tags_parameter] = tags
-    return kept
 
 
 async def find_vault(session: AzureSession, cluster: Cluster) -> Vault | None:

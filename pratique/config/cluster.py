@@ -42,12 +42,17 @@ class Cluster(Model):
     ip_rules_parameter: str | None = Field(
         "keyVaultIpRules",
         description="Template parameter for the vault's current firewall rules, so that a deployment keeps them. Leave "
-        "empty if there is none.",
+        "empty if there is none: removals then decides about rules that are not in the template.",
     )
     tags_parameter: str | None = Field(
         "keyVaultTags",
         description="Template parameter for the vault's current tags, so that a deployment keeps leases. Leave empty "
-        "if there is none.",
+        "if there is none: removals then decides about tags that are not in the template.",
+    )
+    removals: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="What to do with a deployment that would remove firewall rules or tags that are not the "
+        "template's, from any of its resources: refuse it, or allow it.",
     )
     redeploy: bool = Field(
         False, description="Deploy even if the same template and parameters were deployed successfully before."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 
@@ -23,6 +22,8 @@ from pratique.evidence.setup import READ_FINDINGS, trust_store
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
+from pratique.preflight.deployment import deployment_checks
+from pratique.preflight.line import Line, failed
 from pratique.preflight.repository import repository_checks
 from pratique.preflight.secret_files import exposed_files
 from pratique.release.acceptance import source_logins
@@ -32,6 +33,7 @@ from pratique.secret import SecretKind, SecretSource, text_of
 #: Resource Manager resource provider operations".
 CLUSTER_ACTIONS = (
     "Microsoft.Resources/deployments/validate/action",
+    "Microsoft.Resources/deployments/whatIf/action",
     "Microsoft.Resources/deployments/write",
     "Microsoft.ContainerRegistry/registries/write",
     "Microsoft.ContainerRegistry/registries/importImage/action",
@@ -44,33 +46,19 @@ CLUSTER_ACTIONS = (
 REVOKE_ACTIONS = ("Microsoft.Authorization/roleAssignments/delete",)
 
 
-@dataclass(frozen=True)
-class Line:
-    """The result of one check.
-
-    :ivar remedy: the next step when the check failed, or warns
-    :ivar warning: whether a run can work, and a person should still look at this
-    """
-
-    name: str
-    passed: bool
-    detail: str
-    remedy: str = ""
-    warning: bool = False
-
-
 async def run_checks(config: Bootstrap) -> list[Line]:
     """Run all checks, in the order in which you would fix their failures."""
-    lines = [*_certificate(config), *[line async for line in _secret_files(config)]]
+    certificate_lines, public_certificate = _certificate(config)
+    lines = [*certificate_lines, *[line async for line in _secret_files(config)]]
     lines.append(await _line("gate", lambda: _gate(config)))
     try:
         async with (
             AzureSession.open(config.subscription_id, config.cloud) as session,
             httpx.AsyncClient(timeout=30) as http,
         ):
-            lines += [line async for line in _azure(config, session, http)]
+            lines += [line async for line in _azure(config, session, http, public_certificate)]
     except PratiqueError as error:
-        lines.append(_failed("Azure", error))
+        lines.append(failed("Azure", error))
     for name, check in repository_checks(config):
         lines.append(await _line(name, check))
         if not lines[-1].passed:
@@ -78,7 +66,9 @@ async def run_checks(config: Bootstrap) -> list[Line]:
     return lines
 
 
-async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClient) -> AsyncIterator[Line]:
+async def _azure(
+    config: Bootstrap, session: AzureSession, http: httpx.AsyncClient, public_certificate: str | None
+) -> AsyncIterator[Line]:
     signed_in = await _line("credentials", lambda: _caller(session))
     yield signed_in
     if not signed_in.passed:
@@ -86,6 +76,8 @@ async def _azure(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
     yield await _line("spoke network", lambda: read_network(session, config.network))
     yield await _line("resource group", lambda: read_group(session, config.cluster.resource_group))
     yield await _line("permissions", lambda: _permissions(config, session))
+    for line in await deployment_checks(config, session, public_certificate):
+        yield line
     async for line in _defender(session):
         yield line
     client = oci_client(session, http, source_logins(config))
@@ -100,29 +92,25 @@ async def _line(name: str, check: Callable[[], Awaitable[str]]) -> Line:
     try:
         return Line(name, True, await check())
     except PratiqueError as error:
-        return _failed(name, error)
+        return failed(name, error)
 
 
-def _failed(name: str, error: PratiqueError) -> Line:
-    return Line(name, False, f"could not {error.attempted} ({error.subject}): {error.observed}", error.remedy)
-
-
-def _certificate(config: Bootstrap) -> Iterator[Line]:
+def _certificate(config: Bootstrap) -> tuple[list[Line], str | None]:
+    """The lines, and the public certificate as base64 if it can be read here."""
     name, certificate, at = "certificate", config.certificate, datetime.now(UTC)
     sources = [SecretSource.parse(found) for found in (certificate.pem, certificate.password) if found is not None]
     if blocks := [str(source) for source in sources if source.kind is SecretKind.PREFECT]:
-        yield Line(name, True, f"{' and '.join(blocks)}: only flow runs can read it, so it is not checked here")
-        return
+        detail = f"{' and '.join(blocks)}: only flow runs can read it, so it is not checked here"
+        return [Line(name, True, detail)], None
     try:
         secret, password = sources[0].read(), text_of(sources[1].read(), str(sources[1])) if sources[1:] else None
         bundle = read_certificate(secret, password, subject=certificate.subject, source=certificate.pem, at=at)
         bundle.require_valid(at)
     except PratiqueError as error:
-        yield _failed(name, error)
-        return
-    yield Line(name, True, f"{bundle.thumbprint}, {bundle.days_left(at)} days left")
-    for warning in bundle.warnings:
-        yield Line(name, True, f"{certificate.pem}: {warning}", warning=True)
+        return [failed(name, error)], None
+    lines = [Line(name, True, f"{bundle.thumbprint}, {bundle.days_left(at)} days left")]
+    lines += [Line(name, True, f"{certificate.pem}: {warning}", warning=True) for warning in bundle.warnings]
+    return lines, bundle.public_base64
 
 
 async def _secret_files(config: Bootstrap) -> AsyncIterator[Line]:
@@ -172,7 +160,7 @@ async def _defender(session: AzureSession) -> AsyncIterator[Line]:
     try:
         plan = await read_plan(session)
     except PratiqueError as error:
-        yield _failed("Defender for Containers", error)
+        yield failed("Defender for Containers", error)
         return
     settings = "Defender for Cloud > Environment settings > the subscription > Containers."
     for name, enabled in (

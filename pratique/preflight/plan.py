@@ -66,6 +66,7 @@ class Plan:
     :ivar resources: resources of the deployment, changed or not; ``None`` when the run would not deploy
     :ivar notes: limits of the plan, and conditions that would stop the run
     :ivar waivers: acceptances and exceptions of the gate, by their end
+    :ivar removals: firewall rules and tags that the deployment would remove, a line for each resource
     """
 
     resources: tuple[ResourceChange, ...] | None
@@ -74,6 +75,7 @@ class Plan:
     commits: tuple[PlannedCommit, ...]
     notes: tuple[str, ...]
     waivers: tuple[ListedWaiver, ...] = ()
+    removals: tuple[str, ...] = ()
 
     def markdown(self) -> str:
         """The plan as Prefect shows it."""
@@ -127,6 +129,7 @@ class Plan:
             if not change.idle:
                 yield f"{change.kind} {change.name}"
                 yield from (f"  {line}" for line in change.properties)
+        yield from self.removals
         idle = sum(change.idle for change in self.resources)
         yield f"{idle} other resources stay unchanged."
 

@@ -21,7 +21,8 @@ from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange
-from pratique.cluster.infrastructure import Infrastructure, find_infrastructure, forecast
+from pratique.cluster.forecast import make_forecast
+from pratique.cluster.infrastructure import Infrastructure, find_infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
 from pratique.config import Bootstrap, Release
 from pratique.errors import NotFound, PratiqueError
@@ -86,21 +87,22 @@ async def make_plan(config: Bootstrap, context: PlanContext, public_certificate:
     :raises PratiqueError: when the run would fail before it changes anything
     """
     session = context.session
-    changes = await forecast(session, config.cluster, config.network, network_id, public_certificate)
+    forecast = await make_forecast(session, config.cluster, config.network, network_id, public_certificate)
     try:
         target = _Target(await find_infrastructure(session, config.cluster), deployed=True)
     except NotFound:
-        target = _Target(await _predicted(session, changes or ()), deployed=False)
+        target = _Target(await _predicted(session, forecast.changes or ()), deployed=False)
     previews: list[_Preview] = []
     for release in config.catalogue.releases:
         previews += await _images(config, context, release, target)
     return Plan(
-        resources=changes,
+        resources=forecast.changes,
+        removals=tuple(forecast.removals.lines()),
         images=tuple(preview.planned for preview in previews),
         access=await _access(config, context, target),
         commits=await _commits(config, context, target, previews, network_id),
         waivers=listed_waivers(config, datetime.now(UTC)),
-        notes=(*_notes(config, previews, target), *await _obstacles(config, session, target)),
+        notes=(*_notes(config, previews, target), *forecast.notes, *await _obstacles(config, session, target)),
     )
 
 

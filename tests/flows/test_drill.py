@@ -20,7 +20,8 @@ from flows.hooks import remove_drill_of_run
 from pratique.audit.drill.report import DrillReport
 from pratique.audit.drill.staging import IMPORTED, PUSHED, TAG
 from pratique.azure.session import AzureSession
-from pratique.cluster.infrastructure import deploy, read_network
+from pratique.cluster.deploy import deploy
+from pratique.cluster.infrastructure import read_network
 from pratique.config import Bootstrap
 from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied
 from sandbox.scenario import Client, Scenario, Timings

@@ -14,7 +14,8 @@ from prefect.blocks.system import Secret
 from flows.renew_certificate import renew_certificate
 from pratique.azure.session import AzureSession
 from pratique.certificate.renewal import Renewal
-from pratique.cluster.infrastructure import deploy, read_network
+from pratique.cluster.deploy import deploy
+from pratique.cluster.infrastructure import read_network
 from pratique.errors import CertificateRejected, NotFound
 from sandbox.services.keyvault.certificates import read_import
 from sandbox.services.keyvault.contents import Version

@@ -21,7 +21,7 @@ from pratique.azure.roles import list_assignments
 from pratique.azure.session import AzureSession
 from pratique.azure.transport import brief_waits, limit_waits
 from pratique.azure.vault import probe
-from pratique.azure.what_if import what_if
+from pratique.azure.what_if import Prediction, what_if
 from pratique.errors import NotFound
 from sandbox.scenario import Scenario, Timings
 from sandbox.tenant import CLUSTER_GROUP, group_id
@@ -121,7 +121,7 @@ async def test_polls(start_sandbox: StartSandbox) -> None:
     """A long-running operation that asks for a poll in days is polled soon."""
     start_sandbox(Scenario(timings=Timings(poll=10**9)))
     async with AzureSession.open(poll_seconds=0.05) as session, asyncio.timeout(HANGS):
-        assert await what_if(session, CLUSTER_GROUP, "nothing", TEMPLATE, {}) == ()
+        assert await what_if(session, CLUSTER_GROUP, "nothing", TEMPLATE, {}) == Prediction()
 
 
 @given(st.one_of(st.sampled_from(HOSTILE), st.floats(), st.integers(), st.text(), st.datetimes()).map(str))

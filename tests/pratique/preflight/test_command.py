@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from pratique.azure.registries import Upstream, import_image, oci_client
 from pratique.azure.session import AzureSession
 from pratique.cli.app import app
-from pratique.cluster.infrastructure import deploy, read_network
+from pratique.cluster.deploy import deploy
+from pratique.cluster.infrastructure import read_network
 from pratique.preflight.probe.place import Place
 from pratique.preflight.probe.run import PROBES
 from sandbox.core.rbac import RoleDefinition
