@@ -14,13 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.faults import kills, preparations, refusals
+from benchmarks.faults import kills, obstacles, preparations, refusals
 from benchmarks.faults.points import Point, Tally
 from benchmarks.faults.scene import Scene, Situation
 from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox
 
-PARTS = ("kills", "faults", "flows")
+PARTS = ("kills", "faults", "obstacles", "flows")
 
 
 def main() -> int:
@@ -39,13 +39,15 @@ def main() -> int:
 
 
 def _points(options: argparse.Namespace, folder: Path) -> Iterator[Point]:
-    if options.part in (None, "kills", "faults"):
+    if options.part != "flows":
         with closing(RunningSandbox(folder / "sandbox", Scenario(), Scene.SPEED)) as sandbox:
             scene = Scene(sandbox)
             if options.part in (None, "kills"):
                 yield from _requests(scene, options, kills, kills.kill)
             if options.part in (None, "faults"):
                 yield from _requests(scene, options, refusals, refusals.refuse)
+            if options.part in (None, "obstacles"):
+                yield from obstacles.meet(scene, options.situation, options.kind, options.at)
     if options.part in (None, "flows"):
         with preparations.preparations(folder) as runs:
             numbers = [options.at] if options.at else range(1, options.cases + 1)
@@ -71,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", choices=PARTS, help="run only this part")
     parser.add_argument("--situation", help="only this situation, by its name in the table")
-    parser.add_argument("--kind", help="only this kind of fault, or this moment of a kill (before, after)")
+    parser.add_argument("--kind", help="only this kind of fault or obstacle, or this moment of a kill (before, after)")
     parser.add_argument("--at", type=int, metavar="N", help="only the Nth request, or case")
     parser.add_argument("--cases", type=int, default=60, help="number of prepare_cluster runs (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random cases (%(default)s)")

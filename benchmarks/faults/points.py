@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.faults.scene import Snapshot
+from benchmarks.faults.scene import Scene, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Point:
     :ivar group: the row of the table that counts it
     :ivar name: the command-line options that repeat it
     :ivar outcome: in a few words
-    :ivar request: the request that was hit; empty when the run ended before
+    :ivar request: the request that was hit, or the obstacle that was met; empty when the run ended before
     :ivar broken: the broken invariants
     """
 
@@ -27,6 +27,47 @@ class Point:
     outcome: str
     request: str = ""
     broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encounter:
+    """How a run fared with an obstacle. See :class:`Point`."""
+
+    outcome: str
+    request: str
+    broken: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """Something that others do and that temporary access has to cope with.
+
+    :ivar situation: group of obstacles
+    :ivar kind: unique in its group
+    :ivar meet: runs it, at the request with a number if it is one at a request
+    :ivar at_requests: whether every request of a run is a point
+    """
+
+    situation: str
+    kind: str
+    meet: Callable[[Scene, int], Encounter]
+    at_requests: bool = False
+
+    def options(self, number: int) -> str:
+        """The command-line options that repeat it."""
+        options = f"--part obstacles --situation '{self.situation}' --kind '{self.kind}'"
+        return f"{options} --at {number}" if self.at_requests else options
+
+    def point(self, scene: Scene, number: int) -> Point:
+        found = self.meet(scene, number)
+        return Point(
+            part="an obstacle",
+            group=f"{self.situation}: {self.kind}" if self.at_requests else self.situation,
+            name=self.options(number),
+            outcome=found.outcome,
+            request=found.request,
+            broken=found.broken,
+        )
 
 
 @dataclass
@@ -52,7 +93,7 @@ class Tally:
             lines += ["", f"{part:<88} points  broken  outcomes"]
             lines += _lines(of_part, [point.group for point in of_part])
             lines += [
-                "  by request:",
+                "  by request or obstacle:",
                 *_lines(of_part, [point.request or "none: the run had ended" for point in of_part]),
             ]
         return "\n".join(lines)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import random
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from prefect.testing.utilities import prefect_test_harness
 from benchmarks.faults.points import Point
 from benchmarks.faults.refusals import KINDS
 from benchmarks.faults.scene import short
-from benchmarks.faults.worker import PAUSES, SUBJECT
+from benchmarks.faults.worker import HANGS, PAUSES, SUBJECT
 from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
 from pratique.errors import AccessNotRevoked, GateBlocked, PratiqueError
@@ -91,6 +92,7 @@ class Preparations:
         self._folder = folder
         self._keys: list[bytes] = []
         self._requests = 0
+        self._patience = HANGS
 
     def point(self, seed: int, number: int) -> Point:
         """Run the case with a number."""
@@ -125,9 +127,12 @@ class Preparations:
         return world
 
     async def _unharmed(self) -> int:
-        """How many requests a run without faults sends."""
-        world = self.world("unharmed", Scenario(timings=_TIMINGS))
-        await world.prepare()
+        """How many requests a run without faults sends; measures how long it takes, too."""
+        world, started = self.world("unharmed", Scenario(timings=_TIMINGS)), time.monotonic()
+        with _response_timeout(HANGS):
+            await world.prepare()
+        # No single response of hundreds takes this long, on this machine as it is.
+        self._patience = max(2.0, (time.monotonic() - started) / 4)
         return len(world.requests())
 
     async def run(self, seed: int, case: Case) -> Point:
@@ -135,7 +140,8 @@ class Preparations:
         world = self.world(f"{seed}-{case.number}", case.scenario)
         await asyncio.to_thread(self._sandbox.control, "POST", "/faults", json=case.fault)
         broken: list[str] = []
-        error = await _run(world, broken)
+        with _response_timeout(self._patience if case.kind.startswith("timeout") else HANGS):
+            error = await _run(world, broken)
         (hit,) = [fault["hits"] for fault in self._sandbox.control("GET", "/faults")["faults"]]
         hit_requests = [short(request) for request in world.requests() if request["fault"]]
         self._sandbox.control("DELETE", "/faults")
@@ -144,11 +150,13 @@ class Preparations:
             outcome += " + sweep"
             if not isinstance(error, AccessNotRevoked):
                 broken.append(f"access left without an error: {world.access}")
-            await sweep_access(world.config, everything=True)
+            with _response_timeout(HANGS):
+                await sweep_access(world.config, everything=True)
         broken += _wrong(world, case)
         if case.vulnerable and not error:
             broken.append("a vulnerable image did not block the run")
-        second_error = await _run(world, broken)
+        with _response_timeout(HANGS):
+            second_error = await _run(world, broken)
         if (second_error is not None) != case.vulnerable or (
             second_error and not isinstance(second_error, GateBlocked)
         ):
@@ -226,8 +234,19 @@ def preparations(folder: Path) -> Iterator[Preparations]:
         stack.enter_context(patch.dict("os.environ", sandbox.environment))
         for name, value in PAUSES.items():
             stack.enter_context(patch(name, value))
-        stack.enter_context(patch("tasks.runtime._TIMEOUT", httpx.Timeout(2)))
         yield Preparations(sandbox, folder / "worlds")
+
+
+@contextlib.contextmanager
+def _response_timeout(seconds: float) -> Iterator[None]:
+    """Let the product give up on a response after some seconds: a busy machine may need long for one that comes."""
+    with (
+        patch("pratique.azure.session.READ_SECONDS", seconds),
+        patch("pratique.azure.session.CONNECT_SECONDS", HANGS),
+        patch("pratique.access.standing.READ_SECONDS", HANGS),
+        patch("tasks.runtime._TIMEOUT", httpx.Timeout(seconds)),
+    ):
+        yield
 
 
 def _silence_console() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.faults.points import Point, difference
 from benchmarks.faults.scene import LATER, OTHER, SITUATIONS, VICTIM, Scene, Situation
-from benchmarks.faults.worker import JobResult
+from benchmarks.faults.worker import HANGS, JobResult
 
 PART = "a fault at a request"
 KINDS: dict[str, dict[str, Any]] = {
@@ -33,13 +33,14 @@ def choices() -> Iterator[tuple[Situation, str]]:
 
 def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
     """Inject a fault into one request, check what is left, and run again."""
+    patience = scene.patience if kind.startswith("timeout") else HANGS
     scene.set(situation)
     pristine, broken = scene.snapshot(), list[str]()
     if situation.other:
         broken += filter(None, [scene.do("open", OTHER).text])
     before = scene.snapshot()
     with scene.fault(**KINDS[kind], nth=number) as active:
-        result = scene.do("run", VICTIM)
+        result = scene.do("run", VICTIM, patience=patience)
     broken += _check_result(result, scene.versions, hit=bool(active.hits))
     outcome = result.error or "succeeded"
     scene.pass_time(LATER)  # PIM assignments that cannot be ended in their first five minutes expire

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.faults.worker import CERTIFICATE, SUBJECT, Job, JobResult, Verb, Worker
+from benchmarks.faults.worker import CERTIFICATE, HANGS, SUBJECT, Job, JobResult, Verb, Worker
 from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
 from sandbox.azure import Azure
@@ -25,16 +26,18 @@ from sandbox.tenant import CLUSTER_GROUP, LOCATION, group_id
 from tests.conftest import RunningSandbox
 from tests.sandbox.certificates import certificate_pem, key_pem, self_signed
 
+T = TypeVar("T")
+
 NAME = "kv-ingress"
 ADDRESS = "203.0.113.10"
 #: The process that is killed, a run in parallel to it, and one that has died before.
 VICTIM, OTHER, DEAD = "victim", "other", "dead"
 #: When the sweep runs: after the victim's lease of an hour has expired, before the other run's.
 LATER = 90 * 60.0
-_SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
+SOMEBODY = "6d1f1c53-1c0e-4b8b-9c52-0f9f8c1d2e3a"
 _ORDINARY, _PIM, _RULE = Access(), Access(method="pim"), Access(network="rule")
 #: Activating a role also needs Microsoft.Authorization/roleAssignmentScheduleRequests/write.
-_IDENTITY = Identity(roles=(*Identity().roles, "User Access Administrator"))
+IDENTITY = Identity(roles=(*Identity().roles, "User Access Administrator"))
 _AT_ONCE = Timings(role_assignment=0, firewall_rule=0)
 
 
@@ -51,6 +54,7 @@ class Situation:
 
     name: str
     access: Access = _ORDINARY
+    identity: Identity = IDENTITY
     timings: Timings = _AT_ONCE
     rules: tuple[str, ...] = ()
     role: Literal["", "vault", "group"] = ""
@@ -87,6 +91,7 @@ class Scene:
     def __init__(self, sandbox: RunningSandbox) -> None:
         self._sandbox = sandbox
         self._situation = SITUATIONS[0]
+        self._longest_run = 0.0
         self.vault = Vault(NAME, "")
 
     @property
@@ -103,27 +108,40 @@ class Scene:
         self._situation = situation
 
         async def make() -> str:
-            await self._sandbox.sandbox.reset(Scenario(timings=situation.timings, identity=_IDENTITY))
+            await self._sandbox.sandbox.reset(Scenario(timings=situation.timings, identity=situation.identity))
             return _furnish(self.azure, situation)
 
         self.vault = replace(self.vault, id=self._sandbox.run(make()))
         self.pass_time(LATER)  # until everything has taken effect
 
-    def pass_time(self, seconds: float) -> None:
-        async def jump() -> None:
-            self.azure.clock.jump(seconds)
+    def on_azure(self, act: Callable[[Azure], T]) -> T:
+        """Let somebody else act, or look: runs a function where the local Azure runs."""
 
-        self._sandbox.run(jump())
+        async def in_its_loop() -> T:
+            return act(self.azure)
+
+        return self._sandbox.run(in_its_loop())
+
+    def pass_time(self, seconds: float) -> None:
+        self.on_azure(lambda azure: azure.clock.jump(seconds))
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a response is lost on this machine: no whole run took longer. Ask before :meth:`set`."""
+        if not self._longest_run:
+            self.set(SITUATIONS[0])
+            self.do("run", OTHER)
+        return max(self._longest_run, 2.0)
 
     def snapshot(self) -> Snapshot:
         """Everything that may grant access: the vault as ARM shows it, role assignments on it, and its firewall."""
 
-        async def look() -> Snapshot:
-            found: Snapshot = invariants_document(self.azure)["vaults"][NAME]
+        def look(azure: Azure) -> Snapshot:
+            found: Snapshot = invariants_document(azure)["vaults"][NAME]
             del found["id"]
-            return found | {"properties": (self.azure.resources.get(self.vault.id) or {}).get("properties")}
+            return found | {"properties": (azure.resources.get(self.vault.id) or {}).get("properties")}
 
-        found = self._sandbox.run(look())
+        found = self.on_azure(look)
         for counted in ("assignments", "ipRules"):
             # Deleted assignments and rules stay effective for a while in Azure; the others count.
             found[counted] = [entry for entry in found[counted] if entry["state"] != "fading"]
@@ -133,13 +151,34 @@ class Scene:
     def versions(self) -> int:
         """How often the certificate was imported."""
 
-        async def look() -> int:
-            certificates = self.azure.state(Vaults).contents(NAME).certificates()
+        def look(azure: Azure) -> int:
+            certificates = azure.state(Vaults).contents(NAME).certificates()
             return sum(len(found.versions) for found in certificates if found.name == CERTIFICATE)
 
-        return self._sandbox.run(look())
+        return self.on_azure(look)
 
-    def start(self, verb: Verb, owner: str, *, ahead: float = 0) -> Worker:
+    @property
+    def changes(self) -> list[str]:
+        """The victim's requests that change something in Azure, whether they succeed or not."""
+        requests = self.on_azure(lambda azure: [request.document() for request in azure.requests.since()])
+        return [
+            short(request)
+            for request in requests
+            if request["client"] == VICTIM and request["host"] == "management.azure.com" and request["method"] != "GET"
+        ]
+
+    def change(self, **properties: Any) -> None:
+        """Somebody else's change of the vault: of properties, or of its tags."""
+
+        def put(azure: Azure) -> None:
+            document = azure.resources.get(self.vault.id) or {}
+            tags = properties.get("tags", document["tags"])
+            changed = {name: value for name, value in properties.items() if name != "tags"}
+            azure.resources.put({**document, "tags": tags, "properties": {**document["properties"], **changed}})
+
+        self.on_azure(put)
+
+    def start(self, verb: Verb, owner: str, *, ahead: float = 0, patience: float = HANGS) -> Worker:
         """Start a process; its owner's name becomes its user name at the proxy."""
         proxy = self._sandbox.proxy.replace("//", f"//{owner}@")
         environment = self._sandbox.environment | {"HTTPS_PROXY": proxy, "https_proxy": proxy}
@@ -153,12 +192,17 @@ class Scene:
                 owner=owner,
                 pem=self.pem,
                 ahead=ahead,
+                patience=patience,
             )
         )
 
-    def do(self, verb: Verb, owner: str, *, ahead: float = 0) -> JobResult:
+    def do(self, verb: Verb, owner: str, *, ahead: float = 0, patience: float = HANGS) -> JobResult:
         """Run a process to its end."""
-        return self.start(verb, owner, ahead=ahead).wait() or JobResult("it died", complete=False)
+        started = time.monotonic()
+        result = self.start(verb, owner, ahead=ahead, patience=patience).wait()
+        if verb == "run" and result is not None and not result.error and patience == HANGS:
+            self._longest_run = max(self._longest_run, time.monotonic() - started)
+        return result or JobResult(error="it died", complete=False)
 
     def sweep(self) -> JobResult:
         """Run the situation's sweep."""
@@ -170,16 +214,8 @@ class Scene:
     @contextmanager
     def fault(self, **fields: Any) -> Iterator[ActiveFault]:
         """A fault for the victim's requests."""
-        faults = self.azure.faults
-
-        async def add() -> ActiveFault:
-            return faults.add(client=VICTIM, **fields)
-
-        async def clear() -> None:
-            faults.clear()
-
-        yield self._sandbox.run(add())
-        self._sandbox.run(clear())
+        yield self.on_azure(lambda azure: azure.faults.add(client=VICTIM, **fields))
+        self.on_azure(lambda azure: azure.faults.clear())
 
     def kill(self, victim: Worker, caught: asyncio.Event) -> bool:
         """Kill a process when it is caught, and wait until Azure has handled all its requests.
@@ -244,7 +280,7 @@ def _furnish(azure: Azure, situation: Situation) -> str:
     vault["properties"]["provisioningState"] = "Succeeded"
     azure.resources.put(vault)
     assign, identity = azure.access.assign, azure.scenario.identity.object_id
-    assign(role=CERTIFICATES_OFFICER, principal_id=_SOMEBODY, scope=vault_id, at_once=True, description="A person's.")
+    assign(role=CERTIFICATES_OFFICER, principal_id=SOMEBODY, scope=vault_id, at_once=True, description="A person's.")
     if situation.role:
         scope = vault_id if situation.role == "vault" else group_id(azure, CLUSTER_GROUP)
         assign(role=CERTIFICATES_OFFICER, principal_id=identity, scope=scope, at_once=True)

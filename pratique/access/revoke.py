@@ -150,7 +150,7 @@ class _Revocation:
         return set(firewall.leased - needed) if firewall else set()
 
     async def attempt(self) -> None:
-        """Revoke, and read back. Records and roles do not wait for each other: each is tried even if the other fails.
+        """Revoke, and read back. Each record and role is tried even if another one fails.
 
         :raises PratiqueError: when access may still be open
         """
@@ -158,8 +158,12 @@ class _Revocation:
         tag_names = self.tag_names | {lease.tag_name for lease in self.records}
         erases = self.standing.firewall is not None and bool(tag_names or self.addresses)
         evidence = {lease.tag_name for lease in self.records if lease.assignment in self.standing.foreign}
+        # An assignment's description names its lease, but only the tag names an activation: so the tag goes after it.
+        activations = [name for name in self.assignments if name.startswith(pim.ACTIVATION_PREFIX)]
+        failures += await _failures(*map(self._revoke, activations))
+        evidence |= {lease.tag_name for lease in self.records if lease.assignment in self.assignments & {*activations}}
         work = [erase_leases(self.session, self.vault_id, tag_names, evidence=evidence)] if erases else []
-        failures += await _failures(*work, self._revoke_all())
+        failures += await _failures(*work, *map(self._revoke, self.assignments - {*activations}))
         if erases:
             # Of two runs that share an assignment and end at the same time, each waits until its own record is gone:
             # at least one now finds itself to be the last.
@@ -246,7 +250,9 @@ def _not_revoked(
     if (firewall := revocation.standing.firewall) is not None:
         rules = [rule for address in sorted(revocation.addresses) for rule in firewall.rules_of(address)]
         commands += [f"az keyvault network-rule remove -n {vault} --ip-address {rule}" for rule in rules]
-        tags = sorted(lease.tag_name for lease in revocation.records)
+        # Without its record, no sweep would find an activation.
+        unended = {name for name in revocation.assignments if name.startswith(pim.ACTIVATION_PREFIX)}
+        tags = sorted(lease.tag_name for lease in revocation.records if lease.assignment not in unended)
         commands += [f"az keyvault update -n {vault} --remove tags.{tag}" for tag in tags]
     # Nothing could be read, or only an activation is left, which Azure ends by itself.
     commands = commands or [

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.faults.kills import kill
+from benchmarks.faults.obstacles import OBSTACLES as ALL_OBSTACLES
+from benchmarks.faults.obstacles import meet
 from benchmarks.faults.points import Point, Tally, difference
 from benchmarks.faults.refusals import refuse
-from benchmarks.faults.scene import SITUATIONS, Scene, Snapshot
+from benchmarks.faults.scene import SITUATIONS, VICTIM, Scene, Snapshot
 from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox
 
@@ -41,6 +44,20 @@ FAULTS = [
     ("reset after", 19),
     ("timeout after", 24),
 ]
+#: Situation, kind, and for an obstacle at a request its number: where access is granted, and where it is revoked.
+OBSTACLES = [
+    ("a lock before the grant: nothing", "ReadOnly at the resource group", None),
+    ("a lock before the revocation: nothing, PIM", "CanNotDelete at the subscription", None),
+    ("locks that cannot be read", "an identity without the right", None),
+    ("an unusable vault: nothing", "access policies", None),
+    ("an unusable vault: nothing, PIM", "SecuredByPerimeter", None),
+    ("a forged lease", "a foreign version", None),
+    ("a forged lease beside a run", "a permanent rule", None),
+    ("a damaged lease of a run", "the description is cut", None),
+    ("a hostile Retry-After: nothing", "an hour", 14),
+    ("a hostile Retry-After: nothing", "for ever", 24),
+    ("a hostile Retry-After: a sweep of a dead run", "garbage", 5),
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +83,34 @@ def test_a_fault_in_the_way(scene: Scene, kind: str, number: int) -> None:
     point = refuse(scene, SITUATIONS[0], kind, number)
     assert point.request, "it ended before its fault"
     assert point.broken == ()
+
+
+@pytest.mark.parametrize(("situation", "kind", "number"), OBSTACLES)
+def test_an_obstacle(scene: Scene, situation: str, kind: str, number: int | None) -> None:
+    """Access that cannot be revoked is not granted, nothing of others is removed, and nothing of ours stays unsaid."""
+    (point,) = meet(scene, situation, kind, number)
+    assert point.request, "it ended before its obstacle"
+    assert point.broken == ()
+
+
+def test_pauses_count_in_full(scene: Scene) -> None:
+    """A process does not make the pause that Azure asks for, and reports it where it would have been made."""
+    seconds = []
+    for number in (9, 24):
+        scene.set(SITUATIONS[0])
+        with scene.fault(kind="status", status=429, retry_after=45, nth=number):
+            result = scene.do("run", VICTIM)
+        assert scene.hit, "it ended before its fault"
+        assert result.error == ""
+        seconds.append((result.opening_seconds >= 45, 5 <= result.closing_seconds < 45))
+    assert seconds == [(True, False), (False, True)]
+
+
+def test_every_obstacle_can_be_repeated() -> None:
+    """The options that a point prints name it alone, and a shell reads them as they are meant."""
+    options = [shlex.split(obstacle.options(1)) for obstacle in ALL_OBSTACLES]
+    assert [words[3:6:2] for words in options] == [[found.situation, found.kind] for found in ALL_OBSTACLES]
+    assert len(set(map(tuple, options))) == len(options)
 
 
 def test_the_campaign_would_notice() -> None:
