@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
@@ -135,6 +135,7 @@ def test_addresses(field: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("field", ADDRESSES)
+@settings(max_examples=10)  # the server reads the whole schema again each time
 @given(address=logins() | queries())
 def test_the_server_refuses_addresses(field: str, address: str) -> None:
     """Prefect's server refuses the same by the schema of the form, before it stores the parameters of a run."""
