@@ -101,8 +101,8 @@ async def _promote(
             ]
     except Exception:
         with suppress(PratiqueError):  # its task run shows the error; the run reports the failed promotion
-            await record_promotions(config.manifests, release.name, succeeded(promotions))
+            await record_promotions(release.name, succeeded(promotions))
         raise
     images = results(promotions)
-    await record_promotions(config.manifests, release.name, images)
+    await record_promotions(release.name, images)
     return GatedRelease(release, report.with_approval(approval) if approval else report, images)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prefect import get_run_logger
 
-from pratique.config import Manifests
 from pratique.git.publish import Publication
 from pratique.images import ImportedImage
 from pratique.records.promotions import PromotionRecord
@@ -20,14 +19,15 @@ from tasks.step import NOTHING_TO_DO, step
     unlinked=("release", "promoted"),
     **UNCACHED,
 )
-async def record_promotions(target: Manifests, release: str, promoted: list[ImportedImage]) -> Publication | None:
+async def record_promotions(release: str, promoted: list[ImportedImage]) -> Publication | None:
     """Record the images that this run promoted, or found in live/ and let pass."""
     if not promoted:
         return None
     runtime, run = current(), run_id()
     at = runtime.clock.now()
     records = [PromotionRecord.of(image, policy=runtime.policy, run=run, at=at) for image in promoted]
-    published = await (await runtime.records()).record(records, run=run)
+    branch = await runtime.records()
+    published = await branch.record(records, run=run)
     for commit in published.commits:
-        get_run_logger().info("Recorded on %s as %s", target.records_branch, commit.sha[:12])
+        get_run_logger().info("Recorded on %s as %s", branch.repository.branch, commit.sha[:12])
     return published

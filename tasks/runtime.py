@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -21,7 +21,7 @@ from pratique.access.grant import Deadline
 from pratique.azure.registries import RegistryCredentials, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
-from pratique.config import Bootstrap, Manifests
+from pratique.config import Bootstrap
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.gate.standing import StandingVerdict
 from pratique.git.checkout import CommitAuthor, Repository
@@ -60,7 +60,7 @@ class Runtime:
     :ivar imports: limits concurrent imports
     :ivar gate: set up by the first release that needs it, and shared by all
     :ivar repository: the manifests' repository
-    :ivar records: the branch with records of all runs
+    :ivar records: the branch with the registries' records, of all runs and clusters
     :ivar clock: for deadlines and expiry dates
     :ivar deadlines: until when to wait for a vault, by its ARM id
     :ivar verdicts: on the releases that have passed through the gate in this process, by name
@@ -110,8 +110,8 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         AsyncExitStack() as closing,
     ):
         client, cluster, clock = oci_client(session, http, logins), config.cluster.resource_group, run_clock.get()
-        repository = Shared(partial(delivery.repository, config.manifests, read_secret))
-        records = Shared(partial(_records, config.manifests, repository))
+        repository = Shared(partial(delivery.manifests_repository, config.manifests, read_secret))
+        records = Shared(partial(_records, config))
 
         async def gate() -> GateSetup:
             holds = (await (await records()).cases()).holds
@@ -140,9 +140,10 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
             _current.reset(token)
 
 
-async def _records(target: Manifests, manifests: Shared[Repository]) -> RecordsBranch:
-    repository = replace(await manifests(), branch=target.records_branch, folder=".", orphan=True)
-    return RecordsBranch(repository, CommitAuthor(target.author.name, target.author.email))
+async def _records(config: Bootstrap) -> RecordsBranch:
+    author = config.manifests.author
+    repository = await delivery.records_repository(config, read_secret)
+    return RecordsBranch(repository, CommitAuthor(author.name, author.email))
 
 
 def current() -> Runtime:

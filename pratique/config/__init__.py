@@ -14,6 +14,7 @@ from pratique.config.drill import Drill
 from pratique.config.gate import Gate, Scanner, SignerTrust
 from pratique.config.manifests import Manifests
 from pratique.config.reading import load, parse
+from pratique.config.registries import Records, Registries
 from pratique.config.scanning import Scanning
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Image",
     "Manifests",
     "Network",
+    "Records",
+    "Registries",
     "Release",
     "Scanner",
     "Scanning",

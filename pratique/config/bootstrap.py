@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pratique.config.base import Model
 from pratique.config.catalogue import Catalogue
@@ -13,6 +13,7 @@ from pratique.config.cluster import Cluster, Network, StampSettings
 from pratique.config.drill import Drill
 from pratique.config.gate import Gate
 from pratique.config.manifests import Manifests
+from pratique.config.registries import Registries
 from pratique.config.scanning import Scanning
 
 
@@ -27,6 +28,7 @@ class Bootstrap(Model):
     cloud: Literal["public", "usgov", "china"] = Field("public", description="Azure cloud of the subscription.")
     network: Network
     cluster: Cluster
+    registries: Registries = Registries()
     catalogue: Catalogue
     gate: Gate
     scanning: Scanning = Scanning()
@@ -35,3 +37,10 @@ class Bootstrap(Model):
     manifests: Manifests
     cluster_stamp: StampSettings = StampSettings()
     drill: Drill = Drill()
+
+    @model_validator(mode="after")
+    def _records_apart(self) -> Self:
+        records = self.registries.records
+        if records.remote in (None, self.manifests.remote) and records.branch == self.manifests.branch:
+            raise ValueError("registries.records.branch: records need a branch of their own, which no cluster reads")
+        return self

@@ -42,10 +42,6 @@ class Manifests(Model):
         "for SSH only."
     )
     branch: str = Field("main", description="Branch to which the commits are pushed or proposed.")
-    records_branch: str = Field(
-        "pratique-records",
-        description="Branch for the records of promotions and findings. A run creates it if it does not exist.",
-    )
     folder: str = Field(
         "cluster-manifests", description="Folder with the kustomizations, or '.' for the whole repository."
     )
@@ -82,10 +78,4 @@ class Manifests(Model):
             raise ValueError("ssh: the remote is not an SSH remote")
         if self.deliver == "pull-request" and not self.token:
             raise ValueError("deliver: a pull request needs a token for the forge's API")
-        return self
-
-    @model_validator(mode="after")
-    def _branches_differ(self) -> Self:
-        if self.branch == self.records_branch:
-            raise ValueError("records_branch: records need a separate branch, which no cluster reads")
         return self

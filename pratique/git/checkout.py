@@ -180,10 +180,19 @@ class Checkout:
         :raises PermissionDenied: when it may only read
         :raises PratiqueError: as :func:`checkout`
         """
-        target = f"HEAD:refs/heads/{self.branch}"
+        attempted = "push to the repository"
+        commit = await self.head() or await self._empty_commit(attempted)
+        target = f"{commit}:refs/heads/{self.branch}"
         result = await self.git.run("push", "--dry-run", "--porcelain", "origin", target, cwd=self.root)
         if result.code and not _refused(result):  # refused: the branch has moved
-            raise self.git.failure("push to the repository", result, pushing=True)
+            raise self.git.failure(attempted, result, pushing=True)
+
+    async def _empty_commit(self, attempted: str) -> str:
+        """SHA of a commit without files, for a branch that has none yet; no branch of the clone has it."""
+        nobody = CommitAuthor("Pratique", "pratique@localhost").variables
+        tree = await self.git.output("mktree", cwd=self.root, attempted=attempted)
+        command = ("commit-tree", "-m", "check", tree.strip())
+        return (await self.git.output(*command, cwd=self.root, attempted=attempted, extra=nobody)).strip()
 
 
 @asynccontextmanager

@@ -274,7 +274,8 @@ async def _commits(
 
 def _notes(config: Bootstrap, previews: Sequence[_Preview], target: _Target) -> Iterator[str]:
     yield "Images are promoted, and manifests committed, only if every image of a release passes the gate."
-    yield f"Promotions are recorded on the repository's branch {config.manifests.records_branch}."
+    records = config.registries.records
+    yield f"Promotions are recorded on branch {records.branch} of {records.remote or config.manifests.remote}."
     yield f"The certificate {config.certificate.name} is imported unless the vault has it; only the run can check that."
     if not target.deployed:
         yield "The vault is not deployed yet, so the plan cannot show whether its firewall will block this worker."

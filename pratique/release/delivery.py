@@ -2,7 +2,7 @@
 
 ::
 
-    target = await repository(config.manifests, read_secret)
+    target = await manifests_repository(config.manifests, read_secret)
     published = await deliver(config.manifests, target, edits, cluster="rg-bu0001a0008", run=run_id, …)
 """
 
@@ -12,10 +12,12 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import httpx
 
-from pratique.config import Manifests
+from pratique.config import Bootstrap, Manifests
+from pratique.config.manifests import SshAccess
 from pratique.errors import ConfigurationError
 from pratique.git.checkout import CommitAuthor, Repository
 from pratique.git.credentials import Credentials, SshKey, is_ssh
@@ -32,8 +34,41 @@ _ROW_LIMIT = 30  # changes that a pull request's description shows
 _INVALID = re.compile(r"[^A-Za-z0-9_.-]|^[.-]|\.{2,}|\.lock$|\.$")
 
 
-async def repository(target: Manifests, read: Callable[[str], Awaitable[bytes]]) -> Repository:
+class GitLogin(Protocol):
+    """What a configuration says about the login to a repository, and about signatures."""
+
+    @property
+    def token(self) -> str | None: ...
+    @property
+    def ssh(self) -> SshAccess | None: ...
+    @property
+    def signing_key(self) -> str | None: ...
+
+
+async def manifests_repository(target: Manifests, read: Callable[[str], Awaitable[bytes]]) -> Repository:
     """The manifests' repository, with its credentials.
+
+    :param read: reads a secret by its name
+    :raises PratiqueError: when a secret cannot be read
+    """
+    login = await credentials(target.remote, target, read)
+    return Repository(remote=target.remote, branch=target.branch, credentials=login, folder=target.folder)
+
+
+async def records_repository(config: Bootstrap, read: Callable[[str], Awaitable[bytes]]) -> Repository:
+    """The repository and branch of the records, with credentials: those of the manifests, unless records have a remote.
+
+    :param read: reads a secret by its name
+    :raises PratiqueError: when a secret cannot be read
+    """
+    records = config.registries.records
+    remote, login = (records.remote, records) if records.remote else (config.manifests.remote, config.manifests)
+    found = await credentials(remote, login, read)
+    return Repository(remote=remote, branch=records.branch, credentials=found, orphan=True)
+
+
+async def credentials(remote: str, login: GitLogin, read: Callable[[str], Awaitable[bytes]]) -> Credentials:
+    """The credentials for a remote.
 
     :param read: reads a secret by its name
     :raises PratiqueError: when a secret cannot be read
@@ -43,11 +78,10 @@ async def repository(target: Manifests, read: Callable[[str], Awaitable[bytes]])
         return text_of(await read(name), name).strip() if name else None
 
     # With an SSH remote the token is only for the forge's API.
-    token = None if is_ssh(target.remote) else await text(target.token)
-    key = await text(target.ssh.key) if target.ssh else None
-    ssh = SshKey(key, target.ssh.host_keys) if target.ssh and key else None
-    credentials = Credentials(token, ssh, await text(target.signing_key))
-    return Repository(remote=target.remote, branch=target.branch, credentials=credentials, folder=target.folder)
+    token = None if is_ssh(remote) else await text(login.token)
+    key = await text(login.ssh.key) if login.ssh else None
+    ssh = SshKey(key, login.ssh.host_keys) if login.ssh and key else None
+    return Credentials(token, ssh, await text(login.signing_key))
 
 
 async def deliver(

@@ -103,7 +103,7 @@ class Drilling:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        branch = self.cluster.config.manifests.records_branch
+        branch = self.cluster.config.registries.records.branch
         text = git("show", f"{branch}:drills.json", folder=self.cluster.gitops)
         found: list[dict[str, Any]] = json.loads(text)["drills"]
         return found

@@ -138,7 +138,16 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ),
     ("an unknown reaction", lambda d: d["scanning"].update(reactions=["panic"]), "scanning.reactions.0"),
     ("no time to fix", lambda d: d["scanning"].update(sla={"high": 0}), "scanning.sla.high"),
-    ("records on the manifests' branch", lambda d: d["manifests"].update(records_branch="main"), "records_branch"),
+    (
+        "records on the manifests' branch",
+        lambda d: d.update(registries={"records": {"branch": "main"}}),
+        r"registries\.records\.branch",
+    ),
+    (
+        "a token for records without a repository",
+        lambda d: d.update(registries={"records": {"token": "env:T"}}),
+        "set a remote",
+    ),
 ]
 
 
