@@ -140,27 +140,30 @@ def _chosen_entries(root: Path, folder: str, registry: str, versions: Versions) 
         entries = []
         for entry in _live_entries(text, registry):
             repository = entry[2]
-            pins = _pins(root, path, entry[1]) if len(versions.get(repository, ())) > 1 else Pins()
+            pins = _pins(root, path, entry[1], registry) if len(versions.get(repository, ())) > 1 else Pins()
             entries.append((entry, choices.image(repository, file, pins)))
         found.append((path, text, entries))
     choices.require_decided(folder)
     return found
 
 
-def _pins(root: Path, kustomization: Path, entry: Mapping[str, Plain]) -> Pins:
+def _pins(root: Path, kustomization: Path, entry: Mapping[str, Plain], registry: str) -> Pins:
     """The tag and digest that an entry sets; without either, those of the manifests that it applies to.
 
-    What another kustomization's entry has renamed into ``live/`` does not count: this run may change that entry.
+    These say nothing if one of them has no tag, or cannot be read, or was renamed into ``live/`` by an entry of another
+    kustomization, which this run may change.
     """
     tag, digest = scalar(entry.get("newTag")), scalar(entry.get("digest"))
     if tag or digest:
         return Pins(frozenset(filter(None, [tag])), frozenset(filter(None, [digest])))
-    name, used = scalar(entry.get("name")) or "", Renderer(root).base_images(kustomization)
+    name, renderer = scalar(entry.get("name")) or "", Renderer(root)
     try:
-        names = {split(base.image) for base in used if is_matched(base.image, name)}
+        names = {split(base.image) for base in renderer.base_images(kustomization) if is_matched(base.image, name)}
     except NotFollowed:
         return Pins()
-    suffixes = [suffix.partition("@") for base, suffix in names if not base.partition("/")[2].startswith(LIVE)]
+    if renderer.unread or any(not suffix or _below_live(base, registry) for base, suffix in names):
+        return Pins()
+    suffixes = [suffix.partition("@") for _, suffix in names]
     return Pins(
         frozenset(tag[1:] for tag, _, _ in suffixes if tag), frozenset(digest for _, _, digest in suffixes if digest)
     )
@@ -219,6 +222,12 @@ def _live_entries(text: YamlText, registry: str) -> Iterator[_Entry]:
         images = mapping(document).get("images")
         for index, item in enumerate(images if isinstance(images, list) else []):
             entry = mapping(item)
-            host, _, repository = split(_resolved(entry))[0].partition("/")
-            if repository.startswith(LIVE) and (host == registry or _AZURE_REGISTRY.fullmatch(host)):
-                yield (number, "images", index), entry, repository.removeprefix(LIVE)
+            if repository := _below_live(split(_resolved(entry))[0], registry):
+                yield (number, "images", index), entry, repository
+
+
+def _below_live(name: str, registry: str) -> str:
+    """The repository below ``live/`` of that registry, or of any in Azure; empty for other images."""
+    host, _, repository = name.partition("/")
+    known = host == registry or _AZURE_REGISTRY.fullmatch(host)
+    return repository.removeprefix(LIVE) if known and repository.startswith(LIVE) else ""

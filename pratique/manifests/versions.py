@@ -87,7 +87,7 @@ def choose(versions: Sequence[Version], file: str, pins: Pins) -> Version | Unde
     if len(pinned) == 1 and not tagged:
         return pinned[0]
     unknown = any(not version.digest for version in candidates)
-    return Undecided(tuple(candidates), is_open=unknown and not pinned and not pins.tags and bool(pins.digests))
+    return Undecided(tuple(candidates), is_open=unknown and not tagged and not pinned and bool(pins.digests))
 
 
 def is_named(pattern: str, file: str) -> bool:

@@ -115,7 +115,7 @@ async def _versions(config: Bootstrap, target: _Pushed) -> str:
     versions = catalogue_versions(config.catalogue)
     async with checkout(await target.open()) as tree:
         count = await asyncio.to_thread(require_decided, tree.root, config.manifests.folder, versions)
-    return f"each of {count} entries for images of the catalogue gets at most one version"
+    return f"{count} entries for images of the catalogue: none could get several versions"
 
 
 async def _writable(target: _Pushed) -> str:

@@ -174,7 +174,7 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     (
         "records on the manifests' branch",
         lambda d: d.update(registries={"records": {"branch": "main"}}),
-        r"registries\.records\.branch",
+        "registries.records.branch",
     ),
     (
         "a token for records without a repository",

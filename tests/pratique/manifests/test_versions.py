@@ -120,6 +120,15 @@ UNDECIDED = {
         "old.yaml": pod("kured:1.14.0"),
         "new.yaml": pod("kured:1.15.0").replace("name: a}", "name: b}"),
     },
+    "one image without a tag": {
+        "kustomization.yaml": "resources: [old.yaml, new.yaml]\n" + entry(),
+        "old.yaml": pod("kured:1.14.0"),
+        "new.yaml": pod("kured").replace("name: a}", "name: b}"),
+    },
+    "manifests that cannot all be read": {
+        "kustomization.yaml": "resources: [old.yaml, 'https://example.com/new.yaml']\n" + entry(),
+        "old.yaml": pod("kured:1.14.0"),
+    },
     "what a kustomization below has renamed": {
         "kustomization.yaml": f"resources: [base]\nimages:\n  - name: {LIVE}\n",
         "base/kustomization.yaml": "resources: [pod.yaml]\n" + entry(newTag="1.14.0"),
@@ -178,8 +187,10 @@ def test_a_version_that_this_run_has_not_released_changes_nothing(tmp_path: Path
 
 def test_a_digest_that_may_be_of_a_version_not_released_now_stays(tmp_path: Path) -> None:
     """With pin: digest nothing else says which version an entry has."""
-    root = write(tmp_path, {"kustomization.yaml": entry(digest=OLD)})
-    assert point_versions(root, ".", REGISTRY, {"kured": [Version(tag="1.14.0"), SEVERAL[1]]}) == []
+    for fields in ({"digest": OLD}, {"digest": OLD, "newTag": "'1.14'"}):
+        root = write(tmp_path, {"kustomization.yaml": entry(**fields)})
+        assert point_versions(root, ".", REGISTRY, {"kured": [Version(tag="1.14.0"), SEVERAL[1]]}) == []
+        require_decided(root, ".", {"kured": [Version(tag="1.14.0"), Version(tag="1.15.0")]})
 
 
 def test_each_version_has_to_be_used(tmp_path: Path) -> None:

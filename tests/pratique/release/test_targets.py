@@ -125,5 +125,5 @@ async def test_all_agree_on_an_images_place_and_name(images: list[dict[str, Any]
         for inventory in (by_record, by_catalogue):
             (live,) = [live for live in inventory.images if live.digest == imported.image.digest]
             assert live.repository == repository
-            assert live.image == imported.image
+            assert (live.image.reference, live.image.location) == (image.reference, image.location)
             assert pattern.matches(live.image.reference)
