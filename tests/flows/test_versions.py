@@ -38,10 +38,17 @@ def releasing(cluster: World, *releases: list[dict[str, Any]]) -> World:
     return replace(cluster, config=Bootstrap.model_validate(document))
 
 
-def overlay(cluster: World, name: str, repository: str, tag: str = "1.0") -> None:
-    entry = {"name": f"upstream/{repository}", "newName": PLACEHOLDER + repository, "newTag": tag}
-    path = f"cluster-manifests/overlays/{name}/kustomization.yaml"
-    somebody_pushes(cluster.gitops, path, json.dumps({"images": [entry]}))
+def overlays(cluster: World, tag: str, **repositories: str) -> None:
+    """Push an overlay with one pod and one entry for each repository below live/, and a kustomization of them all."""
+    for name, repository in repositories.items():
+        folder, image = f"cluster-manifests/overlays/{name}", f"upstream/{repository}"
+        entry = {"name": image, "newName": PLACEHOLDER + repository, "newTag": tag}
+        pod = {"kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [{"name": "a", "image": image}]}}
+        somebody_pushes(cluster.gitops, f"{folder}/pod.yaml", json.dumps(pod))
+        kustomization = json.dumps({"resources": ["pod.yaml"], "images": [entry]})
+        somebody_pushes(cluster.gitops, f"{folder}/kustomization.yaml", kustomization)
+    root = json.dumps({"resources": [f"overlays/{name}" for name in repositories]})
+    somebody_pushes(cluster.gitops, "cluster-manifests/kustomization.yaml", root)
 
 
 def pinned(cluster: World, name: str) -> tuple[str, str]:
@@ -56,8 +63,7 @@ async def test_two_versions_each_for_manifests_of_its_own(world: MakeWorld) -> N
     manifests alone; a rescan knows both by their names upstream."""
     cluster = world()
     publish(cluster.sandbox, image_spec(NEWER, "alpine:3.20", MANY))
-    overlay(cluster, "old", "kubereboot/kured")
-    overlay(cluster, "new", "kubereboot/kured")
+    overlays(cluster, "1.0", old="kubereboot/kured", new="kubereboot/kured")
     cluster = releasing(cluster, [{"source": KURED}], [{"source": NEWER, "manifests": ["overlays/new"]}])
     prepared = await cluster.prepare()
     live = cluster.live
@@ -68,7 +74,7 @@ async def test_two_versions_each_for_manifests_of_its_own(world: MakeWorld) -> N
         (KURED, live["kubereboot/kured:1.14.0"]),
         (NEWER, live["kubereboot/kured:1.15.0"]),
     }
-    assert prepared.usage.unreleased == ()
+    assert (prepared.usage.unused, prepared.usage.unreleased) == ((), ())
     head = cluster.head
     assert (await release_images(cluster.config, [NEWER])).title == "Nothing to do"
     assert cluster.head == head
@@ -79,7 +85,7 @@ async def test_an_entry_that_could_be_either_is_refused_before_anything_is_pushe
     """By the plan, and by a run, which names file, image and versions."""
     cluster = world()
     publish(cluster.sandbox, image_spec(NEWER, "alpine:3.20", MANY))
-    overlay(cluster, "some", "kubereboot/kured")
+    overlays(cluster, "1.0", some="kubereboot/kured")
     cluster, head = releasing(cluster, [{"source": KURED}, {"source": NEWER}]), cluster.head
     with pytest.raises(ConfigurationError, match=r"overlays/some/kustomization\.yaml: live/kubereboot/kured could be"):
         await cluster.plan()
@@ -93,7 +99,7 @@ async def test_two_sources_of_one_path(world: MakeWorld) -> None:
     """With a target each has its own place in quarantine, live, records, manifests, and the policy for the cluster."""
     cluster = world(((FALCOCTL,),))
     publish(cluster.sandbox, image_spec(OTHER, "alpine:3.20", MANY))
-    overlay(cluster, "ghcr", TARGET, "0.10.1")
+    overlays(cluster, "0.10.1", hub="falcosecurity/falcoctl", ghcr=TARGET)
     cluster = releasing(cluster, [{"source": FALCOCTL}, {"source": OTHER, "target": TARGET}])
     document = cluster.config.model_dump(mode="json")
     document["cluster_stamp"]["allow"] = "catalogue"
@@ -108,9 +114,8 @@ async def test_two_sources_of_one_path(world: MakeWorld) -> None:
         (FALCOCTL, "live/falcosecurity/falcoctl"),
         (OTHER, f"live/{TARGET}"),
     }
-    assert pinned(cluster, "ghcr") == ("0.10.1", theirs)
-    assert ours in cluster.manifests
-    assert prepared.usage.unused == ()
+    assert (pinned(cluster, "hub"), pinned(cluster, "ghcr")) == (("0.10.1", ours), ("0.10.1", theirs))
+    assert (prepared.usage.unused, prepared.usage.unreleased) == ((), ())
     (registry,) = cluster.state()["registries"]
     for repository in ("falcosecurity/falcoctl", TARGET):
         assert re.search(prepared.stamp.allowed_images, f"{registry}.azurecr.io/live/{repository}:0.10.1")
