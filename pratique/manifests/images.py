@@ -89,9 +89,7 @@ def point_versions(root: Path, folder: str, registry: str, versions: Versions, *
         versions
     :raises ManifestRejected: for a missing folder, or a file that cannot be edited
     """
-    for repository, version in ((name, version) for name, known in versions.items() for version in known):
-        if version.image:
-            ImageReference.parse(f"{registry}/{LIVE}{repository}:{version.tag}@{version.digest}")
+    _require_valid(registry, versions)
     path_inside(root, folder)
     edits: list[tuple[Path, YamlText]] = []
     changes: list[Change] = []
@@ -116,6 +114,12 @@ def point_versions(root: Path, folder: str, registry: str, versions: Versions, *
     for path, text in edits:
         write_yaml(path, text)
     return changes
+
+
+def _require_valid(registry: str, versions: Versions) -> None:
+    for repository, known in versions.items():
+        for image in filter(None, (version.image for version in known)):
+            ImageReference.parse(f"{registry}/{LIVE}{repository}:{image.tag}@{image.digest}")
 
 
 def require_decided(root: Path, folder: str, versions: Versions) -> int:

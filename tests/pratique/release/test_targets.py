@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -29,6 +30,7 @@ from pratique.release.manifest_edits import catalogue_versions
 from pratique.release.promotion import resolve
 from pratique.rescan.inventory import Inventory, Knowledge, take_inventory
 
+AT = datetime(2026, 11, 23, tzinfo=UTC)
 QUARANTINE, LIVE = "acrquarantine.azurecr.io", "acrlive.azurecr.io"
 
 IMAGES = st.fixed_dictionaries(
@@ -74,56 +76,64 @@ class Upstream:
         return SimpleNamespace()
 
 
-async def rescanned(client: OciClient, known: Knowledge) -> Inventory:
-    return await take_inventory(client, LIVE, known)
+async def promoted_of(found: Catalogue, client: OciClient) -> list[ImportedImage]:
+    """The catalogue's images, resolved as a run does it, in live/."""
+    promoted = []
+    for image in found.images:
+        resolved = await resolve(client, image.reference, (), image.target or "")
+        assert isinstance(resolved, ResolvedImage)
+        place = resolved.location.released(LIVE).at(resolved.digest)
+        promoted.append(ImportedImage(image=resolved, reference=place, outcome="imported", verified=True))
+    return promoted
+
+
+def written(found: Catalogue, promoted: list[ImportedImage]) -> list[str]:
+    """The digests that a release writes into entries for the images' places."""
+    places = [imported.reference for imported in promoted]
+    entries = [{"name": "x", "newName": f"{LIVE}/{place.repository}", "newTag": place.tag} for place in places]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kustomization.yaml"
+        YAML().dump({"images": entries}, path)
+        point_versions(Path(folder), ".", LIVE, catalogue_versions(found, promoted))
+        return [entry["digest"] for entry in YAML(typ="safe").load(path)["images"]]
+
+
+async def inventories(
+    found: Catalogue, promoted: list[ImportedImage], recorded: Promotions, client: OciClient
+) -> tuple[Inventory, Inventory]:
+    """What a rescan lists by the records alone, and by manifests and catalogue alone."""
+    uses = [
+        Use("a", place.repository, place.tag or "", place.digest or "") for place in (i.reference for i in promoted)
+    ]
+    by_record = await take_inventory(client, LIVE, Knowledge(recorded, (), {}))
+    return by_record, await take_inventory(client, LIVE, Knowledge(Promotions(), uses, found.sources))
 
 
 @given(st.lists(IMAGES, min_size=1, max_size=6))
 async def test_all_agree_on_an_images_place_and_name(images: list[dict[str, Any]]) -> None:
     """For every image of a catalogue with targets, quarantine, live, record, manifests, exceptions, policy and rescan
     agree; no two images share a place."""
-    found = catalogue(images)
+    found, client = catalogue(images), cast(OciClient, Upstream())
     assert found is not None
-    client = cast(OciClient, Upstream())
-    resolved = [await resolve(client, image.reference, (), image.target or "") for image in found.images]
-    promoted = []
-    for image in resolved:
-        assert isinstance(image, ResolvedImage)
-        reference = image.location.released(LIVE).at(image.digest)
-        promoted.append(ImportedImage(image=image, reference=reference, outcome="imported", verified=True))
-    at = datetime(2026, 11, 23, tzinfo=UTC)
-    records = [PromotionRecord.of(image, policy="p", run="r", at=at) for image in promoted]
+    promoted = await promoted_of(found, client)
+    assert len({str(replace(imported.reference, digest=None)) for imported in promoted}) == len(found.images)
+    records = (PromotionRecord.of(image, policy="p", run="r", at=AT) for image in promoted)
     recorded = Promotions.parse(Promotions(tuple(records)).text())
-    places = [(imported.reference.repository, imported.reference.tag or "") for imported in promoted]
-    assert len({*places}) == len(found.images)
-    uses = [
-        Use("a.yaml", imported.reference.repository, imported.reference.tag or "", imported.image.digest)
-        for imported in promoted
-    ]
-    by_record = await rescanned(client, Knowledge(recorded, (), {}))
-    by_catalogue = await rescanned(client, Knowledge(Promotions(), uses, found.sources))
+    listed = await inventories(found, promoted, recorded, client)
     allowed = allowed_images(LIVE, {image.location.repository for image in found.images}, ())
-    with tempfile.TemporaryDirectory() as folder:
-        entries = [{"newName": f"{LIVE}/{place}", "newTag": tag, "name": "x"} for place, tag in places]
-        path = Path(folder) / "kustomization.yaml"
-        YAML().dump({"images": entries}, path)
-        point_versions(Path(folder), ".", LIVE, catalogue_versions(found, promoted))
-        written = YAML(typ="safe").load(path)["images"]
-    for image, imported, entry in zip(found.images, promoted, written, strict=True):
-        repository = imported.reference.repository
-        assert repository == f"live/{image.target or image.reference.repository}"
-        assert imported.image.location.quarantined(QUARANTINE).repository == repository.replace(
-            "live/", "quarantine/", 1
-        )
-        assert entry["digest"] == imported.image.digest
+    assert written(found, promoted) == [imported.image.digest for imported in promoted]
+    for image, imported in zip(found.images, promoted, strict=True):
+        repository, digest = imported.reference.repository, imported.image.digest
+        below = image.target or image.reference.repository
+        assert repository == f"live/{below}"
+        assert imported.image.location.quarantined(QUARANTINE).repository == f"quarantine/{below}"
         assert re.search(allowed, str(imported.reference))
-        record = recorded.find(repository, imported.image.digest, LIVE)
+        record = recorded.find(repository, digest, LIVE)
         assert record is not None
         assert record.image == imported.image
-        pattern = ImagePattern.parse(f"{image.reference.registry}/{image.reference.repository}:{image.reference.tag}")
+        pattern = ImagePattern.parse(image.source)
         assert pattern.matches(imported.image.reference)
-        for inventory in (by_record, by_catalogue):
-            (live,) = [live for live in inventory.images if live.digest == imported.image.digest]
-            assert live.repository == repository
-            assert (live.image.reference, live.image.location) == (image.reference, image.location)
-            assert pattern.matches(live.image.reference)
+        for inventory in listed:
+            (live,) = [live for live in inventory.images if live.digest == digest]
+            assert (live.repository, live.image.location) == (repository, image.location)
+            assert live.image.reference == image.reference
