@@ -66,7 +66,7 @@ class Worker:
     async def record_promotions(self, registry: Registry) -> None:
         """Record all images, as their promotions would have."""
         inventory = await take_inventory(
-            self._client, registry.login_server, Knowledge(await self._promotions(), (), ())
+            self._client, registry.login_server, Knowledge(await self._promotions(), (), {})
         )
         at = datetime.now(UTC)
         images = [
@@ -79,7 +79,7 @@ class Worker:
     async def rescan(self, registry: Registry, ready: GateSetup, scanning: Scanning) -> Rescan:
         """Rescan as the flow does, and measure each step."""
         began = time.perf_counter()
-        knowledge = Knowledge(await self._promotions(), (), ())
+        knowledge = Knowledge(await self._promotions(), (), {})
         inventory = await take_inventory(self._client, registry.login_server, knowledge)
         listed = time.perf_counter()
         assessments = await assess_images(inventory.images, ready.rules, ready.poller, scanning)

@@ -52,7 +52,7 @@ async def drill_quarantine_bypass(
         confirm: Type "bypass the quarantine". For some minutes live/ contains an image without a verdict of the gate,
             and the alert may call people.
     """
-    check_names([image.reference.repository for image in config.catalogue.images])
+    check_names([image.location.repository for image in config.catalogue.images])
     async with azure_runtime(config):
         registry = (await find_infrastructure(config.cluster)).registry
         leftovers = await clear_leftovers(registry)

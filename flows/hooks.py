@@ -25,7 +25,7 @@ async def remove_drill_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -
     """Remove a drill's images from ``live/``. After a crash, also remove an image whose import ends later."""
     config = Bootstrap.model_validate(flow_run.parameters["config"])
     # A drill that was refused because images in use have its repositories must not remove them.
-    staging.check_names([image.reference.repository for image in config.catalogue.images])
+    staging.check_names([image.location.repository for image in config.catalogue.images])
     async with AzureSession.open(config.subscription_id, config.cloud) as session, httpx.AsyncClient() as http:
         registry = await find_registry(session, config.cluster)
         if registry is None:

@@ -61,6 +61,7 @@ async def _prepare(config: Bootstrap) -> Preparation:
         stamp = stamp_parameters(config, infrastructure, network_id.result())
         published = await publish_manifests(
             config.manifests,
+            config.catalogue,
             infrastructure,
             [image for release in released for image in release.images or ()],
             certificate=config.certificate.name,

@@ -39,9 +39,9 @@ async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Deliver
         released = await approve_pending(results(releases), config, infrastructure)
         published = await publish_manifests(
             config.manifests,
+            config.catalogue,
             infrastructure,
             [image for release in released for image in release.images or ()],
-            partial=len(chosen) < len(config.catalogue.releases),
         )
         gates = [(release.report, release.images or []) for release in released]
         delivery = Delivery.of(infrastructure, gates, published)

@@ -3,7 +3,7 @@
 >>> reference = ImageReference.parse("docker.io/library/busybox:1.37.0")
 >>> reference.registry, reference.repository, reference.tag
 ('docker.io', 'library/busybox', '1.37.0')
->>> str(reference.quarantined("acraks123.azurecr.io"))
+>>> str(reference.location().quarantined("acraks123.azurecr.io"))
 'acraks123.azurecr.io/quarantine/library/busybox:1.37.0'
 
 The digest is an image's identity: a reference is parsed once and resolved once to a :class:`ResolvedImage`, and every
@@ -21,12 +21,12 @@ from typing import Literal, TypeAlias
 from pratique.errors import ConfigurationError
 
 # Grammar: OCI distribution-spec v1.1, "Pulling manifests"; host as in the distribution/reference grammar.
-_REPOSITORY = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+REPOSITORY_PATTERN = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 HOST_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]+)?"
 DIGEST_PATTERN = r"sha256:[a-f0-9]{64}"
 _REFERENCE = re.compile(
-    rf"(?P<registry>{HOST_PATTERN})/(?P<repository>{_REPOSITORY})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
+    rf"(?P<registry>{HOST_PATTERN})/(?P<repository>{REPOSITORY_PATTERN})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
 )
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -88,13 +88,41 @@ class ImageReference:
         """The same reference pinned to a digest."""
         return replace(self, digest=digest)
 
+    def location(self, target: str = "") -> Location:
+        """Where the image lies below ``quarantine/`` and ``live/``.
+
+        :param target: the repository there; by default the image's own
+        """
+        return Location(target or self.repository, self.tag, self.digest)
+
+    def target_at(self, repository: str) -> str:
+        """The target of an image that lies in a repository below ``live/``; empty for the image's own repository."""
+        return "" if repository == self.repository else repository
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """Where an image of the catalogue lies below ``quarantine/`` and ``live/``, whatever its name upstream.
+
+    :ivar repository: without these prefixes
+    """
+
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @property
+    def short(self) -> str:
+        """Repository and tag (or digest): a name that no other image of the catalogue has."""
+        return f"{self.repository}:{self.tag}" if self.tag else f"{self.repository}@{self.digest}"
+
     def quarantined(self, registry: str) -> ImageReference:
         """The reference in quarantine, where the image waits for the gate."""
-        return replace(self, registry=registry, repository=QUARANTINE + self.repository)
+        return ImageReference(registry, QUARANTINE + self.repository, self.tag, self.digest)
 
     def released(self, registry: str) -> ImageReference:
         """The reference in ``live/``, from which the cluster pulls the image after it passes the gate."""
-        return replace(self, registry=registry, repository=LIVE + self.repository)
+        return ImageReference(registry, LIVE + self.repository, self.tag, self.digest)
 
 
 def official_name(registry: str, repository: str) -> str | None:
@@ -146,6 +174,7 @@ class ResolvedImage:
     :ivar attestations: number of manifests below an index that are not runnable
     :ivar contents: digests of all manifests and indexes below ``digest``, runnable or not; empty for a single-platform
         image, and where they are not known
+    :ivar target: its repository below ``quarantine/`` and ``live/``; empty for the reference's own
     """
 
     reference: ImageReference
@@ -153,6 +182,11 @@ class ResolvedImage:
     platforms: tuple[PlatformManifest, ...]
     attestations: int = 0
     contents: tuple[str, ...] = ()
+    target: str = ""
+
+    @property
+    def location(self) -> Location:
+        return self.reference.location(self.target)
 
     @property
     def pinned(self) -> ImageReference:
@@ -177,10 +211,18 @@ class ResolvedImage:
 
 @dataclass(frozen=True)
 class UnresolvedReference:
-    """A reference whose registry this worker cannot reach. Azure resolves the tag; the digest is read back later."""
+    """A reference whose registry this worker cannot reach. Azure resolves the tag; the digest is read back later.
+
+    :ivar target: as of :class:`ResolvedImage`
+    """
 
     reference: ImageReference
     reason: str
+    target: str = ""
+
+    @property
+    def location(self) -> Location:
+        return self.reference.location(self.target)
 
 
 Outcome: TypeAlias = Literal["imported", "already there"]

@@ -71,7 +71,7 @@ def emit_imported(event: Literal["image.quarantined", "image.promoted"], importe
     """Emit that an image was imported; nothing if it was already there."""
     if imported.outcome == "imported":
         image = imported.image
-        about = f"image.{image.reference.short}"
+        about = f"image.{image.location.short}"
         emit(event, about, source=str(image.reference), digest=image.digest, reference=str(imported.reference))
 
 

@@ -62,7 +62,7 @@ async def give_verdict(report: GateReport, approval: Approval | None = None) -> 
     await publish_record(final)
     with emit_on_block(final.release):
         clearances = clear(final)
-    images = [f"{verdict.image.reference.short}: {verdict.state}" for verdict in final.verdicts]
+    images = [f"{verdict.image.location.short}: {verdict.state}" for verdict in final.verdicts]
     emit("gate.passed", f"release.{final.release}", release=final.release, images=images)
     return clearances
 

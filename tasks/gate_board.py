@@ -27,7 +27,7 @@ class GateBoard:
     async def show(self, report: GateReport) -> None:
         """Log what has changed, and update the table."""
         for verdict in report.verdicts:
-            name = verdict.image.reference.short
+            name = verdict.image.location.short
             for platform_verdict in verdict.platforms:
                 place = (name, platform_verdict.platform)
                 if self._states.get(place) != platform_verdict.state:

@@ -22,11 +22,11 @@ def _outcome(image: ImportedImage) -> str | None:
     return NOTHING_TO_DO if image.outcome == "already there" else None
 
 
-@step(name="resolve image", run_name="resolve {image.reference.short}", **CACHED)
+@step(name="resolve image", run_name="resolve {image.location.short}", **CACHED)
 async def resolve_image(image: Image) -> ResolvedImage | UnresolvedReference:
     """Resolve the current digest upstream. The whole run uses this digest."""
     runtime = current()
-    resolved = await promotion.resolve(runtime.oci, image.reference, runtime.platforms)
+    resolved = await promotion.resolve(runtime.oci, image.reference, runtime.platforms, image.target or "")
     if isinstance(resolved, UnresolvedReference):
         registry = image.reference.registry
         get_run_logger().warning("This worker cannot reach %s (%s): importing by tag", registry, resolved.reason)
@@ -37,7 +37,7 @@ async def resolve_image(image: Image) -> ResolvedImage | UnresolvedReference:
 
 @step(
     name="quarantine image",
-    run_name="quarantine {image.reference.short}",
+    run_name="quarantine {image.location.short}",
     outcome=_outcome,
     unlinked=("infrastructure",),
     **CACHED,
@@ -59,7 +59,7 @@ async def quarantine_image(
 # The cache key leaves the clearance out: that a digest is in live/ does not depend on how the gate reached its verdict.
 @step(
     name="promote image",
-    run_name="promote {image.reference.short}",
+    run_name="promote {image.location.short}",
     outcome=_outcome,
     unlinked=("image", "infrastructure"),
     **cached_without("clearance"),

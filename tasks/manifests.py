@@ -9,6 +9,7 @@ from prefect import get_run_logger
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
+from pratique.config.catalogue import Catalogue
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImageReference, ImportedImage
@@ -34,23 +35,23 @@ _NOT_PUSHED = "No manifests were pushed. What had been promoted before is in liv
 )
 async def publish_manifests(
     target: Manifests,
+    catalogue: Catalogue,
     infrastructure: Infrastructure,
     promoted: list[ImportedImage],
     *,
     certificate: str | None = None,
-    partial: bool = False,
     stamp: StampEdit | None = None,
 ) -> PublishedManifests:
     """Commit the released digests and the vault's values, and push the commits together.
 
     Right before the push, every image still has a passing verdict, and is in live/ with everything below its digest.
 
+    :param catalogue: all images; those that are not promoted stay as they are in the manifests
     :param certificate: its name in the vault; without it the vault's values stay unchanged
-    :param partial: whether the catalogue has images that are not among the promoted ones
     :param stamp: commits the next step's parameters as well
     """
     runtime = current()
-    images = images_edit(target, infrastructure, promoted, partial=partial)
+    images = images_edit(target, catalogue, infrastructure, promoted)
     last_look = _LastLook(target, infrastructure, promoted)
     publication = await delivery.deliver(
         target,

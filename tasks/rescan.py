@@ -46,8 +46,8 @@ async def list_live(config: Bootstrap, infrastructure: Infrastructure) -> Invent
     promotions = await (await runtime.records()).promotions()
     async with checkout(await runtime.repository()) as tree:
         uses = await asyncio.to_thread(references, tree.root, config.manifests.folder, server)
-    catalogue = [image.reference for image in config.catalogue.images]
-    inventory = await take_inventory(runtime.oci, server, Knowledge(promotions, uses, catalogue))
+    known = Knowledge(promotions, uses, config.catalogue.sources)
+    inventory = await take_inventory(runtime.oci, server, known)
     log = get_run_logger()
     for note in inventory.notes:
         log.warning(note)

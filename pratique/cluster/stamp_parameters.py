@@ -76,7 +76,7 @@ def stamp_parameters(config: Bootstrap, infrastructure: Infrastructure, network_
     :param network_id: resource id of the spoke's virtual network
     """
     stamp, target = config.cluster_stamp, config.manifests
-    repositories = {image.reference.repository for image in config.catalogue.images}
+    repositories = {image.location.repository for image in config.catalogue.images}
     allowed = allowed_images(
         infrastructure.registry.login_server,
         None if stamp.allow == "live" else repositories,

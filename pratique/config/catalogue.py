@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -11,7 +12,19 @@ from pydantic import Field, field_validator, model_validator
 
 from pratique.config.base import Address, Model, SecretName
 from pratique.errors import ConfigurationError
-from pratique.images import HOST_PATTERN, ImageReference, official_name
+from pratique.images import (
+    DOCKER_HUB,
+    DRILL,
+    HOST_PATTERN,
+    LIVE,
+    QUARANTINE,
+    REPOSITORY_PATTERN,
+    ImageReference,
+    Location,
+    official_name,
+)
+
+_LONGEST_TARGET = 200  # characters; with the registry's host and a prefix, a repository's name may have 255
 
 
 class Image(Model):
@@ -21,6 +34,18 @@ class Image(Model):
         description="Fully qualified reference with a tag, for example docker.io/library/busybox:1.37.0. Add a digest "
         "to pin the image: …:tag@sha256:….",
         min_length=3,
+    )
+    target: str | None = Field(
+        None,
+        pattern=f"^{REPOSITORY_PATTERN}$",
+        max_length=_LONGEST_TARGET,
+        description="Repository of the image below quarantine/ and live/, for example mirrors/kured. Leave empty for "
+        "the source's own. Sources of different registries with the same repository need different targets.",
+    )
+    manifests: tuple[str, ...] = Field(
+        (),
+        description="Files or folders below manifests.folder whose entries get this version. * and ? stand for "
+        "characters of one name, ** for any folders. Leave empty for all that no other version of the image names.",
     )
 
     @field_validator("source")
@@ -37,9 +62,34 @@ class Image(Model):
             raise ValueError(f"Official images of Docker Hub are below library/: write {written}")
         return source
 
+    @field_validator("target")
+    @classmethod
+    def _below_live(cls, target: str | None) -> str | None:
+        for prefix in (LIVE, QUARANTINE):
+            if target is not None and target.startswith(prefix):
+                raise ValueError(f"Write it without {prefix}: the target is below both {QUARANTINE} and {LIVE}.")
+        if target is not None and f"{LIVE}{target}/".startswith(DRILL):
+            raise ValueError(f"The drill deletes everything below {DRILL}: choose another name.")
+        return target
+
+    @field_validator("manifests")
+    @classmethod
+    def _relative(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if "\\" in pattern or any(part in ("", ".", "..") for part in pattern.rstrip("/").split("/")):
+                raise ValueError(
+                    f"{pattern!r} is not a path relative to manifests.folder, such as apps/legacy or apps/*"
+                )
+        return tuple(pattern.rstrip("/") for pattern in patterns)
+
     @property
     def reference(self) -> ImageReference:
         return ImageReference.parse(self.source)
+
+    @property
+    def location(self) -> Location:
+        """Where it lies below ``quarantine/`` and ``live/``."""
+        return self.reference.location(self.target or "")
 
 
 class Release(Model):
@@ -80,17 +130,54 @@ class Catalogue(Model):
 
     @model_validator(mode="after")
     def _one_place_each(self) -> Self:
-        seen: dict[str, str] = {}
+        sources: dict[ImageReference, Image] = {}
+        locations: dict[str, Image] = {}
+        repositories: dict[str, Image] = {}
         for image in self.images:
-            repository = image.reference.repository
-            if other := seen.get(repository):
-                raise ValueError(f"{other} and {image.source} would share live/{repository}: remove one of them")
-            seen[repository] = image.source
+            source, repository = _upstream(image.reference), image.location.repository
+            name = f"{repository}:{source.tag}"
+            if other := sources.get(source):
+                raise ValueError(f"{other.source} and {image.source} are the same image: remove one of them")
+            if other := locations.get(name):
+                raise ValueError(
+                    f"{other.source} and {image.source} would share {LIVE}{name}: remove one of them, or set its "
+                    "target to a repository of its own"
+                )
+            other = repositories.setdefault(repository, image)
+            if _repository(other) != _repository(image):
+                raise ValueError(
+                    f"{other.source} and {image.source} come from different repositories and would share "
+                    f"{LIVE}{repository}: set the target of one of them to a repository of its own"
+                )
+            sources[source], locations[name] = image, image
+        return self
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        named: dict[tuple[str, str], Image] = {}
+        for image in self.images:
+            for pattern in image.manifests:
+                other = named.setdefault((image.location.repository, pattern), image)
+                if other is not image:
+                    raise ValueError(
+                        f"{other.source} and {image.source} both name the manifests {pattern}: leave it to one of them"
+                    )
         return self
 
     @property
     def images(self) -> tuple[Image, ...]:
         return tuple(image for release in self.releases for image in release.images)
+
+    @property
+    def sources(self) -> Mapping[tuple[str, str], ImageReference]:
+        """The images' upstream references, by repository below ``live/`` and tag."""
+        return {(image.location.repository, image.reference.tag or ""): image.reference for image in self.images}
+
+    @property
+    def several(self) -> frozenset[str]:
+        """Repositories below ``live/`` of which it has several versions."""
+        counts = Counter(image.location.repository for image in self.images)
+        return frozenset(repository for repository, count in counts.items() if count > 1)
 
     def releases_with(self, sources: Collection[str]) -> tuple[Release, ...]:
         """The releases that contain these images; all releases if ``sources`` is empty.
@@ -108,3 +195,13 @@ class Catalogue(Model):
             )
         wanted = {*(sources or known)}
         return tuple(release for release in self.releases if any(image.source in wanted for image in release.images))
+
+
+def _upstream(reference: ImageReference) -> ImageReference:
+    """The reference with Docker Hub's usual name, which has others."""
+    return replace(reference, registry="docker.io") if reference.registry in DOCKER_HUB else reference
+
+
+def _repository(image: Image) -> str:
+    reference = _upstream(image.reference)
+    return f"{reference.registry}/{reference.repository}"

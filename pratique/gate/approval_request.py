@@ -49,7 +49,7 @@ class Question:
     def about(cls, report: GateReport) -> Question:
         """The question about the images in a gate's report that only a person can let in."""
         items = (
-            Item.about(verdict.image.reference.short, platform_verdict)
+            Item.about(verdict.image.location.short, platform_verdict)
             for verdict in report.verdicts
             for platform_verdict in verdict.platforms
             if platform_verdict.state is VerdictState.ASKING

@@ -75,7 +75,7 @@ def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[
     """
     return [
         {
-            "image": verdict.image.reference.short,
+            "image": verdict.image.location.short,
             "state": str(platform_verdict.state),
             "findings": counts(platform_verdict.counted),
             "worst": plain(str(platform_verdict.counted[0])) if platform_verdict.counted else "",
@@ -196,7 +196,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _place(verdict: ImageVerdict, platform_verdict: PlatformVerdict) -> tuple[str, str]:
-    return verdict.image.reference.short, platform_verdict.platform
+    return verdict.image.location.short, platform_verdict.platform
 
 
 def _waiver(waiver: Waiver | None) -> dict[str, Any] | None:
@@ -216,7 +216,7 @@ def _outcome(report: GateReport) -> str:
 def _overview(report: GateReport) -> list[tuple[str, ...]]:
     return [
         (
-            verdict.image.reference.short,
+            verdict.image.location.short,
             platform.platform,
             str(platform.state),
             counts(platform.counted),

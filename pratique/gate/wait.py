@@ -105,7 +105,7 @@ class GateReport:
             replace(
                 verdict,
                 platforms=tuple(
-                    _with_approval(verdict.image.reference.short, platform, approval, at or self.at)
+                    _with_approval(verdict.image.location.short, platform, approval, at or self.at)
                     for platform in verdict.platforms
                 ),
             )

@@ -12,7 +12,7 @@ a second run changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -24,6 +24,7 @@ from pratique.manifests.files import mapping, path_inside, read_yaml, scalar, wr
 from pratique.manifests.image_names import is_matched, split
 from pratique.manifests.kustomize import Renderer, kustomizations
 from pratique.manifests.release_check import Usage, find_usage
+from pratique.manifests.versions import Choices, Pins, Version, Versions
 from pratique.manifests.yaml_editor import Path as YamlPath
 from pratique.manifests.yaml_editor import Plain, YamlText
 
@@ -32,6 +33,9 @@ Pin: TypeAlias = Literal["tag", "digest", "both"]
 
 #: An entry of ``images:``: its path, its fields, and the repository below ``live/`` that it resolves to.
 _Entry: TypeAlias = tuple[YamlPath, dict[str, Plain], str]
+
+#: A kustomization: its path, its text, and its entries with the image that each gets.
+_Chosen: TypeAlias = tuple[Path, YamlText, list[tuple[_Entry, LiveImage | None]]]
 
 REGISTRY_PLACEHOLDER = "REPLACE_ME_WITH_YOUR_ACRNAME"
 
@@ -43,25 +47,34 @@ _AZURE_REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.azurecr\.(?:io|us|cn)")
 class ImagesEdit:
     """:func:`point_images` as an edit of a checkout. It also compares the released images with those in use.
 
+    :ivar versions: all of the catalogue, whether released by this run or not
     :ivar usage: set by each call
     """
 
     folder: str
     registry: str
-    images: Mapping[str, LiveImage]
-    partial: bool = False
+    versions: Versions
     pin: Pin = "both"
     usage: Usage = field(default_factory=Usage)
 
     def __call__(self, root: Path) -> list[Change]:
-        changes = point_images(root, self.folder, self.registry, self.images, pin=self.pin)
-        self.usage = find_usage(root, self.folder, self.registry, self.images, partial=self.partial)
+        changes = point_versions(root, self.folder, self.registry, self.versions, pin=self.pin)
+        self.usage = find_usage(root, self.folder, self.registry, self.versions)
         return changes
 
 
 def point_images(
     root: Path, folder: str, registry: str, images: Mapping[str, LiveImage], *, pin: Pin = "both"
 ) -> list[Change]:
+    """As :func:`point_versions`, with one version of each image for all entries.
+
+    :param images: released images, by the repository's name below ``live/`` (``library/busybox``)
+    """
+    versions = {name: (Version(tag=image.tag, digest=image.digest),) for name, image in images.items()}
+    return point_versions(root, folder, registry, versions, pin=pin)
+
+
+def point_versions(root: Path, folder: str, registry: str, versions: Versions, *, pin: Pin = "both") -> list[Change]:
     """Set registry, tag and digest of every released image that a kustomization below a folder names.
 
     Entries for other images stay unchanged, including placeholders. Nothing is written if any file is rejected.
@@ -69,28 +82,26 @@ def point_images(
     :param root: the checkout
     :param folder: the manifests, below the root
     :param registry: login server of the live registry, for example ``acraks123.azurecr.io``
-    :param images: released images, by the repository's name below ``live/`` (``library/busybox``)
+    :param versions: of the catalogue; those that are not released have no digest, and change no entry
     :param pin: ``tag`` sets only the tag, and adds none if the manifests already have that tag; ``digest`` sets only
         the digest; ``both`` sets both
-    :raises ConfigurationError: for an invalid registry, repository, tag or digest
+    :raises ConfigurationError: for an invalid registry, repository, tag or digest, or an entry that could get several
+        versions
     :raises ManifestRejected: for a missing folder, or a file that cannot be edited
     """
-    for repository, image in images.items():
-        ImageReference.parse(f"{registry}/{LIVE}{repository}:{image.tag}@{image.digest}")
+    _require_valid(registry, versions)
     path_inside(root, folder)
     edits: list[tuple[Path, YamlText]] = []
     changes: list[Change] = []
-    for path in kustomizations(root, folder):
-        before = read_yaml(root, path)
-        entries = list(_live_entries(before, registry))
+    for path, before, entries in _chosen_entries(root, folder, registry, versions):
         registry_name = registry.partition(".")[0]
-        text = before.replaced(REGISTRY_PLACEHOLDER, registry_name, but=_unchanged_values(entries, images))
+        text = before.replaced(REGISTRY_PLACEHOLDER, registry_name, but=_unchanged_values(entries))
         values: dict[YamlPath, str | None] = {}
-        for place, entry, repository in entries:
-            if repository not in images:
+        for (place, entry, repository), image in entries:
+            if image is None:
                 continue
-            wanted = _wanted(f"{registry}/{LIVE}{repository}", images[repository], pin)
-            if pin == "tag" and "newTag" not in entry and _has_tag(root, path, entry, images[repository].tag):
+            wanted = _wanted(f"{registry}/{LIVE}{repository}", image, pin)
+            if pin == "tag" and "newTag" not in entry and _has_tag(root, path, entry, image.tag):
                 del wanted["newTag"]
             for key, value in wanted.items():
                 values[*place, key] = value
@@ -105,10 +116,67 @@ def point_images(
     return changes
 
 
-def _unchanged_values(entries: list[_Entry], images: Mapping[str, LiveImage]) -> list[YamlPath]:
+def _require_valid(registry: str, versions: Versions) -> None:
+    for repository, known in versions.items():
+        for image in filter(None, (version.image for version in known)):
+            ImageReference.parse(f"{registry}/{LIVE}{repository}:{image.tag}@{image.digest}")
+
+
+def require_decided(root: Path, folder: str, versions: Versions) -> int:
+    """The number of entries for images of the catalogue, each of which gets one version at most.
+
+    :raises ConfigurationError: when an entry could get several
+    :raises ManifestRejected: as :func:`point_versions`
+    """
+    path_inside(root, folder)
+    chosen = _chosen_entries(root, folder, "", versions)
+    return sum(repository in versions for _, _, entries in chosen for (_, _, repository), _ in entries)
+
+
+def _chosen_entries(root: Path, folder: str, registry: str, versions: Versions) -> list[_Chosen]:
+    """The entries of each kustomization, with the image that each gets.
+
+    :raises ConfigurationError: when an entry could get several
+    """
+    choices, found = Choices(versions), list[_Chosen]()
+    for path in kustomizations(root, folder):
+        text, file = read_yaml(root, path), path.relative_to(root / folder).as_posix()
+        entries = []
+        for entry in _live_entries(text, registry):
+            repository = entry[2]
+            pins = _pins(root, path, entry[1], registry) if len(versions.get(repository, ())) > 1 else Pins()
+            entries.append((entry, choices.image(repository, file, pins)))
+        found.append((path, text, entries))
+    choices.require_decided(folder)
+    return found
+
+
+def _pins(root: Path, kustomization: Path, entry: Mapping[str, Plain], registry: str) -> Pins:
+    """The tag and digest that an entry sets; without either, those of the manifests that it applies to.
+
+    These say nothing if one of them has no tag, or cannot be read, or was renamed into ``live/`` by an entry of another
+    kustomization, which this run may change.
+    """
+    tag, digest = scalar(entry.get("newTag")), scalar(entry.get("digest"))
+    if tag or digest:
+        return Pins(frozenset(filter(None, [tag])), frozenset(filter(None, [digest])))
+    name, renderer = scalar(entry.get("name")) or "", Renderer(root)
+    try:
+        names = {split(base.image) for base in renderer.base_images(kustomization) if is_matched(base.image, name)}
+    except NotFollowed:
+        return Pins()
+    if renderer.unread or any(not suffix or _below_live(base, registry) for base, suffix in names):
+        return Pins()
+    suffixes = [suffix.partition("@") for _, suffix in names]
+    return Pins(
+        frozenset(tag[1:] for tag, _, _ in suffixes if tag), frozenset(digest for _, _, digest in suffixes if digest)
+    )
+
+
+def _unchanged_values(entries: Sequence[tuple[_Entry, LiveImage | None]]) -> list[YamlPath]:
     """Values whose placeholder stays: a ``name`` selects the images of an entry, and other images are not released."""
-    names = [(*place, "name") for place, entry, _ in entries if "name" in entry]
-    return names + [(*place, "newName") for place, entry, name in entries if name not in images and "newName" in entry]
+    names = [(*place, "name") for (place, entry, _), _ in entries if "name" in entry]
+    return names + [(*place, "newName") for (place, entry, _), image in entries if image is None and "newName" in entry]
 
 
 def _wanted(name: str, image: LiveImage, pin: Pin) -> dict[str, str | None]:
@@ -158,6 +226,12 @@ def _live_entries(text: YamlText, registry: str) -> Iterator[_Entry]:
         images = mapping(document).get("images")
         for index, item in enumerate(images if isinstance(images, list) else []):
             entry = mapping(item)
-            host, _, repository = split(_resolved(entry))[0].partition("/")
-            if repository.startswith(LIVE) and (host == registry or _AZURE_REGISTRY.fullmatch(host)):
-                yield (number, "images", index), entry, repository.removeprefix(LIVE)
+            if repository := _below_live(split(_resolved(entry))[0], registry):
+                yield (number, "images", index), entry, repository
+
+
+def _below_live(name: str, registry: str) -> str:
+    """The repository below ``live/`` of that registry, or of any in Azure; empty for other images."""
+    host, _, repository = name.partition("/")
+    known = host == registry or _AZURE_REGISTRY.fullmatch(host)
+    return repository.removeprefix(LIVE) if known and repository.startswith(LIVE) else ""

@@ -24,7 +24,7 @@ from pratique.azure.what_if import ResourceChange
 from pratique.cluster.forecast import make_forecast
 from pratique.cluster.infrastructure import Infrastructure, find_infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
-from pratique.config import Bootstrap, Release
+from pratique.config import Bootstrap, Image, Release
 from pratique.errors import NotFound, PratiqueError
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup
@@ -32,7 +32,7 @@ from pratique.gate.wait import WaitPolicy, assess_once
 from pratique.git.checkout import CommitAuthor, Repository, checkout
 from pratique.git.pending import reapply_pending
 from pratique.git.publish import apply_edit
-from pratique.images import ImageReference, ImportedImage, ResolvedImage, UnresolvedReference
+from pratique.images import ImageReference, ImportedImage, Location, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
 from pratique.preflight.waivers import listed_waivers
@@ -139,14 +139,14 @@ def _is(change: ResourceChange, kind: str) -> bool:
 async def _images(config: Bootstrap, context: PlanContext, release: Release, target: _Target) -> list[_Preview]:
     limit = asyncio.Semaphore(_CONCURRENT_LOOKUPS)
 
-    async def preview(reference: ImageReference, source: str) -> _Preview:
+    async def preview(entry: Image) -> _Preview:
         async with limit:
-            image = await resolve(context.oci, reference, config.gate.platforms)
+            image = await resolve(context.oci, entry.reference, config.gate.platforms, entry.target or "")
             digest = "" if isinstance(image, UnresolvedReference) else image.digest
-            quarantine, live = await _digests(context.oci, reference, target)
+            quarantine, live = await _digests(context.oci, entry.location, target)
             planned = PlannedImage(
                 release=release.name,
-                source=source,
+                source=entry.source,
                 digest=digest,
                 quarantine=_quarantine_action(quarantine, digest),
                 gate=_NOT_ASSESSED,
@@ -154,20 +154,20 @@ async def _images(config: Bootstrap, context: PlanContext, release: Release, tar
             )
             return _Preview(image, planned)
 
-    previews = await asyncio.gather(*(preview(image.reference, image.source) for image in release.images))
+    previews = await asyncio.gather(*(preview(image) for image in release.images))
     return await _with_verdicts(config, context, release, target, list(previews))
 
 
 async def _digests(
-    client: OciClient, reference: ImageReference, target: _Target
+    client: OciClient, location: Location, target: _Target
 ) -> tuple[str | NotReadable | None, str | NotReadable | None]:
     """The current digests in ``quarantine/`` and ``live/``."""
     if not target.deployed:
         return None, None
     infrastructure = target.infrastructure
     return (
-        await digest_at(client, reference.quarantined(infrastructure.quarantine.login_server)),
-        await digest_at(client, reference.released(infrastructure.registry.login_server)),
+        await digest_at(client, location.quarantined(infrastructure.quarantine.login_server)),
+        await digest_at(client, location.released(infrastructure.registry.login_server)),
     )
 
 
@@ -181,7 +181,7 @@ async def _with_verdicts(
     gate, ready = config.gate, await context.gate()
     server = target.infrastructure.quarantine.login_server
     images = [
-        _already_there(preview.image, preview.image.reference.quarantined(server))
+        _already_there(preview.image, preview.image.location.quarantined(server))
         for preview in quarantined
         if isinstance(preview.image, ResolvedImage)
     ]
@@ -250,11 +250,11 @@ async def _commits(
     manifests, infrastructure = config.manifests, target.infrastructure
     server = infrastructure.registry.login_server
     promoted = [
-        _already_there(preview.image, preview.image.reference.released(server))
+        _already_there(preview.image, preview.image.location.released(server))
         for preview in previews
         if isinstance(preview.image, ResolvedImage)
     ]
-    images = images_edit(manifests, infrastructure, promoted)
+    images = images_edit(manifests, config.catalogue, infrastructure, promoted)
     # Before the first deployment the client id that the last two edits write does not exist.
     certificate = config.certificate.name if target.deployed else None
     parameters = stamp_parameters(config, infrastructure, network_id) if target.deployed else None

@@ -3,6 +3,7 @@ rules of their branches."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,9 @@ from pratique.errors import GitRejected, NotFound, PermissionDenied
 from pratique.git.checkout import MAY_PUSH, SIGN, Repository, checkout
 from pratique.git.forges.branch_rules import BranchRules
 from pratique.git.forges.remote import forge_of, has_known_api
+from pratique.manifests.images import require_decided
 from pratique.release import delivery
+from pratique.release.manifest_edits import catalogue_versions
 from pratique.secret import SecretKind, SecretSource, text_of
 
 #: Says what it found, or raises an error of ours.
@@ -62,6 +65,10 @@ def repository_checks(config: Bootstrap) -> list[tuple[str, Check]]:
             (f"{repository.name} branch rules", partial(_rules, repository)),
         ]
         checks += found[:1] if repository.block else found
+        images = config.catalogue.images
+        chosen = config.catalogue.several or any(image.manifests for image in images)
+        if chosen and repository.settings == "manifests" and not repository.block:
+            checks.append((f"{repository.name} versions", partial(_versions, config, repository)))
     return checks
 
 
@@ -98,6 +105,17 @@ async def _readable(target: _Pushed) -> str:
     async with checkout(await target.open()) as tree:
         head = await tree.head()
         return f"{target.branch} at {head[:12]}" if head else f"{target.branch}: not there yet; the first run makes it"
+
+
+async def _versions(config: Bootstrap, target: _Pushed) -> str:
+    """Whether each entry of the manifests gets one version of its image.
+
+    :raises ConfigurationError: when one could get several
+    """
+    versions = catalogue_versions(config.catalogue)
+    async with checkout(await target.open()) as tree:
+        count = await asyncio.to_thread(require_decided, tree.root, config.manifests.folder, versions)
+    return f"{count} entries for images of the catalogue: none could get several versions"
 
 
 async def _writable(target: _Pushed) -> str:

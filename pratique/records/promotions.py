@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from pratique.images import ImageReference, ImportedImage, PlatformManifest, ResolvedImage
+from pratique.images import LIVE, ImageReference, ImportedImage, PlatformManifest, ResolvedImage
 from pratique.records.document import dump, format_time, load, parse_time
 
 FILE = "promotions.json"
@@ -71,7 +71,9 @@ class PromotionRecord:
     @property
     def image(self) -> ResolvedImage:
         """The image as the gate knew it, under its upstream reference."""
-        return ResolvedImage(ImageReference.parse(self.source), self.digest, self.platforms, contents=self.contents)
+        source = ImageReference.parse(self.source)
+        target = source.target_at(self.repository.removeprefix(LIVE))
+        return ResolvedImage(source, self.digest, self.platforms, contents=self.contents, target=target)
 
     @property
     def resolved(self) -> bool:

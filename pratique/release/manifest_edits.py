@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit
 from pratique.config import Manifests
+from pratique.config.catalogue import Catalogue
 from pratique.git.publish import Edit
-from pratique.images import ImportedImage, LiveImage
+from pratique.images import ImportedImage
 from pratique.manifests.images import ImagesEdit
 from pratique.manifests.secret_provider import point_vault
+from pratique.manifests.versions import Version, Versions
 
 _IMAGES = "Update bootstrap deployments to use images from my ACR instead of public container registries."
 _VAULT = "Update SecretProviderClass to reference my ingress controller certificate."
@@ -18,23 +20,26 @@ _STAMP = "Record the parameters for the cluster's deployment."
 
 
 def images_edit(
-    target: Manifests, infrastructure: Infrastructure, promoted: Iterable[ImportedImage], *, partial: bool = False
+    target: Manifests, catalogue: Catalogue, infrastructure: Infrastructure, promoted: Iterable[ImportedImage]
 ) -> ImagesEdit:
-    """The edit that points the manifests at the promoted images.
-
-    :param partial: whether the catalogue has images that are not among them
-    """
-    live = {
-        imported.image.reference.repository: LiveImage(imported.reference.tag or "", imported.image.digest)
-        for imported in promoted
-    }
+    """The edit that points the manifests at the promoted images."""
     return ImagesEdit(
         folder=target.folder,
         registry=infrastructure.registry.login_server,
-        images=live,
-        partial=partial,
+        versions=catalogue_versions(catalogue, promoted),
         pin=target.pin,
     )
+
+
+def catalogue_versions(catalogue: Catalogue, promoted: Iterable[ImportedImage] = ()) -> Versions:
+    """The catalogue's versions of each image, with the digests of those that are promoted."""
+    digests = {imported.image.location.short: imported.image.digest for imported in promoted}
+    versions: dict[str, list[Version]] = {}
+    for image in catalogue.images:
+        location = image.location
+        version = Version(tag=location.tag or "", digest=digests.get(location.short, ""), manifests=image.manifests)
+        versions.setdefault(location.repository, []).append(version)
+    return versions
 
 
 def edits(

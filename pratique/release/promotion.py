@@ -32,17 +32,19 @@ _MOST_MANIFESTS = 50
 
 
 async def resolve(
-    client: OciClient, reference: ImageReference, platforms: Collection[str]
+    client: OciClient, reference: ImageReference, platforms: Collection[str], target: str = ""
 ) -> ResolvedImage | UnresolvedReference:
     """The current digest upstream; :class:`UnresolvedReference` when the worker cannot reach the upstream registry.
 
     :param platforms: that need a verdict
+    :param target: the repository below ``quarantine/`` and ``live/``; by default the reference's own
     :raises PratiqueError: when the registry answers, but does not return this image
     """
+    target = reference.target_at(target or reference.repository)
     try:
-        return await client.resolve(reference, platforms)
+        return replace(await client.resolve(reference, platforms), target=target)
     except NetworkDenied as error:
-        return UnresolvedReference(reference, error.observed)
+        return UnresolvedReference(reference, error.observed, target)
 
 
 async def quarantine(
@@ -72,12 +74,12 @@ async def _quarantine(
     credentials: Mapping[str, RegistryCredentials],
 ) -> ImportedImage:
     source = image.reference
-    target = source.quarantined(registry.login_server)
+    target = image.location.quarantined(registry.login_server)
     account = credentials.get(source.registry)
     if isinstance(image, UnresolvedReference):
         upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", account)
         await import_image(session, registry, source=upstream, targets=[_path(target)], force=True)
-        resolved = await _read_back(client, source, target)
+        resolved = await _read_back(client, image, target)
         return ImportedImage(image=resolved, reference=target.at(resolved.digest), outcome="imported", verified=True)
     _check_size(image)
 
@@ -119,10 +121,10 @@ async def ensure_live(
 
     :raises Conflict: when the tag refers to another digest, or the registry refuses the import
     """
-    place = Place(image.reference.released(target.login_server), image)
+    place = Place(image.location.released(target.login_server), image)
 
     def quarantined(digest: str) -> Internal:
-        return Internal(source.id, image.reference.quarantined(source.login_server).repository, digest)
+        return Internal(source.id, image.location.quarantined(source.login_server).repository, digest)
 
     (found,) = await look_at(client, [place])
     if found.digest == image.digest:
@@ -224,7 +226,8 @@ async def _completed(
     )
 
 
-async def _read_back(client: OciClient, source: ImageReference, target: ImageReference) -> ResolvedImage:
+async def _read_back(client: OciClient, image: UnresolvedReference, target: ImageReference) -> ResolvedImage:
+    source = image.reference
     try:
         found = await client.resolve(target)
     except NotFound as error:
@@ -238,7 +241,7 @@ async def _read_back(client: OciClient, source: ImageReference, target: ImageRef
         ) from None
     if source.digest and found.digest != source.digest:
         raise DigestMismatch("verify the import", str(target), f"It is {found.digest}.", "Run it again.")
-    return replace(found, reference=source)
+    return replace(found, reference=source, target=image.target)
 
 
 def _check_size(image: ResolvedImage) -> None:

@@ -6,7 +6,7 @@ image within Defender's window; only an index whose promotion is not on record i
 promotions, and the inventory says so.
 
 An image is assessed under its upstream name, because exceptions and acceptances are written for that name. It is the
-name in its promotion's record, else the one in the catalogue, else the image's own.
+name in its promotion's record, else the one in the catalogue, else the image's own. Where it lies is its target.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ class Knowledge:
     """What is known from other sources than the registry.
 
     :ivar uses: references in the manifests
-    :ivar catalogue: upstream references that the configuration names
+    :ivar catalogue: upstream references that the configuration names, by repository below ``live/`` and tag
     """
 
     promotions: Promotions
     uses: Sequence[Use]
-    catalogue: Sequence[ImageReference]
+    catalogue: Mapping[tuple[str, str], ImageReference]
 
 
 async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> Inventory:
@@ -179,6 +179,7 @@ async def _entry(
     if image is None:
         return None
     named = _named(registry, repository, manifest.tags, manifest.digest, record, known.catalogue)
+    target = named.target_at(repository.removeprefix(LIVE))
     digests = {*image.digests, *manifest.children}
     judged = {manifest.digest, *(platform.digest for platform in image.platforms)}
     return LiveImageEntry(
@@ -186,7 +187,7 @@ async def _entry(
         repository=repository,
         digest=manifest.digest,
         tags=manifest.tags,
-        image=replace(image, reference=named),
+        image=replace(image, reference=named, target=target),
         pushed=manifest.created,
         arrivals=tuple((part.digest, part.created) for part in listed if part.digest in judged),
         readable=manifest.readable,
@@ -202,14 +203,14 @@ def _named(
     tags: Sequence[str],
     digest: str,
     record: PromotionRecord | None,
-    catalogue: Sequence[ImageReference],
+    catalogue: Mapping[tuple[str, str], ImageReference],
 ) -> ImageReference:
     """Its upstream name, as far as it is known."""
     if record is not None:
         return ImageReference.parse(record.source)
     below = repository.removeprefix(LIVE)
-    for reference in catalogue:
-        if reference.repository == below and reference.tag in tags:
+    for tag in tags:
+        if reference := catalogue.get((below, tag)):
             return reference
     return ImageReference(registry, repository, tags[0] if tags else None, None if tags else digest)
 
@@ -259,7 +260,8 @@ def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[s
     """An image of which only a reference is known. Its digest is taken for a manifest's: nothing can be checked."""
     tags = (use.tag,) if use.tag else ()
     named = _named(registry, use.repository, tags, use.digest, None, known.catalogue)
-    image = ResolvedImage(named, use.digest, (PlatformManifest(UNKNOWN_PLATFORM, use.digest),))
+    target = named.target_at(use.repository.removeprefix(LIVE))
+    image = ResolvedImage(named, use.digest, (PlatformManifest(UNKNOWN_PLATFORM, use.digest),), target=target)
     used = tuple(sorted(_used_by(users, use.repository, {use.digest}, tags)))
     return LiveImageEntry(
         registry=registry,

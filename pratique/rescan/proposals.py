@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pratique.errors import ConfigurationError, Conflict, NetworkDenied, NotFound
@@ -26,6 +26,7 @@ from pratique.oci.client import OciClient
 from pratique.records.cases import Case, Cases, Condition
 from pratique.release.contents import Place, look_at
 from pratique.rescan.assessment import ImageAssessment
+from pratique.rescan.inventory import LiveImageEntry
 
 PREFIX = "pratique/live-"
 
@@ -33,21 +34,37 @@ PREFIX = "pratique/live-"
 Replacements = Mapping[str, LiveImage]
 
 
-def find_replacements(cases: Sequence[Case], assessments: Sequence[ImageAssessment]) -> Replacements:
-    """For each repository whose bad image the manifests use, the newest image of it that passes, if any."""
+def find_replacements(
+    cases: Sequence[Case], assessments: Sequence[ImageAssessment], several: Collection[str] = ()
+) -> Replacements:
+    """For each repository whose bad image the manifests use, the newest image of it that passes, if any.
+
+    :param several: repositories below ``live/`` of which the catalogue has several versions. For these nothing is
+        proposed: what passes may be another version than the manifests want, and a release writes what the catalogue
+        says.
+    """
     used = {assessment.image.key for assessment in assessments if assessment.image.users}
     replacements: dict[str, LiveImage] = {}
     for case in cases:
-        if case.condition is Condition.BAD and case.key in used:
+        if case.condition is Condition.BAD and case.key in used and below_live(case) not in several:
             better = [
                 assessment.image
                 for assessment in assessments
-                if assessment.image.repository == case.repository and assessment.passes and assessment.image.tags
+                if _place(assessment.image) == _place(case) and assessment.passes and assessment.image.tags
             ]
             newest = max(better, key=lambda image: (image.pushed is not None, image.pushed, image.digest), default=None)
             if newest is not None:
-                replacements[case.repository.removeprefix(LIVE)] = LiveImage(newest.tags[-1], newest.digest)
+                replacements[below_live(case)] = LiveImage(newest.tags[-1], newest.digest)
     return replacements
+
+
+def below_live(case: Case) -> str:
+    """The repository's name below ``live/``."""
+    return case.repository.removeprefix(LIVE)
+
+
+def _place(image: Case | LiveImageEntry) -> tuple[str, str]:
+    return image.registry, image.repository
 
 
 def branch_name(replacements: Replacements) -> str:
@@ -173,11 +190,13 @@ def with_proposal(cases: Cases, replacements: Replacements, proposal: str | None
     """The cases with the current proposal: bad cases that it replaces have it, the registry's other cases have none."""
     return Cases(
         tuple(
-            replace(case, proposal=proposal or "")
-            if case.condition is Condition.BAD and case.repository.removeprefix(LIVE) in replacements
-            else replace(case, proposal="")
+            replace(case, proposal=(proposal or "") if _is_replaced(case, replacements) else "")
             if case.registry == registry
             else case
             for case in cases.cases
         )
     )
+
+
+def _is_replaced(case: Case, replacements: Replacements) -> bool:
+    return case.condition is Condition.BAD and below_live(case) in replacements

@@ -19,12 +19,13 @@ from pratique.git.forges.remote import forge_of
 from pratique.oci.client import OciClient
 from pratique.records import cases as records
 from pratique.records.branch import RecordsBranch
-from pratique.records.cases import Case, Cases
+from pratique.records.cases import Case, Cases, Condition
 from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.cases import CaseChange, RescanOutcome, update_cases, with_pulls_allowed
 from pratique.rescan.inventory import Inventory
 from pratique.rescan.proposals import (
     Replacements,
+    below_live,
     branch_name,
     find_replacements,
     open_pull_request,
@@ -109,10 +110,8 @@ class Reactions:
 
         :return: the replacements, the branch and commit that propose them, and sentences for the run's log
         """
-        cases, target, notes = rescan.cases, self.config.manifests, []
-        replacements = (
-            find_replacements(cases, rescan.assessments) if "propose" in self.config.scanning.reactions else {}
-        )
+        cases, target = rescan.cases, self.config.manifests
+        replacements, notes = self._replacements(rescan)
         open_proposals = {case.proposal for case in cases if case.proposal}
         name = branch_name(replacements) if replacements else ""
         proposal = next((known for known in open_proposals if known.startswith(f"{name}@")), None)
@@ -137,6 +136,14 @@ class Reactions:
                 f"Proposal {known} {'is withdrawn' if removed else 'is kept: somebody else has committed to it'}"
             )
         return replacements, proposal, notes
+
+    def _replacements(self, rescan: Rescan) -> tuple[Replacements, list[str]]:
+        if "propose" not in self.config.scanning.reactions:
+            return {}, []
+        several = self.config.catalogue.several
+        left = [case for case in rescan.cases if case.condition is Condition.BAD and below_live(case) in several]
+        notes = [f"Nothing is proposed for {case.name}: the catalogue has several versions of it" for case in left]
+        return find_replacements(rescan.cases, rescan.assessments, several), notes
 
     async def _record(self, rescan: Rescan, replacements: Replacements, proposal: str | None) -> RescanOutcome:
         outcome, registry = rescan.outcome, rescan.inventory.registry

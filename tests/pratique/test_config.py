@@ -44,6 +44,10 @@ def edit_manifests(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda d: d["manifests"].update(changes)
 
 
+def add(**image: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["catalogue"]["releases"][0]["images"].append(image)
+
+
 WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     (
         "untagged image",
@@ -131,17 +135,46 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
         "credentials",
     ),
     ("missing section", lambda d: d.pop("network"), "network"),
+    ("two sources of one repository", add(source="quay.io/library/busybox:2"), "live/library/busybox: set the target"),
     (
-        "one repository twice",
-        lambda d: d["catalogue"]["releases"][0]["images"].append({"source": "quay.io/library/busybox:2"}),
-        "live/library/busybox",
+        "two sources of one tag",
+        add(source="quay.io/library/busybox:1.37.0"),
+        "docker.io/library/busybox:1.37.0 and quay.io/library/busybox:1.37.0 would share live/library/busybox:1.37.0: "
+        "remove one of them, or set its target",
+    ),
+    (
+        "two digests of one tag",
+        add(source=f"docker.io/library/busybox:1.37.0@sha256:{'a' * 64}"),
+        "would share live/library/busybox:1.37.0: remove one of them, or set its target",
+    ),
+    (
+        "a target that another source has",
+        add(source="quay.io/x/y:2", target="library/busybox"),
+        "quay.io/x/y:2 come from different repositories and would share live/library/busybox: set the target",
+    ),
+    (
+        "one image at two targets",
+        add(source="index.docker.io/library/busybox:1.37.0", target="other"),
+        "are the same image",
+    ),
+    ("a target that is no repository", add(source="quay.io/x/y:2", target="Mirrors/y"), "images.7.target"),
+    ("a target with a tag", add(source="quay.io/x/y:2", target="mirrors/y:2"), "images.7.target"),
+    ("a target below live/", add(source="quay.io/x/y:2", target="live/y"), "without live/"),
+    ("a target of the drill", add(source="quay.io/x/y:2", target="quarantine-drill/y"), "The drill deletes"),
+    ("a long target", add(source="quay.io/x/y:2", target="a" * 201), "images.7.target"),
+    ("manifests elsewhere", add(source="quay.io/x/y:2", manifests=["../apps"]), "relative to manifests.folder"),
+    ("manifests by an absolute path", add(source="quay.io/x/y:2", manifests=["/apps"]), "relative to manifests.folder"),
+    (
+        "manifests of two versions",
+        lambda d: [add(source=f"quay.io/x/y:{tag}", manifests=["apps"])(d) for tag in (1, 2)],
+        "both name the manifests apps",
     ),
     ("an unknown reaction", lambda d: d["scanning"].update(reactions=["panic"]), "scanning.reactions.0"),
     ("no time to fix", lambda d: d["scanning"].update(sla={"high": 0}), "scanning.sla.high"),
     (
         "records on the manifests' branch",
         lambda d: d.update(registries={"records": {"branch": "main"}}),
-        r"registries\.records\.branch",
+        "registries.records.branch",
     ),
     (
         "a token for records without a repository",
@@ -161,6 +194,27 @@ def test_wrong_input_names_the_field(change: Callable[[dict[str, Any]], None], n
     with pytest.raises(ConfigurationError) as caught:
         load(path)
     assert named in str(caught.value)
+
+
+def test_several_versions_and_targets() -> None:
+    """Several versions of one repository; two sources with one path, by a target."""
+    wanted = document()
+    for image in (
+        {"source": "ghcr.io/kubereboot/kured:1.15.0", "manifests": ["apps/web/", "apps/*/eu"]},
+        {"source": "registry.hub.docker.com/library/busybox:1.36.1"},
+        {"source": "quay.io/library/busybox:1.37.0", "target": "quay/busybox"},
+        {"source": "quay.io/x/y:1", "target": "x/y"},
+    ):
+        add(**image)(wanted)
+    catalogue = Bootstrap.model_validate(wanted).catalogue
+    assert catalogue.several == {"kubereboot/kured", "library/busybox"}
+    assert [image.location.short for image in catalogue.images[-4:]] == [
+        "kubereboot/kured:1.15.0",
+        "library/busybox:1.36.1",
+        "quay/busybox:1.37.0",
+        "x/y:1",
+    ]
+    assert catalogue.images[-4].manifests == ("apps/web", "apps/*/eu")
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_official_images_of_docker_hub(registry: str, repository: str, expected:
 def test_an_image_keeps_its_name_in_quarantine_and_live() -> None:
     """Quarantine and live are prefixes in the target registry; the tag and digest stay the same."""
     reference = ImageReference.parse("ghcr.io/kubereboot/kured:1.14.0").at("sha256:" + "a" * 64)
-    assert str(reference.quarantined("r.azurecr.io")).startswith(
+    assert str(reference.location().quarantined("r.azurecr.io")).startswith(
         "r.azurecr.io/quarantine/kubereboot/kured:1.14.0@sha256:"
     )
-    assert reference.released("r.azurecr.io").repository == "live/kubereboot/kured"
+    assert reference.location().released("r.azurecr.io").repository == "live/kubereboot/kured"

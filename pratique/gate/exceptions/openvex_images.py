@@ -68,7 +68,8 @@ class ImageTerms:
             return True
         if self.digest and self.exact:
             return False
-        return self.name == _name(image.reference.repository) and _may_be_one_version(self.tag, image.reference.tag)
+        names = {_name(image.reference.repository), _name(image.location.repository)}  # upstream, and in live/
+        return self.name in names and _may_be_one_version(self.tag, image.reference.tag)
 
 
 def image_terms(locator: str) -> ImageTerms | None:

@@ -59,9 +59,9 @@ class Place:
         for kind, name in self._names():
             self.redactor.learn(kind, name)
         for image in self.config.catalogue.images:
-            repository = image.reference.repository
-            placeholder = self.redactor.learn("repository", repository)
-            self.redactor.alias(placeholder, (repository.replace("/", "-"), repository.replace("/", "_")))
+            for repository in dict.fromkeys((image.reference.repository, image.location.repository)):
+                placeholder = self.redactor.learn("repository", repository)
+                self.redactor.alias(placeholder, (repository.replace("/", "-"), repository.replace("/", "_")))
 
     def _names(self) -> Iterator[tuple[str, str]]:
         config, caller = self.config, self.caller

@@ -43,8 +43,8 @@ async def artifact_answers(place: Place) -> list[Answer]:
         (name, at)
         for image in place.config.catalogue.images[:MOST_IMAGES]
         for name, at in (
-            ("quarantine", image.reference.quarantined(found.quarantine.login_server)),
-            ("live", image.reference.released(found.registry.login_server)),
+            ("quarantine", image.location.quarantined(found.quarantine.login_server)),
+            ("live", image.location.released(found.registry.login_server)),
         )
     ]
     limit = asyncio.Semaphore(_AT_ONCE)

@@ -195,7 +195,7 @@ def written(folder: Path, **lists: Sequence[Entry]) -> Path:
 def _put(sandbox: RunningSandbox, reference: ImageReference, host: str) -> Candidate:
     upstream = sandbox.azure.state(PublicRegistries).store(reference.registry)
     assert upstream is not None
-    target, tag, now = reference.quarantined(host).repository, reference.tag or "", sandbox.azure.clock.now()
+    target, tag, now = reference.location().quarantined(host).repository, reference.tag or "", sandbox.azure.clock.now()
     source, request = (
         Source(upstream, str(reference)),
         ImportRequest(repository=reference.repository, reference=tag, tagged=((target, tag),), untagged=(), force=True),

@@ -312,7 +312,7 @@ async def test_a_digest_that_quarantine_has_lost(quarantine: Open) -> None:
     """The import is remembered, the image was deleted since: nothing that was said before is about what comes next."""
     place = await quarantine(MIXED)
     (image,) = await place.bring(HEALTHY)
-    reference = image.image.reference.quarantined(place.registry.login_server).at(image.image.digest)
+    reference = image.image.location.quarantined(place.registry.login_server).at(image.image.digest)
     remembered = ImportedImage(
         image=image.image,
         reference=reference,

@@ -196,7 +196,7 @@ async def _import_into_live(place: Quarantine, publishers: Any) -> None:
 
 
 async def _take(place: Quarantine, promotions: Promotions = NOTHING) -> Inventory:
-    return await take_inventory(place.client, place.registry.login_server, Knowledge(promotions, (), ()))
+    return await take_inventory(place.client, place.registry.login_server, Knowledge(promotions, (), {}))
 
 
 async def _inventory(place: Quarantine, promotions: Promotions = NOTHING) -> dict[str, ResolvedImage]:

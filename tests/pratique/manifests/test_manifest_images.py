@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pratique.images import LiveImage
 from pratique.manifests.kustomize import Renderer, UsedImage
 from pratique.manifests.release_check import find_usage
+from pratique.manifests.versions import Version
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "cluster-manifests"
 REGISTRY = "acraks123.azurecr.io"
@@ -141,7 +141,7 @@ def test_what_cannot_be_followed_is_told(tmp_path: Path) -> None:
         assert part in told
 
 
-RELEASED = {"a": LiveImage("1", DIGEST), "b": LiveImage("1", DIGEST), "c": LiveImage("1", DIGEST)}
+RELEASED = {name: [Version(tag="1", digest=DIGEST)] for name in "abc"}
 
 
 def test_images_and_manifests_that_do_not_fit_are_told(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_images_and_manifests_that_do_not_fit_are_told(tmp_path: Path) -> None:
 def test_a_part_of_the_catalogue_says_nothing_of_the_rest(tmp_path: Path) -> None:
     """When only some images were released now, others in live/ are taken for released before."""
     root = write(tmp_path, {"pod.yaml": pod(f"{REGISTRY}/live/z:1", "docker.io/y:1", f"{REGISTRY}/live/a:2")})
-    found = find_usage(root, ".", REGISTRY, RELEASED, partial=True)
+    found = find_usage(root, ".", REGISTRY, RELEASED | {"other": [Version(tag="1")]})
     assert [used.image for used in found.unreleased] == [f"{REGISTRY}/live/a:2", "docker.io/y:1"]
 
 

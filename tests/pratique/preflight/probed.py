@@ -113,7 +113,7 @@ async def bring(place: Place, sources: tuple[str, ...], live: bool) -> None:
         assert not isinstance(image, UnresolvedReference)
         moved = await quarantine(place.session, place.client, at.quarantine, image, {})
         if live:
-            target = image.reference.released(at.registry.login_server)
+            target = image.location.released(at.registry.login_server)
             internal = Internal(at.quarantine.id, moved.reference.repository, image.digest)
             tag = f"{target.repository}:{target.tag}"
             await import_image(place.session, at.registry, source=internal, targets=[tag])

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from pratique.config import Bootstrap, Manifests
-from pratique.errors import AuthenticationFailed, GitRejected, PermissionDenied, PratiqueError
+from pratique.errors import AuthenticationFailed, ConfigurationError, GitRejected, PermissionDenied, PratiqueError
 from pratique.git.checkout import Repository, checkout
 from pratique.git.credentials import Credentials
 from pratique.git.publish import publish
@@ -180,6 +180,23 @@ async def test_remotes_whose_rules_are_not_known(remote: Path, config: Make) -> 
     assert (await outcomes(config(str(remote), None)))[-1].startswith("not known without a token")
     checks = dict(repository_checks(config("https://gitlab.contoso.com/team/cluster.git")))
     assert (await checks["GitOps branch rules"]()).startswith("not known")
+
+
+async def test_versions_that_manifests_do_not_choose(remote: Path, config: Make) -> None:
+    """With several versions of an image in the catalogue, an entry that could get either is named."""
+    made = config(str(remote), None)
+    document = made.model_dump(mode="json")
+    document["catalogue"]["releases"][0]["images"] += [{"source": KURED.replace("1.14.0", "1.15.0")}]
+    several = Bootstrap.model_validate(document)
+    entry = "images:\n  - name: kured\n    newName: any.azurecr.io/live/kubereboot/kured\n"
+    somebody_pushes(remote, "app/kustomization.yaml", entry)
+    with pytest.raises(
+        ConfigurationError, match=r"app/kustomization\.yaml: live/kubereboot/kured could be 1\.14\.0 or"
+    ):
+        await dict(repository_checks(several))["GitOps versions"]()
+    somebody_pushes(remote, "app/kustomization.yaml", entry + "    newTag: 1.15.0\n")
+    assert "none could get several versions" in await dict(repository_checks(several))["GitOps versions"]()
+    assert "GitOps versions" not in dict(repository_checks(made))
 
 
 def test_secrets_that_only_runs_can_read(config: Make) -> None:

@@ -76,7 +76,7 @@ class Registries:
 
     def live(self, image: ImportedImage | ResolvedImage) -> Repository:
         resolved = image.image if isinstance(image, ImportedImage) else image
-        return self.store.repository(resolved.reference.released("").repository)
+        return self.store.repository(resolved.location.released("").repository)
 
     def purge(self, repositories: str = "live/*") -> list[str]:
         purged: list[str] = self.sandbox.control("POST", "/purge", json={"repositories": repositories})["purged"]

@@ -104,7 +104,7 @@ async def test_the_registrys_images_are_listed(start_sandbox: StartSandbox, monk
         Use("by-tag.yaml", "live/team/app", "2", ""),
         Use("dangling.yaml", "live/team/app", "7", ""),
     ]
-    upstream = [ImageReference.parse("docker.io/team/app:0")]
+    upstream = {("team/app", "0"): ImageReference.parse("docker.io/team/app:0")}
     async with AzureSession.open() as session, httpx.AsyncClient() as http:
         taken = await take_inventory(oci_client(session, http, {}), HOST, Knowledge(Promotions(), uses, upstream))
     assert_inventory(taken, falco)
@@ -175,7 +175,7 @@ class Listing:
 
 async def taken_of(answers: Mapping[str, Any], *uses: Use, records: tuple[PromotionRecord, ...] = ()) -> Inventory:
     client = cast(OciClient, Listing(answers))
-    return await take_inventory(client, HOST, Knowledge(Promotions(records), uses, ()))
+    return await take_inventory(client, HOST, Knowledge(Promotions(records), uses, {}))
 
 
 def of_app(manifests: Any = LISTED) -> dict[str, Any]:
@@ -260,7 +260,7 @@ async def test_uses_that_nothing_explains_without_the_registry() -> None:
         policy="p",
         how="promoted",
     )
-    known = Knowledge(Promotions((record,)), uses, ())
+    known = Knowledge(Promotions((record,)), uses, {})
     taken = await take_inventory(cast(OciClient, Unreachable({})), HOST, known)
     assert not taken.complete
     assert {entry.digest: entry.users for entry in taken.images} == {OLD: ("known.yaml",), OLD_ARM64: ("known.yaml",)}
