@@ -225,7 +225,7 @@ def test_pull_blocks_are_limited() -> None:
 
 
 def test_pull_blocks_are_repeated_and_undone() -> None:
-    """A block that is on record but was not made is made; one that is no longer wanted is undone."""
+    """A block that is on record but was not made is made, and dated anew; one that is no longer wanted is undone."""
     days = Days(reactions=("block-pulls",))
     days(0, bad(image(users=())))
     assert len(days(1, bad(image(users=()))).to_block) == 1
@@ -233,8 +233,8 @@ def test_pull_blocks_are_repeated_and_undone() -> None:
     assert days(2, bad(blocked)).to_block == ()
     days.scanning = Scanning()
     assert kinds(done := days(3, bad(blocked))) == ["pulls allowed"]
-    assert [case.blocked_since for case in done.to_allow] == [day(0)]
-    assert days.case.blocked_since == day(0)  # until it is undone
+    assert [case.blocked_since for case in done.to_allow] == [day(1)]
+    assert days.case.blocked_since == day(1)  # until it is undone
 
 
 # Several clusters
