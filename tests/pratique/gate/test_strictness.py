@@ -154,7 +154,7 @@ def registry_of(own: Situation, other: tuple[Policy, tuple[str, ...], Exceptions
     )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(situations, others, chosen)
 def test_what_a_stricter_configuration_lets_pass_passes_in_the_registry(
     own: Situation, other: tuple[Policy, tuple[str, ...], Exceptions], parts: set[str]

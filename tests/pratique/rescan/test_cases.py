@@ -296,7 +296,8 @@ def test_a_configuration_ends_only_its_own_reactions() -> None:
     old, new = image(users=()), image(version="2")
     days.run(BLUE, 0, bad(image(version="3")))
     held = days.cases
-    assert kinds(days.run(GREEN, 1, bad(image(version="3", users=(), elsewhere=(RUNS,))))) == []
+    seen = image(version="3", users=(), elsewhere=(OtherUse("rg-blue", "kustomization.yaml", BLUE),))
+    assert kinds(days.run(GREEN, 1, bad(seen))) == []
     assert days.case.held_by == BLUE
     assert days.cases == held
     days.registered = {GREEN}
