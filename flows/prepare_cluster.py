@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import end_leases_of_run
-from flows.release import approve_pending, run_release
+from flows.release import approve_pending, register, run_release
 from pratique.branches import Branch, results, run_branches
 from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
@@ -54,7 +54,10 @@ async def _prepare(config: Bootstrap) -> Preparation:
             network_id = start(read_spoke_network(config.network))
             deployed = start(_deploy(config, network_id, public_certificate))
             imported = start(_import_certificate(config, deployed, public_certificate))
-            releases = [start(run_release(release, config, deployed)) for release in config.catalogue.releases]
+            registered = start(register(config, deployed))
+            releases = [
+                start(run_release(release, config, deployed, registered)) for release in config.catalogue.releases
+            ]
         infrastructure, certificate = deployed.result(), imported.result()
         # A person may take hours to answer, so the run asks only when no other step is in progress.
         released = await approve_pending(results(releases), config, infrastructure)

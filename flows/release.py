@@ -14,12 +14,14 @@ from pratique.errors import PratiqueError
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Question
 from pratique.gate.wait import GateReport
+from pratique.git.publish import Publication
 from pratique.images import ImportedImage
 from tasks.events import emit_on_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
 from tasks.progress import Progress
 from tasks.records import record_promotions
+from tasks.registration import register_cluster
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,29 @@ class GatedRelease:
     images: list[ImportedImage] | None = None
 
 
-async def run_release(release: Release, config: Bootstrap, infrastructure: Branch[Infrastructure]) -> GatedRelease:
+async def run_release(
+    release: Release, config: Bootstrap, infrastructure: Branch[Infrastructure], registered: Branch[Publication]
+) -> GatedRelease:
     """Quarantine, gate and promote a release. If the policy asks a person, stop before the promotion.
 
     Images of one release pass together or not at all. Releases do not wait for one another.
 
+    :param registered: the cluster's registration, without which nothing is gated or promoted
     :raises GateBlocked: when the gate blocks it
     """
     bar = await Progress.begin(f"imports-{release.name}", f"Imports of release {release.name}", len(release.images))
     async with run_branches() as start:
         quarantined = [start(bar.track(_quarantine(image, infrastructure))) for image in release.images]
+    await registered
     report = await scan_gate(release, results(quarantined), await infrastructure, config.gate)
     if report.asking and not report.blocked:
         return GatedRelease(release, report)
     return await _promote(release, report, None, config, await infrastructure)
+
+
+async def register(config: Bootstrap, infrastructure: Branch[Infrastructure]) -> Publication:
+    """Register the cluster for its registry."""
+    return await register_cluster(config, await infrastructure)
 
 
 async def approve_pending(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.release import approve_pending, run_release
+from flows.release import approve_pending, register, run_release
 from pratique.branches import results, run_branches
 from pratique.config import Bootstrap
 from pratique.release.summary import Delivery
@@ -34,7 +34,8 @@ async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Deliver
     async with azure_runtime(config), cluster_lock():
         async with run_branches() as start:
             found = start(find_infrastructure(config.cluster))
-            releases = [start(run_release(release, config, found)) for release in chosen]
+            registered = start(register(config, found))
+            releases = [start(run_release(release, config, found, registered)) for release in chosen]
         infrastructure = found.result()
         released = await approve_pending(results(releases), config, infrastructure)
         published = await publish_manifests(

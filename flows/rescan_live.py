@@ -59,5 +59,5 @@ async def _rescan(config: Bootstrap, inventory: Inventory) -> Rescan:
 
 
 async def _audit(registry: Registry, inventory: Inventory) -> None:
-    audit = await audit_live_images(registry, inventory.references, inventory.promotions)
+    audit = await audit_live_images(registry, inventory.references, inventory.promotions, inventory.promoters)
     audit.require_explained()

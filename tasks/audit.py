@@ -19,13 +19,18 @@ _MOST_EVENTS = 100  # irregularities with an event each; the report lists all
 
 
 @step(name="audit live", run_name="audit live/ of {registry.name}", unlinked=("images",), **UNCACHED)
-async def audit_live_images(registry: Registry, images: list[ImageReference], promotions: Promotions) -> AuditReport:
+async def audit_live_images(
+    registry: Registry, images: list[ImageReference], promotions: Promotions, promoters: frozenset[str] = frozenset()
+) -> AuditReport:
     """Find out why each image is in live/, and report the images that bypassed the quarantine.
 
-    The caller decides what a report that is not clean means for the run.
+    Promoters are the identities of all clusters that use the registry. The caller decides what a report that is not
+    clean means for the run.
     """
     runtime, log = current(), get_run_logger()
-    report = await explain_live(runtime.session, registry, images, promotions, at=runtime.clock.now())
+    report = await explain_live(
+        runtime.session, registry, images, promotions, promoters=promoters, at=runtime.clock.now()
+    )
     for irregularity in report.needing_attention[:_MOST_EVENTS]:
         log.warning("%s", irregularity)
         _emit(irregularity)

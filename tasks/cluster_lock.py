@@ -1,5 +1,8 @@
 """Lets one run at a time work on a cluster, whatever flow, deployment, worker or person started it.
 
+It spares work that would be done twice. Nothing relies on it for correctness: clusters of several Prefect servers,
+which know nothing of each other's locks, may share a registry and its records.
+
 The lock is a Prefect variable, as variable names are unique. It belongs to a flow run, so a crashed run need not
 release it: a run that has ended, that waits for a person, or whose process has stopped responding has lost the lock.
 Prefect's concurrency limits would count slots for processes that are gone, and would end healthy runs when the server
@@ -103,7 +106,7 @@ async def _acquire() -> None:
         if client.server_type is ServerType.EPHEMERAL:
             return
     runtime = current()
-    name = f"{runtime.session.subscription_id}/{runtime.cluster}".lower()
+    name = runtime.cluster_key
     variable = await acquire_lock(runtime.cluster, f"pratique_lock_{hashlib.sha256(name.encode()).hexdigest()[:16]}")
     _held_lock.set(_Lock(variable, asyncio.create_task(_send_heartbeats(variable, runtime.cluster))))
 

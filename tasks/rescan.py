@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 
@@ -11,18 +10,19 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
-from pratique.git.checkout import checkout
-from pratique.manifests.usage import references
+from pratique.evidence.registry_policy import registry_policy
+from pratique.records.registry_policy import PolicyRecord
 from pratique.rescan import report
 from pratique.rescan.assessment import ImageAssessment, assess_images
 from pratique.rescan.cases import CaseChange, ChangeKind
-from pratique.rescan.inventory import Inventory, Knowledge, take_inventory
+from pratique.rescan.inventory import Inventory
+from pratique.rescan.listing import Listing
 from pratique.rescan.reactions import Reactions, record_cases
 from pratique.rescan.report import Rescan
 from tasks.events import Event, emit
 from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
-from tasks.secrets import read_text_secret
+from tasks.secrets import read_secret, read_text_secret
 from tasks.step import step
 
 #: Changes of each kind for which an event is emitted; the report has all.
@@ -41,17 +41,23 @@ _EVENTS: dict[ChangeKind, Event] = {
 
 @step(name="list live", run_name="list live/ of {infrastructure.registry.name}", **UNCACHED)
 async def list_live(config: Bootstrap, infrastructure: Infrastructure) -> Inventory:
-    """List the images in live/, where they came from, and which manifests use them."""
-    runtime, server = current(), infrastructure.registry.login_server
-    promotions = await (await runtime.records()).promotions()
-    async with checkout(await runtime.repository()) as tree:
-        uses = await asyncio.to_thread(references, tree.root, config.manifests.folder, server)
-    known = Knowledge(promotions, uses, config.catalogue.sources)
-    inventory = await take_inventory(runtime.oci, server, known)
+    """List the images in live/, where they came from, and which manifests of which clusters use them."""
+    runtime, registry = current(), infrastructure.registry.login_server
+    listing = Listing(
+        config=config,
+        cluster=runtime.cluster_key,
+        client=runtime.oci,
+        records=await runtime.records(),
+        manifests=await runtime.repository(),
+        read=read_secret,
+    )
+    at = runtime.clock.now()
+    policy = PolicyRecord.of(registry, registry_policy(config, at), cluster=runtime.cluster_key, at=at, run=run_id())
+    inventory = await listing.take(policy)
     log = get_run_logger()
     for note in inventory.notes:
         log.warning(note)
-    used = sum(bool(image.users) for image in inventory.images)
+    used = sum(image.used for image in inventory.images)
     log.info("%d images in live/, %d of them used", len(inventory.images), used)
     return inventory
 

@@ -28,6 +28,8 @@ from pratique.git.checkout import CommitAuthor, Repository
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
+from pratique.records.clusters import cluster_key
+from pratique.records.moving import require_moved
 from pratique.release import delivery
 from pratique.secret import text_of
 from tasks.secrets import read_secret
@@ -80,6 +82,11 @@ class Runtime:
     clock: Clock
     deadlines: dict[str, Deadline] = field(default_factory=dict)
     verdicts: dict[str, StandingVerdict] = field(default_factory=dict)
+
+    @property
+    def cluster_key(self) -> str:
+        """As the records name the cluster."""
+        return cluster_key(self.session.subscription_id, self.cluster)
 
 
 #: Concurrent imports: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
@@ -143,6 +150,8 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
 async def _records(config: Bootstrap) -> RecordsBranch:
     author = config.manifests.author
     repository = await delivery.records_repository(config, read_secret)
+    if config.registries.records.remote not in (None, config.manifests.remote):
+        await require_moved(repository, await delivery.former_records(config, read_secret))
     return RecordsBranch(repository, CommitAuthor(author.name, author.email))
 
 

@@ -6,7 +6,7 @@ and a slice with too many rows is halved. Five thousand images take a page or tw
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 
 from pratique.audit.provenance import Audit, AuditReport, LiveEvent
@@ -72,6 +72,7 @@ async def explain_live(
     images: Sequence[ImageReference],
     promotions: Promotions,
     *,
+    promoters: Collection[str] = (),
     at: datetime,
 ) -> AuditReport:
     """Find out why each image is in ``live/`` (:class:`Audit`).
@@ -79,9 +80,10 @@ async def explain_live(
     The session's identity counts as the pipeline's.
 
     :param images: all images in ``live/``, each with tag and digest
+    :param promoters: object ids of the other identities of pipelines that use the registry
     """
     begins, caller = await log_begins(session, registry), await session.caller()
-    audit = Audit(registry.login_server, images, promotions, promoters=(caller.object_id,), at=at)
+    audit = Audit(registry.login_server, images, promotions, promoters=(caller.object_id, *promoters), at=at)
     if begins is not None:
         async for event in live_events(session, registry, begins, at):
             audit.add(event)

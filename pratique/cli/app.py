@@ -21,6 +21,7 @@ from pratique.cli.frame import debugging, exit_on_error
 from pratique.cli.preflight import check
 from pratique.cli.prepare import plan, prepare
 from pratique.cli.probe import probe
+from pratique.cli.records import clusters, records
 from pratique.cli.release import release
 from pratique.cli.rescan import drill, rescan
 from pratique.cli.trust import trust
@@ -29,6 +30,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 for command in (check, probe, plan, prepare, release, accept, renew, rescan, drill, sweep, deploy):
     app.command()(exit_on_error(command))
 app.add_typer(trust, name="trust")
+app.add_typer(clusters, name="clusters")
+app.add_typer(records, name="records")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(demo)
 
 

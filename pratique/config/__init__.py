@@ -14,7 +14,7 @@ from pratique.config.drill import Drill
 from pratique.config.gate import Gate, Scanner, SignerTrust
 from pratique.config.manifests import Manifests
 from pratique.config.reading import load, parse
-from pratique.config.registries import Records, Registries
+from pratique.config.registries import Reader, Records, Registries
 from pratique.config.scanning import Scanning
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Image",
     "Manifests",
     "Network",
+    "Reader",
     "Records",
     "Registries",
     "Release",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from pratique import remotes
 from pratique.config.base import Address, Model, SecretName
 from pratique.config.manifests import SshAccess
+
+ObjectId = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        description="Object id of a service principal, a managed identity or a person, not its client id.",
+    ),
+]
 
 
 class Records(Model):
@@ -38,7 +47,61 @@ class Records(Model):
         return self
 
 
+class Reader(Model):
+    """A login with which rescans read the manifests of other clusters that use the registry."""
+
+    remote: Address = Field(
+        description="URL of a repository, or the beginning of several, up to a whole host or folder: "
+        "https://github.com/contoso. No login is sent to a host that no entry names."
+    )
+    token: SecretName | None = Field(
+        None, description="Location of the token for HTTPS remotes: file:PATH, env:NAME or prefect-secret:BLOCK."
+    )
+    ssh: SshAccess | None = Field(None, title="SSH", description="Private key and host keys for SSH remotes.")
+
+    @property
+    def signing_key(self) -> None:
+        """Readers write nothing, so they sign nothing."""
+        return None
+
+    @field_validator("remote")
+    @classmethod
+    def _is_plain(cls, remote: str) -> str:
+        try:
+            remotes.parts(remote)
+        except ValueError as error:
+            raise ValueError(f"not a plain remote: {error}") from None
+        return remote
+
+    @model_validator(mode="after")
+    def _login_fits(self) -> Self:
+        if self.token and not self.remote.startswith("https://"):
+            raise ValueError("token: tokens are sent over HTTPS only")
+        if self.ssh and self.remote.startswith(("https://", "file://")):
+            raise ValueError("ssh: the remote is not an SSH remote")
+        return self
+
+
 class Registries(Model):
     """The registries of the cluster. Other clusters may use them, too."""
 
     records: Records = Records()
+    policy: Literal["shared", "own"] = Field(
+        "shared",
+        description="When other clusters use the registry: shared (this configuration must be at least as strict as "
+        "the registry's policy) or own (this configuration decides what the registry's policy is). Set own in one "
+        "configuration only.",
+    )
+    readers: tuple[Reader, ...] = Field(
+        (), description="Logins to the repositories with the manifests of the other clusters."
+    )
+    promoters: tuple[ObjectId, ...] = Field(
+        (),
+        description="Object ids of further identities that may promote images, besides those of the registered "
+        "clusters.",
+    )
+
+    def reader_of(self, remote: str) -> Reader | None:
+        """The entry of ``readers`` for a remote: of several, the one that says most about it."""
+        found = [reader for reader in self.readers if remotes.covers(reader.remote, remote)]
+        return max(found, key=lambda reader: len(remotes.parts(reader.remote)), default=None)

@@ -110,6 +110,14 @@ class Policy(BaseModel):
             raise ValueError("minimum_age reaches maximum_age: no evidence could ever have the right age")
         return self
 
+    def limited_to(self, sources: frozenset[str]) -> Policy:
+        """The policy when only some sources are available. If it names none of these, any of them suffices."""
+        required = tuple(name for name in self.required_sources if name in sources)
+        sufficient = tuple(name for name in self.sufficient_sources if name in sources)
+        if not (required or sufficient):
+            sufficient = tuple(sorted(sources))
+        return self.model_copy(update={"required_sources": required, "sufficient_sources": sufficient})
+
     @property
     def evidence_rules(self) -> str:
         """What it requires of a scan's knowledge, for people."""

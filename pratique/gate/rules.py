@@ -33,12 +33,7 @@ class Rules:
 
     def limited_to(self, sources: frozenset[str]) -> Rules:
         """The rules when only some sources are available. If the policy names none of these, any of them suffices."""
-        required = tuple(name for name in self.policy.required_sources if name in sources)
-        sufficient = tuple(name for name in self.policy.sufficient_sources if name in sources)
-        if not (required or sufficient):
-            sufficient = tuple(sorted(sources))
-        policy = self.policy.model_copy(update={"required_sources": required, "sufficient_sources": sufficient})
-        return replace(self, policy=policy, sources=sources)
+        return replace(self, policy=self.policy.limited_to(sources), sources=sources)
 
 
 @dataclass(frozen=True, kw_only=True)

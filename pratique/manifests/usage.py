@@ -25,12 +25,21 @@ class Use:
     :ivar tag: empty when the reference has none
     :ivar digest: empty when the reference has none; then the tag identifies the image, and without a tag as well it may
         be any image of the repository
+    :ivar cluster: key of the cluster whose manifests it is in; empty for the configuration's own
+    :ivar label: what reports call that cluster; empty for the configuration's own
     """
 
     file: str
     repository: str
     tag: str
     digest: str
+    cluster: str = ""
+    label: str = ""
+
+    @property
+    def place(self) -> str:
+        """The file, after the cluster's name where it is another cluster's."""
+        return f"{self.label}: {self.file}" if self.label else self.file
 
 
 def references(root: Path, folder: str, registry: str) -> list[Use]:

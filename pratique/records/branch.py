@@ -20,8 +20,10 @@ from pratique.git.checkout import CommitAuthor, Repository, checkout
 from pratique.git.pending import RUN
 from pratique.git.publish import Publication, publish
 from pratique.records import cases as case_file
+from pratique.records import clusters as cluster_file
 from pratique.records import promotions as promotion_file
 from pratique.records.cases import Cases
+from pratique.records.clusters import Clusters
 from pratique.records.promotions import PromotionRecord, Promotions
 
 
@@ -56,6 +58,10 @@ class RecordsBranch:
         """All cases on record; raises as :meth:`promotions`."""
         return Cases.parse((await self.texts(case_file.FILE)).get(case_file.FILE))
 
+    async def clusters(self) -> Clusters:
+        """All registered clusters; raises as :meth:`promotions`."""
+        return Clusters.parse((await self.texts(cluster_file.FILE)).get(cluster_file.FILE))
+
     async def record(self, records: Sequence[PromotionRecord], *, run: str) -> Publication:
         """Record promotions. Those that are on record already make no commit.
 
@@ -72,7 +78,11 @@ class RecordsBranch:
     ) -> Publication:
         """Rewrite files in one commit. When another commit is pushed first, the files are rewritten on top of it.
 
-        :param files: by path, a function from the file's text to its new text; ``None`` means that there is no file
+        Nothing else keeps writers apart: runs of several Prefect servers may write at once. So a rewrite decides on the
+        text that it gets, and on nothing that was read earlier.
+
+        :param files: by path, in the order in which they are rewritten, a function from the file's text to its new
+            text; ``None`` means that there is no file
         :param message: subject of the commit
         :param run: id of the flow run, for the commit's trailer
         """

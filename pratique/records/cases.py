@@ -10,7 +10,7 @@ while it is waived, and for :data:`MEMORY` after it was cured: if it comes back,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -33,7 +33,7 @@ class Condition(StrEnum):
     """The condition of an image in ``live/``."""
 
     BAD = "bad"
-    #: Bad, but the manifests use another image of its repository, which passes.
+    #: Bad and used by no cluster, while manifests use another image of its repository, which passes.
     REPLACED = "replaced"
     #: Within the policy, with findings whose clocks run.
     WATCHED = "within policy"
@@ -133,8 +133,11 @@ class Case:
     :ivar since: when it came into its condition
     :ivar manifests: digests of the platforms' manifests that are bad
     :ivar held_since: when releases began to refuse it; ``None`` when they do not
+    :ivar held_by: key of the cluster whose rescan holds it; empty in records of versions that did not write it
     :ivar blocked_since: when Pratique blocked pulls of it; ``None`` when it did not
-    :ivar proposal: branch of the GitOps repository that proposes another image, as ``name@sha``; empty without one
+    :ivar blocked_by: key of the cluster whose rescan blocked them; empty as for ``held_by``
+    :ivar proposals: by cluster, the branch of its GitOps repository that proposes another image, as ``name@sha``; that
+        of a version that did not write the cluster is under an empty key
     """
 
     registry: str
@@ -146,8 +149,10 @@ class Case:
     findings: tuple[Tracked, ...] = ()
     manifests: tuple[str, ...] = ()
     held_since: datetime | None = None
+    held_by: str = ""
     blocked_since: datetime | None = None
-    proposal: str = ""
+    blocked_by: str = ""
+    proposals: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -162,6 +167,13 @@ class Case:
     def reference(self) -> ImageReference:
         """Its place in the registry, by digest alone."""
         return ImageReference(self.registry, self.repository, digest=self.digest)
+
+    def proposal(self, cluster: str) -> str:
+        """The proposal in a cluster's repository; empty without one.
+
+        :param cluster: its key
+        """
+        return self.proposals.get(cluster) or self.proposals.get("", "")
 
     @property
     def open(self) -> tuple[Tracked, ...]:
@@ -187,8 +199,10 @@ class Case:
             findings=tuple(Tracked.read(finding) for finding in entry["findings"]),
             manifests=tuple(map(str, entry["manifests"])),
             held_since=_optional(entry["held"]),
+            held_by=str(entry.get("heldBy", "")),
             blocked_since=_optional(entry["blocked"]),
-            proposal=str(entry["proposal"]),
+            blocked_by=str(entry.get("blockedBy", "")),
+            proposals=_proposals(entry),
         )
 
     def entry(self) -> dict[str, Any]:
@@ -203,8 +217,12 @@ class Case:
             "findings": [finding.entry() for finding in sorted(self.findings, key=lambda finding: finding.key)],
             "manifests": list(self.manifests),
             "held": format_time(self.held_since) if self.held_since else None,
+            "heldBy": self.held_by,
             "blocked": format_time(self.blocked_since) if self.blocked_since else None,
-            "proposal": self.proposal,
+            "blockedBy": self.blocked_by,
+            "proposals": dict(self.proposals),
+            # Older versions of the program require it.
+            "proposal": self.proposals.get("", ""),
         }
 
 
@@ -242,6 +260,12 @@ class Cases:
                 for digest in {case.digest, *case.manifests}:
                     found[digest] = (*found.get(digest, ()), hold)
         return found
+
+
+def _proposals(entry: Mapping[str, Any]) -> dict[str, str]:
+    found = {str(cluster): str(proposal) for cluster, proposal in entry.get("proposals", {}).items()}
+    legacy = str(entry["proposal"])
+    return found | ({"": legacy} if legacy else {})
 
 
 def _optional(value: object) -> datetime | None:

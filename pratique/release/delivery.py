@@ -67,6 +67,12 @@ async def records_repository(config: Bootstrap, read: Callable[[str], Awaitable[
     return Repository(remote=remote, branch=records.branch, credentials=found, orphan=True)
 
 
+async def former_records(config: Bootstrap, read: Callable[[str], Awaitable[bytes]]) -> Repository:
+    """Where the records would be without a repository of their own; raises as :func:`records_repository`."""
+    own = await manifests_repository(config.manifests, read)
+    return replace(own, branch=config.registries.records.branch, folder=".", orphan=True)
+
+
 async def credentials(remote: str, login: GitLogin, read: Callable[[str], Awaitable[bytes]]) -> Credentials:
     """The credentials for a remote.
 

@@ -18,7 +18,7 @@ from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.clocks import mark_notified, newly_overdue, track_findings
 from pratique.rescan.conditions import BAD, condition_of, is_replaced, is_stale, passing_repositories
 from pratique.rescan.inventory import Inventory
-from pratique.rescan.reaction_plan import PullBlockPlan, hold_since, plan_pull_blocks
+from pratique.rescan.reaction_plan import Actor, PullBlockPlan, hold_of, plan_pull_blocks
 
 ChangeKind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]
 
@@ -66,6 +66,7 @@ class _Context:
     window: timedelta
     at: datetime
     passing: Collection[tuple[str, str]]
+    actor: Actor
 
 
 def update_cases(
@@ -84,7 +85,8 @@ def update_cases(
     :param at: when the rescan runs
     """
     passing, hours = passing_repositories(assessments), timedelta(hours=window)
-    context = _Context(scanning=scanning, window=hours, at=at, passing=passing)
+    actor = Actor(inventory.cluster, inventory.clusters)
+    context = _Context(scanning=scanning, window=hours, at=at, passing=passing, actor=actor)
     images = {assessment.image.key: assessment.image for assessment in assessments}
     missing = {key: case for key, case in before.by_key.items() if key not in images}
     deleted = [key for key, case in missing.items() if inventory.complete and case.registry == inventory.registry]
@@ -96,8 +98,8 @@ def update_cases(
             overdue = _newly_overdue(found, at)
             changes += _case_changes(previous, found, overdue, assessment)
             updated.append(replace(found, findings=mark_notified(found.findings, overdue)))
-    plan = plan_pull_blocks(updated, images, scanning, complete=inventory.complete, at=at)
-    blocked = {case.key: case for case in plan.new}
+    plan = plan_pull_blocks(updated, images, scanning, actor=actor, complete=inventory.complete, at=at)
+    blocked = {case.key: case for case in (*plan.new, *plan.repeated)}
     cases = [missing[key] for key in missing.keys() - deleted]
     cases += [blocked.get(case.key, case) for case in updated]
     return RescanOutcome(
@@ -109,9 +111,22 @@ def update_cases(
     )
 
 
-def with_pulls_allowed(cases: Cases, keys: Collection[tuple[str, str, str]]) -> Cases:
-    """The cases once the pulls of some of them are allowed again."""
-    return Cases(tuple(replace(case, blocked_since=None) if case.key in keys else case for case in cases.cases))
+def with_pulls_allowed(cases: Cases, allowed: Sequence[Case]) -> Cases:
+    """The cases once the pulls of some of them are allowed again.
+
+    A case that another rescan has changed meanwhile stays blocked on record: its pulls may be blocked again.
+
+    :param allowed: the cases as they were when it was decided to allow their pulls
+    """
+    unchanged = {case.key: replace(case, proposals={}) for case in allowed}
+    return Cases(
+        tuple(
+            replace(case, blocked_since=None, blocked_by="")
+            if unchanged.get(case.key) == replace(case, proposals={})
+            else case
+            for case in cases.cases
+        )
+    )
 
 
 def _updated(previous: Case | None, assessment: ImageAssessment, context: _Context) -> Case | None:
@@ -128,6 +143,7 @@ def _updated(previous: Case | None, assessment: ImageAssessment, context: _Conte
     if condition is None and not (previous and previous.blocked_since):
         return None
     condition = condition or Condition.CURED
+    held_since, held_by = hold_of(previous, condition, scanning, context.actor, at)
     return Case(
         registry=image.registry,
         repository=image.repository,
@@ -137,9 +153,11 @@ def _updated(previous: Case | None, assessment: ImageAssessment, context: _Conte
         since=previous.since if previous and previous.condition is condition else at,
         findings=findings,
         manifests=assessment.manifests or (previous.manifests if previous and condition in BAD else ()),
-        held_since=hold_since(previous, condition, scanning, at),
+        held_since=held_since,
+        held_by=held_by,
         blocked_since=previous.blocked_since if previous else None,
-        proposal=previous.proposal if previous else "",
+        blocked_by=previous.blocked_by if previous else "",
+        proposals=previous.proposals if previous else {},
     )
 
 

@@ -43,21 +43,21 @@ def condition_of(
 
 
 def passing_repositories(assessments: Iterable[ImageAssessment]) -> frozenset[tuple[str, str]]:
-    """Registry and repository of each image that passes and that the manifests use."""
+    """Registry and repository of each image that passes and that the manifests of a cluster use."""
     return frozenset(
         (assessment.image.registry, assessment.image.repository)
         for assessment in assessments
-        if assessment.image.users and assessment.passes
+        if assessment.image.used and assessment.passes
     )
 
 
 def is_replaced(assessment: ImageAssessment, passing: Collection[tuple[str, str]]) -> bool:
-    """Whether no manifest uses the image, while one uses an image of its repository that passes.
+    """Whether no cluster's manifests use the image, while some use an image of its repository that passes.
 
     :param passing: from :func:`passing_repositories`
     """
     image = assessment.image
-    return not image.users and (image.registry, image.repository) in passing
+    return not image.used and (image.registry, image.repository) in passing
 
 
 def is_stale(assessment: ImageAssessment, *, stale_after: timedelta, window: timedelta, at: datetime) -> bool:

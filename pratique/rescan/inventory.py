@@ -23,7 +23,8 @@ from pratique.oci import acr
 from pratique.oci.acr import StoredManifest
 from pratique.oci.client import OciClient
 from pratique.records.promotions import PromotionRecord, Promotions
-from pratique.rescan.stored import resolve_stored
+from pratique.rescan.stored import possible_images, resolve_stored
+from pratique.rescan.users import OtherUse, Users
 
 _AT_ONCE = 16
 
@@ -39,6 +40,7 @@ class LiveImageEntry:
     :ivar arrivals: when each of its digests was pushed, where that is known
     :ivar readable: whether it may be pulled
     :ivar users: manifest files that refer to it
+    :ivar elsewhere: other clusters that use it, or may use it, each with the file or the reason
     :ivar promotion: the record that explains it
     :ivar doubt: why it is not certain what a runtime would run from it; empty where it is
     """
@@ -52,6 +54,7 @@ class LiveImageEntry:
     arrivals: tuple[tuple[str, datetime], ...] = ()
     readable: bool = True
     users: tuple[str, ...] = ()
+    elsewhere: tuple[OtherUse, ...] = ()
     promotion: PromotionRecord | None = None
     doubt: str = ""
 
@@ -59,6 +62,16 @@ class LiveImageEntry:
     def key(self) -> tuple[str, str, str]:
         """As :attr:`pratique.records.cases.Case.key`."""
         return (self.registry, self.repository, self.digest)
+
+    @property
+    def used(self) -> bool:
+        """Whether any cluster uses it, or may use it."""
+        return bool(self.users or self.elsewhere)
+
+    @property
+    def all_users(self) -> tuple[str, ...]:
+        """Everything that uses it, for people."""
+        return (*self.users, *map(str, self.elsewhere))
 
     @property
     def reference(self) -> ImageReference:
@@ -80,6 +93,9 @@ class Inventory:
         deleted
     :ivar promotions: all records of promotions
     :ivar notes: sentences on what could not be read, and on references to images that are not there
+    :ivar cluster: key of the cluster whose configuration the rescan has
+    :ivar clusters: keys of all clusters that are registered for the registry
+    :ivar promoters: identities that promote images into the registry
     """
 
     registry: str
@@ -87,6 +103,9 @@ class Inventory:
     complete: bool
     promotions: Promotions = field(default_factory=Promotions, repr=False)
     notes: tuple[str, ...] = ()
+    cluster: str = ""
+    clusters: frozenset[str] = frozenset()
+    promoters: frozenset[str] = frozenset()
 
     @property
     def references(self) -> list[ImageReference]:
@@ -98,13 +117,15 @@ class Inventory:
 class Knowledge:
     """What is known from other sources than the registry.
 
-    :ivar uses: references in the manifests
+    :ivar uses: references in the manifests of all clusters
     :ivar catalogue: upstream references that the configuration names, by repository below ``live/`` and tag
+    :ivar unreadable: clusters whose manifests cannot be read
     """
 
     promotions: Promotions
     uses: Sequence[Use]
     catalogue: Mapping[tuple[str, str], ImageReference]
+    unreadable: Sequence[OtherUse] = ()
 
 
 async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> Inventory:
@@ -113,7 +134,7 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
     :param registry: login server
     :raises PratiqueError: when the registry can be reached, and does not list its images
     """
-    users = _users(known.uses)
+    users = Users(known.uses, known.unreadable)
     try:
         names = await acr.repositories(client, registry, LIVE)
     except NetworkDenied as error:
@@ -131,7 +152,7 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
             named |= {record.digest for record in known.promotions.records if record.repository == repository}
             found = [
                 await _entry(client, registry, repository, image, listed, known, users)
-                for image in _images(listed, named)
+                for image in possible_images(listed, named)
             ]
             return [entry for entry in found if entry is not None], gap
 
@@ -150,18 +171,6 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
     )
 
 
-def _images(listed: Collection[StoredManifest], named: Collection[str]) -> Iterator[StoredManifest]:
-    """What may be an image: what has a tag or is named; of the rest, what is neither an artifact nor part of an index.
-
-    :param named: digests that manifests or records name
-    """
-    parts = {digest for manifest in listed for digest in manifest.children}
-    for manifest in listed:
-        image = bool(manifest.platforms) or manifest.is_index
-        if manifest.tags or manifest.digest in named or (image and manifest.digest not in parts):
-            yield manifest
-
-
 async def _entry(
     client: OciClient,
     registry: str,
@@ -169,7 +178,7 @@ async def _entry(
     manifest: StoredManifest,
     listed: Collection[StoredManifest],
     known: Knowledge,
-    users: Mapping[tuple[str, str], set[str]],
+    users: Users,
 ) -> LiveImageEntry | None:
     """The entry of an image; ``None`` for an index that lists nothing that can be run."""
     record = known.promotions.find(repository, manifest.digest, registry)
@@ -191,7 +200,8 @@ async def _entry(
         pushed=manifest.created,
         arrivals=tuple((part.digest, part.created) for part in listed if part.digest in judged),
         readable=manifest.readable,
-        users=tuple(sorted(_used_by(users, repository, digests, manifest.tags))),
+        users=users.own(repository, digests, manifest.tags),
+        elsewhere=users.elsewhere(repository, digests, manifest.tags),
         promotion=record,
         doubt=doubt,
     )
@@ -215,9 +225,7 @@ def _named(
     return ImageReference(registry, repository, tags[0] if tags else None, None if tags else digest)
 
 
-def _without_registry(
-    registry: str, known: Knowledge, users: Mapping[tuple[str, str], set[str]], observed: str
-) -> Inventory:
+def _without_registry(registry: str, known: Knowledge, users: Users, observed: str) -> Inventory:
     """The inventory from the records of promotions and the manifests, where the registry cannot be reached."""
     records = [record for record in known.promotions.records if record.registry == registry]
     by_place: dict[tuple[str, str], list[PromotionRecord]] = {}
@@ -241,9 +249,9 @@ def _without_registry(
     )
 
 
-def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
+def _recorded(records: Sequence[PromotionRecord], users: Users) -> LiveImageEntry:
     first, tags = records[0], tuple(sorted({record.tag for record in records if record.tag}))
-    used = tuple(sorted(_used_by(users, first.repository, first.image.digests, tags)))
+    digests = first.image.digests
     return LiveImageEntry(
         registry=first.registry,
         repository=first.repository,
@@ -251,18 +259,18 @@ def _recorded(records: Sequence[PromotionRecord], users: Mapping[tuple[str, str]
         tags=tags,
         image=first.image,
         pushed=first.at,
-        users=used,
+        users=users.own(first.repository, digests, tags),
+        elsewhere=users.elsewhere(first.repository, digests, tags),
         promotion=first,
     )
 
 
-def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[str, str], set[str]]) -> LiveImageEntry:
+def _only_used(registry: str, use: Use, known: Knowledge, users: Users) -> LiveImageEntry:
     """An image of which only a reference is known. Its digest is taken for a manifest's: nothing can be checked."""
     tags = (use.tag,) if use.tag else ()
     named = _named(registry, use.repository, tags, use.digest, None, known.catalogue)
     target = named.target_at(use.repository.removeprefix(LIVE))
     image = ResolvedImage(named, use.digest, (PlatformManifest(UNKNOWN_PLATFORM, use.digest),), target=target)
-    used = tuple(sorted(_used_by(users, use.repository, {use.digest}, tags)))
     return LiveImageEntry(
         registry=registry,
         repository=use.repository,
@@ -270,23 +278,9 @@ def _only_used(registry: str, use: Use, known: Knowledge, users: Mapping[tuple[s
         tags=tags,
         image=image,
         pushed=None,
-        users=used,
+        users=users.own(use.repository, {use.digest}, tags),
+        elsewhere=users.elsewhere(use.repository, {use.digest}, tags),
     )
-
-
-def _users(uses: Sequence[Use]) -> Mapping[tuple[str, str], set[str]]:
-    """Manifest files by repository and digest; by repository and tag, which may be empty, where they name no digest."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for use in uses:
-        found.setdefault((use.repository, use.digest or use.tag), set()).add(use.file)
-    return found
-
-
-def _used_by(
-    users: Mapping[tuple[str, str], set[str]], repository: str, digests: Collection[str], tags: Sequence[str]
-) -> set[str]:
-    """The manifest files that use an image by one of its digests or tags, or that may use any of its repository."""
-    return {file for name in (*digests, *tags, "") for file in users.get((repository, name), ())}
 
 
 def _dangling(found: Collection[LiveImageEntry], uses: Sequence[Use]) -> Iterator[str]:
@@ -295,4 +289,4 @@ def _dangling(found: Collection[LiveImageEntry], uses: Sequence[Use]) -> Iterato
     for use in uses:
         if (use.repository, use.digest or use.tag) not in present:
             name = f"{use.repository}:{use.tag or '?'}@{use.digest or '?'}"
-            yield f"{use.file} refers to {name}, which is not listed here."
+            yield f"{use.place} refers to {name}, which is not listed here."

@@ -67,9 +67,10 @@ def _place(image: Case | LiveImageEntry) -> tuple[str, str]:
     return image.registry, image.repository
 
 
-def branch_name(replacements: Replacements) -> str:
-    """The branch of a proposal."""
-    content = json.dumps(sorted((repository, image.tag, image.digest) for repository, image in replacements.items()))
+def branch_name(replacements: Replacements, manifests: Repository) -> str:
+    """The branch of a proposal. Clusters with folders in one repository have branches of their own."""
+    images = sorted((repository, image.tag, image.digest) for repository, image in replacements.items())
+    content = json.dumps([manifests.branch, manifests.folder, images])
     return PREFIX + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
@@ -93,7 +94,7 @@ async def propose(
     :raises ConfigurationError: when the manifests name tags only, and this worker cannot read the registry
     :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.images.point_images`
     """
-    name = branch_name(replacements)
+    name = branch_name(replacements, manifests)
     async with checkout(manifests) as tree:
         changes = point_images(tree.root, manifests.folder, registry, replacements, pin=pin)
         message = f"Use images that pass: {_listed(replacements)}."
@@ -155,10 +156,10 @@ async def _require_live(client: OciClient, registry: str, replacements: Replacem
             )
 
 
-async def open_pull_request(forge: Forge, target: str, replacements: Replacements) -> PullRequest:
+async def open_pull_request(forge: Forge, manifests: Repository, replacements: Replacements) -> PullRequest:
     """Open the pull request for a proposal, or find the open one.
 
-    :param target: the branch of the manifests
+    :param manifests: with the branch of the manifests
     :raises PratiqueError: as :func:`pratique.git.forges.pull_request.propose`
     """
     rows = [(repository, image.tag, image.digest) for repository, image in sorted(replacements.items())]
@@ -170,7 +171,7 @@ async def open_pull_request(forge: Forge, target: str, replacements: Replacement
         ]
     )
     title = f"Images that pass: {_listed(replacements)}"
-    return await propose_to_forge(forge, Proposal(branch_name(replacements), target, title, body))
+    return await propose_to_forge(forge, Proposal(branch_name(replacements, manifests), manifests.branch, title, body))
 
 
 async def withdraw(manifests: Repository, proposal: str) -> bool:
@@ -186,11 +187,14 @@ def _listed(replacements: Replacements) -> str:
     return ", ".join(f"{repository}:{image.tag}" for repository, image in sorted(replacements.items()))
 
 
-def with_proposal(cases: Cases, replacements: Replacements, proposal: str | None, registry: str) -> Cases:
-    """The cases with the current proposal: bad cases that it replaces have it, the registry's other cases have none."""
+def with_proposal(cases: Cases, replacements: Replacements, proposal: str | None, registry: str, cluster: str) -> Cases:
+    """The cases with a cluster's current proposal: bad cases that it replaces have it, the registry's others have none.
+
+    :param cluster: its key. Proposals in the repositories of other clusters stay as they are
+    """
     return Cases(
         tuple(
-            replace(case, proposal=(proposal or "") if _is_replaced(case, replacements) else "")
+            replace(case, proposals=_proposals(case, replacements, proposal, cluster))
             if case.registry == registry
             else case
             for case in cases.cases
@@ -198,5 +202,7 @@ def with_proposal(cases: Cases, replacements: Replacements, proposal: str | None
     )
 
 
-def _is_replaced(case: Case, replacements: Replacements) -> bool:
-    return case.condition is Condition.BAD and below_live(case) in replacements
+def _proposals(case: Case, replacements: Replacements, proposal: str | None, cluster: str) -> dict[str, str]:
+    others = {other: known for other, known in case.proposals.items() if other not in ("", cluster)}
+    replaced = case.condition is Condition.BAD and below_live(case) in replacements
+    return others | ({cluster: proposal} if replaced and proposal else {})

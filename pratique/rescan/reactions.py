@@ -1,19 +1,23 @@
 """Acts on a rescan: records the cases, blocks and allows pulls, and proposes other images.
 
 Each reaction follows from the condition of a case, and is undone when the condition ends. A pull block is on record
-from before it is made until after it is undone, so that the next rescan knows it for Pratique's own.
+from before it is made until after it is undone, so that the next rescan knows it for Pratique's own. Rescans of several
+clusters may run at once, on servers that know nothing of each other: what one of them has blocked and another one has
+allowed is allowed in the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
 
 from pratique.config import Bootstrap
+from pratique.errors import NotFound
 from pratique.git.checkout import Repository
 from pratique.git.forges.remote import forge_of
 from pratique.oci.client import OciClient
@@ -92,6 +96,7 @@ class Reactions:
         )
         replacements, proposal, more_notes = await self._propose(rescan)
         outcome = await self._record(rescan, replacements, proposal)
+        await self._confirm_pulls(rescan.outcome)
         return replace(rescan, outcome=outcome), notes + more_notes
 
     async def _set_pulls(self, cases: Sequence[Case], *, allow: bool) -> list[str]:
@@ -105,6 +110,21 @@ class Reactions:
 
         return await asyncio.gather(*map(change, cases))
 
+    async def _confirm_pulls(self, outcome: RescanOutcome) -> None:
+        """Allow the pulls of what is no longer on record as blocked.
+
+        Another rescan may have decided the opposite in between. Of two that change an image at once, the one that
+        changed it last reads here what the other one has recorded.
+        """
+        changed = {case.key: case for case in (*outcome.to_block, *outcome.to_allow)}
+        if not changed:
+            return
+        on_record = (await self.records.cases()).by_key
+        for key, case in changed.items():
+            if key not in on_record or on_record[key].blocked_since is None:
+                with suppress(NotFound):  # the image was deleted meanwhile
+                    await set_pulls(self.client, case.reference, allowed=True)
+
     async def _propose(self, rescan: Rescan) -> tuple[Replacements, str | None, list[str]]:
         """Propose other images, and withdraw proposals that are no longer needed.
 
@@ -112,8 +132,8 @@ class Reactions:
         """
         cases, target = rescan.cases, self.config.manifests
         replacements, notes = self._replacements(rescan)
-        open_proposals = {case.proposal for case in cases if case.proposal}
-        name = branch_name(replacements) if replacements else ""
+        open_proposals = {known for case in cases if (known := case.proposal(rescan.inventory.cluster))}
+        name = branch_name(replacements, self.manifests) if replacements else ""
         proposal = next((known for known in open_proposals if known.startswith(f"{name}@")), None)
         if replacements and proposal is None:
             proposal = await propose(
@@ -127,7 +147,7 @@ class Reactions:
             )
             if proposal and target.deliver == "pull-request":
                 pull_request = await open_pull_request(
-                    forge_of(target.remote, self.token or "", self.http), target.branch, replacements
+                    forge_of(target.remote, self.token or "", self.http), self.manifests, replacements
                 )
                 notes.append(f"Proposal {name}: merge {pull_request.url}")
         for known in sorted(open_proposals - {proposal}):
@@ -146,11 +166,11 @@ class Reactions:
         return find_replacements(rescan.cases, rescan.assessments, several), notes
 
     async def _record(self, rescan: Rescan, replacements: Replacements, proposal: str | None) -> RescanOutcome:
-        outcome, registry = rescan.outcome, rescan.inventory.registry
-        allowed = {case.key for case in outcome.to_allow}
+        outcome, registry, cluster = rescan.outcome, rescan.inventory.registry, rescan.inventory.cluster
 
         def rewrite(cases: Cases) -> Cases:
-            return with_proposal(with_pulls_allowed(cases, allowed), replacements, proposal, registry)
+            allowed = with_pulls_allowed(cases, outcome.to_allow)
+            return with_proposal(allowed, replacements, proposal, registry, cluster)
 
         after = rewrite(outcome.cases)
         if after == outcome.cases:
@@ -160,10 +180,10 @@ class Reactions:
             f"Record the reactions to live/ of {registry}.",
             run=self.run,
         )
-        before = {case.key: case.proposal for case in outcome.cases.cases}
+        before = {case.key: case.proposal(cluster) for case in outcome.cases.cases}
         changes = tuple(
-            CaseChange("proposed", case, case.open, f"on branch {case.proposal}")
+            CaseChange("proposed", case, case.open, f"on branch {new}")
             for case in after.cases
-            if case.proposal and case.proposal != before[case.key]
+            if (new := case.proposal(cluster)) and new != before[case.key]
         )
         return replace(outcome, cases=after, changes=(*outcome.changes, *changes))

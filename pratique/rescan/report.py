@@ -32,8 +32,8 @@ _ADVICE = {
     Condition.STALE: "Defender no longer scans images that were not pushed, pulled or run for this long. "
     "Remove the ones that nobody uses, or configure another scanner (gate.scanners).",
     Condition.UNVERIFIED: "Nothing proves that these were scanned; docs/gate.md lists what does.",
-    Condition.REPLACED: "The manifests use another image of the repository, which passes, so nothing is overdue here. "
-    "Remove the ones that nothing runs.",
+    Condition.REPLACED: "No cluster's manifests use these, and some use another image of the repository, which passes, "
+    "so nothing is overdue here. Remove the ones that nothing runs.",
     Condition.WATCHED: "Within the policy, but the clock of each finding runs.",
 }
 
@@ -91,7 +91,7 @@ class Rescan:
 
     @cached_property
     def users(self) -> Mapping[tuple[str, str, str], tuple[str, ...]]:
-        return {assessment.image.key: assessment.image.users for assessment in self.assessments}
+        return {assessment.image.key: assessment.image.all_users for assessment in self.assessments}
 
     @property
     def states(self) -> Mapping[str, int]:
@@ -263,7 +263,7 @@ def _reaction_tables(rescan: Rescan) -> Iterator[str]:
 def _reactions(case: Case) -> list[str]:
     reactions = [f"held since {case.held_since:%Y-%m-%d}"] if case.held_since else []
     reactions += [f"pulls blocked since {case.blocked_since:%Y-%m-%d}"] if case.blocked_since else []
-    return reactions + ([f"proposed on {case.proposal}"] if case.proposal else [])
+    return reactions + [f"proposed on {proposal}" for proposal in case.proposals.values()]
 
 
 def _explain(case: Case, rescan: Rescan) -> str:

@@ -6,6 +6,8 @@ promotion says it, since a digest names the same bytes for ever; an index withou
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from pratique.errors import DigestMismatch, NotFound, NothingToRun, UnreadableAnswer
 from pratique.images import UNKNOWN_PLATFORM, ImageReference, PlatformManifest, ResolvedImage
 from pratique.oci.acr import StoredManifest
@@ -39,3 +41,15 @@ async def resolve_stored(
         return None, ""
     except (DigestMismatch, NotFound, UnreadableAnswer) as error:
         return itself, error.observed
+
+
+def possible_images(listed: Collection[StoredManifest], named: Collection[str]) -> Iterator[StoredManifest]:
+    """What may be an image: what has a tag or is named; of the rest, what is neither an artifact nor part of an index.
+
+    :param named: digests that manifests or records name
+    """
+    parts = {digest for manifest in listed for digest in manifest.children}
+    for manifest in listed:
+        image = bool(manifest.platforms) or manifest.is_index
+        if manifest.tags or manifest.digest in named or (image and manifest.digest not in parts):
+            yield manifest

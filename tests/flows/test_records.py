@@ -33,8 +33,9 @@ async def test_promotions_are_recorded(world: MakeWorld) -> None:
     assert f"{kured['repository']}:{kured['tag']}" == "live/kubereboot/kured:1.14.0"
     assert kured["digest"] == cluster.live["kubereboot/kured:1.14.0"]
     assert (kured["how"], kured["policy"]) == ("promoted", cluster.config.gate.policy.digest)
-    (commit,) = git("log", "--format=%B", "pratique-records", folder=cluster.gitops).split("\n\n\n")
-    assert f"Pratique-Run: {kured['run']}" in commit
+    *promoted, registered = git("log", "--format=%B", "pratique-records", folder=cluster.gitops).split("\n\n\n")
+    assert registered.startswith("Register ")
+    assert all(f"Pratique-Run: {kured['run']}" in commit for commit in (*promoted, registered))
     assert len(cluster.commits) == 2
     assert (await release_images(cluster.config)).title == "Nothing to do"
     assert promotions(cluster) == list(found.values())

@@ -132,6 +132,12 @@ class Life:
         (found,) = [one for one in self.on_record()["images"] if one["tags"] == ["1.14.0"]]
         return dict(found)
 
+    @property
+    def proposal(self) -> str:
+        """The only proposal to replace that image, as ``name@sha``."""
+        (found,) = self.case["proposals"].values()
+        return str(found)
+
 
 @pytest.fixture
 async def life(world: MakeWorld, tmp_path: Path) -> Life:
@@ -315,12 +321,12 @@ async def test_propose(life: Life) -> None:
     life.advisories.write_text(ADVISORY)
     await life.days(1)
     await life.at_risk()
-    name, _, sha = life.case["proposal"].partition("@")
+    name, _, sha = life.proposal.partition("@")
     assert git("rev-parse", name, folder=life.world.gitops).strip() == sha
     assert git("rev-parse", f"{name}^", "main", folder=life.world.gitops).split() == [before, before]
     assert "newTag: 1.14.1" in git("show", f"{name}:cluster-manifests/kustomization.yaml", folder=life.world.gitops)
     await life.at_risk()
-    assert life.case["proposal"] == f"{name}@{sha}"
+    assert life.proposal == f"{name}@{sha}"
     git("update-ref", "refs/heads/main", sha, folder=life.world.gitops)
     after = await life.rescan()
     assert [one["kind"] for one in after["changes"]] == ["cured"]

@@ -209,6 +209,22 @@ class TestTheLog:
         assert (IrregularityKind.UNEXPLAINED, APP) in [(one.kind, one.reference) for one in report.irregularities]
         assert report.log_begins is not None
 
+    async def test_identities_of_other_clusters(self, registry: Registry) -> None:
+        """What the identity of another cluster promoted is explained by the log; that of anybody else is not."""
+        green, somebody = "11111111-0000-0000-0000-000000000000", "22222222-0000-0000-0000-000000000000"
+        images = [ImageReference(HOST, f"live/{name}", "1", DIGEST) for name in ("green", "somebody")]
+        for image, identity in zip(images, (green, somebody), strict=True):
+            source = f"{registry.id}/quarantine/app@{DIGEST}"
+            more = {"digest": DIGEST, "media_type": source, "identity": identity}
+            happen(self.sandbox, self.document, image.repository, **more)
+        async with AzureSession.open(poll_seconds=0.02) as session:
+            report = await explain_live(
+                session, registry, images, Promotions(), promoters=[green.upper()], at=datetime.now(UTC)
+            )
+        (found,) = report.irregularities
+        assert (found.kind, found.reference) == (IrregularityKind.UNGATED, images[1])
+        assert report.logged == 1
+
     async def test_an_empty_log(self, registry: Registry) -> None:
         """Nothing is explained by it, and the report says that it is blind."""
         assert (await self.explain(registry, APP)).log_begins is None

@@ -154,7 +154,12 @@ def test_unreadable_records_are_an_error(text: str, observed: str) -> None:
 
 def test_cases_round_trip() -> None:
     """Reading returns what was written; a hold is found by the image's digest and by those of its bad manifests."""
-    cases = Cases((CASE, replace(CASE, digest=OTHER, held_since=None, manifests=(), proposal="b@1", blocked_since=NOW)))
+    cases = Cases(
+        (
+            CASE,
+            replace(CASE, digest=OTHER, held_since=None, manifests=(), proposals={"0000/rg": "b@1"}, blocked_since=NOW),
+        )
+    )
     assert Cases.parse(cases.text()) == cases
     assert cases.holds.keys() == {INDEX, CHILD}
     (hold,) = cases.holds[CHILD]

@@ -354,8 +354,9 @@ async def test_a_proposal_that_is_there_already(registries: Registries, tmp_path
         )
 
     if somebody:
-        git("branch", branch_name(replacements), "main", cwd=remote)
-        with pytest.raises(Conflict, match=branch_name(replacements)):
+        name = branch_name(replacements, replace(there(remote), folder="cluster"))
+        git("branch", name, "main", cwd=remote)
+        with pytest.raises(Conflict, match=name):
             await proposed()
     else:
         first = await proposed()

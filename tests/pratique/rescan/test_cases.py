@@ -7,14 +7,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from pratique.config.scanning import Scanning, Sla
 from pratique.findings import Finding, Severity
 from pratique.gate.verdict import VerdictState
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.records.cases import Cases, Condition, FindingState
 from pratique.rescan.assessment import ImageAssessment
-from pratique.rescan.cases import RescanOutcome, update_cases
+from pratique.rescan.cases import RescanOutcome, update_cases, with_pulls_allowed
 from pratique.rescan.inventory import Inventory, LiveImageEntry
+from pratique.rescan.users import OtherUse
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOST = "acraks123.azurecr.io"
@@ -222,7 +225,7 @@ def test_pull_blocks_are_limited() -> None:
 
 
 def test_pull_blocks_are_repeated_and_undone() -> None:
-    """A block that is on record but was not made is made; one that is no longer wanted is undone."""
+    """A block that is on record but was not made is made, and dated anew; one that is no longer wanted is undone."""
     days = Days(reactions=("block-pulls",))
     days(0, bad(image(users=())))
     assert len(days(1, bad(image(users=()))).to_block) == 1
@@ -230,5 +233,101 @@ def test_pull_blocks_are_repeated_and_undone() -> None:
     assert days(2, bad(blocked)).to_block == ()
     days.scanning = Scanning()
     assert kinds(done := days(3, bad(blocked))) == ["pulls allowed"]
-    assert [case.blocked_since for case in done.to_allow] == [day(0)]
-    assert days.case.blocked_since == day(0)  # until it is undone
+    assert [case.blocked_since for case in done.to_allow] == [day(1)]
+    assert days.case.blocked_since == day(1)  # until it is undone
+
+
+# Several clusters
+
+BLUE, GREEN = "0000/rg-blue", "0000/rg-green"
+RUNS = OtherUse("rg-green", "app.yaml", GREEN)
+UNREADABLE = OtherUse("rg-green", "manifests that cannot be read", GREEN)
+EVERY_REACTION = {"reactions": ("notify", "hold", "propose", "block-pulls"), "block_pulls_referenced": True}
+
+
+class Clusters(Days):
+    """Rescans of two clusters of one registry, one after the other, on the same records."""
+
+    def __init__(self, **scannings: dict[str, Any]) -> None:
+        super().__init__()
+        self.scannings = {name: Scanning(**scanning) for name, scanning in scannings.items()}
+        self.registered = {BLUE, GREEN}
+
+    def run(self, cluster: str, number: float, *assessments: ImageAssessment) -> RescanOutcome:
+        images = tuple(assessment.image for assessment in assessments)
+        inventory = Inventory(
+            registry=HOST, images=images, complete=True, cluster=cluster, clusters=frozenset(self.registered)
+        )
+        scanning = self.scannings[cluster.rpartition("-")[2]]
+        done = update_cases(self.cases, inventory, assessments, scanning, window=168, at=day(number))
+        self.cases = done.cases
+        return done
+
+
+@pytest.mark.parametrize("other", [RUNS, UNREADABLE])
+def test_an_image_of_another_cluster(other: OtherUse) -> None:
+    """What another cluster runs, or may run, is bad and not replaced, its clock runs, it is held, and its pulls are
+    never blocked, whatever this cluster's reactions are and whether or not its own manifests use it, too."""
+    for own in ((), ("kustomization.yaml",)):
+        days = Clusters(blue=EVERY_REACTION)
+        old = image(users=own, elsewhere=(other,))
+        new = image(version="2", elsewhere=(other,) if other is UNREADABLE else ())
+        done = days.run(BLUE, 0, bad(old), good(new))
+        assert kinds(done) == ["newly bad", "held"]
+        assert (done.to_block, days.case.condition, days.case.due) == ((), Condition.BAD, day(30))
+        assert "rg-green" in done.warnings[0]
+        assert kinds(days.run(BLUE, 30, bad(old), good(new))) == ["overdue"]
+
+
+def test_a_block_ends_when_another_cluster_uses_the_image() -> None:
+    """Also when it may use it: an unreadable repository lifts a block."""
+    for other in (RUNS, UNREADABLE):
+        days = Clusters(blue=EVERY_REACTION)
+        old, new = image(users=()), image(version="2")
+        assert len(days.run(BLUE, 0, bad(old), good(new)).to_block) == 1
+        done = days.run(BLUE, 1, bad(replace(old, elsewhere=(other,))), good(new))
+        assert (len(done.to_allow), done.to_block) == (1, ())
+
+
+def test_a_configuration_ends_only_its_own_reactions() -> None:
+    """A cluster without reactions neither lifts another one's hold nor allows pulls that the other has blocked; facts
+    end both, and so does forgetting the other cluster."""
+    days = Clusters(blue=EVERY_REACTION, green={})
+    old, new = image(users=()), image(version="2")
+    days.run(BLUE, 0, bad(image(version="3")))
+    held = days.cases
+    seen = image(version="3", users=(), elsewhere=(OtherUse("rg-blue", "kustomization.yaml", BLUE),))
+    assert kinds(days.run(GREEN, 1, bad(seen))) == []
+    assert days.case.held_by == BLUE
+    assert days.cases == held
+    days.registered = {GREEN}
+    assert "lifted" in kinds(days.run(GREEN, 2, bad(image(version="3"))))
+
+    days = Clusters(blue=EVERY_REACTION, green={})
+    days.run(BLUE, 0, bad(old), good(new))
+    blocked = replace(old, readable=False)
+    assert days.case.blocked_by == BLUE
+    assert days.run(GREEN, 1, bad(blocked), good(new)).to_allow == ()
+    assert len(days.run(GREEN, 2, good(blocked), good(new)).to_allow) == 1
+
+
+def test_a_forced_block_of_own_manifests() -> None:
+    """Who blocks what its own manifests use has decided so for itself: the other cluster, which does not use the image,
+    leaves that alone, and ends it once it uses the image as well."""
+    days = Clusters(blue=EVERY_REACTION, green={})
+    assert len(days.run(BLUE, 0, bad(image())).to_block) == 1
+    blues = OtherUse("rg-blue", "kustomization.yaml", BLUE)
+    seen = image(users=(), elsewhere=(blues,), readable=False)
+    assert days.run(GREEN, 1, bad(seen)).to_allow == ()
+    assert len(days.run(GREEN, 2, bad(replace(seen, users=("app.yaml",)))).to_allow) == 1
+
+
+def test_pulls_that_another_rescan_has_decided_about() -> None:
+    """A case that another rescan changed meanwhile stays on record as blocked; one that is as it was does not."""
+    days = Clusters(blue=EVERY_REACTION)
+    old, new = image(users=()), image(version="2")
+    days.run(BLUE, 0, bad(old), good(new))
+    cured = days.run(BLUE, 1, good(replace(old, readable=False)), good(new))
+    assert with_pulls_allowed(cured.cases, cured.to_allow).cases[0].blocked_since is None
+    again = days.run(BLUE, 2, bad(old), good(new))
+    assert with_pulls_allowed(again.cases, cured.to_allow).cases[0].blocked_since == day(2)
