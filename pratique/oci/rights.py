@@ -1,9 +1,9 @@
 """The right that an Azure registry found missing, and the step that grants it.
 
 A registry has one of two kinds of permissions (``roleAssignmentMode``). With registry permissions, roles such as
-AcrPull count, for all repositories. With repository permissions (ABAC) those roles do not count: the roles of repositories do,
-and a condition can confine each assignment to some of them. A refusal looks the same in both, and like a missing login,
-so the step names the roles.
+AcrPull count, for all repositories. With repository permissions (ABAC) those roles do not count: the roles of
+repositories do, and a condition can confine each assignment to some of them. A refusal looks the same in both, and like
+a missing login, so the step names the roles.
 
 Facts: Microsoft Learn, "Microsoft Entra repository permissions in Azure Container Registry", "Azure built-in roles for
 Containers".
