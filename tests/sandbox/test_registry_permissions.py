@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -32,6 +33,12 @@ READER, WRITER, CONTRIBUTOR, LISTER = (
     f"Container Registry Repository {name}" for name in ("Reader", "Writer", "Contributor", "Catalog Lister")
 )
 ALL = "pull,push,delete,metadata_read,metadata_write"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient() as client:
+        yield client
 
 
 async def filled(sandbox: RunningSandbox, *repositories: str, mode: str = ABAC) -> None:
@@ -132,13 +139,15 @@ async def test_no_token_for_all_repositories(sandbox: RunningSandbox, http: http
     assert (await http.delete(f"https://{HOST}/v2/{ARRIVED}/manifests/1.14.0")).status_code == 401
 
 
-async def test_a_missing_right_can_refuse_the_token(start_sandbox: StartSandbox, http: httpx.AsyncClient) -> None:
+async def test_a_missing_right_can_refuse_the_token(start_sandbox: StartSandbox) -> None:
     """In one of the forms that Azure may have; the other is a token that grants nothing."""
     sandbox = start_sandbox(Scenario(registry_permissions=RegistryPermissions(refusal="token")))
     await filled(sandbox, ARRIVED)
-    with pytest.raises(httpx.HTTPStatusError, match="401"):
-        await acr_token(http, HOST, add_identity(sandbox, "AcrPull", registry=NAME), f"repository:{ARRIVED}:pull")
-    await acr_token(http, HOST, add_identity(sandbox, READER, registry=NAME), f"repository:{ARRIVED}:pull")
+    scope = f"repository:{ARRIVED}:pull"
+    async with httpx.AsyncClient() as http:
+        with pytest.raises(httpx.HTTPStatusError, match="401"):
+            await acr_token(http, HOST, add_identity(sandbox, "AcrPull", registry=NAME), scope)
+        await acr_token(http, HOST, add_identity(sandbox, READER, registry=NAME), scope)
 
 
 async def test_a_change_of_permissions_ends_all_tokens(sandbox: RunningSandbox, http: httpx.AsyncClient) -> None:
