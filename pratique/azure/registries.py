@@ -240,7 +240,7 @@ def _registry(found: models.Registry) -> Registry:
         login_server=properties.login_server.lower(),
         location=found.location,
         public_access=properties.public_network_access != "Disabled",
-        permissions=_PERMISSIONS.get(str(properties.role_assignment_mode or "").lower(), "unknown"),
+        permissions=_PERMISSIONS.get((properties.role_assignment_mode or "").lower(), "unknown"),
     )
 
 

@@ -22,7 +22,7 @@ MODE, MODE_SINCE = "roleAssignmentMode", "2025-05-01"
 
 _ENABLED = {"status": "enabled"}
 _DISABLED = {"status": "disabled"}
-#: What ARM shows for a registry created without any properties.
+#: What ARM shows for a registry created without any properties, besides its kind of permissions.
 DEFAULTS: Document = {
     "provisioningState": "Succeeded",
     "adminUserEnabled": False,
@@ -42,7 +42,6 @@ DEFAULTS: Document = {
     "networkRuleBypassOptions": "AzureServices",
     "zoneRedundancy": "Disabled",
     "anonymousPullEnabled": False,
-    MODE: LEGACY,
 }
 
 

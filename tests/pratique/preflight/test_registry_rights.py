@@ -18,9 +18,10 @@ from pratique.oci.acr import manifests, repositories
 from pratique.oci.client import OciClient
 from pratique.oci.pushing import delete_repository, empty_image, push
 from pratique.preflight.registry_rights import check_reading, check_rights
+from sandbox.core.rbac import RoleDefinition
 from sandbox.scenario import Identity, RegistryPermissions, Scenario
 from tests.conftest import RunningSandbox, StartSandbox
-from tests.sandbox.callers import arm, owner
+from tests.sandbox.callers import arm, group, owner
 from tests.sandbox.registries import add_registry, registry_id
 
 INFRA = Path(__file__).parents[3] / "infra"
@@ -38,12 +39,16 @@ def registry_with(
     start: StartSandbox, mode: str, *roles: str, condition: str = "", **permissions: Any
 ) -> RunningSandbox:
     """A registry, and an identity that has these roles on its group, repository roles under the condition."""
-    nothing = Identity(roles=("Reader", *roles), subscription_roles=(), network_roles=())
-    scenario = Scenario(identity=nothing, registry_permissions=RegistryPermissions.model_validate(permissions))
+    identity = Identity(roles=roles, subscription_roles=(), network_roles=())
+    scenario = Scenario(identity=identity, registry_permissions=RegistryPermissions.model_validate(permissions))
     sandbox = start(scenario)
+    access, me = sandbox.azure.access, identity.object_id
     add_registry(sandbox, NAME, roleAssignmentMode=MODES[mode])
-    for assignment in sandbox.azure.access.assignments():
-        role = sandbox.azure.access.roles[assignment.role_guid]
+    actions = ("Microsoft.Authorization/permissions/read", "Microsoft.ContainerRegistry/registries/read")
+    access.roles["finder"] = RoleDefinition(guid="finder", name="Finder", actions=actions)
+    access.assign(role="finder", principal_id=me, scope=group(sandbox), at_once=True)
+    for assignment in access.assignments():
+        role = access.roles[assignment.role_guid]
         if condition and role.name in (READER, CONTRIBUTOR):
             assignment.condition = condition
     return sandbox
