@@ -40,7 +40,7 @@ from pratique.errors import (
 )
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
-from pratique.oci.rights import Permissions
+from pratique.oci.rights import Permissions, import_right
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
 #: Seen in messages of code Conflict; what stands around it has changed (azure-cli's issues).
@@ -213,7 +213,10 @@ def _import_error(
     if isinstance(error, Conflict):
         remedy = "Resolve what the message names, then run again. Nothing was imported."
         return Conflict(error.attempted, error.subject, error.observed, remedy)
-    if _RIGHTS.search(message) or _OWN_LIMIT.match(message):
+    if _RIGHTS.search(message):
+        remedy = f"{error.remedy} {import_right(registry.permissions)}"
+        return type(error)(error.attempted, error.subject, error.observed, remedy)
+    if _OWN_LIMIT.match(message):
         return error
     found = import_step(error.observed, _attempt(source, registry))
     if found is None:

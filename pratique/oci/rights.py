@@ -69,6 +69,22 @@ def missing_right(
     return PermissionDenied(error.attempted, error.subject, error.observed, _step(registry, scope, permissions))
 
 
+def import_right(permissions: Permissions) -> str:
+    """The step for an import that Azure refuses for a missing right, to stand behind the right that Azure names.
+
+    :param permissions: of the registry that is imported into
+    """
+    role = (
+        "An import takes Container Registry Data Importer and Data Reader, or other roles with its rights, on the "
+        "registry that it writes to and on a registry that it reads"
+    )
+    if permissions == "legacy":
+        return f"{role}: there, {PULL}."
+    reading = f"with repository permissions (ABAC), {READ_CONTENT} and {READ_METADATA}"
+    condition = "If a condition covers the repositories and Azure still refuses, grant them without a condition."
+    return f"{role}: {reading}. {condition} docs/security.md lists the roles."
+
+
 def _step(registry: str, scope: str, permissions: Permissions) -> str:
     kind, _, rest = scope.partition(":")
     repository, _, actions = rest.rpartition(":")
