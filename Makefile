@@ -8,8 +8,8 @@
 # make test-interruptions   cancel and kill a run in each of its steps: minutes; figures in artifacts/interruptions
 # make test-reruns   test what a retry repeats, in each situation and on another machine: eight minutes
 # make test-browser   test Prefect's UI in Debian's Chromium: run, retry, answer, cancel; screenshots in artifacts/browser
-# make tools     build the real tools of tests/oracles/tools.txt, each by its exact version, into .tools/; needs Go
-# make test-oracles   compare the project with what others wrote: containerd, the real Trivy and Grype, go-vex, Notary Project; needs Go
+# make tools     build the real tools of tests/oracles/tools.txt, each by its exact version, into .tools/; needs Go and cargo
+# make test-oracles   compare the project with what others wrote: containerd, the real Trivy and Grype, go-vex, Notary Project, regorus; needs Go and cargo
 # make deploy    create work pool, deployments and automations on the server at PREFECT_API_URL (ARGS="--pool-type docker")
 # make image     build the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
 # make compose-test   test docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes

@@ -167,5 +167,45 @@ BUILT_IN = (
             "Microsoft.ContainerRegistry/registries/importImage/action",
             "Microsoft.ContainerRegistry/registries/pull/read",
         ),
+        data_actions=(
+            "Microsoft.ContainerRegistry/registries/repositories/content/read",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/read",
+            "Microsoft.ContainerRegistry/registries/catalog/read",
+        ),
+    ),
+    RoleDefinition(
+        guid="b93aa761-3e63-49ed-ac28-beffa264f7ac",
+        name="Container Registry Repository Reader",
+        data_actions=(
+            "Microsoft.ContainerRegistry/registries/repositories/content/read",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/read",
+        ),
+    ),
+    RoleDefinition(
+        guid="2a1e307c-b015-4ebd-883e-5b7698a07328",
+        name="Container Registry Repository Writer",
+        data_actions=(
+            "Microsoft.ContainerRegistry/registries/repositories/content/read",
+            "Microsoft.ContainerRegistry/registries/repositories/content/write",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/read",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/write",
+        ),
+    ),
+    RoleDefinition(
+        guid="2efddaa5-3f1f-4df3-97df-af3f13818f4c",
+        name="Container Registry Repository Contributor",
+        data_actions=(
+            "Microsoft.ContainerRegistry/registries/repositories/content/delete",
+            "Microsoft.ContainerRegistry/registries/repositories/content/read",
+            "Microsoft.ContainerRegistry/registries/repositories/content/write",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/delete",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/read",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/write",
+        ),
+    ),
+    RoleDefinition(
+        guid="bfdb9389-c9a5-478a-bb2f-ba9ca092c3c7",
+        name="Container Registry Repository Catalog Lister",
+        data_actions=("Microsoft.ContainerRegistry/registries/catalog/read",),
     ),
 )

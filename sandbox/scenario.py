@@ -187,6 +187,27 @@ class RegistryLog(_Section):
     )
 
 
+class RegistryPermissions(_Section):
+    """Permissions of the registries, and forms that Azure does not document."""
+
+    mode: Literal["legacy", "abac"] = Field(
+        default="legacy",
+        description="Mode of registries that are created without one: permissions of the registry, or of its "
+        "repositories.",
+    )
+    shown: bool = Field(default=True, description="Whether Resource Manager shows a registry's mode.")
+    refusal: Literal["request", "token"] = Field(
+        default="request",
+        description="What fails with repository permissions when a right is missing: the request, whose token grants "
+        "nothing, or the request for the token.",
+    )
+    imports: Literal["repository", "registry"] = Field(
+        default="repository",
+        description="What an import asks for with repository permissions: the repositories that it names, as "
+        "conditions can allow, or the whole registry.",
+    )
+
+
 class PublicImage(_Section):
     """An image in a public registry, in addition to the walkthrough's or replacing one of them."""
 
@@ -261,6 +282,7 @@ class Scenario(_Section):
     )
 
     registry_log: RegistryLog = RegistryLog()
+    registry_permissions: RegistryPermissions = RegistryPermissions()
     lock_lists: Literal["both", "above", "below", "neither"] = Field(
         default="both",
         description="Which management locks a list shows in addition to those at its scope: above, below, both or "

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.lists import every_page
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied
 
@@ -33,6 +34,25 @@ async def require_actions(session: AzureSession, group: str, wanted: Collection[
             f"The identity lacks {', '.join(missing)}.",
             "Ask for a role with these actions on the resource group; a new role takes up to ten minutes to work.",
         )
+
+
+async def missing_rights(
+    session: AzureSession, resource_id: str, actions: Collection[str], data_actions: Collection[str]
+) -> list[str]:
+    """The rights that none of the identity's roles on a resource grants, whatever conditions these roles are under."""
+    attempted, at = "read the identity's permissions", ResourceId.parse(resource_id)
+    namespace, _, kind = at.type.partition("/")
+    with azure_faults(attempted, resource_id):
+        pages = session.authorization.permissions.list_for_resource(
+            at.group, namespace, "", kind, at.name, raw_response_hook=every_page(attempted, resource_id)
+        )
+        held = [permission async for permission in pages]
+    granted = [(list(one.actions or ()), list(one.not_actions or ())) for one in held]
+    granted_data = [(list(one.data_actions or ()), list(one.not_data_actions or ())) for one in held]
+    return [
+        *(action for action in actions if not any(_grants(action, *entry) for entry in granted)),
+        *(action for action in data_actions if not any(_grants(action, *entry) for entry in granted_data)),
+    ]
 
 
 def _grants(action: str, actions: Iterable[str], not_actions: Iterable[str]) -> bool:

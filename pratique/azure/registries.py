@@ -40,10 +40,15 @@ from pratique.errors import (
 )
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
+from pratique.oci.rights import Permissions, import_right
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
 #: Seen in messages of code Conflict; what stands around it has changed (azure-cli's issues).
 TAG_EXISTS = "already exists in target registry"
+_PERMISSIONS: Mapping[str, Permissions] = {
+    models.RoleAssignmentMode.LEGACY_REGISTRY_PERMISSIONS.value.lower(): "legacy",
+    models.RoleAssignmentMode.ABAC_REPOSITORY_PERMISSIONS.value.lower(): "abac",
+}
 _RIGHTS = re.compile(r"\b(linked)?authorizationfailed\b")  # the caller's, not Azure's at the source
 _OWN_LIMIT = re.compile(r"429\b")  # of Resource Manager, not of the source
 
@@ -55,6 +60,8 @@ class Registry:
     :ivar id: ARM resource id
     :ivar login_server: host of its data plane
     :ivar public_access: whether its data plane is reachable from public networks
+    :ivar permissions: whether roles count for the registry (``legacy``) or for its repositories (``abac``); older
+        versions of the API do not show it, and what is not shown is ``unknown``
     """
 
     id: str
@@ -62,6 +69,7 @@ class Registry:
     login_server: str
     location: str
     public_access: bool
+    permissions: Permissions = "unknown"
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,10 @@ def _import_error(
     if isinstance(error, Conflict):
         remedy = "Resolve what the message names, then run again. Nothing was imported."
         return Conflict(error.attempted, error.subject, error.observed, remedy)
-    if _RIGHTS.search(message) or _OWN_LIMIT.match(message):
+    if _RIGHTS.search(message):
+        remedy = f"{error.remedy} {import_right(registry.permissions)}"
+        return type(error)(error.attempted, error.subject, error.observed, remedy)
+    if _OWN_LIMIT.match(message):
         return error
     found = import_step(error.observed, _attempt(source, registry))
     if found is None:
@@ -232,6 +243,7 @@ def _registry(found: models.Registry) -> Registry:
         login_server=properties.login_server.lower(),
         location=found.location,
         public_access=properties.public_network_access != "Disabled",
+        permissions=_PERMISSIONS.get((properties.role_assignment_mode or "").lower(), "unknown"),
     )
 
 

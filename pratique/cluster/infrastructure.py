@@ -109,6 +109,14 @@ async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | N
     return await get_registry(session, name) if name else None
 
 
+async def find_registries(session: AzureSession, cluster: Cluster) -> list[Registry]:
+    """Find the registries of an earlier deployment: for the quarantine and for ``live/``, or the one that is both."""
+    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
+    outputs = before.outputs if before else {}
+    names = [outputs.get(name) for name in ("quarantineContainerRegistryName", "containerRegistryName")]
+    return [await get_registry(session, str(name)) for name in dict.fromkeys(names) if name]
+
+
 def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:
     subject = f"{cluster.resource_group}/{cluster.deployment}"
     return NotFound(attempted, subject, observed, "Run 'pratique prepare', or the flow prepare_cluster, first.")

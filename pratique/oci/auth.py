@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import re
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 import httpx
 
@@ -25,14 +24,14 @@ from pratique.errors import AuthenticationFailed, PermissionDenied, PratiqueErro
 from pratique.http_answers import is_web_page, json_of, send
 from pratique.masking import shortened
 from pratique.oci.faults import response_error, web_page
+from pratique.oci.rights import Permissions
+from pratique.oci.tokens import claims, is_token, lifetime
 
-_LIFETIME_SECONDS = 60.0  # of a token without an expiry, by the specification
 _MARGIN = 0.2  # last part of its lifetime in which a token is no longer used
 _ATTEMPTED = "get a token"
 _LARGEST = 1024 * 1024  # bytes of a token endpoint's response
 _NULL_USER = "00000000-0000-0000-0000-000000000000"  # user name for signing in to Azure's registries with a token
 _FIELD = re.compile(r'(\w+)="([^"]*)"')
-_TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can hold (RFC 6750, section 2.1, allows less)
 _SCHEME = re.compile(r"\b(bearer|basic)\s+", re.IGNORECASE)
 
 
@@ -114,12 +113,20 @@ class Authenticator:
         self._acr_suffix = acr_suffix
         self._access: dict[tuple[str, str], _CachedToken] = {}
         self._refresh: dict[str, _CachedToken] = {}
+        self._permissions: dict[str, Permissions] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def authorization(self, registry: str, scope: str) -> str | None:
         """The cached ``Authorization`` header for the scope; ``None`` when there is none, or it is about to expire."""
         cached = self._access.get((registry, scope))
         return cached.authorization if cached and time.monotonic() < cached.until else None
+
+    def permissions(self, registry: str) -> Permissions | None:
+        """The kind of an Azure registry's permissions, as far as its refresh token shows it.
+
+        :returns: ``None`` where no Entra ID token was exchanged: for other registries, other logins, and none
+        """
+        return self._permissions.get(registry)
 
     async def answer(self, registry: str, scope: str, header: str, rejected: str | None) -> str:
         """The ``Authorization`` header that answers a challenge.
@@ -167,9 +174,9 @@ class Authenticator:
         else:
             document = await self._request_token(registry, challenge, scope, login)
         token = document.get("token") or document.get("access_token")
-        if not _is_token(token):
+        if not is_token(token):
             raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no token.", "Run again.")
-        seconds = _lifetime(document, token) * (1 - _MARGIN)
+        seconds = lifetime(document, token) * (1 - _MARGIN)
         return _CachedToken(f"Bearer {token}", time.monotonic() + seconds)
 
     async def _request_token(
@@ -200,13 +207,29 @@ class Authenticator:
                 raise refused.error from None
 
     async def _exchange(self, registry: str, challenge: Challenge, scope: str, entra: Entra) -> dict[str, Any]:
-        """Exchange the refresh token for an access token."""
+        """Exchange the refresh token for an access token.
+
+        Refresh tokens end early when the kind of the registry's permissions changes: a cached one that is refused is
+        renewed once.
+        """
+        cached = self._refresh.get(registry)
         refresh = await self._refresh_token(registry, challenge.service, entra)
-        form = {"grant_type": "refresh_token", "service": challenge.service, "scope": scope, "refresh_token": refresh}
-        response = await self._send("POST", f"https://{registry}/oauth2/token", registry, data=form)
+        response = await self._access_token(registry, challenge, scope, refresh)
         if response.status_code == 401:
-            self._refresh.pop(registry, None)
+            self._forget(registry, refresh)
+            if cached is not None and cached.authorization == refresh:
+                refresh = await self._refresh_token(registry, challenge.service, entra)
+                response = await self._access_token(registry, challenge, scope, refresh)
         return _exchanged(response, registry, scope)
+
+    async def _access_token(self, registry: str, challenge: Challenge, scope: str, refresh: str) -> httpx.Response:
+        form = {"grant_type": "refresh_token", "service": challenge.service, "scope": scope, "refresh_token": refresh}
+        return await self._send("POST", f"https://{registry}/oauth2/token", registry, data=form)
+
+    def _forget(self, registry: str, refresh: str) -> None:
+        """Drop a refresh token, unless another request has renewed it already."""
+        if (cached := self._refresh.get(registry)) is not None and cached.authorization == refresh:
+            del self._refresh[registry]
 
     async def _refresh_token(self, registry: str, service: str, entra: Entra) -> str:
         """Exchange an Entra ID token for a refresh token, once for all scopes.
@@ -220,10 +243,11 @@ class Authenticator:
             form = {"grant_type": "access_token", "service": service, "access_token": await entra()}
             response = await self._send("POST", f"https://{registry}/oauth2/exchange", registry, data=form)
             refresh = _exchanged(response, registry, "").get("refresh_token")
-            if not _is_token(refresh):
+            if not is_token(refresh):
                 raise UnreadableAnswer(_ATTEMPTED, registry, "The response contains no refresh token.", "Run again.")
-            seconds = _lifetime({}, refresh) * (1 - _MARGIN)
+            seconds = lifetime({}, refresh) * (1 - _MARGIN)
             self._refresh[registry] = _CachedToken(refresh, time.monotonic() + seconds)
+            self._permissions[registry] = "abac" if "aad_identity" in claims(refresh) else "unknown"
             return refresh
 
     async def _send(self, method: str, url: str, registry: str, **options: Any) -> httpx.Response:
@@ -256,21 +280,5 @@ def _document(response: httpx.Response, registry: str, scope: str) -> dict[str, 
     return document
 
 
-def _is_token(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
-
-
 def _basic(login: Login) -> str:
     return "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-
-
-def _lifetime(document: Mapping[str, Any], token: str) -> float:
-    """The token's lifetime in seconds. Azure's registries give it only inside the token."""
-    try:
-        if isinstance(seconds := document.get("expires_in"), (int, float)):
-            return float(seconds)
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return max(0.0, float(claims["exp"]) - time.time())
-    except (LookupError, TypeError, ValueError, OverflowError, RecursionError):
-        return _LIFETIME_SECONDS

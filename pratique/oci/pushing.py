@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from pratique.errors import AuthenticationFailed, DigestMismatch, NotFound, PermissionDenied, UnreadableAnswer
+from pratique.errors import DigestMismatch, NotFound, UnreadableAnswer
 from pratique.images import ImageReference, digest_of
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import OCI_CONFIG, OCI_MANIFEST
@@ -25,9 +25,6 @@ from pratique.oci.transport import Request, base_url
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _EMPTY_TAR = bytes(1024)
-_PUSH = "Microsoft.ContainerRegistry/registries/push/write"
-_PULL = "Microsoft.ContainerRegistry/registries/pull/read"
-_DELETE = "Microsoft.ContainerRegistry/registries/artifacts/delete"
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ async def push(client: OciClient, reference: ImageReference, image: SmallImage) 
         await _upload(client, reference, blob)
     url = f"{_v2(reference)}/manifests/{reference.tag}"
     request = _push_request(reference, url, method="PUT", content=image.manifest, content_type=OCI_MANIFEST)
-    stored = (await _send(client, request, _PUSH)).headers.get("Docker-Content-Digest", image.digest)
+    stored = (await client.transport.send(request)).headers.get("Docker-Content-Digest", image.digest)
     if stored != image.digest:
         observed = f"The registry stored it as {stored}."
         raise DigestMismatch("push the image", str(reference), observed, "Do not use this registry.")
@@ -98,7 +95,7 @@ async def delete_repository(client: OciClient, registry: str, repository: str) -
         method="DELETE",
     )
     try:
-        await _send(client, request, _DELETE)
+        await client.transport.send(request)
     except NotFound:
         return False
     return True
@@ -114,7 +111,7 @@ async def repository_exists(client: OciClient, registry: str, repository: str) -
         scope=f"repository:{repository}:metadata_read",
     )
     try:
-        await _send(client, request, _PULL)
+        await client.transport.send(request)
     except NotFound:
         return False
     return True
@@ -122,25 +119,13 @@ async def repository_exists(client: OciClient, registry: str, repository: str) -
 
 async def _upload(client: OciClient, reference: ImageReference, blob: bytes) -> None:
     start = _push_request(reference, f"{_v2(reference)}/blobs/uploads/", method="POST", content=b"")
-    response = await _send(client, start, _PUSH)
+    response = await client.transport.send(start)
     location = httpx.URL(f"{_v2(reference)}/").join(response.headers.get("Location", ""))
     if location.scheme != "https" or location.host != httpx.URL(_v2(reference)).host:
         observed = f"The registry asks to send the blob to another host, {location.host!r}."
         raise UnreadableAnswer("push the image", str(reference), observed, "Report this.")
     url = str(location.copy_merge_params({"digest": digest_of(blob)}))
-    await _send(client, _push_request(reference, url, method="PUT", content=blob), _PUSH)
-
-
-async def _send(client: OciClient, request: Request, action: str) -> httpx.Response:
-    """Send a request that needs an action. Azure's registries reject a missing right like a missing login.
-
-    :raises PermissionDenied: for either, with the action in the remedy
-    """
-    try:
-        return await client.transport.send(request)
-    except (AuthenticationFailed, PermissionDenied) as error:
-        remedy = f"Grant the worker's identity a role with {action} on the registry."
-        raise PermissionDenied(error.attempted, error.subject, error.observed, remedy) from None
+    await client.transport.send(_push_request(reference, url, method="PUT", content=blob))
 
 
 def _push_request(

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import httpx
 
+from pratique.errors import AuthenticationFailed, PermissionDenied
 from pratique.http_answers import is_web_page, send
 from pratique.images import DOCKER_HUB
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.faults import response_error, web_page
+from pratique.oci.rights import missing_right
 
 ANY_TYPE = "*/*"  # for content that its digest proves
 LARGEST_MANIFEST = 4 * 1024 * 1024  # bytes; what registries must accept at least
@@ -57,7 +59,19 @@ class Transport:
         return await self._auth.docker_login(registry)
 
     async def send(self, request: Request) -> httpx.Response:
-        """Send the request, and send it again with a token if the registry responds with a challenge."""
+        """Send the request, and send it again with a token if the registry responds with a challenge.
+
+        :raises PermissionDenied: with the missing role, when an Azure registry knows the identity and refuses it
+        """
+        try:
+            return await self._send(request)
+        except (AuthenticationFailed, PermissionDenied) as error:
+            permissions = self._auth.permissions(request.registry)
+            if permissions is None or not request.scope:
+                raise
+            raise missing_right(error, request.registry, request.scope, permissions) from None
+
+    async def _send(self, request: Request) -> httpx.Response:
         authorization = self._auth.authorization(request.registry, request.scope)
         response = await self._read(request, authorization)
         if response.status_code == 401:

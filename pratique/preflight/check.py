@@ -15,7 +15,7 @@ from pratique.azure.permissions import require_actions
 from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
-from pratique.cluster.infrastructure import find_registry, find_vault, read_network
+from pratique.cluster.infrastructure import find_registries, find_vault, read_network
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS, trust_store
@@ -24,6 +24,7 @@ from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.preflight.deployment import deployment_checks
 from pratique.preflight.line import Line, failed
+from pratique.preflight.registry_rights import check_reading, check_rights
 from pratique.preflight.repository import repository_checks
 from pratique.preflight.secret_files import exposed_files
 from pratique.release.acceptance import source_logins
@@ -37,7 +38,6 @@ CLUSTER_ACTIONS = (
     "Microsoft.Resources/deployments/write",
     "Microsoft.ContainerRegistry/registries/write",
     "Microsoft.ContainerRegistry/registries/importImage/action",
-    "Microsoft.ContainerRegistry/registries/pull/read",
     "Microsoft.KeyVault/vaults/write",
     "Microsoft.Authorization/roleAssignments/write",
     READ_FINDINGS,
@@ -83,7 +83,8 @@ async def _azure(
     client = oci_client(session, http, source_logins(config))
     for image in config.catalogue.images:
         yield await _line(image.source, partial(_resolves, client, image.reference, config.gate.platforms))
-    yield await _line("registry", lambda: _registry(config, session, client))
+    async for line in _registries(config, session, client):
+        yield line
     yield await _line("locks", lambda: _locks(config, session))
     yield await _line("vault", lambda: _vault(config, session, http))
 
@@ -180,9 +181,14 @@ async def _resolves(client: OciClient, reference: ImageReference, platforms: Col
     return (await client.resolve(reference, platforms)).digest
 
 
-async def _registry(config: Bootstrap, session: AzureSession, client: OciClient) -> str:
-    registry = await find_registry(session, config.cluster)
-    if registry is None:
-        return "not deployed yet"
-    await client.ping(registry.login_server)
-    return f"{registry.login_server} is reachable from here"
+async def _registries(config: Bootstrap, session: AzureSession, client: OciClient) -> AsyncIterator[Line]:
+    try:
+        registries = await find_registries(session, config.cluster)
+    except PratiqueError as error:
+        yield _failed("registry", error)
+        return
+    if not registries:
+        yield Line("registry", True, "not deployed yet")
+    for registry in registries:
+        yield await _line("registry permissions", partial(check_rights, session, registry))
+        yield await _line("registry", partial(check_reading, client, registry))

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from sandbox.core.checks import Check, Checks
 from sandbox.core.clock import Clock
+from sandbox.core.conditions import NO_ATTRIBUTES, Attributes, parse
 from sandbox.core.errors import arm_fault
 
 
@@ -67,7 +68,7 @@ class RoleAssignment:
 
     :ivar effective: Azure seconds (:meth:`Clock.elapsed`) at which it takes effect
     :ivar ended: Azure seconds at which a deleted assignment loses its effect
-    :ivar condition: stored and shown, but not evaluated
+    :ivar condition: what :mod:`sandbox.core.conditions` can parse
     """
 
     name: str
@@ -87,6 +88,13 @@ class RoleAssignment:
     @property
     def id(self) -> str:
         return f"{self.scope}/providers/Microsoft.Authorization/roleAssignments/{self.name}"
+
+    def admits(self, action: str, attributes: Attributes | None) -> bool:
+        """Whether the condition, if there is one, lets the role count for a request.
+
+        :param attributes: None where they are not known yet: the condition then counts as met
+        """
+        return self.condition is None or attributes is None or parse(self.condition).holds(action, attributes)
 
 
 @dataclass(kw_only=True)
@@ -169,8 +177,19 @@ class Access:
         self._leaving = [a for a in self._leaving if a.ended is None or a.ended > now]
         return [a for a in self._leaving if a.effective <= now]
 
-    def allowed(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
-        """Whether the principal may do ``action`` at ``scope`` at this moment; records the check."""
+    def allowed(
+        self,
+        principal_id: str,
+        action: str,
+        scope: str,
+        *,
+        data: bool = False,
+        attributes: Attributes | None = NO_ATTRIBUTES,
+    ) -> bool:
+        """Whether the principal may do ``action`` at ``scope`` at this moment; records the check.
+
+        :param attributes: what conditions read, as :meth:`RoleAssignment.admits`
+        """
         now, wanted = self.clock.elapsed(), principal_id.lower()
         granted = any(
             assignment.principal_id.lower() == wanted
@@ -178,25 +197,28 @@ class Access:
             and contains(assignment.scope, scope)
             and (role := self.roles.get(assignment.role_guid)) is not None
             and role.allows(action, data=data)
+            and assignment.admits(action, attributes)
             for assignment in (*self._assignments.values(), *self.fading())
         )
         self.checks.note(Check(principal=principal_id, action=action, scope=scope, data=data, granted=granted))
         return granted
 
-    def roles_at(self, principal_id: str, scope: str) -> list[RoleDefinition]:
-        """The roles that are effective for the principal at the scope at this moment."""
+    def assignments_at(self, principal_id: str, scope: str) -> list[RoleAssignment]:
+        """The principal's assignments that are effective at the scope at this moment."""
         now = self.clock.elapsed()
         return [
-            self.roles[assignment.role_guid]
+            assignment
             for assignment in self._assignments.values()
             if assignment.principal_id.lower() == principal_id.lower()
             and assignment.effective <= now
             and contains(assignment.scope, scope)
         ]
 
-    def require(self, principal: Principal, action: str, scope: str) -> None:
+    def require(
+        self, principal: Principal, action: str, scope: str, attributes: Attributes | None = NO_ATTRIBUTES
+    ) -> None:
         """:raises HttpFault: ARM's 403 AuthorizationFailed"""
-        if not self.allowed(principal.object_id, action, scope):
+        if not self.allowed(principal.object_id, action, scope, attributes=attributes):
             raise arm_fault(
                 403,
                 "AuthorizationFailed",

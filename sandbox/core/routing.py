@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 from starlette.responses import JSONResponse, Response
 
+from sandbox.core.conditions import NO_ATTRIBUTES, Attributes
 from sandbox.core.errors import Envelope, arm_envelope, arm_fault
 from sandbox.core.rbac import Principal
 from sandbox.core.requests import Request
@@ -97,9 +98,9 @@ class Call:
         """An absolute URL on the requested host."""
         return f"https://{self.host}{path}"
 
-    def require(self, action: str, scope: str) -> None:
+    def require(self, action: str, scope: str, attributes: Attributes = NO_ATTRIBUTES) -> None:
         """:raises HttpFault: ARM's 403 when the caller may not do ``action`` at ``scope``"""
-        self.azure.access.require(self.principal, action, scope)
+        self.azure.access.require(self.principal, action, scope, attributes)
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -115,6 +116,7 @@ class Route:
     :ivar template: literal segments match in any letter case; ``{name}`` is one segment, ``{name:path}`` several
     :ivar action: the RBAC action that the caller needs at ``scope`` (by default the request's own path)
     :ivar unchecked: why an ARM route has no action
+    :ivar attributes: of the request and its resource, for conditions of role assignments
     """
 
     method: str
@@ -124,6 +126,7 @@ class Route:
     scope: Callable[[Call], str]
     pattern: re.Pattern[str]
     unchecked: str | None = None
+    attributes: Callable[[Call], Attributes] | None = None
 
     @property
     def name(self) -> str:
@@ -181,6 +184,7 @@ class Service:
         action: str | None = None,
         scope: Callable[[Call], str] | None = None,
         unchecked: str | None = None,
+        attributes: Callable[[Call], Attributes] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register the decorated coroutine; routes are matched in the order of their registration."""
 
@@ -195,6 +199,7 @@ class Service:
                     scope=scope or _own_path,
                     pattern=pattern,
                     unchecked=unchecked,
+                    attributes=attributes,
                 )
             )
             return handler

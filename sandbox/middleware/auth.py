@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from sandbox.core.conditions import NO_ATTRIBUTES
 from sandbox.core.locks import Operation
 from sandbox.core.routing import Call, Handler
 
@@ -29,7 +30,8 @@ async def authorize(call: Call, inner: Handler) -> Response:
     route = call.route
     if route is not None and route.action is not None:
         call.entry.action, call.entry.scope = route.action, route.scope(call)
-        call.require(route.action, call.entry.scope)
+        attributes = NO_ATTRIBUTES if route.attributes is None else route.attributes(call)
+        call.require(route.action, call.entry.scope, attributes)
     operation = _LOCKABLE.get(call.method)
     if operation and call.host == _ARM and call.service and not call.service.ignores_locks:
         call.azure.locks.require(operation, call.path)

@@ -24,7 +24,7 @@ from pratique.cluster.deploy import deploy
 from pratique.cluster.infrastructure import read_network
 from pratique.config import Bootstrap
 from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied
-from sandbox.scenario import Client, Scenario, Timings
+from sandbox.scenario import Client, RegistryPermissions, Scenario, Timings
 from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.alerts.rules import RULE_TYPE
 from sandbox.services.alerts.state import Alerts
@@ -156,8 +156,11 @@ def drilling(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> MakeDrilling:
     monkeypatch.setattr("pratique.audit.drill.staging.LOOK_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("pratique.audit.drill.staging.LINGERS", 0.3)
 
-    def make(timings: dict[str, float] | None = None, **drill: Any) -> Drilling:
+    def make(
+        timings: dict[str, float] | None = None, permissions: RegistryPermissions | None = None, **drill: Any
+    ) -> Drilling:
         scenario = Scenario(
+            registry_permissions=permissions or RegistryPermissions(),
             timings=Timings.model_validate({"role_assignment": 0, "firewall_rule": 0, **(timings or {})}),
             clients={"laptop": Client(private_links=frozenset())},
         )

@@ -1,8 +1,10 @@
-"""The drill's own role is enough for a drill, and none of its actions is too much."""
+"""The drill's own roles, under their condition, are enough for a drill, and none of their rights is too much.
+
+That holds in both kinds of a registry's permissions, each with the role that is for it.
+"""
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
 from typing import Any
@@ -11,24 +13,34 @@ import pytest
 
 from pratique.audit.drill.staging import REPOSITORIES
 from pratique.errors import PratiqueError
+from pratique.images import DRILL
+from sandbox.scenario import RegistryPermissions
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.test_drill import Drilling, MakeDrilling, drilling
-from tests.flows.world import PROJECT
+from tests.flows.test_least_privilege import INFRA, document
 from tests.sandbox.callers import arm, owner
 
 __all__ = ["drilling"]
-ROLE: dict[str, Any] = json.loads((PROJECT / "infra" / "pipeline-role-drill.json").read_text())
+COMMON, LEGACY, ABAC = "pipeline-role-drill", "pipeline-role-drill-registry", "pipeline-role-drill-registry-abac"
+ROLES: dict[str, dict[str, Any]] = {role: document(role) for role in (COMMON, LEGACY, ABAC)}
 #: What is said instead of the action's name: a list leaves out what may not be read.
 SILENT = {"Microsoft.ContainerRegistry/registries/read": "has no registry of that name"}
 
 
-class Driller:
-    """An identity that has the drill's role and nothing else; what there is was deployed by somebody else."""
+def rights(role: str) -> list[str]:
+    return [*ROLES[role]["Actions"], *ROLES[role]["DataActions"]]
 
-    def __init__(self, cluster: Drilling) -> None:
+
+class Driller:
+    """An identity that has the drill's roles and nothing else; what there is was deployed by somebody else.
+
+    :param registry: the role for the registry's content
+    """
+
+    def __init__(self, cluster: Drilling, registry: str) -> None:
         self.cluster = cluster
         self.sandbox = cluster.sandbox
-        self._role = str(uuid.uuid4())
+        self._guids = {role: str(uuid.uuid4()) for role in (COMMON, registry)}
         self._owner = owner(self.sandbox)
 
     @property
@@ -43,19 +55,27 @@ class Driller:
         with arm(self.sandbox, self._owner) as client:
             for assignment in held:
                 client.delete(assignment).raise_for_status()
-        self.define()
-        definition = f"{self._subscription}/providers/Microsoft.Authorization/roleDefinitions/{self._role}"
-        properties = {"roleDefinitionId": definition, "principalId": self.object_id}
-        self._put("roleAssignments", str(uuid.uuid4()), {**properties, "principalType": "ServicePrincipal"})
+        for role, guid in self._guids.items():
+            self.define(role)
+            definition = f"{self._subscription}/providers/Microsoft.Authorization/roleDefinitions/{guid}"
+            body = {"roleDefinitionId": definition, "principalId": self.object_id, "principalType": "ServicePrincipal"}
+            if (condition := INFRA / f"{role}.condition").exists():
+                body |= {"condition": condition.read_text(), "conditionVersion": "2.0"}
+            self._put("roleAssignments", str(uuid.uuid4()), body)
 
-    def define(self, *without: str) -> None:
-        properties = {
-            "roleName": ROLE["Name"],
-            "description": ROLE["Description"],
-            "assignableScopes": [group_id(self.sandbox.azure, CLUSTER_GROUP)],
-            "permissions": [{"actions": [action for action in ROLE["Actions"] if action not in without]}],
+    def define(self, role: str, *without: str) -> None:
+        held = ROLES[role]
+        granted = {
+            kind: [right for right in held[name] if right not in without]
+            for kind, name in (("actions", "Actions"), ("dataActions", "DataActions"))
         }
-        self._put("roleDefinitions", self._role, properties)
+        properties = {
+            "roleName": held["Name"],
+            "description": held["Description"],
+            "assignableScopes": [group_id(self.sandbox.azure, CLUSTER_GROUP)],
+            "permissions": [granted],
+        }
+        self._put("roleDefinitions", self._guids[role], properties)
 
     @property
     def _subscription(self) -> str:
@@ -68,7 +88,7 @@ class Driller:
             client.put(path, json={"properties": properties}).raise_for_status()
 
     def granted(self) -> Counter[str]:
-        """How often each action was asked for and granted."""
+        """How often each right was asked for and granted."""
         checks = self.sandbox.control("GET", "/checks")["checks"]
         mine = [one for one in checks if one["granted"] and one["principal"] == self.object_id]
         found: Counter[str] = Counter()
@@ -77,31 +97,41 @@ class Driller:
         return found
 
 
-async def test_the_role_is_what_a_drill_uses(drilling: MakeDrilling) -> None:
-    """A drill succeeds under it, and uses all of it. Without any one of its actions an error names what is missing."""
-    driller = Driller(drilling())
+@pytest.mark.parametrize(("registry", "refusal"), [(LEGACY, "request"), (ABAC, "request"), (ABAC, "token")])
+async def test_the_roles_are_what_a_drill_uses(drilling: MakeDrilling, registry: str, refusal: Any) -> None:
+    """A drill succeeds under them, and uses all of them. Without any one right an error names what is missing."""
+    mode = RegistryPermissions(mode="abac" if registry == ABAC else "legacy", refusal=refusal)
+    driller = Driller(drilling(permissions=mode), registry)
     await driller.deploy()
     before = driller.granted()
     assert (await driller.cluster.run()).outcome == "passed"
-    assert {*(driller.granted() - before)} == {action.lower() for action in ROLE["Actions"]}
-    for action in ROLE["Actions"]:
-        driller.define(action)
-        with pytest.raises(PratiqueError) as failed:
-            await driller.cluster.run()
-        assert SILENT.get(action, action) in str(failed.value)
-        driller.define()
+    wanted = {right.lower() for role in (COMMON, registry) for right in rights(role)}
+    assert {*(driller.granted() - before)} == wanted
+    for role in (COMMON, registry) if refusal == "request" else (registry,):
+        for right in rights(role):
+            driller.define(role, right)
+            with pytest.raises(PratiqueError) as failed:
+                await driller.cluster.run()
+            assert SILENT.get(right, right) in str(failed.value)
+            driller.define(role)
     assert driller.cluster.left == set()
 
 
-def test_the_role_is_narrow() -> None:
-    """It may push and delete, and nothing else of what the pipeline may: no wildcard, no grant, no vault."""
-    assert ROLE["Actions"] == sorted(set(ROLE["Actions"]))
-    assert ROLE["DataActions"] == ROLE["NotActions"] == ROLE["NotDataActions"] == []
-    writes = {action for action in ROLE["Actions"] if not action.lower().endswith("/read")}
-    assert {action.rpartition("registries/")[2] for action in writes} == {
-        "artifacts/delete",
-        "importImage/action",
-        "push/write",
-    }
-    assert not [action for action in ROLE["Actions"] if "*" in action]
-    assert all(name.startswith("live/quarantine-drill/") for name in REPOSITORIES)
+@pytest.mark.parametrize("role", ROLES)
+def test_the_roles_are_narrow(role: str) -> None:
+    """They may push and delete, and nothing else of what the pipeline may: no wildcard, no grant, no vault."""
+    held = ROLES[role]
+    assert held["Actions"] == sorted(set(held["Actions"]))
+    assert held["DataActions"] == sorted(set(held["DataActions"]))
+    assert held["NotActions"] == held["NotDataActions"] == []
+    writes = {right.rpartition("registries/")[2] for right in rights(role) if not right.lower().endswith("/read")}
+    assert (
+        writes
+        == {
+            COMMON: {"importImage/action"},
+            LEGACY: {"artifacts/delete", "push/write"},
+            ABAC: {f"repositories/{of}/{verb}" for of in ("content", "metadata") for verb in ("write", "delete")},
+        }[role]
+    )
+    assert not [right for right in rights(role) if "*" in right]
+    assert all(name.startswith(DRILL) for name in REPOSITORIES)

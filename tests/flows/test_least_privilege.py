@@ -1,6 +1,6 @@
-"""The pipeline's own roles are enough for everything that it does, and none of their actions is too much.
+"""The pipeline's own roles, under their conditions, are enough for all that it does, and none of their rights too much.
 
-The sandbox does not evaluate the condition under which they may be assigned; it is only compared with what it names.
+That holds in both kinds of a registry's permissions, each with the roles that are for it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from flows.sweep_access import sweep_access
 from pratique.config import CERTIFICATES_OFFICER, Bootstrap
 from pratique.errors import PratiqueError
 from pratique.preflight.check import CLUSTER_ACTIONS, REVOKE_ACTIONS, run_checks
+from pratique.preflight.registry_rights import ACTIONS, DATA_ACTIONS
 from sandbox.core.rbac import contains
-from sandbox.scenario import Finding, Identity, Scan, Scenario
+from sandbox.scenario import Finding, Identity, RegistryPermissions, Scan, Scenario
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import PROJECT, World, write_certificate
@@ -27,9 +28,12 @@ from tests.sandbox.callers import arm, owner
 
 INFRA = PROJECT / "infra"
 NOBODYS = "00000000-0000-0000-0000-000000000000"
-#: Where each role is assigned, below the subscription; the narrowest first.
+LEGACY, ABAC = "pipeline-role-registry", "pipeline-role-registry-abac"
+#: Where each role is assigned, below the subscription; the narrowest first. Of LEGACY and ABAC a pipeline has one.
 PLACES = {
     "pipeline-role": f"/resourceGroups/{CLUSTER_GROUP}",
+    LEGACY: f"/resourceGroups/{CLUSTER_GROUP}",
+    ABAC: f"/resourceGroups/{CLUSTER_GROUP}",
     "pipeline-role-network": f"/resourceGroups/{SPOKE_GROUP}",
     "pipeline-role-subscription": "",
 }
@@ -43,11 +47,18 @@ def document(role: str) -> dict[str, Any]:
 
 
 ROLES = {role: document(role) for role in PLACES}
-GRANTED = {role: {action.lower() for action in held["Actions"]} for role, held in ROLES.items()}
-EVERY_ACTION = [(role, action) for role, held in ROLES.items() for action in held["Actions"] if action != EXPLAINS]
-#: What is said instead of the action's name: a registry and Resource Graph tell nobody which right is missing.
+GRANTED = {
+    role: {action.lower() for action in held["Actions"]} | {f"data:{action.lower()}" for action in held["DataActions"]}
+    for role, held in ROLES.items()
+}
+EVERY_RIGHT = [
+    (role, right)
+    for role, held in ROLES.items()
+    for right in (*held["Actions"], *held["DataActions"])
+    if right != EXPLAINS
+]
+#: What is said instead of the action's name: Resource Graph tells nobody which right is missing.
 SILENT = {
-    "Microsoft.ContainerRegistry/registries/pull/read": "Could not look up the image",
     "Microsoft.Resources/subscriptions/resourceGroups/read": "Could not read Defender's findings",
 }
 #: Within every limit. An image without findings has no rows in Resource Graph, and takes no right to read them.
@@ -55,17 +66,23 @@ FINDING = Finding(cve="CVE-2025-26519", severity="Low", package="musl", version=
 
 
 class Pipeline:
-    """A cluster's world whose identity has the pipeline's roles and nothing else."""
+    """A cluster's world whose identity has the pipeline's roles and nothing else.
 
-    def __init__(self, make: MakeWorld) -> None:
+    :param registry: the role that reads registries
+    """
+
+    def __init__(self, make: MakeWorld, registry: str = LEGACY, **permissions: Any) -> None:
         nothing = Identity(roles=(), subscription_roles=(), network_roles=())
         scans = {"kubereboot/kured": Scan(outcome="unhealthy", findings=(FINDING,))}
-        self.cluster = _replicated(make(scenario=Scenario(identity=nothing, scans=scans, timings=PROMPT)))
-        self._names = {role: str(uuid.uuid4()) for role in PLACES}
+        mode = RegistryPermissions(mode="abac" if registry == ABAC else "legacy", **permissions)
+        scenario = Scenario(identity=nothing, scans=scans, timings=PROMPT, registry_permissions=mode)
+        self.cluster = _replicated(make(scenario=scenario))
+        self.roles = [role for role in PLACES if role not in (LEGACY, ABAC) or role == registry]
+        self._names = {role: str(uuid.uuid4()) for role in self.roles}
         self._owner = owner(self.cluster.sandbox)
-        for role, place in PLACES.items():
+        for role in self.roles:
             self.define(role)
-            self._assign(role, place)
+            self._assign(role, PLACES[role])
 
     @property
     def subscription(self) -> str:
@@ -86,7 +103,7 @@ class Pipeline:
                 {
                     "actions": [action for action in held["Actions"] if action not in without],
                     "notActions": held["NotActions"],
-                    "dataActions": held["DataActions"],
+                    "dataActions": [action for action in held["DataActions"] if action not in without],
                     "notDataActions": held["NotDataActions"],
                 }
             ],
@@ -96,6 +113,9 @@ class Pipeline:
     def _assign(self, role: str, place: str) -> None:
         definition = f"{self.subscription}/providers/Microsoft.Authorization/roleDefinitions/{self._names[role]}"
         body = {"roleDefinitionId": definition, "principalId": self.object_id, "principalType": "ServicePrincipal"}
+        if (condition := INFRA / f"{role}.condition").exists():
+            body["condition"] = condition.read_text().replace(NOBODYS, self.object_id)
+            body["conditionVersion"] = "2.0"
         self._put(f"{self.subscription}{place}", "roleAssignments", str(uuid.uuid4()), body)
 
     def _put(self, scope: str, kind: str, name: str, properties: dict[str, Any]) -> None:
@@ -127,11 +147,11 @@ class Pipeline:
 
     def used(self) -> dict[str, set[str]]:
         """Actions that it was allowed, by the role that grants them there; data actions have the prefix ``data:``."""
-        used: dict[str, set[str]] = {role: set() for role in PLACES}
+        used: dict[str, set[str]] = {role: set() for role in self.roles}
         for check in self.cluster.sandbox.control("GET", "/checks")["checks"]:
             if check["granted"] and check["principal"] == self.object_id:
                 action = ("data:" if check["data"] else "") + check["action"].lower()
-                there = [r for r, place in PLACES.items() if contains(self.subscription + place, check["scope"])]
+                there = [r for r in self.roles if contains(self.subscription + PLACES[r], check["scope"])]
                 used[next((r for r in there if action in GRANTED[r]), there[0])].add(action)
         return used
 
@@ -141,15 +161,17 @@ def pipeline(world: MakeWorld) -> Pipeline:
     return Pipeline(world)
 
 
-async def test_the_roles_are_what_the_flows_use(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("registry", [LEGACY, ABAC])
+async def test_the_roles_are_what_the_flows_use(world: MakeWorld, registry: str) -> None:
     """Every flow succeeds under them, every action was used at its place, and none that they lack was needed there."""
+    pipeline = Pipeline(world, registry)
     join = "Microsoft.Network/virtualNetworks/subnets/join/action"
     pipeline.define("pipeline-role-network", join)
     assert join in await pipeline.fail()
     pipeline.define("pipeline-role-network")
     await pipeline.do_everything()
     used = pipeline.used()
-    by_the_lease = {action for action in used["pipeline-role"] if action.startswith("data:")}
+    by_the_lease = {action for action in used["pipeline-role"] if action.startswith("data:microsoft.keyvault")}
     assert by_the_lease == {
         "data:microsoft.keyvault/vaults/certificates/read",
         "data:microsoft.keyvault/vaults/certificates/import/action",
@@ -157,16 +179,17 @@ async def test_the_roles_are_what_the_flows_use(pipeline: Pipeline) -> None:
     used["pipeline-role"] -= by_the_lease
     # Asked for beforehand: Resource Graph leaves rows out in silence, and here they may come after the proof.
     used["pipeline-role"].add("microsoft.security/assessments/read")
-    for role in ROLES:
+    for role in pipeline.roles:
         assert sorted(used[role] - GRANTED[role]) == sorted(GRANTED[role] - used[role]) == [], role
     assert pipeline.cluster.access == []
 
 
-@pytest.mark.parametrize(("role", "action"), EVERY_ACTION)
+@pytest.mark.parametrize(("role", "action"), EVERY_RIGHT)
 async def test_without_it_something_fails(
-    pipeline: Pipeline, role: str, action: str, monkeypatch: pytest.MonkeyPatch
+    world: MakeWorld, role: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Take one action away, and a flow or the check ends with an error that names it."""
+    """Take one right away, and a flow or the check ends with an error that names it."""
+    pipeline = Pipeline(world, ABAC if role == ABAC else LEGACY)
     monkeypatch.setattr("pratique.access.revoke.PAUSES", (0.0, 0.0))
     pipeline.define(role, action)
     assert SILENT.get(action, action) in await pipeline.fail()
@@ -182,17 +205,22 @@ async def test_a_failed_deployment_names_what_failed(pipeline: Pipeline, may: bo
     assert (named in await pipeline.fail()) == may
 
 
-def test_what_is_checked_beforehand_is_in_the_role() -> None:
-    """``pratique check`` asks for nothing that the role does not have."""
+def test_what_is_checked_beforehand_is_in_the_roles() -> None:
+    """``pratique check`` asks for nothing that the roles do not have, and for all that the registries' roles have."""
     assert {*CLUSTER_ACTIONS, *REVOKE_ACTIONS} <= {*ROLES["pipeline-role"]["Actions"]}
+    assert [*ACTIONS] == ROLES[LEGACY]["Actions"]
+    assert [*DATA_ACTIONS] == ROLES[ABAC]["DataActions"]
 
 
 @pytest.mark.parametrize("role", PLACES)
 def test_the_roles_are_narrow(role: str) -> None:
-    """No wildcard and no data action; nothing is deleted but assignments; no push, no credentials, no definitions."""
+    """No wildcard, data actions only for reading; nothing is deleted but assignments; no push, no credentials."""
     held = ROLES[role]
     assert held["Actions"] == sorted(set(held["Actions"]))
-    assert held["NotActions"] == held["DataActions"] == held["NotDataActions"] == []
+    assert held["DataActions"] == sorted(set(held["DataActions"]))
+    assert all(re.search(r"/registries/(catalog|repositories/\w+)/read$", action) for action in held["DataActions"])
+    assert role == ABAC or not held["DataActions"]
+    assert held["NotActions"] == held["NotDataActions"] == []
     assert held["AssignableScopes"] == [f"/subscriptions/{NOBODYS}{PLACES[role]}"]
     assert {action for action in held["Actions"] if action.lower().endswith("/delete")} <= set(REVOKE_ACTIONS)
     wide = re.compile(r"\*|push|credentials|listkeys|accesspolicies|roledefinitions|elevateaccess", re.IGNORECASE)

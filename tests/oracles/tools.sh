@@ -12,7 +12,8 @@ grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source settings; 
     [ "$package" != "$source" ] || package=.
     case $source in
         *@*) version="$source $settings" ;;
-        *) version=$(cat "$root/$source"/go.mod "$root/$source"/go.sum $(ls "$root/$source"/*.go 2>/dev/null) | cksum) ;;
+        *) [ ! -e "$root/$source/Cargo.lock" ] || command -v cargo >/dev/null || { echo "cargo is missing, for $name: https://rustup.rs" >&2; exit 1; }
+           version=$(cat "$root/$source"/Cargo.* "$root/$source"/src/*.rs "$root/$source"/go.mod "$root/$source"/go.sum $(ls "$root/$source"/*.go 2>/dev/null) 2>/dev/null | cksum) ;;
     esac
     [ -x "$tools/$name" ] && [ "$(cat "$tools/$name.version" 2>/dev/null)" = "$version" ] && continue
     echo "building $name ($source)"
@@ -22,7 +23,12 @@ grep -v -e '^#' -e '^$' "$here/tools.txt" | while read -r name source settings; 
             env $settings GOBIN="$tools/bin" go install "$source"
             package=${source%@*}
             mv "$tools/bin/${package##*/}" "$tools/$name" ;;
-        *) (cd "$root/$source" && env $settings go build -o "$tools/$name" "$package") ;;
+        *) if [ -e "$root/$source/Cargo.lock" ]; then
+               cargo build --quiet --locked --release --manifest-path "$root/$source/Cargo.toml" --target-dir "$tools/cargo"
+               cp "$tools/cargo/release/$name" "$tools/$name"
+           else
+               (cd "$root/$source" && env $settings go build -o "$tools/$name" "$package")
+           fi ;;
     esac
     printf '%s\n' "$version" > "$tools/$name.version"
 done

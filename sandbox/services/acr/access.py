@@ -2,12 +2,12 @@
 
 Covers the exchange (Entra token → refresh token → access token), basic authentication with a service principal's
 secret or a refresh token, and the initial 401. RBAC decides what a token grants at the time of issue, so a role that
-is assigned later needs a new token. Sources: Azure/acr docs/AAD-OAuth.md; Microsoft Learn "ACR authentication".
+is assigned later needs a new token, and a token ends when the mode of the registry's permissions changes. Sources:
+Azure/acr docs/AAD-OAuth.md; Microsoft Learn, "ACR authentication".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -17,7 +17,8 @@ from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, answer
 from sandbox.core.tokens import TokenRefused
-from sandbox.services.acr.models import allows, policy_enabled
+from sandbox.services.acr.models import MODE, allows, policy_enabled, repository_permissions
+from sandbox.services.acr.rights import permitted, right
 from sandbox.services.acr.state import Registries
 from sandbox.services.entra.state import ARM_AUDIENCES, Entra
 from sandbox.services.oci.distribution import Action
@@ -28,15 +29,6 @@ REGISTRY_AUDIENCES = ("https://containerregistry.azure.net", "https://containerr
 NULL_USER = "00000000-0000-0000-0000-000000000000"
 REFRESH_SECONDS = 3 * 3600
 ACCESS_SECONDS = 75 * 60
-
-_RBAC: Mapping[str, str] = {
-    "pull": "Microsoft.ContainerRegistry/registries/pull/read",
-    "metadata_read": "Microsoft.ContainerRegistry/registries/pull/read",
-    "*": "Microsoft.ContainerRegistry/registries/pull/read",
-    "push": "Microsoft.ContainerRegistry/registries/push/write",
-    "metadata_write": "Microsoft.ContainerRegistry/registries/push/write",
-    "delete": "Microsoft.ContainerRegistry/registries/artifacts/delete",
-}
 
 
 def registry_of(call: Call) -> Document:
@@ -72,14 +64,14 @@ async def authorize(call: Call, action: Action | None, repository: str) -> None:
     registry, required = registry_of(call), _required(action, repository)
     if (sent := basic_credentials(call)) is not None:
         principal = _by_password(call, registry, *sent)
-        covered = required is None or _allowed(call, registry, principal, required.actions[0])
+        covered = required is None or bool(permitted(call, registry, principal, required))
     else:
         claims = _claims(call, registry, required)
         principal = _subject(call, claims)
         covered = required is None or grants(claims, required)
     call.caller, call.entry.principal = principal, principal.name
     if required is not None:
-        call.entry.action, call.entry.scope = _RBAC[required.actions[0]], registry["id"]
+        call.entry.action, call.entry.scope = right(registry, required), registry["id"]
     if not covered:
         raise _unauthorized(call, required, "insufficient_scope")
 
@@ -118,18 +110,28 @@ async def get_token(call: Call) -> Response:
 
 
 def _token_answer(call: Call, registry: Document, principal: Principal, requested: list[TokenScope]) -> Response:
-    granted = [
-        TokenScope(s.kind, s.name, tuple(a for a in s.actions if _allowed(call, registry, principal, a)))
-        for s in requested
-    ]
     call.entry.principal = principal.name
+    granted = []
+    for scope in requested:
+        granted.append(TokenScope(scope.kind, scope.name, permitted(call, registry, principal, scope)))
+        if repository_permissions(registry) and _refused(call, granted[-1]):
+            raise _unauthorized(call, scope, "insufficient_scope")
     claims = {"sub": principal.object_id, "grant_type": "access_token", "access": access_claim(granted)}
+    claims["mode"] = registry["properties"][MODE]
     token = call.azure.state(Registries).signer.issue(_service(registry), claims, ACCESS_SECONDS)
     return answer({"access_token": token})
 
 
+def _refused(call: Call, granted: TokenScope) -> bool:
+    """Whether no token is issued, with repository permissions; never one for all repositories (Azure/acr-cli#501)."""
+    everywhere = (granted.kind, granted.name) == ("repository", "*")
+    return everywhere or (not granted.actions and call.azure.scenario.registry_permissions.refusal == "token")
+
+
 def _refresh_token(call: Call, registry: Document, principal: Principal) -> str:
-    claims = {"sub": principal.object_id, "grant_type": "refresh_token"}
+    claims = {"sub": principal.object_id, "grant_type": "refresh_token", "mode": registry["properties"][MODE]}
+    if repository_permissions(registry):
+        claims["aad_identity"] = principal.object_id
     return call.azure.state(Registries).signer.issue(_service(registry), claims, REFRESH_SECONDS)
 
 
@@ -149,6 +151,8 @@ def _by_refresh_token(call: Call, registry: Document, token: str) -> Principal:
         raise Unauthorized(str(refused)) from None
     if claims.get("grant_type") != "refresh_token":
         raise Unauthorized("not a refresh token")
+    if claims.get("mode") != registry["properties"][MODE]:
+        raise Unauthorized("the registry's permissions have changed since the token was issued")
     return _subject(call, claims)
 
 
@@ -159,7 +163,7 @@ def _claims(call: Call, registry: Document, required: TokenScope | None) -> dict
         claims = call.azure.state(Registries).signer.read(token, [_service(registry)])
     except TokenRefused:
         raise _unauthorized(call, required, "invalid_token") from None
-    if claims.get("grant_type") != "access_token":
+    if claims.get("grant_type") != "access_token" or claims.get("mode") != registry["properties"][MODE]:
         raise _unauthorized(call, required, "invalid_token")
     return claims
 
@@ -169,11 +173,6 @@ def _subject(call: Call, claims: dict[str, Any]) -> Principal:
     if principal is None:
         raise _unauthorized(call, None, "invalid_token")
     return principal
-
-
-def _allowed(call: Call, registry: Document, principal: Principal, action: str) -> bool:
-    required = _RBAC.get(action)
-    return required is not None and call.azure.access.allowed(principal.object_id, required, registry["id"])
 
 
 def _required(action: Action | None, repository: str) -> TokenScope | None:

@@ -17,6 +17,7 @@ from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call
 from sandbox.scenario import Credentials
+from sandbox.services.acr import rights
 from sandbox.services.acr.models import LOGIN_SUFFIX, bypassed, policy_enabled
 from sandbox.services.acr.state import Registries
 from sandbox.services.oci.errors import OciError
@@ -24,7 +25,6 @@ from sandbox.services.oci.manifests import Manifest
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.state import PublicRegistries
 
-PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 MAX_MANIFESTS = 50
 
 
@@ -66,6 +66,11 @@ class ImportRequest:
         )
 
     @property
+    def repositories(self) -> list[str]:
+        """The repositories that receive the image."""
+        return [*(name for name, _ in self.tagged), *self.untagged]
+
+    @property
     def image(self) -> str:
         return f"{self.repository}{'@' if ':' in self.reference else ':'}{self.reference}"
 
@@ -83,14 +88,15 @@ class Source:
     refusal: OciError | None = None
 
 
-def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest) -> Source:
+def open_source(call: Call, body: Mapping[str, Any], request: ImportRequest, target: Document) -> Source:
     """The registry that the body names, if the caller and Azure's import may read it.
 
+    :param target: the registry that is imported into
     :raises HttpFault: 403 or 404, as ARM answers the POST itself
     """
     source = body["source"]
     if "resourceId" in source:
-        return _registry_source(call, source["resourceId"], request)
+        return _registry_source(call, source["resourceId"], request, target)
     uri = str(source["registryUri"]).lower().removeprefix("https://").rstrip("/")
     public = call.azure.state(PublicRegistries)
     store = public.store(uri)
@@ -153,18 +159,11 @@ def copy(source: Source, request: ImportRequest, manifests: list[Manifest], targ
         raise _invalid(f"Error copying {source.label}: {error.message}.") from None
 
 
-def _registry_source(call: Call, resource_id: str, request: ImportRequest) -> Source:
+def _registry_source(call: Call, resource_id: str, request: ImportRequest, target: Document) -> Source:
     registry = call.azure.resources.get(resource_id)
     if registry is None:
         raise arm_fault(404, "ResourceNotFound", f"The Resource '{resource_id}' was not found.")
-    if not call.azure.access.allowed(call.principal.object_id, PULL, registry["id"]):
-        raise arm_fault(
-            403,
-            "LinkedAuthorizationFailed",
-            f"The client '{call.principal.client_id}' with object id '{call.principal.object_id}' has permission to "
-            "perform action 'Microsoft.ContainerRegistry/registries/importImage/action' on the target; however, it "
-            f"does not have permission to perform action(s) '{PULL}' on the linked scope(s) '{registry['id']}'.",
-        )
+    rights.check_source(call, registry, request.repository, target["id"])
     if not bypassed(registry):
         raise arm_fault(403, "Forbidden", _blocked(registry))
     if not policy_enabled(registry, "exportPolicy"):

@@ -16,9 +16,13 @@ from sandbox.core.resources import Document
 REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
 LOGIN_SUFFIX = ".azurecr.io"
 
+#: Values of ``roleAssignmentMode``; versions of the API before :data:`MODE_SINCE` do not have the property.
+LEGACY, ABAC = "LegacyRegistryPermissions", "AbacRepositoryPermissions"
+MODE, MODE_SINCE = "roleAssignmentMode", "2025-05-01"
+
 _ENABLED = {"status": "enabled"}
 _DISABLED = {"status": "disabled"}
-#: What ARM shows for a registry created without any properties.
+#: What ARM shows for a registry created without any properties, besides its kind of permissions.
 DEFAULTS: Document = {
     "provisioningState": "Succeeded",
     "adminUserEnabled": False,
@@ -38,7 +42,6 @@ DEFAULTS: Document = {
     "networkRuleBypassOptions": "AzureServices",
     "zoneRedundancy": "Disabled",
     "anonymousPullEnabled": False,
-    "roleAssignmentMode": "LegacyRegistryPermissions",
 }
 
 
@@ -97,6 +100,16 @@ def completed(document: Document) -> Document:
         "tags": document.get("tags") or {},
         "properties": _merged({"loginServer": name.lower() + LOGIN_SUFFIX, **DEFAULTS}, requested),
     }
+
+
+def repository_permissions(document: Document) -> bool:
+    """Whether the registry's permissions are those of repositories (ABAC)."""
+    return bool(document["properties"].get(MODE) == ABAC)
+
+
+def has_mode(api_version: str) -> bool:
+    """Whether a version of the API knows ``roleAssignmentMode``."""
+    return api_version[: len(MODE_SINCE)] >= MODE_SINCE
 
 
 def patched(document: Document, change: Mapping[str, Any]) -> Document:

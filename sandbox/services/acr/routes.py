@@ -17,6 +17,7 @@ from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.operations import Operation
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
+from sandbox.services.acr import rights
 from sandbox.services.acr.data import data_plane
 from sandbox.services.acr.imports import (
     ImportRequest,
@@ -26,8 +27,9 @@ from sandbox.services.acr.imports import (
     open_source,
     read_source,
 )
-from sandbox.services.acr.models import REGISTRY_TYPE, completed, patched
+from sandbox.services.acr.models import ABAC, LEGACY, MODE, REGISTRY_TYPE, completed, has_mode, patched
 from sandbox.services.acr.state import Registries
+from sandbox.services.arm import listing
 from sandbox.services.entra.state import arm_caller
 
 _PROVIDER = "/providers/Microsoft.ContainerRegistry"
@@ -64,18 +66,43 @@ async def put_registry(call: Call) -> Response:
     taken = call.azure.state(Registries).resource(name)
     if before is None and taken is not None:
         raise arm_fault(409, "AlreadyInUse", f"The registry DNS name {name}.azurecr.io is already in use.")
-    document = completed({**body, "id": resource_id, "name": name, "type": REGISTRY_TYPE})
-    return answer(call.azure.resources.put(document), 201 if before is None else 200)
+    requested = {**_readable(call, body), "id": resource_id, "name": name, "type": REGISTRY_TYPE}
+    document = completed(call.azure.state(Registries).with_mode(requested, before))
+    return answer(_shown(call, call.azure.resources.put(document)), 201 if before is None else 200)
 
 
 @provider.patch(_REGISTRY, action=f"{_ACTION}/write")
 async def patch_registry(call: Call) -> Response:
-    return answer(call.azure.resources.put(patched(_registry(call), call.json())))
+    document = patched(_registry(call), _readable(call, call.json()))
+    return answer(_shown(call, call.azure.resources.put(document)))
 
 
 @provider.delete(_REGISTRY, action=f"{_ACTION}/delete")
 async def delete_registry(call: Call) -> Response:
     return Response(status_code=204 if call.azure.resources.delete(call.path) is None else 200)
+
+
+def _readable(call: Call, body: Document) -> Document:
+    """The body without what the request's version of the API does not know."""
+    properties = body.get("properties") or {}
+    if MODE not in properties:
+        return body
+    if not has_mode(call.query.get("api-version", "")):
+        return {**body, "properties": {key: value for key, value in properties.items() if key != MODE}}
+    if properties[MODE] not in (LEGACY, ABAC):
+        raise arm_fault(400, "InvalidRequestContent", f"The value '{properties[MODE]}' of '{MODE}' is invalid.")
+    return body
+
+
+def _shown(call: Call, document: Document) -> Document:
+    """A registry as the request's version of the API shows it."""
+    if has_mode(call.query.get("api-version", "")) and call.azure.scenario.registry_permissions.shown:
+        return document
+    properties = {key: value for key, value in document["properties"].items() if key != MODE}
+    return {**document, "properties": properties}
+
+
+listing.show_as(REGISTRY_TYPE, _shown)
 
 
 def _importing(call: Call) -> str:
@@ -87,7 +114,8 @@ async def import_image(call: Call) -> Response:
     """Accept an import, and complete it after :attr:`.Timings.import_image` seconds of Azure's time."""
     registry, body = _registry(call), call.json()
     request = ImportRequest.read(body)
-    source = open_source(call, body, request)
+    rights.check_target(call, registry, request.repositories)
+    source = open_source(call, body, request, registry)
     store = call.azure.state(Registries).store(registry["name"])
 
     async def work(operation: Operation) -> None:

@@ -10,7 +10,16 @@ from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document, ResourceChanged
 from sandbox.core.routing import Call
 from sandbox.core.tokens import TokenSigner
-from sandbox.services.acr.models import LOGIN_SUFFIX, REGISTRY_TYPE, LoginEvent, RepositoryEvent, completed
+from sandbox.services.acr.models import (
+    ABAC,
+    LEGACY,
+    LOGIN_SUFFIX,
+    MODE,
+    REGISTRY_TYPE,
+    LoginEvent,
+    RepositoryEvent,
+    completed,
+)
 from sandbox.services.oci.pool import BlobPool
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.oci.uploads import Uploads
@@ -111,5 +120,14 @@ class Registries:
             key = change.id.rsplit("/", 1)[-1].lower()
             self._stores.pop(key, None)
             self._uploads.pop(key, None)
-        elif (complete := completed(change.after)) != change.after:
+        elif (complete := completed(self.with_mode(change.after, change.before))) != change.after:
             self._azure.resources.put(complete)
+
+    def with_mode(self, document: Document, before: Document | None) -> Document:
+        """A registry's document with a mode of permissions: its own, the one that it had, or the scenario's."""
+        properties: Document = document.get("properties") or {}
+        if MODE in properties:
+            return document
+        default = ABAC if self._azure.scenario.registry_permissions.mode == "abac" else LEGACY
+        had = default if before is None else before["properties"].get(MODE, default)
+        return {**document, "properties": {**properties, MODE: had}}

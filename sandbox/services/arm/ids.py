@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sandbox.azure import Azure
@@ -47,7 +48,7 @@ def canonical(azure: Azure, scope: str) -> str:
 
     :raises HttpFault: ARM's 404 for a missing group or resource
     """
-    scope = scope.rstrip("/")
+    scope = re.sub("/+", "/", scope.rstrip("/"))  # SDKs leave the place of a missing parent empty
     subscription = f"/subscriptions/{azure.subscription_id}"
     if scope.lower() == subscription:
         return subscription

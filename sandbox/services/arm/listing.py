@@ -25,6 +25,8 @@ _FIELDS: dict[str, Callable[[Document], str]] = {
     "resourcegroup": lambda document: document["id"].split("/")[4],
 }
 
+_VIEWS: dict[str, Callable[[Call, Document], Document]] = {}
+
 
 def resource_list(call: Call, scope: str) -> dict[str, Any]:
     """What a list at a subscription or resource group shows to the caller.
@@ -40,6 +42,17 @@ def resource_list(call: Call, scope: str) -> dict[str, Any]:
     if not found:
         require_any_role(call, "Microsoft.Resources/subscriptions/resources/read", scope)
     return {"value": found[: _top(call)]}
+
+
+def show_as(kind: str, view: Callable[[Call, Document], Document]) -> None:
+    """Let a provider decide how the generic routes show its resources, for instance by the version of its API."""
+    _VIEWS[kind.lower()] = view
+
+
+def shown(call: Call, document: Document) -> Document:
+    """A resource as the generic routes show it."""
+    view = _VIEWS.get(document["type"].lower())
+    return document if view is None else view(call, document)
 
 
 def may_read(call: Call, document: Document) -> bool:

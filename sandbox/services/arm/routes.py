@@ -175,10 +175,11 @@ async def get_any(call: Call) -> Response:
         found = call.azure.resources.get(call.path)
         if found is None:
             raise missing(call.azure, call.path)
-        return answer(found)
+        return answer(listing.shown(call, found))
     nested = resource.type.count("/") > 1
     scope = canonical(call.azure, call.path.rstrip("/").rpartition("/")[0] if nested else resource.scope)
-    documents = [d for d in call.azure.resources.list(resource.type, scope) if listing.may_read(call, d)]
+    listed = call.azure.resources.list(resource.type, scope)
+    documents = [listing.shown(call, document) for document in listed if listing.may_read(call, document)]
     if not documents:
         listing.require_any_role(call, f"{resource.type}/read", scope)
     return answer({"value": documents})

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sandbox.azure import Azure
+from sandbox.core.conditions import VERSION, Attributes, parse, unsupported
 from sandbox.core.errors import arm_fault
-from sandbox.core.rbac import Principal, RoleAssignment
+from sandbox.core.rbac import Access, Principal, RoleAssignment
+
+_ATTRIBUTE = "microsoft.authorization/roleassignments:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +26,43 @@ class RequestedAssignment:
     condition: str | None = None
     condition_version: str | None = None
 
+    def __post_init__(self) -> None:
+        """:raises NotSupported: when the condition cannot be evaluated"""
+        if self.condition is None:
+            return
+        if self.condition_version not in (None, VERSION):
+            raise unsupported(f"version {self.condition_version}")
+        parse(self.condition)
+
+    def attributes(self, access: Access) -> Attributes:
+        """What conditions on the right to write assignments read."""
+        known = access.principals.get(self.principal_id.lower())
+        kind = self.principal_type or (known.kind if known else "")
+        return Attributes(request=_attributes(self.role_guid, self.principal_id, kind))
+
     def same_grant(self, assignment: RoleAssignment) -> bool:
         return assignment.role_guid == self.role_guid and assignment.principal_id.lower() == self.principal_id.lower()
+
+
+def attributes_of(assignment: RoleAssignment | None) -> Attributes:
+    """What conditions on the right to delete assignments read."""
+    if assignment is None:
+        return Attributes()
+    return Attributes(resource=_attributes(assignment.role_guid, assignment.principal_id, assignment.principal_type))
+
+
+def _attributes(role: str, principal: str, kind: str) -> dict[str, str]:
+    return {
+        f"{_ATTRIBUTE}roledefinitionid": role,
+        f"{_ATTRIBUTE}principalid": principal,
+        f"{_ATTRIBUTE}principaltype": kind,
+    }
 
 
 def grant(
     azure: Azure, scope: str, name: str, requested: RequestedAssignment, by: Principal
 ) -> tuple[RoleAssignment, bool]:
-    """Create the assignment and return whether it is new. Repeating it under the same name only sets its description.
+    """Create the assignment and return whether it is new. Repeating it sets its description and its condition.
 
     :raises HttpFault: when its name or an equal assignment exists, or its principal is unknown
     """

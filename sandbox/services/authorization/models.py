@@ -67,6 +67,18 @@ def definition_document(role: RoleDefinition, subscription_id: str) -> dict[str,
     }
 
 
+def permission_document(role: RoleDefinition, assignment: RoleAssignment) -> dict[str, Any]:
+    """One entry of the list of the caller's permissions."""
+    return {
+        "actions": list(role.actions),
+        "notActions": list(role.not_actions),
+        "dataActions": list(role.data_actions),
+        "notDataActions": list(role.not_data_actions),
+        "condition": assignment.condition,
+        "conditionVersion": assignment.condition_version,
+    }
+
+
 def definition_id(guid: str, subscription_id: str) -> str:
     return f"/subscriptions/{subscription_id}/providers/{DEFINITIONS}/{guid}"
 

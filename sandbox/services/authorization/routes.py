@@ -11,15 +11,17 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import arm_fault
+from sandbox.core.conditions import Attributes
+from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
-from sandbox.services.authorization.grants import RequestedAssignment, grant
+from sandbox.services.authorization.grants import RequestedAssignment, attributes_of, grant
 from sandbox.services.authorization.models import (
     ASSIGNMENTS,
     DEFINITIONS,
     assignment_document,
     assignment_filter,
+    permission_document,
 )
 from sandbox.services.entra.state import arm_caller
 
@@ -35,9 +37,21 @@ authorization = Service(
 )
 
 
-@authorization.put(ONE, action=f"{ASSIGNMENTS}/write")
+def _wanted(call: Call) -> Attributes:
+    """Of the requested assignment; a request that cannot be read is refused once the caller may write at all."""
+    try:
+        return _requested(call).attributes(call.azure.access)
+    except HttpFault:
+        return Attributes()
+
+
+def _existing(call: Call) -> Attributes:
+    return attributes_of(call.azure.access.assignment(call.path))
+
+
+@authorization.put(ONE, action=f"{ASSIGNMENTS}/write", attributes=_wanted)
 async def put_assignment(call: Call) -> Response:
-    """Assign a role. Repeating the same assignment under the same name only updates its description."""
+    """Assign a role. Repeating the same assignment under the same name updates its description and condition."""
     scope, name = canonical(call.azure, _scope(call)), _guid(call.params["name"])
     assignment, is_new = grant(call.azure, scope, name, _requested(call), call.principal)
     status = 201 if is_new else 200
@@ -53,7 +67,7 @@ async def get_assignment(call: Call) -> Response:
     return answer(assignment_document(assignment, call.azure.subscription_id))
 
 
-@authorization.delete(ONE, action=f"{ASSIGNMENTS}/delete")
+@authorization.delete(ONE, action=f"{ASSIGNMENTS}/delete", attributes=_existing)
 async def delete_assignment(call: Call) -> Response:
     """204 when there is nothing to delete."""
     canonical(call.azure, _scope(call))
@@ -77,20 +91,9 @@ async def list_assignments(call: Call) -> Response:
 )
 async def list_permissions(call: Call) -> Response:
     """What the caller may do at the scope: one entry for each role."""
-    roles = call.azure.access.roles_at(call.principal.object_id, canonical(call.azure, _scope(call)))
-    return answer(
-        {
-            "value": [
-                {
-                    "actions": role.actions,
-                    "notActions": role.not_actions,
-                    "dataActions": role.data_actions,
-                    "notDataActions": role.not_data_actions,
-                }
-                for role in roles
-            ]
-        }
-    )
+    access = call.azure.access
+    held = access.assignments_at(call.principal.object_id, canonical(call.azure, _scope(call)))
+    return answer({"value": [permission_document(access.roles[one.role_guid], one) for one in held]})
 
 
 def _scope(call: Call) -> str:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sandbox.core.conditions import NO_ATTRIBUTES
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.rbac import Principal
 from sandbox.services.authorization.grants import RequestedAssignment, grant
@@ -100,7 +101,11 @@ class Engine:
         step.error = {**fault.body["error"], "target": step.resource_id}
 
     def _authorise(self, planned: PlannedResource, kind: Kind, body: Document) -> None:
-        self._azure.access.require(self._deployment.deployer, kind.write, planned.id)
+        attributes = NO_ATTRIBUTES
+        if kind.type == resources.ROLE_ASSIGNMENT:
+            wanted = requested_assignment(self._azure, body.get("properties") or {})
+            attributes = wanted.attributes(self._azure.access)
+        self._azure.access.require(self._deployment.deployer, kind.write, planned.id, attributes)
         self._azure.locks.require("write", planned.id)
         if kind.type.count("/") > 1 and self._azure.resources.get(planned.id.rsplit("/", 2)[0]) is None:
             raise TemplateError(
@@ -172,17 +177,23 @@ def keep_secret(azure: Azure, name: str, properties: Mapping[str, Any]) -> str:
     return contents.set_secret(secret, properties["value"], properties.get("contentType"), azure.clock.now()).version
 
 
+def requested_assignment(azure: Azure, properties: Mapping[str, Any]) -> RequestedAssignment:
+    """The role assignment that a template's resource requests."""
+    reference = str(properties.get("roleDefinitionId"))
+    role = azure.access.role(reference)
+    return RequestedAssignment(
+        role_guid=role.guid if role else reference,
+        principal_id=str(properties.get("principalId")),
+        principal_type=properties.get("principalType"),
+        description=properties.get("description"),
+        condition=properties.get("condition"),
+        condition_version=properties.get("conditionVersion"),
+    )
+
+
 def assign_role(azure: Azure, planned: PlannedResource, properties: Mapping[str, Any], deployer: Principal) -> None:
     """Create a role assignment unless it exists.
 
     :raises HttpFault: when its name or an equal assignment exists, or its principal is unknown
     """
-    reference = str(properties.get("roleDefinitionId"))
-    role = azure.access.role(reference)
-    requested = RequestedAssignment(
-        role_guid=role.guid if role else reference,
-        principal_id=str(properties.get("principalId")),
-        principal_type=properties.get("principalType"),
-        description=properties.get("description"),
-    )
-    grant(azure, planned.scope, planned.name, requested, deployer)
+    grant(azure, planned.scope, planned.name, requested_assignment(azure, properties), deployer)

@@ -91,11 +91,12 @@ class Deployments:
         return place, template, plan
 
     def denied(self, plan: Plan, deployer: Principal) -> list[dict[str, Any]]:
-        """Errors for the planned resources that a principal may not write."""
+        """Errors for the planned resources that a principal may not write; conditions count as met here."""
         errors = []
         for planned in plan.resources:
             try:
-                self._azure.access.require(deployer, resources.kind_of(planned.type).write, planned.id)
+                write = resources.kind_of(planned.type).write
+                self._azure.access.require(deployer, write, planned.id, None)
             except HttpFault as fault:
                 errors.append({**fault.body["error"], "target": planned.id})
         return errors

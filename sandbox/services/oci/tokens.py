@@ -53,7 +53,7 @@ def grants(claims: Mapping[str, Any], required: TokenScope) -> bool:
     actions = {
         action
         for entry in claims.get("access", ())
-        if (entry["type"], entry["name"]) == (required.kind, required.name)
+        if entry["type"] == required.kind and entry["name"] in (required.name, "*")
         for action in entry["actions"]
     }
     return "*" in actions or actions.issuperset(required.actions)

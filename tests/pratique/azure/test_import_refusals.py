@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from pratique import errors
 from pratique.azure.registries import Registry, RegistryCredentials, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
-from sandbox.scenario import Credentials, Identity, PublicImage, Scenario
+from sandbox.scenario import Credentials, Identity, PublicImage, RegistryPermissions, Scenario
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.registries import add_registry
 
+PIPELINE = (Path(__file__).parents[3] / "infra" / "pipeline-role-registry-abac.condition").read_text()
 NAME = "acraksabc"
 DIGEST = "sha256:" + "a" * 64
 KURED = Upstream("ghcr.io", "kubereboot/kured", DIGEST)
@@ -128,3 +130,19 @@ async def test_a_missing_right_names_the_action(start_sandbox: StartSandbox) -> 
         refused = await _refused(session, await get_registry(session, NAME), KURED)
     assert isinstance(refused, errors.PermissionDenied)
     assert "importImage/action" in refused.remedy
+
+
+async def test_an_import_under_a_condition_that_azure_may_not_read(start_sandbox: StartSandbox) -> None:
+    """Azure may ask for the whole registry: the step then is the same right without the condition."""
+    importer = "Container Registry Data Importer and Data Reader"
+    permissions = RegistryPermissions(mode="abac", imports="registry")
+    sandbox = start_sandbox(Scenario(identity=Identity(roles=(importer,)), registry_permissions=permissions))
+    add_registry(sandbox, NAME)
+    for assignment in sandbox.azure.access.assignments():
+        if sandbox.azure.access.roles[assignment.role_guid].name == importer:
+            assignment.condition = PIPELINE
+    async with AzureSession.open() as session:
+        refused = await _refused(session, await get_registry(session, NAME), KURED)
+    assert isinstance(refused, errors.PermissionDenied)
+    assert "repositories/content/read" in refused.observed
+    assert "grant them without a condition" in refused.remedy

@@ -76,7 +76,9 @@ async def test_nothing_could_be_read(prepare: Prepare, tmp_path: Path) -> None:
 async def test_the_roles_of_the_pipeline_answer_most(prepare: Prepare) -> None:
     """Under the pipeline's roles only a few questions stay open; each names the right that the documentation lists."""
     world = await prepare(scenario(), (KURED,))
-    await asyncio.to_thread(hold_only, world.sandbox, ("pipeline-role", "pipeline-role-subscription"))
+    await asyncio.to_thread(
+        hold_only, world.sandbox, ("pipeline-role", "pipeline-role-registry", "pipeline-role-subscription")
+    )
     found = await world.answers()
     assert {name for name, answer in found.items() if answer.state == "not read"} == MORE
     page = (PROJECT / "docs" / "probe.md").read_text()
@@ -104,7 +106,7 @@ def hold_only(sandbox: RunningSandbox, roles: tuple[str, ...], actions: tuple[st
     me, subscription = azure.scenario.identity.object_id, f"/subscriptions/{azure.subscription_id}"
     granted = [(subscription, actions)] if actions else []
     for role in roles:
-        scope = group_id(azure, CLUSTER_GROUP) if role == "pipeline-role" else subscription
+        scope = subscription if role == "pipeline-role-subscription" else group_id(azure, CLUSTER_GROUP)
         granted.append((scope, tuple(json.loads((PROJECT / "infra" / f"{role}.json").read_text())["Actions"])))
 
     async def change() -> None:
