@@ -185,6 +185,11 @@ class RegistryLog(_Section):
         description="How an import is logged: under its own name with the source in MediaType, as a push of the "
         "manifest, or not at all.",
     )
+    source: Literal["resource-id", "lower-case-id", "login-server"] = Field(
+        default="resource-id",
+        description="How the log names the source of an import that the request named by the resource id of its "
+        "registry: by this id, by the id in lower case, or by the registry's login server.",
+    )
 
 
 class PublicImage(_Section):
@@ -233,6 +238,36 @@ class GitRepository(_Section):
         return self
 
 
+class SharedRegistry(_Section):
+    """A container registry of others, with a workspace ``la-NAME`` beside it that receives its log."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9]{5,50}$")
+    exports: bool = Field(default=True, description="Whether other registries may import from it (exportPolicy).")
+    trusts_azure: bool = Field(
+        default=True, description="Whether Azure's own import reaches it (networkRuleBypassOptions)."
+    )
+
+
+class SharedGroup(_Section):
+    """A resource group of others."""
+
+    name: str
+    roles: tuple[str, ...] = Field(default=(), description="The pipeline's built-in roles on it.")
+    registries: tuple[SharedRegistry, ...] = ()
+
+
+class Subscription(_Section):
+    """Another subscription of the tenant."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    name: str = "Shared"
+    roles: tuple[str, ...] = Field(default=(), description="The pipeline's built-in roles on it.")
+    defender: Literal["same", "off"] = Field(
+        default="same", description="Defender's plan: that of the scenario, or none."
+    )
+    groups: tuple[SharedGroup, ...] = ()
+
+
 class StorageAccount(_Section):
     """A blob storage account in the hub's resource group."""
 
@@ -253,6 +288,9 @@ class Scenario(_Section):
     )
     timings: Timings = Timings()
     identity: Identity = Identity()
+    subscriptions: tuple[Subscription, ...] = Field(
+        default=(), description="Further subscriptions of the tenant, such as those of shared registries."
+    )
     users: tuple[User, ...] = ()
     defender: DefenderPlan = DefenderPlan()
     scans: dict[str, Scan] = Field(
@@ -276,6 +314,18 @@ class Scenario(_Section):
     docker_hub_pull_limit: int = Field(
         default=100_000, description="Anonymous pulls in six hours; the real Docker Hub allows far fewer."
     )
+
+    @model_validator(mode="after")
+    def _subscriptions_differ(self) -> Self:
+        ids = [self.identity.subscription_id, *(subscription.id for subscription in self.subscriptions)]
+        if len(ids) != len(set(ids)):
+            raise ValueError("subscriptions: two have the same id")
+        return self
+
+    def defender_in(self, subscription_id: str) -> DefenderPlan:
+        """Defender's plan of a subscription."""
+        off = {subscription.id for subscription in self.subscriptions if subscription.defender == "off"}
+        return self.defender.model_copy(update={"tier": "Free"}) if subscription_id.lower() in off else self.defender
 
     @classmethod
     def load(cls, path: Path | None) -> Scenario:
