@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from sandbox.subscriptions import Section, Subscription
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Client(_Section):
+class Client(Section):
     """A client's place in the network."""
 
     address: str = Field(default="203.0.113.10", description="Public IP address that Azure and the echo services see.")
@@ -29,7 +27,7 @@ class Client(_Section):
     )
 
 
-class Timings(_Section):
+class Timings(Section):
     """Azure's durations in seconds, before they are divided by the speed."""
 
     deployment: float = Field(default=480, description="Critical path of the cluster's infrastructure deployment.")
@@ -47,7 +45,7 @@ class Timings(_Section):
     poll: float = Field(default=10, description="Retry-After between polls of a long-running operation.")
 
 
-class _RoleHolder(_Section):
+class _RoleHolder(Section):
     """A principal with roles on the walkthrough's resource groups."""
 
     roles: tuple[str, ...] = Field(
@@ -88,7 +86,7 @@ class User(_RoleHolder):
 FixStatus = Literal["FixAvailable", "NoFix", "NoFixAvailable", "WillNotFix"]
 
 
-class Finding(_Section):
+class Finding(Section):
     """One vulnerability that Defender reports for an image."""
 
     cve: str
@@ -106,7 +104,7 @@ class Finding(_Section):
         return self.fix_status or ("FixAvailable" if self.fixed_version else "NoFix")
 
 
-class Scan(_Section):
+class Scan(Section):
     """How Defender assesses an image.
 
     ``from-advisories`` matches the image's packages with ``defender.advisories``; ``healthy`` finds nothing;
@@ -134,7 +132,7 @@ class Scan(_Section):
         return self
 
 
-class DefenderPlan(_Section):
+class DefenderPlan(Section):
     tier: Literal["Free", "Standard"] = "Standard"
     registry_assessment: bool = True
     findings_artifact: bool = True
@@ -174,7 +172,7 @@ class DefenderPlan(_Section):
     extensions: bool = Field(default=True, description="Whether the plan lists its extensions.")
 
 
-class RegistryLog(_Section):
+class RegistryLog(Section):
     """Forms of the registries' log that Azure does not document."""
 
     identity: Literal["object-id", "application-id", "name", "empty"] = Field(
@@ -187,12 +185,11 @@ class RegistryLog(_Section):
     )
     source: Literal["resource-id", "lower-case-id", "login-server"] = Field(
         default="resource-id",
-        description="How the log names the source of an import that the request named by the resource id of its "
-        "registry: by this id, by the id in lower case, or by the registry's login server.",
+        description="How the log names the source of an import from a registry that the request names by resource id.",
     )
 
 
-class PublicImage(_Section):
+class PublicImage(Section):
     """An image in a public registry, in addition to the walkthrough's or replacing one of them."""
 
     reference: str = Field(description="registry/repository:tag")
@@ -203,14 +200,14 @@ class PublicImage(_Section):
     platforms: tuple[str, ...] = Field(default=("linux/amd64", "linux/arm64"), description="os/architecture")
 
 
-class Credentials(_Section):
+class Credentials(Section):
     """Credentials for a public registry."""
 
     username: str
     password: str = Field(repr=False)
 
 
-class GitRepository(_Section):
+class GitRepository(Section):
     """A private repository on GitHub or Azure DevOps, with a branch main."""
 
     url: str = Field(
@@ -238,37 +235,7 @@ class GitRepository(_Section):
         return self
 
 
-class SharedRegistry(_Section):
-    """A container registry of others, with a workspace ``la-NAME`` beside it that receives its log."""
-
-    name: str = Field(pattern=r"^[a-zA-Z0-9]{5,50}$")
-    exports: bool = Field(default=True, description="Whether other registries may import from it (exportPolicy).")
-    trusts_azure: bool = Field(
-        default=True, description="Whether Azure's own import reaches it (networkRuleBypassOptions)."
-    )
-
-
-class SharedGroup(_Section):
-    """A resource group of others."""
-
-    name: str
-    roles: tuple[str, ...] = Field(default=(), description="The pipeline's built-in roles on it.")
-    registries: tuple[SharedRegistry, ...] = ()
-
-
-class Subscription(_Section):
-    """Another subscription of the tenant."""
-
-    id: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-    name: str = "Shared"
-    roles: tuple[str, ...] = Field(default=(), description="The pipeline's built-in roles on it.")
-    defender: Literal["same", "off"] = Field(
-        default="same", description="Defender's plan: that of the scenario, or none."
-    )
-    groups: tuple[SharedGroup, ...] = ()
-
-
-class StorageAccount(_Section):
+class StorageAccount(Section):
     """A blob storage account in the hub's resource group."""
 
     name: str = Field(pattern=r"^[a-z0-9]{3,24}$")
@@ -279,7 +246,7 @@ class StorageAccount(_Section):
     )
 
 
-class Scenario(_Section):
+class Scenario(Section):
     """The whole scenario file."""
 
     client: Client = Client()
@@ -297,7 +264,6 @@ class Scenario(_Section):
         default_factory=lambda: {"library/busybox": Scan(outcome="never")},
         description="Scans by repository without its quarantine/ or live/ prefix; default: from-advisories.",
     )
-
     registry_log: RegistryLog = RegistryLog()
     lock_lists: Literal["both", "above", "below", "neither"] = Field(
         default="both",
@@ -307,8 +273,7 @@ class Scenario(_Section):
     storage_accounts: tuple[StorageAccount, ...] = ()
     images: tuple[PublicImage, ...] = ()
     private_repositories: dict[str, Credentials] = Field(
-        default_factory=dict,
-        description="By registry/repository: the credentials that a pull needs.",
+        default_factory=dict, description="By registry/repository: the credentials that a pull needs."
     )
     repositories: tuple[GitRepository, ...] = ()
     docker_hub_pull_limit: int = Field(

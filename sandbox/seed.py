@@ -8,11 +8,12 @@ from typing import Any
 from sandbox.azure import Azure
 from sandbox.core.rbac import Principal
 from sandbox.roles import BUILT_IN
-from sandbox.scenario import Identity, SharedRegistry, User
+from sandbox.scenario import Identity, User
 from sandbox.services import open_states
 from sandbox.services.acr.models import REGISTRY_TYPE
 from sandbox.services.blobs.store import ACCOUNT_TYPE, SUFFIX, Accounts
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, WORKSPACE_TYPE
+from sandbox.subscriptions import SharedRegistry
 from sandbox.tenant import (
     CLUSTER_GROUP,
     HUB_GROUP,

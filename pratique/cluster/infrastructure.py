@@ -8,11 +8,12 @@ from typing import Any
 from pratique.azure.deployments import ensure_deployment, find_deployment, is_deployed, read_outputs
 from pratique.azure.firewall import read_firewall
 from pratique.azure.registries import Registry, get_registry
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.azure.templates import load_template
 from pratique.azure.vault import Vault
 from pratique.azure.what_if import ResourceChange, what_if
-from pratique.config import Cluster, Network
+from pratique.config import Cluster, Network, Registries
 from pratique.errors import NotFound, UnreadableAnswer
 
 
@@ -53,7 +54,13 @@ async def read_network(session: AzureSession, network: Network) -> str:
 
 
 async def deploy(
-    session: AzureSession, cluster: Cluster, network: Network, network_id: str, public_certificate: str
+    session: AzureSession,
+    cluster: Cluster,
+    network: Network,
+    network_id: str,
+    public_certificate: str,
+    *,
+    registries: Registries,
 ) -> Infrastructure:
     """Deploy the template, unless the same deployment has succeeded, or join the deployment if it is already running.
 
@@ -69,7 +76,7 @@ async def deploy(
         volatile=volatile,
         force=cluster.redeploy,
     )
-    return await _infrastructure(session, cluster, deployed.outputs, deployed.outcome, deployed.seconds)
+    return await _infrastructure(session, cluster, registries, deployed.outputs, deployed.outcome, deployed.seconds)
 
 
 async def forecast(
@@ -97,7 +104,7 @@ async def _request(
     return await load_template(cluster.template), parameters, frozenset(kept)
 
 
-async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infrastructure:
+async def find_infrastructure(session: AzureSession, cluster: Cluster, registries: Registries) -> Infrastructure:
     """Find the infrastructure of an earlier deployment.
 
     :raises NotFound: when nothing is deployed yet
@@ -105,20 +112,24 @@ async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infras
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     if before is None or not before.outputs:
         raise _not_deployed("find the infrastructure", cluster, "There is no completed deployment of that name.")
-    return await _infrastructure(session, cluster, dict(before.outputs), "unchanged", before.seconds)
+    return await _infrastructure(session, cluster, registries, dict(before.outputs), "unchanged", before.seconds)
 
 
 async def _infrastructure(
-    session: AzureSession, cluster: Cluster, outputs: dict[str, Any], outcome: str, seconds: float
+    session: AzureSession,
+    cluster: Cluster,
+    registries: Registries,
+    outputs: dict[str, Any],
+    outcome: str,
+    seconds: float,
 ) -> Infrastructure:
-    quarantine, registry, vault = (
-        _output(outputs, name, cluster)
-        for name in ("quarantineContainerRegistryName", "containerRegistryName", "keyVaultName")
-    )
+    quarantine, registry = registries.ids
+    quarantine = quarantine or _output(outputs, "quarantineContainerRegistryName", cluster)
+    registry = registry or _output(outputs, "containerRegistryName", cluster)
     return Infrastructure(
         quarantine=await get_registry(session, quarantine),
         registry=await get_registry(session, registry),
-        vault=_vault(session, cluster, vault),
+        vault=_vault(session, cluster, _output(outputs, "keyVaultName", cluster)),
         ingress_client_id=_output(outputs, "ingressClientid", cluster),
         tenant_id=(await session.caller()).tenant_id,
         outcome=outcome,
@@ -164,11 +175,49 @@ async def get_vault(session: AzureSession, cluster: Cluster) -> Vault:
     return vault
 
 
-async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | None:
-    """Find the registry of an earlier deployment; ``None`` when nothing is deployed yet."""
+async def find_registry(session: AzureSession, cluster: Cluster, registries: Registries) -> Registry | None:
+    """Find the registry with ``live/``; ``None`` when it is the template's, and nothing is deployed yet."""
+    if registries.live is not None:
+        return await get_registry(session, registries.live)
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     name = before.outputs.get("containerRegistryName") if before else None
     return await get_registry(session, name) if name else None
+
+
+async def get_live_registry(session: AzureSession, cluster: Cluster, registries: Registries) -> Registry:
+    """Find the registry with ``live/``.
+
+    :raises NotFound: when it is the template's, and nothing is deployed yet
+    """
+    registry = await find_registry(session, cluster, registries)
+    if registry is None:
+        observed = "There is no completed deployment of that name with the output containerRegistryName."
+        raise _not_deployed("find the registry", cluster, observed)
+    return registry
+
+
+@dataclass(frozen=True)
+class RegistryGroups:
+    """The resource groups of the registries, which are known before the template is deployed.
+
+    :ivar quarantine: ARM id of the group of the registry with ``quarantine/``
+    :ivar live: ARM id of the group of the registry with ``live/``
+    """
+
+    quarantine: str
+    live: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Each group once, whatever the letter case of its id."""
+        return tuple({group.lower(): group for group in (self.quarantine, self.live)}.values())
+
+
+def registry_groups(session: AzureSession, cluster: Cluster, registries: Registries) -> RegistryGroups:
+    """The resource groups of the registries: that of the cluster unless an id is configured."""
+    own = session.group_id(cluster.resource_group)
+    quarantine, live = (ResourceId.parse(name).group_id if name else own for name in registries.ids)
+    return RegistryGroups(quarantine, live)
 
 
 def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:
@@ -177,8 +226,7 @@ def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:
 
 
 def _vault(session: AzureSession, cluster: Cluster, name: str) -> Vault:
-    group = f"/subscriptions/{session.subscription_id}/resourceGroups/{cluster.resource_group}"
-    return Vault(name, f"{group}/providers/Microsoft.KeyVault/vaults/{name}")
+    return Vault(name, f"{session.group_id(cluster.resource_group)}/providers/Microsoft.KeyVault/vaults/{name}")
 
 
 def _output(outputs: dict[str, Any], name: str, cluster: Cluster) -> str:
@@ -188,6 +236,7 @@ def _output(outputs: dict[str, Any], name: str, cluster: Cluster) -> str:
             "read the deployment's outputs",
             f"{cluster.resource_group}/{cluster.deployment}",
             f"Output {name!r} is missing.",
-            f"The template must have the output {name}; see infra/pre-cluster-stamp.json.",
+            f"The template must have the output {name}; see infra/pre-cluster-stamp.json. Registries of others are "
+            "named in the section registries.",
         )
     return value

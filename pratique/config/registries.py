@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pratique.config.base import Model, SecretName
+from pratique.config.base import ClientId, Model, RegistryId, SecretName
 from pratique.config.manifests import SshAccess
 
 
@@ -39,6 +39,26 @@ class Records(Model):
 
 
 class Registries(Model):
-    """The registries of the cluster. Other clusters may use them, too."""
+    """The registries of the cluster. Other clusters may use them, too, and others may own them."""
 
+    live: RegistryId | None = Field(
+        None,
+        description="Resource id of the registry with live/, in any resource group or subscription of the tenant. "
+        "Leave empty for the template's own, its output containerRegistryName.",
+    )
+    quarantine: RegistryId | None = Field(
+        None,
+        description="Resource id of the registry with quarantine/. Leave empty for the registry of live/ if that is "
+        "set, and otherwise for the template's output quarantineContainerRegistryName.",
+    )
+    identity: ClientId | None = Field(
+        None,
+        description="Client id of the managed identity that runs use. Leave empty for the worker's own: that of "
+        "AZURE_CLIENT_ID, or the only one.",
+    )
     records: Records = Records()
+
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        """The resource ids of the registries with ``quarantine/`` and ``live/``; ``None`` for the template's own."""
+        return self.quarantine or self.live, self.live
