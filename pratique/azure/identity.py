@@ -60,7 +60,8 @@ _NETWORK = re.compile(
 )
 _REMEDIES: Mapping[str, str] = {
     "busy": "Run again; if it persists, check the managed identity's endpoint, or the network, of this machine.",
-    "refused": "Check that the identity of AZURE_CLIENT_ID is assigned to this machine, or sign in again (az login).",
+    "refused": "Check that the identity of AZURE_CLIENT_ID, registries.identity or drill.identity is assigned to this "
+    "machine, or sign in again (az login).",
     "absent": "Set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET, assign a managed identity, or az login.",
 }
 
@@ -107,6 +108,8 @@ class WorkerIdentity:
                 self._sources, self._proven = (source,), True
                 return found
             failures.append(found)
+            if self._named and found.standing == "refused":
+                break  # the machine has identities, and not this one: nobody else takes its place
         raise _no_token(failures)
 
     async def _ask_again(

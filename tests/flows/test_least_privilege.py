@@ -17,7 +17,13 @@ from flows.rescan_live import rescan_live
 from flows.sweep_access import sweep_access
 from pratique.config import CERTIFICATES_OFFICER, Bootstrap
 from pratique.errors import PratiqueError
-from pratique.preflight.check import CLUSTER_ACTIONS, REVOKE_ACTIONS, run_checks
+from pratique.preflight.check import (
+    CLUSTER_ACTIONS,
+    OWN_REGISTRY_ACTIONS,
+    REGISTRY_ACTIONS,
+    REVOKE_ACTIONS,
+    run_checks,
+)
 from sandbox.core.rbac import contains
 from sandbox.scenario import Finding, Identity, Scan, Scenario
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP
@@ -184,7 +190,8 @@ async def test_a_failed_deployment_names_what_failed(pipeline: Pipeline, may: bo
 
 def test_what_is_checked_beforehand_is_in_the_role() -> None:
     """``pratique check`` asks for nothing that the role does not have."""
-    assert {*CLUSTER_ACTIONS, *REVOKE_ACTIONS} <= {*ROLES["pipeline-role"]["Actions"]}
+    checked = {*CLUSTER_ACTIONS, *OWN_REGISTRY_ACTIONS, *REGISTRY_ACTIONS, *REVOKE_ACTIONS}
+    assert checked <= {*ROLES["pipeline-role"]["Actions"]}
 
 
 @pytest.mark.parametrize("role", PLACES)
