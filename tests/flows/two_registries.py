@@ -218,9 +218,18 @@ class Shared:
             client.put(deployment, json={"properties": properties}).raise_for_status()
 
     async def settled(self) -> None:
-        """Wait until the alert rule exists."""
-        rules = "Microsoft.Insights/scheduledQueryRules"
-        await self.world.until(lambda: bool(self.sandbox.azure.resources.list(rules, LIVE_GROUP)))
+        """Wait until the alert rule is deployed."""
+        owner = somebody(self.sandbox, "Owner", scope=f"/subscriptions/{LIVE}")
+        deployment = f"{LIVE_GROUP}/providers/Microsoft.Resources/deployments/alert"
+        await self.world.jump(3600)
+
+        def deployed() -> bool:
+            with arm(self.sandbox, owner) as client:
+                properties = client.get(deployment).json()["properties"]
+            assert properties["provisioningState"] != "Failed", properties
+            return bool(properties["provisioningState"] == "Succeeded")
+
+        await self.world.until(deployed)
 
 
 def without_registry(path: Path) -> dict[str, Any]:
