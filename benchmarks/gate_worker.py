@@ -72,7 +72,7 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
         imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
         waiting = await candidates(client, registry.login_server, imported_images, gate.platforms)
         wait_policy = WaitPolicy(gate.interval, gate.patience, gate.deadline, fail_fast=False)
-        ready = await set_up(gate, session, client, group=options.group, clock=SystemClock())
+        ready = await set_up(gate, session, client, judged=session.group_id(options.group), clock=SystemClock())
         async with ready.poller:
             report = await assess(
                 "benchmark", waiting, ready.rules, wait_policy, poller=ready.poller, progress=progress

@@ -114,7 +114,7 @@ class Worker:
         filled = time.perf_counter() - started
         await self._wait_for_scans(len(references))
         await self.record_promotions(registry)
-        ready = await set_up(gate, self._session, self._client, group=self._options.group)
+        ready = await set_up(gate, self._session, self._client, judged=self._session.group_id(self._options.group))
         before, scanning = memory(), Scanning(reactions=("hold",))
         async with ready.poller:
             rounds = []

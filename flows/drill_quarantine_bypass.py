@@ -24,7 +24,7 @@ from tasks.drill import (
     remove_drill,
     wait_for_alert,
 )
-from tasks.infrastructure import find_infrastructure
+from tasks.infrastructure import find_live_registry
 from tasks.runtime import azure_runtime
 from tasks.step import named_states
 
@@ -53,8 +53,8 @@ async def drill_quarantine_bypass(
             and the alert may call people.
     """
     check_names([image.location.repository for image in config.catalogue.images])
-    async with azure_runtime(config):
-        registry = (await find_infrastructure(config.cluster)).registry
+    async with azure_runtime(config, drill=True):
+        registry = await find_live_registry(config.cluster, config.registries)
         leftovers = await clear_leftovers(registry)
         setup = await read_alert_setup(registry, config.drill)
         started = await begin_drill(registry, config.drill, leftovers)

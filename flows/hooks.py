@@ -26,8 +26,11 @@ async def remove_drill_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -
     config = Bootstrap.model_validate(flow_run.parameters["config"])
     # A drill that was refused because images in use have its repositories must not remove them.
     staging.check_names([image.location.repository for image in config.catalogue.images])
-    async with AzureSession.open(config.subscription_id, config.cloud) as session, httpx.AsyncClient() as http:
-        registry = await find_registry(session, config.cluster)
+    async with (
+        AzureSession.open(config.subscription_id, config.cloud, identity=config.drill.identity) as session,
+        httpx.AsyncClient() as http,
+    ):
+        registry = await find_registry(session, config.cluster, config.registries)
         if registry is None:
             return
         client = oci_client(session, http, {})
@@ -42,7 +45,7 @@ async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> 
     It needs only Azure, so that a missing secret does not keep the vault open.
     """
     config = Bootstrap.model_validate(flow_run.parameters["config"])
-    async with AzureSession.open(config.subscription_id, config.cloud) as session:
+    async with AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session:
         vault = await find_vault(session, config.cluster)
         if vault is None:
             return

@@ -86,7 +86,9 @@ async def _plan(config: Bootstrap) -> Plan:
 
 
 async def _deploy(config: Bootstrap, network_id: Branch[str], public_certificate: Branch[str]) -> Infrastructure:
-    return await deploy_infrastructure(config.cluster, config.network, await network_id, await public_certificate)
+    return await deploy_infrastructure(
+        config.cluster, config.network, await network_id, await public_certificate, config.registries
+    )
 
 
 async def _import_certificate(

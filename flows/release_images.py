@@ -33,7 +33,7 @@ async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Deliver
     chosen = config.catalogue.releases_with(only)
     async with azure_runtime(config), cluster_lock():
         async with run_branches() as start:
-            found = start(find_infrastructure(config.cluster))
+            found = start(find_infrastructure(config.cluster, config.registries))
             registered = start(register(config, found))
             releases = [start(run_release(release, config, found, registered)) for release in chosen]
         infrastructure = found.result()

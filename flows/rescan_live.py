@@ -6,8 +6,8 @@ from typing import Any
 
 from prefect import flow
 
-from pratique.azure.registries import Registry
 from pratique.branches import run_branches
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.rescan import report
@@ -37,12 +37,12 @@ async def rescan_live(config: Bootstrap) -> dict[str, Any]:
     Returns:
         The record of the rescan, as a JSON object.
     """
-    async with azure_runtime(config):
-        infrastructure = await find_infrastructure(config.cluster)
+    async with azure_runtime(config, judged="live"):
+        infrastructure = await find_infrastructure(config.cluster, config.registries)
         inventory = await list_live(config, infrastructure)
         async with run_branches() as start:
             rescan = start(_rescan(config, inventory))
-            start(_audit(infrastructure.registry, inventory))
+            start(_audit(infrastructure, inventory))
         return report.record(rescan.result())
 
 
@@ -58,6 +58,6 @@ async def _rescan(config: Bootstrap, inventory: Inventory) -> Rescan:
     return await conclude_rescan(rescan)
 
 
-async def _audit(registry: Registry, inventory: Inventory) -> None:
-    audit = await audit_live_images(registry, inventory.references, inventory.promotions, inventory.promoters)
+async def _audit(infrastructure: Infrastructure, inventory: Inventory) -> None:
+    audit = await audit_live_images(infrastructure, inventory.references, inventory.promotions, inventory.promoters)
     audit.require_explained()

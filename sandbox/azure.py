@@ -51,7 +51,13 @@ class Azure:
 
     @property
     def subscription_id(self) -> str:
+        """The cluster's subscription."""
         return self.scenario.identity.subscription_id
+
+    @property
+    def subscription_ids(self) -> tuple[str, ...]:
+        """Every subscription of the tenant, the cluster's first."""
+        return (self.subscription_id, *(one.id for one in self.scenario.subscriptions))
 
     def state(self, kind: Callable[[Azure], S]) -> S:
         if kind not in self._states:

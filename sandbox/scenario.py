@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from sandbox.subscriptions import Section, Subscription
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Client(_Section):
+class Client(Section):
     """A client's place in the network."""
 
     address: str = Field(default="203.0.113.10", description="Public IP address that Azure and the echo services see.")
@@ -29,7 +27,7 @@ class Client(_Section):
     )
 
 
-class Timings(_Section):
+class Timings(Section):
     """Azure's durations in seconds, before they are divided by the speed."""
 
     deployment: float = Field(default=480, description="Critical path of the cluster's infrastructure deployment.")
@@ -47,7 +45,7 @@ class Timings(_Section):
     poll: float = Field(default=10, description="Retry-After between polls of a long-running operation.")
 
 
-class _RoleHolder(_Section):
+class _RoleHolder(Section):
     """A principal with roles on the walkthrough's resource groups."""
 
     roles: tuple[str, ...] = Field(
@@ -88,7 +86,7 @@ class User(_RoleHolder):
 FixStatus = Literal["FixAvailable", "NoFix", "NoFixAvailable", "WillNotFix"]
 
 
-class Finding(_Section):
+class Finding(Section):
     """One vulnerability that Defender reports for an image."""
 
     cve: str
@@ -106,7 +104,7 @@ class Finding(_Section):
         return self.fix_status or ("FixAvailable" if self.fixed_version else "NoFix")
 
 
-class Scan(_Section):
+class Scan(Section):
     """How Defender assesses an image.
 
     ``from-advisories`` matches the image's packages with ``defender.advisories``; ``healthy`` finds nothing;
@@ -134,7 +132,7 @@ class Scan(_Section):
         return self
 
 
-class DefenderPlan(_Section):
+class DefenderPlan(Section):
     tier: Literal["Free", "Standard"] = "Standard"
     registry_assessment: bool = True
     findings_artifact: bool = True
@@ -174,7 +172,7 @@ class DefenderPlan(_Section):
     extensions: bool = Field(default=True, description="Whether the plan lists its extensions.")
 
 
-class RegistryLog(_Section):
+class RegistryLog(Section):
     """Forms of the registries' log that Azure does not document."""
 
     identity: Literal["object-id", "application-id", "name", "empty"] = Field(
@@ -185,9 +183,13 @@ class RegistryLog(_Section):
         description="How an import is logged: under its own name with the source in MediaType, as a push of the "
         "manifest, or not at all.",
     )
+    source: Literal["resource-id", "lower-case-id", "login-server"] = Field(
+        default="resource-id",
+        description="How the log names the source of an import from a registry that the request names by resource id.",
+    )
 
 
-class RegistryPermissions(_Section):
+class RegistryPermissions(Section):
     """Permissions of the registries, and forms that Azure does not document."""
 
     mode: Literal["legacy", "abac"] = Field(
@@ -208,7 +210,7 @@ class RegistryPermissions(_Section):
     )
 
 
-class PublicImage(_Section):
+class PublicImage(Section):
     """An image in a public registry, in addition to the walkthrough's or replacing one of them."""
 
     reference: str = Field(description="registry/repository:tag")
@@ -219,14 +221,14 @@ class PublicImage(_Section):
     platforms: tuple[str, ...] = Field(default=("linux/amd64", "linux/arm64"), description="os/architecture")
 
 
-class Credentials(_Section):
+class Credentials(Section):
     """Credentials for a public registry."""
 
     username: str
     password: str = Field(repr=False)
 
 
-class GitRepository(_Section):
+class GitRepository(Section):
     """A private repository on GitHub or Azure DevOps, with a branch main."""
 
     url: str = Field(
@@ -254,7 +256,7 @@ class GitRepository(_Section):
         return self
 
 
-class StorageAccount(_Section):
+class StorageAccount(Section):
     """A blob storage account in the hub's resource group."""
 
     name: str = Field(pattern=r"^[a-z0-9]{3,24}$")
@@ -265,7 +267,7 @@ class StorageAccount(_Section):
     )
 
 
-class Scenario(_Section):
+class Scenario(Section):
     """The whole scenario file."""
 
     client: Client = Client()
@@ -274,13 +276,15 @@ class Scenario(_Section):
     )
     timings: Timings = Timings()
     identity: Identity = Identity()
+    subscriptions: tuple[Subscription, ...] = Field(
+        default=(), description="Further subscriptions of the tenant, such as those of shared registries."
+    )
     users: tuple[User, ...] = ()
     defender: DefenderPlan = DefenderPlan()
     scans: dict[str, Scan] = Field(
         default_factory=lambda: {"library/busybox": Scan(outcome="never")},
         description="Scans by repository without its quarantine/ or live/ prefix; default: from-advisories.",
     )
-
     registry_log: RegistryLog = RegistryLog()
     registry_permissions: RegistryPermissions = RegistryPermissions()
     lock_lists: Literal["both", "above", "below", "neither"] = Field(
@@ -291,13 +295,24 @@ class Scenario(_Section):
     storage_accounts: tuple[StorageAccount, ...] = ()
     images: tuple[PublicImage, ...] = ()
     private_repositories: dict[str, Credentials] = Field(
-        default_factory=dict,
-        description="By registry/repository: the credentials that a pull needs.",
+        default_factory=dict, description="By registry/repository: the credentials that a pull needs."
     )
     repositories: tuple[GitRepository, ...] = ()
     docker_hub_pull_limit: int = Field(
         default=100_000, description="Anonymous pulls in six hours; the real Docker Hub allows far fewer."
     )
+
+    @model_validator(mode="after")
+    def _subscriptions_differ(self) -> Self:
+        ids = [self.identity.subscription_id, *(subscription.id for subscription in self.subscriptions)]
+        if len(ids) != len(set(ids)):
+            raise ValueError("subscriptions: two have the same id")
+        return self
+
+    def defender_in(self, subscription_id: str) -> DefenderPlan:
+        """Defender's plan of a subscription."""
+        off = {subscription.id for subscription in self.subscriptions if subscription.defender == "off"}
+        return self.defender.model_copy(update={"tier": "Free"}) if subscription_id.lower() in off else self.defender
 
     @classmethod
     def load(cls, path: Path | None) -> Scenario:

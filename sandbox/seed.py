@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from sandbox.azure import Azure
@@ -9,7 +10,10 @@ from sandbox.core.rbac import Principal
 from sandbox.roles import BUILT_IN
 from sandbox.scenario import Identity, User
 from sandbox.services import open_states
+from sandbox.services.acr.models import REGISTRY_TYPE
 from sandbox.services.blobs.store import ACCOUNT_TYPE, SUFFIX, Accounts
+from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, WORKSPACE_TYPE
+from sandbox.subscriptions import SharedRegistry
 from sandbox.tenant import (
     CLUSTER_GROUP,
     HUB_GROUP,
@@ -28,6 +32,7 @@ def seed(azure: Azure) -> None:
     _network(azure)
     open_states(azure)
     _storage(azure)
+    _shared(azure)
 
 
 def _directory(azure: Azure) -> None:
@@ -74,6 +79,47 @@ def _network(azure: Azure) -> None:
             "Microsoft.Network/privateDnsZones",
             {},
         )
+
+
+def _shared(azure: Azure) -> None:
+    """The other subscriptions: groups, and registries whose log goes to a workspace beside them."""
+    who = azure.scenario.identity.object_id
+    for subscription in azure.scenario.subscriptions:
+        root = f"/subscriptions/{subscription.id}"
+        grants = [(role, root) for role in subscription.roles]
+        for group in subscription.groups:
+            scope = f"{root}/resourceGroups/{group.name}"
+            _put(azure, scope, "Microsoft.Resources/resourceGroups", {})
+            grants += [(role, scope) for role in group.roles]
+            for registry in group.registries:
+                _shared_registry(azure, scope, registry)
+        for role, scope in grants:
+            azure.access.assign(role=role, principal_id=who, scope=scope, at_once=True)
+
+
+def _shared_registry(azure: Azure, group: str, registry: SharedRegistry) -> None:
+    registry_id = f"{group}/providers/{REGISTRY_TYPE}/{registry.name}"
+    workspace_id = f"{group}/providers/{WORKSPACE_TYPE}/la-{registry.name}"
+    customer_id = str(uuid.uuid5(uuid.NAMESPACE_URL, workspace_id))
+    _put(azure, workspace_id, WORKSPACE_TYPE, {"customerId": customer_id, "retentionInDays": 90})
+    settings = {
+        "publicNetworkAccess": "Disabled",
+        "networkRuleBypassOptions": "AzureServices" if registry.trusts_azure else "None",
+        "policies": {"exportPolicy": {"status": "enabled" if registry.exports else "disabled"}},
+    }
+    _put(azure, registry_id, REGISTRY_TYPE, settings)
+    logs = [
+        {"category": category, "enabled": True}
+        for category in ("ContainerRegistryRepositoryEvents", "ContainerRegistryLoginEvents")
+    ]
+    azure.resources.put(
+        {
+            "id": f"{registry_id}/providers/{DIAGNOSTICS_TYPE}/default",
+            "name": "default",
+            "type": DIAGNOSTICS_TYPE,
+            "properties": {"workspaceId": workspace_id, "logs": logs},
+        }
+    )
 
 
 def _storage(azure: Azure) -> None:

@@ -73,7 +73,7 @@ async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[st
     :raises AccessNotRevoked: when access may still be open, or only a person can judge what is
     """
     log, group = get_run_logger(), config.cluster.resource_group
-    async with AzureSession.open(config.subscription_id, config.cloud) as session:
+    async with AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session:
         vault = await find_vault(session, config.cluster)
         if vault is None:
             log.info("Nothing is deployed yet, so there is no vault to sweep")

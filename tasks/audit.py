@@ -7,7 +7,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from pratique.audit.provenance import AuditReport, Irregularity, IrregularityKind
 from pratique.audit.registry_log import explain_live
-from pratique.azure.registries import Registry
+from pratique.cluster.infrastructure import Infrastructure
 from pratique.images import ImageReference
 from pratique.records.promotions import Promotions
 from tasks.events import emit
@@ -18,9 +18,12 @@ from tasks.step import step
 _MOST_EVENTS = 100  # irregularities with an event each; the report lists all
 
 
-@step(name="audit live", run_name="audit live/ of {registry.name}", unlinked=("images",), **UNCACHED)
+@step(name="audit live", run_name="audit live/ of {infrastructure.registry.name}", unlinked=("images",), **UNCACHED)
 async def audit_live_images(
-    registry: Registry, images: list[ImageReference], promotions: Promotions, promoters: frozenset[str] = frozenset()
+    infrastructure: Infrastructure,
+    images: list[ImageReference],
+    promotions: Promotions,
+    promoters: frozenset[str] = frozenset(),
 ) -> AuditReport:
     """Find out why each image is in live/, and report the images that bypassed the quarantine.
 
@@ -29,7 +32,13 @@ async def audit_live_images(
     """
     runtime, log = current(), get_run_logger()
     report = await explain_live(
-        runtime.session, registry, images, promotions, promoters=promoters, at=runtime.clock.now()
+        runtime.session,
+        infrastructure.registry,
+        images,
+        promotions,
+        quarantine=infrastructure.quarantine,
+        promoters=promoters,
+        at=runtime.clock.now(),
     )
     for irregularity in report.needing_attention[:_MOST_EVENTS]:
         log.warning("%s", irregularity)

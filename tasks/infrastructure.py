@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from prefect import get_run_logger
 
+from pratique.azure.registries import Registry
 from pratique.azure.vault import Vault
 from pratique.cluster import infrastructure
 from pratique.cluster.deploy import deploy
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.config import Cluster, Network
+from pratique.config import Cluster, Network, Registries
 from tasks.policies import CACHED, UNCACHED
 from tasks.runtime import current
 from tasks.step import NOTHING_TO_DO, step
@@ -29,7 +30,7 @@ async def read_spoke_network(network: Network) -> str:
     **CACHED,
 )
 async def deploy_infrastructure(
-    cluster: Cluster, network: Network, network_id: str, public_certificate: str
+    cluster: Cluster, network: Network, network_id: str, public_certificate: str, registries: Registries
 ) -> Infrastructure:
     """Deploy the template, unless the same template and parameters were deployed before.
 
@@ -37,7 +38,13 @@ async def deploy_infrastructure(
     configuration says.
     """
     deployed = await deploy(
-        current().session, cluster, network, network_id, public_certificate, warn=get_run_logger().warning
+        current().session,
+        cluster,
+        network,
+        network_id,
+        public_certificate,
+        registries=registries,
+        warn=get_run_logger().warning,
     )
     get_run_logger().info(
         "Infrastructure %s: registry %s, vault %s",
@@ -49,11 +56,17 @@ async def deploy_infrastructure(
 
 
 @step(name="find infrastructure", run_name="find infrastructure {cluster.deployment}", **UNCACHED)
-async def find_infrastructure(cluster: Cluster) -> Infrastructure:
-    """Find the infrastructure of an earlier deployment."""
-    found = await infrastructure.find_infrastructure(current().session, cluster)
+async def find_infrastructure(cluster: Cluster, registries: Registries) -> Infrastructure:
+    """Find the infrastructure of an earlier deployment, and the registries."""
+    found = await infrastructure.find_infrastructure(current().session, cluster, registries)
     get_run_logger().info("Infrastructure: registry %s, vault %s", found.registry.login_server, found.vault.name)
     return found
+
+
+@step(name="find registry", run_name="find the registry of {cluster.deployment}", **UNCACHED)
+async def find_live_registry(cluster: Cluster, registries: Registries) -> Registry:
+    """Find the registry with live/."""
+    return await infrastructure.get_live_registry(current().session, cluster, registries)
 
 
 @step(name="find vault", run_name="find the vault of {cluster.deployment}", **UNCACHED)

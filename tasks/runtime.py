@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import httpx
 from prefect import runtime as prefect_runtime
@@ -21,6 +21,7 @@ from pratique.access.grant import Deadline
 from pratique.azure.registries import RegistryCredentials, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
+from pratique.cluster.infrastructure import registry_groups
 from pratique.config import Bootstrap
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.gate.standing import StandingVerdict
@@ -99,9 +100,13 @@ run_clock: ContextVar[Clock] = ContextVar("pratique_clock", default=SystemClock(
 
 
 @asynccontextmanager
-async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
+async def azure_runtime(
+    config: Bootstrap, *, drill: bool = False, judged: Literal["quarantine", "live"] = "quarantine"
+) -> AsyncIterator[Runtime]:
     """Open the connections that the tasks need.
 
+    :param drill: whether the run is a drill, whose identity is another one
+    :param judged: where the images are that the gate judges
     :raises NotFound: when a secret that the configuration names does not exist
     """
     credentials = {
@@ -110,9 +115,10 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
         )
         for entry in config.catalogue.credentials
     }
+    identity = config.drill.identity if drill else config.registries.identity
     logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
     async with (
-        AzureSession.open(config.subscription_id, config.cloud) as session,
+        AzureSession.open(config.subscription_id, config.cloud, identity=identity) as session,
         httpx.AsyncClient(timeout=_TIMEOUT) as http,
         AsyncExitStack() as closing,
     ):
@@ -122,7 +128,10 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
 
         async def gate() -> GateSetup:
             holds = (await (await records()).cases()).holds
-            setup = await set_up(config.gate, session, client, group=cluster, clock=clock, holds=holds)
+            groups = registry_groups(session, config.cluster, config.registries)
+            at = groups.live if judged == "live" else groups.quarantine
+            others = [group for group in groups.all if group.lower() != at.lower()]
+            setup = await set_up(config.gate, session, client, judged=at, others=others, clock=clock, holds=holds)
             await closing.enter_async_context(setup.poller)
             return setup
 

@@ -1,9 +1,9 @@
 """Finds out why each image is in ``live/``: a promotion record or the registry's log explains it, or nothing does.
 
-An image is explained by the record of its promotion, or by the import of the same digest from ``quarantine/`` of this
-registry by the pipeline's identity. Every other import into ``live/``, and every push, is reported with its time,
-identity and address. An image that neither a record nor the log explains is unexplained, even if it may be older than
-the log.
+An image is explained by the record of its promotion, or by the import of the same digest from ``quarantine/`` of the
+quarantine registry by the pipeline's identity. Every other import into ``live/``, and every push, is reported with its
+time, identity and address. An image that neither a record nor the log explains is unexplained, even if it may be older
+than the log.
 
 Facts: table ContainerRegistryRepositoryEvents. UNVERIFIED: that imports are logged as ``importImage`` with the source
 in ``MediaType`` (evidenced by the walkthrough's rule only), and that ``Identity`` holds the caller's object id.
@@ -32,7 +32,7 @@ class LiveEvent:
     """Equal operations on one digest of a repository in ``live/``, from the registry's log.
 
     :ivar operation: ``importImage`` or ``Push``
-    :ivar promoted: whether it is an import from ``quarantine/`` of the same registry
+    :ivar promoted: whether it is an import from ``quarantine/`` of the quarantine registry
     :ivar source: source of an import; empty for a push
     :ivar identity: object id of the caller, as the log has it
     :ivar address: the caller's address at the last operation

@@ -32,12 +32,22 @@ _EVENTS = f"""
 | where OperationName =~ "Push" or OperationName =~ "importImage"
 | where not(ResultDescription startswith "4" or ResultDescription startswith "5")
 | extend Imported = OperationName =~ "importImage"
-| extend Promoted = Imported and MediaType startswith strcat(_ResourceId, "/quarantine/")
+| extend Promoted = Imported and ({{promoted}})
 | extend Source = iff(Imported, MediaType, "")
 | summarize arg_max(TimeGenerated, Tag, CallerIpAddress), First = min(TimeGenerated), Times = count()
     by Repository, Digest, OperationName, Promoted, Source, Identity
 | take {MOST_ROWS + 1}
 """.strip()
+
+
+def from_quarantine(quarantine: Registry) -> str:
+    """A condition of KQL: whether the source of an import is ``quarantine/`` of a registry.
+
+    UNVERIFIED how the log names a source: by the registry's resource id, or by its login server. ``startswith`` ignores
+    letter case.
+    """
+    sources = (f"{quarantine.id}/quarantine/", f"{quarantine.login_server}/quarantine/")
+    return " or ".join(f'MediaType startswith "{source}"' for source in sources)
 
 
 async def log_begins(session: AzureSession, registry: Registry) -> datetime | None:
@@ -48,7 +58,7 @@ async def log_begins(session: AzureSession, registry: Registry) -> datetime | No
 
 
 async def live_events(
-    session: AzureSession, registry: Registry, begins: datetime, at: datetime
+    session: AzureSession, registry: Registry, begins: datetime, at: datetime, *, quarantine: Registry
 ) -> AsyncIterator[LiveEvent]:
     """Yield every import and push into ``live/`` in the log, newest slice first.
 
@@ -56,12 +66,13 @@ async def live_events(
 
     :param begins: time of the log's oldest entry
     :param at: the current time
+    :param quarantine: the registry with ``quarantine/``, from which an import is a promotion
     :raises UnreadableAnswer: when one minute has more events than one answer can hold
     """
-    until = max(at, begins) + _AHEAD
+    until, query = max(at, begins) + _AHEAD, _EVENTS.format(promoted=from_quarantine(quarantine))
     while until > begins:
         since = max(begins, until - SLICE)
-        async for event in _slice(session, registry, since, until):
+        async for event in _slice(session, registry, query, since, until):
             yield event
         until = since
 
@@ -72,6 +83,7 @@ async def explain_live(
     images: Sequence[ImageReference],
     promotions: Promotions,
     *,
+    quarantine: Registry,
     promoters: Collection[str] = (),
     at: datetime,
 ) -> AuditReport:
@@ -80,23 +92,24 @@ async def explain_live(
     The session's identity counts as the pipeline's.
 
     :param images: all images in ``live/``, each with tag and digest
+    :param quarantine: the registry with ``quarantine/``, which may be another one
     :param promoters: object ids of the other identities of pipelines that use the registry
     """
     begins, caller = await log_begins(session, registry), await session.caller()
     audit = Audit(registry.login_server, images, promotions, promoters=(caller.object_id, *promoters), at=at)
     if begins is not None:
-        async for event in live_events(session, registry, begins, at):
+        async for event in live_events(session, registry, begins, at, quarantine=quarantine):
             audit.add(event)
     return audit.report(begins)
 
 
 async def _slice(
-    session: AzureSession, registry: Registry, since: datetime, until: datetime
+    session: AzureSession, registry: Registry, query: str, since: datetime, until: datetime
 ) -> AsyncIterator[LiveEvent]:
     pending = [(since, until)]
     while pending:
         since, until = pending.pop()
-        rows = await query_logs(session, registry.id, _EVENTS, since, until)
+        rows = await query_logs(session, registry.id, query, since, until)
         if len(rows) <= MOST_ROWS:
             for row in rows:
                 yield _event(row)

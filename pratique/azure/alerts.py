@@ -1,6 +1,7 @@
 """Alerts that have fired, as Azure's Alerts Management lists them.
 
-They are listed at the resource group of the resource that they concern, so a role on that group is enough.
+They are listed at the resource groups of the resources that they concern, so a role on these groups is enough. An alert
+concerns what its rule queries, not the rule: a rule may be in another group.
 
 Facts: Microsoft.AlertsManagement/alerts 2019-05-05-preview; its filter ``alertRule`` takes the rule's resource id.
 UNVERIFIED: the RBAC action, ``Microsoft.AlertsManagement/alerts/read``.
@@ -40,12 +41,16 @@ class Alert:
 async def list_alerts(session: AzureSession, group: str, rule_id: str, *, since: datetime) -> list[Alert]:
     """List the alerts that a rule has fired since a point in time, oldest first.
 
-    :param group: resource group of the resource that the rule watches
+    :param group: resource group of the resource that the rule watches: a name in the session's subscription, or an ARM
+        id
     :param since: at most thirty days ago
     """
     age = datetime.now(UTC) - since
     span = next((name for name, days in (("1d", 1), ("7d", 7)) if age.days < days), f"{_DAYS}d")
     attempted = "list the alerts"
+    if group.startswith("/"):
+        _, _, subscription, _, group = group.split("/")
+        session = session.in_subscription(subscription)
     with azure_faults(attempted, rule_id):
         found = [
             alert

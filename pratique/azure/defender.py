@@ -108,21 +108,26 @@ async def read_plan(session: AzureSession) -> DefenderPlan:
     )
 
 
-async def recommendations(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
+async def recommendations(
+    session: AzureSession, digests: Collection[str], subscriptions: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Query the recommendations about images, as ``{"id", "digest", "properties"}``.
 
     :param digests: digests of image manifests
+    :param subscriptions: ids of the subscriptions to ask; default: the session's
     :returns: each row once, although several may have the same id; its values have not been checked
     :raises ValueError: when a digest is malformed
     :raises UnreadableAnswer: when Resource Graph truncates the result, or the result is not a list of such rows
     :raises Throttled: when Resource Graph keeps throttling although the waits that it asked for were kept
     """
-    return await _rows(session, _RECOMMENDATIONS, digests)
+    return await _rows(session, _RECOMMENDATIONS, digests, subscriptions)
 
 
-async def sub_assessments(session: AzureSession, digests: Collection[str]) -> list[dict[str, Any]]:
+async def sub_assessments(
+    session: AzureSession, digests: Collection[str], subscriptions: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Query the sub-assessments of all scanners; otherwise like :func:`recommendations`."""
-    return await _rows(session, _SUB_ASSESSMENTS, digests)
+    return await _rows(session, _SUB_ASSESSMENTS, digests, subscriptions)
 
 
 async def cve_details(session: AzureSession, names: Collection[str]) -> list[dict[str, Any]]:
@@ -139,14 +144,16 @@ async def cve_details(session: AzureSession, names: Collection[str]) -> list[dic
     return found
 
 
-async def _rows(session: AzureSession, which: str, digests: Collection[str]) -> list[dict[str, Any]]:
+async def _rows(
+    session: AzureSession, which: str, digests: Collection[str], subscriptions: Collection[str]
+) -> list[dict[str, Any]]:
     if wrong := [text for text in digests if not re.fullmatch(DIGEST_PATTERN, text)]:
         raise ValueError(f"not a digest: {wrong[0]!r}")
     wanted = {digest.removeprefix("sha256:") for digest in digests}
     rows: dict[tuple[str, str], dict[str, Any]] = {}  # by id and content: an id may be empty, or there twice
     for batch in _batches(sorted(wanted)):
         query = _QUERY.format(rows=which, digests=_quoted(batch), unnamed=_UNNAMED)
-        for row in await query_rows(session, query, _ATTEMPTED):
+        for row in await query_rows(session, query, _ATTEMPTED, subscriptions=subscriptions):
             if not isinstance(row.get("id"), str) or row.get("digest") not in (wanted | {_UNNAMED}):
                 observed = "A row names none of the digests that were asked for."
                 raise UnreadableAnswer(_ATTEMPTED, "Azure Resource Graph", observed, "Report this.")

@@ -60,7 +60,8 @@ _NETWORK = re.compile(
 )
 _REMEDIES: Mapping[str, str] = {
     "busy": "Run again; if it persists, check the managed identity's endpoint, or the network, of this machine.",
-    "refused": "Check that the identity of AZURE_CLIENT_ID is assigned to this machine, or sign in again (az login).",
+    "refused": "Check that the identity of AZURE_CLIENT_ID, registries.identity or drill.identity is assigned to this "
+    "machine, or sign in again (az login).",
     "absent": "Set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET, assign a managed identity, or az login.",
 }
 
@@ -82,10 +83,12 @@ class WorkerIdentity:
     """Gives tokens of the first source that is configured.
 
     :param chain: whose sources are asked one by one, so that their errors stay what they are
+    :param named: whether the configuration names the managed identity
     """
 
-    def __init__(self, chain: DefaultAzureCredential) -> None:
+    def __init__(self, chain: DefaultAzureCredential, named: bool = False) -> None:
         self._chain = chain
+        self._named = named
         self._sources = cast(Sequence[AsyncTokenCredential], chain.credentials)
         self._proven = False
 
@@ -105,6 +108,8 @@ class WorkerIdentity:
                 self._sources, self._proven = (source,), True
                 return found
             failures.append(found)
+            if self._named and found.standing == "refused":
+                break  # the machine has identities, and not this one: nobody else takes its place
         raise _no_token(failures)
 
     async def _ask_again(
@@ -123,7 +128,7 @@ class WorkerIdentity:
         try:
             return await source.get_token(*scopes, **options)
         except CredentialUnavailableError as error:
-            return _why(source, error, self._proven)
+            return _why(source, error, proven=self._proven, named=self._named)
         except HttpResponseError as error:
             if isinstance(source, ManagedIdentityCredential) and error.status_code in _BUSY:
                 raise _busy(error) from None
@@ -149,37 +154,63 @@ class WorkerIdentity:
         await self.close()
 
 
-def worker_identity(cloud: Cloud, transport: AioHttpTransport) -> WorkerIdentity:
+def worker_identity(cloud: Cloud, transport: AioHttpTransport, identity: str | None = None) -> WorkerIdentity:
     """The identity that the environment configures.
 
-    :raises ConfigurationError: when a variable of azure-identity has a value that it cannot use
+    :param identity: client id of the managed or workload identity; default: AZURE_CLIENT_ID, or the only one
+    :raises ConfigurationError: when a variable of azure-identity has a value that it cannot use, or when the
+        environment has the credentials of another identity than ``identity``
     """
+    if identity:
+        _require_no_other(identity)
     # For the public cloud, AZURE_AUTHORITY_HOST may name another authority, as usual in azure-identity.
     authority = {} if cloud.name == "public" else {"authority": cloud.authority}
     try:
         return WorkerIdentity(
             DefaultAzureCredential(
                 **authority,
+                **(
+                    {"managed_identity_client_id": identity, "workload_identity_client_id": identity}
+                    if identity
+                    else {}
+                ),
                 exclude_shared_token_cache_credential=True,
                 exclude_visual_studio_code_credential=True,
                 exclude_powershell_credential=True,
                 exclude_developer_cli_credential=True,
                 process_timeout=CLI_SECONDS,
                 transport=transport,
-            )
+            ),
+            named=bool(identity),
         )
     except (ValueError, OSError) as error:
         raise _misconfigured(error) from None
 
 
-def _why(source: AsyncTokenCredential, error: CredentialUnavailableError, proven: bool) -> _Failure:
+def _require_no_other(identity: str) -> None:
+    """:raises ConfigurationError: when the environment has the credentials of another service principal"""
+    secrets = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH")
+    client = os.environ.get("AZURE_CLIENT_ID", "")
+    if client.lower() != identity.lower() and (found := [name for name in secrets if os.environ.get(name)]):
+        raise ConfigurationError(
+            _ATTEMPTED,
+            f"identity {identity}",
+            f"The configuration names this identity, but {found[0]} belongs to {client or 'another one'}.",
+            "Run this flow on a work pool with that identity, or correct registries.identity or drill.identity.",
+        )
+
+
+def _why(
+    source: AsyncTokenCredential, error: CredentialUnavailableError, *, proven: bool, named: bool = False
+) -> _Failure:
     """What it means that the SDK calls a source unavailable.
 
     :param proven: whether the source has given a token before
+    :param named: whether the configuration names the managed identity
     """
     text = _line(error)
     if isinstance(source, ManagedIdentityCredential):
-        return _why_no_identity(error, text, proven or _names_an_identity())
+        return _why_no_identity(error, text, proven or named or _names_an_identity())
     if isinstance(source, AzureCliCredential) and _NETWORK.search(text):
         return _Failure("busy", text)
     # Somebody who has signed in with az, but not for what is asked now, has a credential.

@@ -67,13 +67,17 @@ class ActionGroup:
     receivers: int
 
 
-async def read_rule(session: AzureSession, group: str, name: str) -> AlertRule | None:
-    """Read an alert rule of a resource group by its name; ``None`` if it does not exist."""
-    path = f"/subscriptions/{session.subscription_id}/resourceGroups/{group}/{_INSIGHTS}/scheduledQueryRules/"
-    found = await _read(session, "read the alert rule", path + quote(name), "2022-06-15")
+async def read_rule(session: AzureSession, group: str, rule: str) -> AlertRule | None:
+    """Read an alert rule; ``None`` if it does not exist.
+
+    :param group: ARM id of the resource group
+    :param rule: the rule's name in that group, or the ARM id of a rule in any
+    """
+    path = rule if rule.startswith("/") else f"{group}/{_INSIGHTS}/scheduledQueryRules/{rule}"
+    found = await _read(session, "read the alert rule", quote(path), "2022-06-15")
     if found is None:
         return None
-    properties = _properties(found, name)
+    properties = _properties(found, rule)
     criteria = (properties.get("criteria") or {}).get("allOf") or [{}]
     return AlertRule(
         id=str(found.get("id")),

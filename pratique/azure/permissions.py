@@ -15,12 +15,17 @@ from pratique.errors import PermissionDenied
 async def require_actions(session: AzureSession, group: str, wanted: Collection[str]) -> None:
     """Check that the identity holds actions on a resource group.
 
+    :param group: name of a group of the session's subscription, or ARM id of any group
+
     Each entry that ARM lists comes from one role. An action counts when a role grants it and the same role does not
     exclude it.
 
     :raises PermissionDenied: with the missing actions
     """
     attempted = "read the identity's permissions"
+    if group.startswith("/"):
+        _, _, subscription, _, group = group.split("/")
+        session = session.in_subscription(subscription)
     with azure_faults(attempted, group):
         pages = session.authorization.permissions.list_for_resource_group(
             group, raw_response_hook=every_page(attempted, group)

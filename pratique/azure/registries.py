@@ -28,7 +28,6 @@ from pratique.azure.lists import every_page
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.errors import (
-    ConfigurationError,
     Conflict,
     NotFound,
     OperationFailed,
@@ -112,14 +111,14 @@ class Internal:
 
 
 async def get_registry(session: AzureSession, name_or_id: str, group: str | None = None) -> Registry:
-    """Find a registry by its name, login server or resource id in the session's subscription.
+    """Find a registry by its name or login server in the session's subscription, or by its resource id anywhere.
 
     :param group: resource group; saves searching the subscription
     :raises NotFound: when there is no such registry
     """
     if name_or_id.startswith("/"):
-        at = _own(session, name_or_id)
-        name_or_id, group = at.name, at.group
+        at = ResourceId.parse(name_or_id)
+        session, name_or_id, group = session.in_subscription(at.subscription), at.name, at.group
     attempted = "find the registry"
     with azure_faults(attempted, name_or_id):
         if group is not None:
@@ -159,7 +158,7 @@ async def import_image(
     :raises Unavailable: the answer was lost; check the tag before you try again
     :raises OperationFailed: the import failed
     """
-    at = _own(session, registry.id)
+    at = ResourceId.parse(registry.id)
     subject = f"{source.image} into {', '.join((*targets, *untagged_repositories))} of {registry.name}"
     request = models.ImportImageParameters(
         source=_source(source),
@@ -170,22 +169,11 @@ async def import_image(
     try:
         with azure_faults("import the image", subject):
             async with asyncio.timeout(IMPORT_DEADLINE_SECONDS):
-                poller = await session.registries.registries.begin_import_image(at.group, at.name, request)
+                registries = session.in_subscription(at.subscription).registries.registries
+                poller = await registries.begin_import_image(at.group, at.name, request)
                 await poller.result()
     except (Conflict, OperationFailed, PermissionDenied, Throttled) as error:
         raise _import_error(error, source, targets, registry) from None
-
-
-def _own(session: AzureSession, resource_id: str) -> ResourceId:
-    at = ResourceId.parse(resource_id)
-    if at.subscription.lower() != session.subscription_id.lower():
-        raise ConfigurationError(
-            "use the registry",
-            resource_id,
-            f"It is not in subscription {session.subscription_id}.",
-            "Set AZURE_SUBSCRIPTION_ID to the registry's subscription.",
-        )
-    return at
 
 
 def _source(source: Upstream | Internal) -> models.ImportSource:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -52,16 +52,22 @@ class _Page:
 
 
 async def query_rows(
-    session: AzureSession, query: str, attempted: str, *, whole_tenant: bool = False
+    session: AzureSession,
+    query: str,
+    attempted: str,
+    *,
+    subscriptions: Collection[str] = (),
+    whole_tenant: bool = False,
 ) -> list[dict[str, Any]]:
     """All rows of a result.
 
     :param attempted: what the query is for, as a verb phrase
-    :param whole_tenant: queries everything that the identity may read in its tenant, not only the subscription
+    :param subscriptions: ids of the subscriptions to query; default: the session's
+    :param whole_tenant: queries everything that the identity may read in its tenant
     :raises UnreadableAnswer: when rows are missing, or the result is not a list of rows
     :raises Throttled: when Resource Graph keeps throttling although the waits that it asked for were kept
     """
-    subscriptions = None if whole_tenant else [session.subscription_id]
+    asked = None if whole_tenant else list(subscriptions or [session.subscription_id])
     rows: list[dict[str, Any]] = []
     tokens: list[str] = []
     total = 0
@@ -69,7 +75,7 @@ async def query_rows(
         options = models.QueryRequestOptions(
             top=PAGE, skip_token=tokens[-1] if tokens else None, result_format="objectArray"
         )
-        request = models.QueryRequest(subscriptions=subscriptions, query=query, options=options)
+        request = models.QueryRequest(subscriptions=asked, query=query, options=options)
         page = await _query_page(session, request, attempted)
         rows += page.rows
         total = max(total, page.total or 0)

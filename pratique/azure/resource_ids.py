@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pratique.errors import ConfigurationError
@@ -17,6 +18,15 @@ _PATTERN = re.compile(
     r"/providers/(?P<type>[^/]+/[^/]+)/(?P<name>[^/]+)",
     re.IGNORECASE,
 )
+
+
+def subscriptions_of(resource_ids: Iterable[str]) -> list[str]:
+    """The subscriptions' ids in ARM ids, each once and in lower case.
+
+    >>> subscriptions_of(["/subscriptions/S/resourceGroups/a", "/subscriptions/s"])
+    ['s']
+    """
+    return list(dict.fromkeys(resource_id.split("/")[2].lower() for resource_id in resource_ids))
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,11 @@ class ResourceId:
     group: str
     type: str
     name: str
+
+    @property
+    def group_id(self) -> str:
+        """ARM id of the resource group."""
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
 
     @classmethod
     def parse(cls, text: str) -> ResourceId:

@@ -112,6 +112,8 @@ class AzureSession:
         self.poll_seconds = poll_seconds
         self.graph_lock = asyncio.Lock()
         self._credential = credential
+        self._transport = transport
+        self._views: dict[str, AzureSession] = {subscription_id.lower(): self}
         self._certificates: dict[str, CertificateClient] = {}
         self._alerts: dict[str, AlertsManagementClient] = {}
         self._common: dict[str, Any] = {
@@ -131,12 +133,18 @@ class AzureSession:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, subscription_id: str | None = None, cloud: str = "public", *, poll_seconds: float = POLL_SECONDS
+        cls,
+        subscription_id: str | None = None,
+        cloud: str = "public",
+        *,
+        identity: str | None = None,
+        poll_seconds: float = POLL_SECONDS,
     ) -> AsyncIterator[AzureSession]:
         """Open a session. It sends nothing until you use it.
 
         :param subscription_id: default: AZURE_SUBSCRIPTION_ID
         :param cloud: ``public``, ``usgov`` or ``china``
+        :param identity: client id of the managed identity to use; default: AZURE_CLIENT_ID, or the only one
         :param poll_seconds: interval for polling a long-running operation, unless the service asks for another
         :raises ConfigurationError: without a subscription, or for an unknown cloud
         """
@@ -148,9 +156,30 @@ class AzureSession:
             raise ConfigurationError(attempted, cloud, "There is no such cloud.", f"Use one of: {', '.join(CLOUDS)}.")
         async with (
             open_transport(connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
-            worker_identity(CLOUDS[cloud], transport) as credential,
+            worker_identity(CLOUDS[cloud], transport, identity) as credential,
         ):
             yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
+
+    def in_subscription(self, subscription_id: str) -> AzureSession:
+        """The same identity and connections, with clients of another subscription of the tenant.
+
+        :param subscription_id: the subscription's id, in any letter case
+        """
+        key = subscription_id.lower()
+        if key not in self._views:
+            view = AzureSession(subscription_id, self.cloud, self._credential, self._transport, self.poll_seconds)
+            view.graph_lock, view._views = self.graph_lock, self._views
+            self._views[key] = view
+        return self._views[key]
+
+    @property
+    def subscription(self) -> str:
+        """ARM id of the session's subscription."""
+        return f"/subscriptions/{self.subscription_id}"
+
+    def group_id(self, group: str) -> str:
+        """ARM id of a resource group of the session's subscription."""
+        return f"{self.subscription}/resourceGroups/{group}"
 
     @cached_property
     def deployments(self) -> DeploymentsMgmtClient:

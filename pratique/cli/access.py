@@ -47,6 +47,6 @@ async def _sweep(config: Bootstrap, everything: bool) -> SweepResult:
     from pratique.azure.session import AzureSession
     from pratique.cluster.infrastructure import find_vault
 
-    async with AzureSession.open(config.subscription_id, config.cloud) as session:
+    async with AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session:
         vault = await find_vault(session, config.cluster)
         return await revoke.sweep(session, vault.id, everything=everything) if vault else revoke.SweepResult()

@@ -7,9 +7,10 @@ from typing import Any
 
 from pratique.azure.deployments import find_deployment, read_outputs
 from pratique.azure.registries import Registry, get_registry
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
-from pratique.config import Cluster, Network
+from pratique.config import Cluster, Network, Registries
 from pratique.errors import NotFound, UnreadableAnswer
 
 
@@ -49,7 +50,7 @@ async def read_network(session: AzureSession, network: Network) -> str:
     return value
 
 
-async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infrastructure:
+async def find_infrastructure(session: AzureSession, cluster: Cluster, registries: Registries) -> Infrastructure:
     """Find the infrastructure of an earlier deployment.
 
     :raises NotFound: when nothing is deployed yet
@@ -57,25 +58,29 @@ async def find_infrastructure(session: AzureSession, cluster: Cluster) -> Infras
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     if before is None or not before.outputs:
         raise _not_deployed("find the infrastructure", cluster, "There is no completed deployment of that name.")
-    return await read_infrastructure(session, cluster, dict(before.outputs), "unchanged", before.seconds)
+    return await read_infrastructure(session, cluster, registries, dict(before.outputs), "unchanged", before.seconds)
 
 
 async def read_infrastructure(
-    session: AzureSession, cluster: Cluster, outputs: dict[str, Any], outcome: str, seconds: float
+    session: AzureSession,
+    cluster: Cluster,
+    registries: Registries,
+    outputs: dict[str, Any],
+    outcome: str,
+    seconds: float,
 ) -> Infrastructure:
-    """Read the infrastructure that a deployment's outputs name.
+    """Read the infrastructure that a deployment's outputs, or the configuration of its registries, name.
 
     :param outcome: as in :class:`Infrastructure`
     :raises UnreadableAnswer: when an output is missing
     """
-    quarantine, registry, vault = (
-        _output(outputs, name, cluster)
-        for name in ("quarantineContainerRegistryName", "containerRegistryName", "keyVaultName")
-    )
+    quarantine, registry = registries.ids
+    quarantine = quarantine or _output(outputs, "quarantineContainerRegistryName", cluster)
+    registry = registry or _output(outputs, "containerRegistryName", cluster)
     return Infrastructure(
         quarantine=await get_registry(session, quarantine),
         registry=await get_registry(session, registry),
-        vault=_vault(session, cluster, vault),
+        vault=_vault(session, cluster, _output(outputs, "keyVaultName", cluster)),
         ingress_client_id=_output(outputs, "ingressClientid", cluster),
         tenant_id=(await session.caller()).tenant_id,
         outcome=outcome,
@@ -102,19 +107,58 @@ async def get_vault(session: AzureSession, cluster: Cluster) -> Vault:
     return vault
 
 
-async def find_registry(session: AzureSession, cluster: Cluster) -> Registry | None:
-    """Find the registry of an earlier deployment; ``None`` when nothing is deployed yet."""
+async def find_registry(session: AzureSession, cluster: Cluster, registries: Registries) -> Registry | None:
+    """Find the registry with ``live/``; ``None`` when it is the template's, and nothing is deployed yet."""
+    if registries.live is not None:
+        return await get_registry(session, registries.live)
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     name = before.outputs.get("containerRegistryName") if before else None
     return await get_registry(session, name) if name else None
 
 
-async def find_registries(session: AzureSession, cluster: Cluster) -> list[Registry]:
-    """Find the registries of an earlier deployment: for the quarantine and for ``live/``, or the one that is both."""
+async def find_registries(session: AzureSession, cluster: Cluster, registries: Registries) -> list[Registry]:
+    """Find the registries for the quarantine and for ``live/``, or the one that is both; none before a deployment."""
     before = await find_deployment(session, cluster.resource_group, cluster.deployment)
     outputs = before.outputs if before else {}
-    names = [outputs.get(name) for name in ("quarantineContainerRegistryName", "containerRegistryName")]
+    quarantine, live = registries.ids
+    names = (quarantine or outputs.get("quarantineContainerRegistryName"), live or outputs.get("containerRegistryName"))
     return [await get_registry(session, str(name)) for name in dict.fromkeys(names) if name]
+
+
+async def get_live_registry(session: AzureSession, cluster: Cluster, registries: Registries) -> Registry:
+    """Find the registry with ``live/``.
+
+    :raises NotFound: when it is the template's, and nothing is deployed yet
+    """
+    registry = await find_registry(session, cluster, registries)
+    if registry is None:
+        observed = "There is no completed deployment of that name with the output containerRegistryName."
+        raise _not_deployed("find the registry", cluster, observed)
+    return registry
+
+
+@dataclass(frozen=True)
+class RegistryGroups:
+    """The resource groups of the registries, which are known before the template is deployed.
+
+    :ivar quarantine: ARM id of the group of the registry with ``quarantine/``
+    :ivar live: ARM id of the group of the registry with ``live/``
+    """
+
+    quarantine: str
+    live: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Each group once, whatever the letter case of its id."""
+        return tuple({group.lower(): group for group in (self.quarantine, self.live)}.values())
+
+
+def registry_groups(session: AzureSession, cluster: Cluster, registries: Registries) -> RegistryGroups:
+    """The resource groups of the registries: that of the cluster unless an id is configured."""
+    own = session.group_id(cluster.resource_group)
+    quarantine, live = (ResourceId.parse(name).group_id if name else own for name in registries.ids)
+    return RegistryGroups(quarantine, live)
 
 
 def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:
@@ -123,8 +167,7 @@ def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:
 
 
 def _vault(session: AzureSession, cluster: Cluster, name: str) -> Vault:
-    group = f"/subscriptions/{session.subscription_id}/resourceGroups/{cluster.resource_group}"
-    return Vault(name, f"{group}/providers/Microsoft.KeyVault/vaults/{name}")
+    return Vault(name, f"{session.group_id(cluster.resource_group)}/providers/Microsoft.KeyVault/vaults/{name}")
 
 
 def _output(outputs: dict[str, Any], name: str, cluster: Cluster) -> str:
@@ -134,6 +177,7 @@ def _output(outputs: dict[str, Any], name: str, cluster: Cluster) -> str:
             "read the deployment's outputs",
             f"{cluster.resource_group}/{cluster.deployment}",
             f"Output {name!r} is missing.",
-            f"The template must have the output {name}; see infra/pre-cluster-stamp.json.",
+            f"The template must have the output {name}; see infra/pre-cluster-stamp.json. Registries of others are "
+            "named in the section registries.",
         )
     return value

@@ -43,6 +43,23 @@ DeploymentName = Annotated[
 ]
 
 
+RegistryId = Annotated[
+    str,
+    Field(
+        pattern=r"^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resource[gG]roups/"
+        r"[-\w._()]{1,89}[-\w_()]/providers/Microsoft\.ContainerRegistry/registries/[a-zA-Z0-9]{5,50}$",
+        description="Resource id of a container registry: az acr show -n NAME --query id.",
+    ),
+]
+ClientId = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        description="Client id of a managed identity.",
+    ),
+]
+
+
 class FormPattern:
     """Sets the pattern of a field in the JSON schema, by which Prefect's server refuses values before it stores them.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from pratique.config.base import Address, Model
+from pratique.config.base import Address, ClientId, Model
 from pratique.config.catalogue import Image
 from pratique.images import ImageReference
 
@@ -18,7 +18,13 @@ class Drill(Model):
     push: bool = Field(True, description="Also push an image. The identity needs the permission to push.")
     rule: str = Field(
         "Image Imported into ACR from source other than approved Quarantine",
-        description="Name of the alert rule in the cluster's resource group.",
+        description="Name of the alert rule in the resource group of the registry with live/, or its resource id if it "
+        "is in another group.",
+    )
+    identity: ClientId | None = Field(
+        None,
+        description="Client id of the managed identity that drills use, on a work pool of their own. Leave empty for "
+        "the worker's own.",
     )
     deadline: float = Field(
         20,

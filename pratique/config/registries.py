@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pratique import remotes
-from pratique.config.base import Address, Model, SecretName
+from pratique.config.base import Address, ClientId, Model, RegistryId, SecretName
 from pratique.config.manifests import SshAccess
 
 ObjectId = Annotated[
@@ -83,8 +83,23 @@ class Reader(Model):
 
 
 class Registries(Model):
-    """The registries of the cluster. Other clusters may use them, too."""
+    """The registries of the cluster. Other clusters may use them, too, and others may own them."""
 
+    live: RegistryId | None = Field(
+        None,
+        description="Resource id of the registry with live/, in any resource group or subscription of the tenant. "
+        "Leave empty for the template's own, its output containerRegistryName.",
+    )
+    quarantine: RegistryId | None = Field(
+        None,
+        description="Resource id of the registry with quarantine/. Leave empty for the registry of live/ if that is "
+        "set, and otherwise for the template's output quarantineContainerRegistryName.",
+    )
+    identity: ClientId | None = Field(
+        None,
+        description="Client id of the managed identity that runs use. Leave empty for the worker's own: that of "
+        "AZURE_CLIENT_ID, or the only one.",
+    )
     records: Records = Records()
     policy: Literal["shared", "own"] = Field(
         "shared",
@@ -105,3 +120,8 @@ class Registries(Model):
         """The entry of ``readers`` for a remote: of several, the one that says most about it."""
         found = [reader for reader in self.readers if remotes.covers(reader.remote, remote)]
         return max(found, key=lambda reader: len(remotes.parts(reader.remote)), default=None)
+
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        """The resource ids of the registries with ``quarantine/`` and ``live/``; ``None`` for the template's own."""
+        return self.quarantine or self.live, self.live

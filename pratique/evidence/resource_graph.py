@@ -37,7 +37,7 @@ Generation = Literal["recommendations", "sub-assessments"]
 class _Format:
     """How to query the rows of a generation, and how to parse one."""
 
-    query: Callable[[AzureSession, Collection[str]], Awaitable[list[dict[str, Any]]]]
+    query: Callable[[AzureSession, Collection[str], Collection[str]], Awaitable[list[dict[str, Any]]]]
     parse: Callable[..., Row]
 
 
@@ -52,10 +52,12 @@ class ResourceGraph:
     """Defender's rows about images.
 
     :ivar generations: the generations to query; each is a source of that name
+    :ivar subscriptions: ids of the subscriptions to ask; default: the session's
     """
 
     session: AzureSession
     generations: Sequence[Generation]
+    subscriptions: Collection[str] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -69,7 +71,9 @@ class ResourceGraph:
         """
         found: dict[Subject, list[Observation]] = {subject: [] for subject in subjects}
         digests = {subject.digest for subject in subjects}
-        rows = {name: await _FORMATS[name].query(self.session, digests) for name in self.generations}
+        rows = {
+            name: await _FORMATS[name].query(self.session, digests, self.subscriptions) for name in self.generations
+        }
         parsed = {name: [parse_row(row, _parser(name, {})) for row in rows[name]] for name in rows}
         details, problem = await self._details([row for of_name in parsed.values() for row in of_name])
         for name in self.generations:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pratique.azure.defender import DefenderPlan, read_plan
 from pratique.azure.permissions import require_actions
+from pratique.azure.resource_ids import subscriptions_of
 from pratique.azure.session import AzureSession
 from pratique.clock import Clock
 from pratique.config import Gate, SignerTrust
@@ -48,13 +49,15 @@ async def set_up(
     session: AzureSession,
     client: OciClient,
     *,
-    group: str,
+    judged: str,
+    others: Collection[str] = (),
     clock: Clock | None = None,
     holds: Holds = NO_HOLDS,
 ) -> GateSetup:
-    """Read the exceptions, the trusted roots and Defender's plan.
+    """Read the exceptions, the trusted roots and Defender's plans.
 
-    :param group: the registry's resource group
+    :param judged: ARM id of the resource group of the registry whose images are judged
+    :param others: ARM ids of the resource groups of the other registries: findings there count, and prove nothing
     :param holds: digests that are refused whatever the sources say
     :raises PermissionDenied: when this identity cannot read findings: Resource Graph would omit them without an error
     :raises ConfigurationError: when a file that the configuration names is missing or invalid
@@ -62,7 +65,8 @@ async def set_up(
     """
     at = clock.now() if clock else datetime.now(UTC)
     exceptions = Exceptions.load(gate.exceptions, gate.vex, policy=gate.policy, now=at)
-    plan = await _plan(session)
+    groups = (judged, *others)
+    plan, *other_plans = [await _plan(session.in_subscription(name)) for name in subscriptions_of(groups)]
     rules = Rules(
         policy=gate.policy,
         platforms=gate.platforms,
@@ -72,15 +76,23 @@ async def set_up(
         holds=holds,
     )
     if plan is not None and plan.registry_assessment is False:
-        rules = _without_defender(rules, session)
+        rules = _without_defender(rules, subscriptions_of([judged])[0])
     if rules.sources & {*gate.resource_graph}:
-        await require_actions(session, group, [READ_FINDINGS])
-    broad, narrow = _sources(gate, rules.sources, session, client, clock)
-    return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(_warnings(gate, rules, plan, at)))
+        for group in groups:
+            await require_actions(session, group, [READ_FINDINGS])
+    asked = subscriptions_of([session.subscription, *groups])  # rows about the cluster's own registries count, too
+    broad, narrow = _sources(gate, rules.sources, session, client, clock, asked)
+    warnings = [*_warnings(gate, rules, plan, at), *_other_warnings(subscriptions_of(groups)[1:], other_plans)]
+    return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(warnings))
 
 
 def _sources(
-    gate: Gate, asked: frozenset[str], session: AzureSession, client: OciClient, clock: Clock | None
+    gate: Gate,
+    asked: frozenset[str],
+    session: AzureSession,
+    client: OciClient,
+    clock: Clock | None,
+    subscriptions: Collection[str],
 ) -> tuple[list[EvidenceSource], list[EvidenceSource]]:
     generations = [generation for generation in gate.resource_graph if generation in asked]
     trusted: dict[str, TrustStore | None] = {
@@ -91,7 +103,7 @@ def _sources(
     narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock, gate.policy)] if trusted else []
     keep = timedelta(minutes=gate.policy.maximum_verdict_age)
     narrow += [CommandScanner(scanner, client.docker_login, keep=keep, clock=clock) for scanner in gate.scanners]
-    return ([ResourceGraph(session, generations)] if generations else []), narrow
+    return ([ResourceGraph(session, generations, subscriptions)] if generations else []), narrow
 
 
 def trust_store(settings: SignerTrust) -> TrustStore:
@@ -109,12 +121,12 @@ def trust_store(settings: SignerTrust) -> TrustStore:
     )
 
 
-def _without_defender(rules: Rules, session: AzureSession) -> Rules:
+def _without_defender(rules: Rules, subscription: str) -> Rules:
     """The rules for a subscription in which Defender does not scan, as the policy sets them."""
     if rules.policy.defender_off == "fail":
         raise GateBlocked(
             "find Defender for Containers",
-            f"subscription {session.subscription_id}",
+            f"subscription {subscription}",
             "Its plan, or the extension that scans registries, is off: no image would ever be assessed.",
             f"Enable it ({_ENABLE}), or set 'defender_off: skip' in the policy to use other sources, or none.",
         )
@@ -127,6 +139,12 @@ async def _plan(session: AzureSession) -> DefenderPlan | None:
         return await read_plan(session)
     except PermissionDenied:
         return None
+
+
+def _other_warnings(subscriptions: Sequence[str], plans: Sequence[DefenderPlan | None]) -> Iterator[str]:
+    for subscription, plan in zip(subscriptions, plans, strict=True):
+        if plan is not None and plan.registry_assessment is False:
+            yield f"Defender is OFF in subscription {subscription}, so nothing is assessed in the registry there"
 
 
 async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:

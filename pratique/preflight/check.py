@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,9 +14,10 @@ from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.registries import oci_client
+from pratique.azure.resource_ids import subscriptions_of
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
-from pratique.cluster.infrastructure import find_registries, find_vault, read_network
+from pratique.cluster.infrastructure import find_registries, find_vault, read_network, registry_groups
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS, trust_store
@@ -36,10 +38,14 @@ CLUSTER_ACTIONS = (
     "Microsoft.Resources/deployments/validate/action",
     "Microsoft.Resources/deployments/whatIf/action",
     "Microsoft.Resources/deployments/write",
-    "Microsoft.ContainerRegistry/registries/write",
-    "Microsoft.ContainerRegistry/registries/importImage/action",
     "Microsoft.KeyVault/vaults/write",
     "Microsoft.Authorization/roleAssignments/write",
+)
+#: Actions on the cluster's resource group if the template makes the registries.
+OWN_REGISTRY_ACTIONS = ("Microsoft.ContainerRegistry/registries/write",)
+#: Actions on the resource group of each registry; infra/pipeline-role-live.json has more.
+REGISTRY_ACTIONS = (
+    "Microsoft.ContainerRegistry/registries/importImage/action",
     READ_FINDINGS,
 )
 #: Revokes the role for the certificate's import; the template's role assignments stay.
@@ -53,7 +59,7 @@ async def run_checks(config: Bootstrap) -> list[Line]:
     lines.append(await _line("gate", lambda: _gate(config)))
     try:
         async with (
-            AzureSession.open(config.subscription_id, config.cloud) as session,
+            AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session,
             httpx.AsyncClient(timeout=30) as http,
         ):
             lines += [line async for line in _azure(config, session, http, public_certificate)]
@@ -78,7 +84,7 @@ async def _azure(
     yield await _line("permissions", lambda: _permissions(config, session))
     for line in await deployment_checks(config, session, public_certificate):
         yield line
-    async for line in _defender(session):
+    async for line in _defenders(config, session):
         yield line
     client = oci_client(session, http, source_logins(config))
     for image in config.catalogue.images:
@@ -136,15 +142,26 @@ async def _caller(session: AzureSession) -> str:
 
 
 async def _permissions(config: Bootstrap, session: AzureSession) -> str:
+    """The actions that a run needs at each of the resource groups."""
     revokes = config.access.role == "auto" and config.access.method == "assignment"
     actions = CLUSTER_ACTIONS + (REVOKE_ACTIONS if revokes else ())
-    await require_actions(session, config.cluster.resource_group, actions)
-    return f"all {len(actions)} actions allowed on {config.cluster.resource_group}"
+    if config.registries.live is None:
+        actions += OWN_REGISTRY_ACTIONS
+    needed = {session.group_id(config.cluster.resource_group): actions}
+    others = {group.lower(): group for group in registry_groups(session, config.cluster, config.registries).all}
+    for group in needed:
+        if others.pop(group.lower(), None):
+            needed[group] += REGISTRY_ACTIONS
+    needed |= dict.fromkeys(others.values(), REGISTRY_ACTIONS)
+    for group, wanted in needed.items():
+        await require_actions(session, group, wanted)
+    count = sum(map(len, needed.values()))
+    return f"all {count} actions allowed on {', '.join(group.rpartition('/')[2] for group in needed)}"
 
 
 async def _locks(config: Bootstrap, session: AzureSession) -> str:
     vault = await find_vault(session, config.cluster)
-    group = f"/subscriptions/{session.subscription_id}/resourceGroups/{config.cluster.resource_group}"
+    group = session.group_id(config.cluster.resource_group)
     await check_locks(session, vault.id if vault else group, config.access)
     return f"none keeps access to {vault.name if vault else 'the vault'} from being revoked"
 
@@ -155,6 +172,14 @@ async def _vault(config: Bootstrap, session: AzureSession, http: httpx.AsyncClie
         return "not deployed yet"
     address = await required_address(session, http, vault, config.access)
     return f"{vault.name} {f'has to be opened for {address}' if address else 'is reachable from here'}"
+
+
+async def _defenders(config: Bootstrap, session: AzureSession) -> AsyncIterator[Line]:
+    """Defender's plan in the subscription of each registry."""
+    subscriptions = subscriptions_of(registry_groups(session, config.cluster, config.registries).all)
+    for subscription in subscriptions:
+        async for line in _defender(session.in_subscription(subscription)):
+            yield line if len(subscriptions) == 1 else replace(line, name=f"{line.name} in {subscription}")
 
 
 async def _defender(session: AzureSession) -> AsyncIterator[Line]:
@@ -185,7 +210,7 @@ async def _registries(config: Bootstrap, session: AzureSession, client: OciClien
     try:
         registries = await find_registries(session, config.cluster)
     except PratiqueError as error:
-        yield _failed("registry", error)
+        yield failed("registry", error)
         return
     if not registries:
         yield Line("registry", True, "not deployed yet")

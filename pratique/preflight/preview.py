@@ -19,8 +19,6 @@ import httpx
 from pratique.access.requirements import check_locks, required_access
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
-from pratique.azure.vault import Vault
-from pratique.azure.what_if import ResourceChange
 from pratique.cluster.forecast import make_forecast
 from pratique.cluster.infrastructure import Infrastructure, find_infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
@@ -35,13 +33,13 @@ from pratique.git.publish import apply_edit
 from pratique.images import ImageReference, ImportedImage, Location, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.preflight.plan import Plan, PlannedAccess, PlannedCommit, PlannedImage
+from pratique.preflight.prediction import predicted_infrastructure
 from pratique.preflight.waivers import listed_waivers
 from pratique.release.contents import NotReadable, digest_at
 from pratique.release.delivery import working_branch
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.promotion import resolve
 
-_REGISTRY, _VAULT = "Microsoft.ContainerRegistry/registries", "Microsoft.KeyVault/vaults"
 _NOT_ASSESSED = "Not in quarantine yet, so it cannot have been assessed."
 _CONCURRENT_LOOKUPS = 16
 
@@ -70,6 +68,18 @@ class _Target:
     infrastructure: Infrastructure
     deployed: bool
 
+    @property
+    def quarantine(self) -> Registry | None:
+        """The registry with ``quarantine/``; ``None`` while it does not exist."""
+        found = self.infrastructure.quarantine
+        return found if self.deployed or found.location else None
+
+    @property
+    def live(self) -> Registry | None:
+        """The registry with ``live/``; ``None`` while it does not exist."""
+        found = self.infrastructure.registry
+        return found if self.deployed or found.location else None
+
 
 @dataclass(frozen=True)
 class _Preview:
@@ -89,9 +99,10 @@ async def make_plan(config: Bootstrap, context: PlanContext, public_certificate:
     session = context.session
     forecast = await make_forecast(session, config.cluster, config.network, network_id, public_certificate)
     try:
-        target = _Target(await find_infrastructure(session, config.cluster), deployed=True)
+        target = _Target(await find_infrastructure(session, config.cluster, config.registries), deployed=True)
     except NotFound:
-        target = _Target(await _predicted(session, forecast.changes or ()), deployed=False)
+        predicted = await predicted_infrastructure(session, forecast.changes or (), config.registries)
+        target = _Target(predicted, deployed=False)
     previews: list[_Preview] = []
     for release in config.catalogue.releases:
         previews += await _images(config, context, release, target)
@@ -104,36 +115,6 @@ async def make_plan(config: Bootstrap, context: PlanContext, public_certificate:
         waivers=listed_waivers(config, datetime.now(UTC)),
         notes=(*_notes(config, previews, target), *forecast.notes, *await _obstacles(config, session, target)),
     )
-
-
-async def _predicted(session: AzureSession, changes: Sequence[ResourceChange]) -> Infrastructure:
-    """The names of infrastructure that is not deployed yet. The identity's client id cannot be predicted."""
-    found = {kind: change.id for change in changes for kind in (_REGISTRY, _VAULT) if _is(change, kind)}
-    if found.keys() != {_REGISTRY, _VAULT}:
-        raise NotFound(
-            "predict the infrastructure",
-            "the template",
-            "It does not create a registry and a vault.",
-            "Deploy it first, or use a template that creates both.",
-        )
-    name = found[_REGISTRY].rpartition("/")[2]
-    login_server = f"{name.lower()}{session.cloud.acr_suffix}"
-    registry = Registry(id=found[_REGISTRY], name=name, login_server=login_server, location="", public_access=False)
-    vault = Vault(found[_VAULT].rpartition("/")[2], found[_VAULT])
-    return Infrastructure(
-        quarantine=registry,
-        registry=registry,
-        vault=vault,
-        ingress_client_id="",
-        tenant_id=(await session.caller()).tenant_id,
-        outcome="planned",
-        seconds=0,
-    )
-
-
-def _is(change: ResourceChange, kind: str) -> bool:
-    parts = change.name.split("/")
-    return change.kind != "Ignore" and len(parts) == 3 and "/".join(parts[:2]).lower() == kind.lower()
 
 
 async def _images(config: Bootstrap, context: PlanContext, release: Release, target: _Target) -> list[_Preview]:
@@ -162,12 +143,10 @@ async def _digests(
     client: OciClient, location: Location, target: _Target
 ) -> tuple[str | NotReadable | None, str | NotReadable | None]:
     """The current digests in ``quarantine/`` and ``live/``."""
-    if not target.deployed:
-        return None, None
-    infrastructure = target.infrastructure
+    quarantine, live = target.quarantine, target.live
     return (
-        await digest_at(client, location.quarantined(infrastructure.quarantine.login_server)),
-        await digest_at(client, location.released(infrastructure.registry.login_server)),
+        await digest_at(client, location.quarantined(quarantine.login_server)) if quarantine else None,
+        await digest_at(client, location.released(live.login_server)) if live else None,
     )
 
 

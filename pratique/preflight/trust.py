@@ -150,7 +150,11 @@ async def trust_report(image: str, config: Bootstrap | None = None) -> TrustRepo
     :raises NetworkDenied: when this worker cannot reach the registry
     """
     subscription, cloud = (config.subscription_id, config.cloud) if config else (None, "public")
-    async with AzureSession.open(subscription, cloud) as session, httpx.AsyncClient(timeout=30) as http:
+    identity = config.registries.identity if config else None
+    async with (
+        AzureSession.open(subscription, cloud, identity=identity) as session,
+        httpx.AsyncClient(timeout=30) as http,
+    ):
         client = oci_client(session, http, {})
         return await show_trust(client, ImageReference.parse(image), config.gate if config else None)
 

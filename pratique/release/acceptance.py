@@ -106,7 +106,9 @@ async def _with_digest(config: Bootstrap, reference: ImageReference) -> ImageRef
         if not reference.registry.endswith(CLOUDS[config.cloud].acr_suffix):
             client = OciClient(http, Authenticator(http, logins=logins))
             return reference.at((await client.resolve(reference, platforms)).digest)
-        async with AzureSession.open(config.subscription_id, config.cloud) as session:
+        async with AzureSession.open(
+            config.subscription_id, config.cloud, identity=config.registries.identity
+        ) as session:
             return reference.at((await oci_client(session, http, logins).resolve(reference, platforms)).digest)
 
 

@@ -18,10 +18,10 @@ _SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
 
 
 class Throttle:
-    """The buckets of the subscription, and those for calls outside a subscription."""
+    """The buckets of each subscription, and those for calls outside a subscription."""
 
     def __init__(self, azure: Azure) -> None:
-        self.subscription = Buckets(azure.clock.elapsed)
+        self.subscriptions = {name: Buckets(azure.clock.elapsed) for name in azure.subscription_ids}
         self.tenant = Buckets(azure.clock.elapsed)
 
 
@@ -35,7 +35,7 @@ async def throttle(call: Call, inner: Handler) -> Response:
     found = _SUBSCRIPTION.match(call.path)
     kind, limits = KINDS.get(call.method, "writes"), call.azure.state(Throttle)
     principal = call.caller.object_id
-    taken = (limits.subscription if found else limits.tenant).take(principal, kind)
+    taken = (limits.subscriptions[found[1].lower()] if found else limits.tenant).take(principal, kind)
     call.azure.clock.after(taken.fills)
     scope = "subscription" if found else "tenant"
     call.answer_headers[f"x-ms-ratelimit-remaining-{scope}-{kind}"] = str(taken.remaining)

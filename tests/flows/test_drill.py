@@ -71,7 +71,7 @@ class Drilling:
         config, certificate = self.cluster.config, "LS0t" * 20
         async with AzureSession.open(poll_seconds=0.02) as session:
             network = await read_network(session, config.network)
-            await deploy(session, config.cluster, config.network, network, certificate)
+            await deploy(session, config.cluster, config.network, network, certificate, registries=config.registries)
 
     async def run(self) -> DrillReport:
         return await drill_quarantine_bypass(self.cluster.config, CONFIRMATION)

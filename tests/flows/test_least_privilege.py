@@ -17,7 +17,13 @@ from flows.rescan_live import rescan_live
 from flows.sweep_access import sweep_access
 from pratique.config import CERTIFICATES_OFFICER, Bootstrap
 from pratique.errors import PratiqueError
-from pratique.preflight.check import CLUSTER_ACTIONS, REVOKE_ACTIONS, run_checks
+from pratique.preflight.check import (
+    CLUSTER_ACTIONS,
+    OWN_REGISTRY_ACTIONS,
+    REGISTRY_ACTIONS,
+    REVOKE_ACTIONS,
+    run_checks,
+)
 from pratique.preflight.registry_rights import ACTIONS, DATA_ACTIONS
 from sandbox.core.rbac import contains
 from sandbox.scenario import Finding, Identity, RegistryPermissions, Scan, Scenario
@@ -207,7 +213,8 @@ async def test_a_failed_deployment_names_what_failed(pipeline: Pipeline, may: bo
 
 def test_what_is_checked_beforehand_is_in_the_roles() -> None:
     """``pratique check`` asks for nothing that the roles do not have, and for all that the registries' roles have."""
-    assert {*CLUSTER_ACTIONS, *REVOKE_ACTIONS} <= {*ROLES["pipeline-role"]["Actions"]}
+    checked = {*CLUSTER_ACTIONS, *OWN_REGISTRY_ACTIONS, *REGISTRY_ACTIONS, *REVOKE_ACTIONS}
+    assert checked <= {*ROLES["pipeline-role"]["Actions"]}
     assert [*ACTIONS] == ROLES[LEGACY]["Actions"]
     assert [*DATA_ACTIONS] == ROLES[ABAC]["DataActions"]
 

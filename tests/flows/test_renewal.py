@@ -39,7 +39,8 @@ async def deployed(world: MakeWorld, held: Issued | None) -> World:
     cluster = world()
     config = cluster.config
     async with AzureSession.open(poll_seconds=0.05) as session:
-        await deploy(session, config.cluster, config.network, await read_network(session, config.network), PUBLIC)
+        network = await read_network(session, config.network)
+        await deploy(session, config.cluster, config.network, network, PUBLIC, registries=config.registries)
     if held is not None:
         azure = cluster.sandbox.azure
         version = Version(id="0" * 32, imported=read_import(held.pem.decode(), None, None), created=azure.clock.now())

@@ -46,18 +46,25 @@ _DRILL_EVENTS = f"""
 class AlertSetup:
     """The resources that make up the alert.
 
-    :ivar resource_group: resource group of the registry and the rule
-    :ivar name: configured name of the rule
+    :ivar group: ARM id of the resource group of the registry, in which a rule without an id is
+    :ivar name: configured name or ARM id of the rule
     :ivar rule: ``None`` when there is no rule of that name
     :ivar settings: diagnostic settings of the registry
     :ivar action_groups: ids of the rule's action groups, each with its group, or ``None`` if that does not exist
     """
 
-    resource_group: str
+    group: str
     name: str
     rule: AlertRule | None
     settings: tuple[DiagnosticSetting, ...]
     action_groups: tuple[tuple[str, ActionGroup | None], ...]
+
+    @property
+    def alert_groups(self) -> tuple[str, ...]:
+        """ARM ids of the resource groups at which the rule's alerts are listed: those of what it queries."""
+        scopes = self.rule.scopes if self.rule else ()
+        groups = ["/".join(scope.split("/")[:5]) for scope in scopes if scope.count("/") >= 4]
+        return tuple({group.lower(): group for group in groups or [self.group]}.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +114,14 @@ class AlertResult:
 
 async def read_alert_setup(session: AzureSession, registry: Registry, rule_name: str) -> AlertSetup:
     """Read the alert's setup."""
-    group = ResourceId.parse(registry.id).group
+    group = ResourceId.parse(registry.id).group_id
     rule, settings = await asyncio.gather(
         read_rule(session, group, rule_name), read_diagnostic_settings(session, registry.id, CATEGORY)
     )
     ids = rule.action_groups if rule else ()
     groups = await asyncio.gather(*(read_action_group(session, group_id) for group_id in ids))
     return AlertSetup(
-        resource_group=group,
+        group=group,
         name=rule_name,
         rule=rule,
         settings=tuple(settings),
@@ -130,7 +137,7 @@ async def require_readable(session: AzureSession, registry: Registry, setup: Ale
     at = datetime.now(UTC)
     await query_logs(session, registry.id, _DRILL_EVENTS, at - _AHEAD, at)
     if setup.rule is not None:
-        await list_alerts(session, setup.resource_group, setup.rule.id, since=at)
+        await _alerts(session, setup, setup.rule, since=at)
 
 
 async def wait_for_alert(
@@ -173,8 +180,15 @@ async def _read_events(
     alert = None
     if rule is not None and events:
         first = min(event.ingested for event in events)
-        alert = next(iter(await list_alerts(session, setup.resource_group, rule.id, since=first)), None)
+        alert = next(iter(await _alerts(session, setup, rule, since=first)), None)
     return events, alert
+
+
+async def _alerts(session: AzureSession, setup: AlertSetup, rule: AlertRule, *, since: datetime) -> list[Alert]:
+    """The rule's alerts, oldest first."""
+    listed = [await list_alerts(session, group, rule.id, since=since) for group in setup.alert_groups]
+    alerts = {alert.id.lower(): alert for found in listed for alert in found}
+    return sorted(alerts.values(), key=lambda alert: alert.started)
 
 
 async def _matched(

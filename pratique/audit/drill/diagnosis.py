@@ -47,10 +47,12 @@ def diagnose(setup: AlertSetup, staged: Sequence[StagedImage], result: AlertResu
 
 def _rule_defects(setup: AlertSetup) -> Iterator[Defect]:
     if setup.rule is None:
-        cause = f"There is no alert rule {setup.name!r} in {setup.resource_group}."
-        yield Defect(cause, f"{_DEPLOY} Or set drill.rule.")
+        group = setup.group.rpartition("/")[2]
+        where = "" if setup.name.startswith("/") else f" in {group}"
+        cause = f"There is no alert rule {setup.name!r}{where}, or this identity may not read it."
+        yield Defect(cause, f"{_DEPLOY} Or set drill.rule; a rule in another group is named by its resource id.")
     elif not setup.rule.enabled:
-        command = f"az monitor scheduled-query update -g {setup.resource_group} -n {setup.name!r} --disabled false"
+        command = f"az monitor scheduled-query update --ids {setup.rule.id!r} --disabled false"
         yield Defect(
             f"The alert rule {setup.name!r} is disabled.",
             f"Enable it: {command}. Azure itself disables a rule that has failed for a week.",

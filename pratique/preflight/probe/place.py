@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from pratique.azure.resource_ids import ResourceId
+from pratique.azure.resource_ids import ResourceId, subscriptions_of
 from pratique.azure.session import AzureSession, Caller
-from pratique.cluster.infrastructure import Infrastructure
+from pratique.cluster.infrastructure import Infrastructure, RegistryGroups, registry_groups
 from pratique.config import Bootstrap
 from pratique.errors import NotFound
 from pratique.oci.client import OciClient
@@ -38,9 +38,14 @@ class Place:
         return Me(self.caller.object_id, self.caller.application_id, self.caller.name)
 
     @property
-    def subscription(self) -> str:
-        """Resource id of the subscription."""
-        return f"/subscriptions/{self.session.subscription_id}"
+    def registry_groups(self) -> RegistryGroups:
+        """The resource groups of the registries."""
+        return registry_groups(self.session, self.config.cluster, self.config.registries)
+
+    @property
+    def judged(self) -> AzureSession:
+        """The session in the subscription of the registry with ``quarantine/``, whose findings the gate waits for."""
+        return self.session.in_subscription(subscriptions_of([self.registry_groups.quarantine])[0])
 
     def deployed(self) -> Infrastructure:
         """The cluster's infrastructure.
@@ -65,7 +70,8 @@ class Place:
 
     def _names(self) -> Iterator[tuple[str, str]]:
         config, caller = self.config, self.caller
-        yield "subscription", self.session.subscription_id
+        for subscription in subscriptions_of([self.session.subscription, *self.registry_groups.all]):
+            yield "subscription", subscription
         yield "tenant", caller.tenant_id
         yield "principal", caller.object_id
         if caller.application_id:

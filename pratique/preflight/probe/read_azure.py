@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pratique.audit.registry_log import from_quarantine
 from pratique.azure.alerts import list_alerts
 from pratique.azure.documents import read_document
 from pratique.azure.graph_samples import API_VERSIONS, CVE_DETAILS, GENERATIONS, sample
@@ -41,7 +42,7 @@ _PAST_QUARANTINE = f"""
 ContainerRegistryRepositoryEvents
 | where Repository startswith "live/"
 | where OperationName =~ "Push"
-    or (OperationName =~ "importImage" and MediaType !startswith strcat(_ResourceId, "/quarantine/"))
+    or (OperationName =~ "importImage" and not({{promoted}}))
 | project TimeGenerated
 | top {MOST_LOG_ROWS} by TimeGenerated desc
 """.strip()
@@ -55,7 +56,7 @@ ContainerRegistryLoginEvents
 async def defender_rows_answers(place: Place) -> list[Answer]:
     """The answers about Defender's rows."""
     await _require_findings(place)
-    found = await asyncio.gather(*(sample(place.session, query, MOST_GRAPH_ROWS) for query in GENERATIONS.values()))
+    found = await asyncio.gather(*(sample(place.judged, query, MOST_GRAPH_ROWS) for query in GENERATIONS.values()))
     samples = {
         name: defender_rows.Sample(answer.rows, answer.total) for name, answer in zip(GENERATIONS, found, strict=True)
     }
@@ -67,8 +68,8 @@ async def paging_answer(place: Place) -> list[Answer]:
     """The answer about pages of Resource Graph, from two pages of one row."""
     await _require_findings(place)
     query = GENERATIONS["recommendations"]
-    first = await sample(place.session, query, 1)
-    pages = [first, *([await sample(place.session, query, 1, token=first.token)] if first.token else [])]
+    first = await sample(place.judged, query, 1)
+    pages = [first, *([await sample(place.judged, query, 1, token=first.token)] if first.token else [])]
     shown = [surroundings.GraphPage(page.fields, len(page.rows), page.headers) for page in pages]
     return [surroundings.paging_answer(shown, place.redactor)]
 
@@ -86,7 +87,7 @@ async def cve_details_answer(place: Place) -> list[Answer]:
 
 async def plan_answer(place: Place) -> list[Answer]:
     """The answer about Defender's plan."""
-    path = f"{place.subscription}/providers/Microsoft.Security/pricings/Containers"
+    path = f"{place.judged.subscription}/providers/Microsoft.Security/pricings/Containers"
     document = await read_document(place.session, "read the Defender plan", path, "2024-01-01")
     return [surroundings.plan_answer(document, place.redactor)]
 
@@ -112,7 +113,7 @@ async def replica_answer(place: Place) -> list[Answer]:
     """The answer about the registry's replicas."""
     registry = place.deployed().registry
     # Without the right, a list may be empty in place of refused.
-    await require_actions(place.session, ResourceId.parse(registry.id).group, [READ_REPLICAS])
+    await require_actions(place.session, ResourceId.parse(registry.id).group_id, [READ_REPLICAS])
     path = f"{registry.id}/replications"
     document = await read_document(place.session, "read the registry's replicas", path, REGISTRY_VERSIONS[0])
     listed = document.get("value")
@@ -124,7 +125,7 @@ async def versions_answer(place: Place) -> list[Answer]:
     """The answer about API versions."""
 
     async def offered(namespace: str) -> dict[str, list[str]]:
-        path = f"{place.subscription}/providers/{namespace}"
+        path = f"{place.session.subscription}/providers/{namespace}"
         document = await read_document(place.session, "read the resource provider", path, "2025-04-01")
         types = [kind for kind in document.get("resourceTypes") or () if isinstance(kind, dict)]
         return {
@@ -152,17 +153,18 @@ async def login_answer(place: Place) -> list[Answer]:
 
 async def alert_answer(place: Place) -> list[Answer]:
     """The answer about the delay of the alert."""
-    registry, session, drill = place.deployed().registry, place.session, place.config.drill
-    group = ResourceId.parse(registry.id).group
+    found, session, drill = place.deployed(), place.session, place.config.drill
+    registry, group = found.registry, ResourceId.parse(found.registry.id).group_id
     rule = await read_rule(session, group, drill.rule)
     if rule is None:
         raise NotFound("read the alert rule", drill.rule, "There is no rule of that name.", "Set drill.rule.")
     since, until = _span()
     alerts = (await list_alerts(session, group, rule.id, since=since))[-MOST_ALERTS:]
+    query = _PAST_QUARANTINE.format(promoted=from_quarantine(found.quarantine))
     events: list[datetime] | None = None
     if alerts:
         with suppress(OperationFailed, PermissionDenied, UnreadableAnswer):  # the alerts are worth telling without
-            rows = await query_logs(session, registry.id, _PAST_QUARANTINE, since, until)
+            rows = await query_logs(session, registry.id, query, since, until)
             events = [at for row in rows if isinstance(at := row["TimeGenerated"], datetime)]
     matched = registry_log.matched([alert.started for alert in alerts], events)
     return [registry_log.alert_answer(matched, DAYS, drill.deadline)]
@@ -170,7 +172,8 @@ async def alert_answer(place: Place) -> list[Answer]:
 
 async def _require_findings(place: Place) -> None:
     """Without this right, Resource Graph leaves rows out in silence."""
-    await require_actions(place.session, place.config.cluster.resource_group, [READ_FINDINGS])
+    for group in place.registry_groups.all:
+        await require_actions(place.session, group, [READ_FINDINGS])
 
 
 def _span() -> tuple[datetime, datetime]:

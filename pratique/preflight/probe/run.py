@@ -82,12 +82,12 @@ async def run_probe(config: Bootstrap) -> ProbeReport:
     :raises PratiqueError: when there is no identity, or no subscription
     """
     async with (
-        AzureSession.open(config.subscription_id, config.cloud) as session,
+        AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session,
         httpx.AsyncClient(timeout=30) as http,
     ):
         place = Place(config, session, oci_client(session, http, {}), await session.caller())
         with suppress(PratiqueError):  # what needs it says so
-            place.infrastructure = await find_infrastructure(session, config.cluster)
+            place.infrastructure = await find_infrastructure(session, config.cluster, config.registries)
         return await report_on(place)
 
 

@@ -169,7 +169,15 @@ def _registry_source(call: Call, resource_id: str, request: ImportRequest, targe
     if not policy_enabled(registry, "exportPolicy"):
         raise arm_fault(403, "Forbidden", f"The export policy of registry '{registry['name']}' is disabled.")
     store = call.azure.state(Registries).store(registry["name"])
-    return Source(store, f"{registry['id']}/{request.image}")
+    return Source(store, f"{_logged(call, registry)}/{request.image}")
+
+
+def _logged(call: Call, registry: Document) -> str:
+    """How the log names a source registry that was named by its resource id (UNVERIFIED, as all of it)."""
+    resource_id: str = registry["id"]
+    login_server: str = registry["properties"]["loginServer"]
+    forms = {"resource-id": resource_id, "lower-case-id": resource_id.lower(), "login-server": login_server}
+    return forms[call.azure.scenario.registry_log.source]
 
 
 def _blocked(registry: Document) -> str:

@@ -183,7 +183,7 @@ def _arrived(call: Call, registry: Document, repository: str, tag: str | None, d
 
 def _poll_headers(call: Call, location: str, operation_id: str) -> dict[str, str]:
     version = call.query.get("api-version", "2025-11-01")
-    path = f"/subscriptions/{call.azure.subscription_id}{_PROVIDER}/locations/{location}"
+    path = f"/subscriptions/{call.params['sub']}{_PROVIDER}/locations/{location}"
     url = call.url(f"{path}/operationResults/registries-{operation_id}?api-version={version}")
     return {"Location": url, **call.azure.clock.retry_after(call.azure.scenario.timings.poll)}
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sandbox.azure import Azure
 from sandbox.core.errors import HttpFault, arm_fault
-from sandbox.core.resources import Document
 
 GROUP_TYPE = "Microsoft.Resources/resourceGroups"
 
@@ -49,20 +48,20 @@ def canonical(azure: Azure, scope: str) -> str:
     :raises HttpFault: ARM's 404 for a missing group or resource
     """
     scope = re.sub("/+", "/", scope.rstrip("/"))  # SDKs leave the place of a missing parent empty
-    subscription = f"/subscriptions/{azure.subscription_id}"
-    if scope.lower() == subscription:
-        return subscription
+    if scope.lower() in {f"/subscriptions/{subscription}" for subscription in azure.subscription_ids}:
+        return scope.lower()
     if (found := azure.resources.get(scope)) is None:
         raise missing(azure, scope)
     return str(found["id"])
 
 
-def require_group(azure: Azure, name: str) -> str:
+def require_group(azure: Azure, subscription: str, name: str) -> str:
     """The id of a resource group.
 
+    :param subscription: the subscription's GUID
     :raises HttpFault: 404 ResourceGroupNotFound
     """
-    found = _group(azure, name)
+    found = azure.resources.get(f"/subscriptions/{subscription}/resourceGroups/{name}")
     if found is None:
         raise _group_missing(name)
     return str(found["id"])
@@ -72,7 +71,7 @@ def missing(azure: Azure, path: str) -> HttpFault:
     """The 404 for a path without a resource: about its resource group, if that is missing too."""
     segments = path.strip("/").split("/")
     group = segments[3] if len(segments) > 3 and segments[2].lower() == "resourcegroups" else None
-    if group is not None and _group(azure, group) is None:
+    if group is not None and azure.resources.get("/" + "/".join(segments[:4])) is None:
         return _group_missing(group)
     resource = parse(path)
     if resource is None or resource.name is None:
@@ -84,10 +83,6 @@ def missing(azure: Azure, path: str) -> HttpFault:
         "For more details please go to https://aka.ms/ARMResourceNotFoundFix"
     )
     return arm_fault(404, "ResourceNotFound", message)
-
-
-def _group(azure: Azure, name: str) -> Document | None:
-    return azure.resources.get(f"/subscriptions/{azure.subscription_id}/resourceGroups/{name}")
 
 
 def _group_missing(name: str) -> HttpFault:

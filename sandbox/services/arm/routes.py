@@ -10,7 +10,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from sandbox.azure import Azure
 from sandbox.core.errors import arm_fault, not_supported
+from sandbox.core.rbac import contains
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm import listing
@@ -61,18 +63,26 @@ async def list_tenants(call: Call) -> Response:
 @arm.get("/subscriptions", unchecked="the list shows what the caller may see")
 async def list_subscriptions(call: Call) -> Response:
     """The subscriptions in which the caller has any role."""
-    has_role = any(a.principal_id == call.principal.object_id for a in call.azure.access.assignments())
-    return answer({"value": [_subscription(call)] if has_role else [], "count": _count(1 if has_role else 0)})
+    own = [a.scope for a in call.azure.access.assignments() if a.principal_id == call.principal.object_id]
+    found = [
+        _subscription(call.azure, subscription)
+        for subscription in call.azure.subscription_ids
+        if any(
+            contains(f"/subscriptions/{subscription}", at) or contains(at, f"/subscriptions/{subscription}")
+            for at in own
+        )
+    ]
+    return answer({"value": found, "count": _count(len(found))})
 
 
 @arm.get(SUBSCRIPTION, action=SUBSCRIPTION_READ)
 async def get_subscription(call: Call) -> Response:
-    return answer(_subscription(call))
+    return answer(_subscription(call.azure, call.params["sub"].lower()))
 
 
 @arm.get(SUBSCRIPTION + "/locations", action="Microsoft.Resources/subscriptions/locations/read")
 async def list_locations(call: Call) -> Response:
-    base = f"/subscriptions/{call.azure.subscription_id}/locations"
+    base = f"/subscriptions/{call.params['sub'].lower()}/locations"
     return answer(
         {
             "value": [
@@ -85,15 +95,16 @@ async def list_locations(call: Call) -> Response:
 
 @arm.get(GROUPS, unchecked=LISTED)
 async def list_groups(call: Call) -> Response:
-    groups = [group for group in call.azure.resources.list(GROUP_TYPE) if listing.may_read(call, group)]
+    scope = _subscription_id(call)
+    groups = [group for group in call.azure.resources.list(GROUP_TYPE, scope) if listing.may_read(call, group)]
     if not groups:
-        listing.require_any_role(call, GROUP_READ, f"/subscriptions/{call.azure.subscription_id}")
+        listing.require_any_role(call, GROUP_READ, scope)
     return answer({"value": groups})
 
 
 @arm.get(GROUP, action=GROUP_READ)
 async def get_group(call: Call) -> Response:
-    return answer(call.azure.resources.get(require_group(call.azure, call.params["rg"])))
+    return answer(call.azure.resources.get(require_group(call.azure, call.params["sub"], call.params["rg"])))
 
 
 @arm.head(GROUP, action=GROUP_READ)
@@ -115,7 +126,7 @@ async def put_group(call: Call) -> Response:
         )
         raise arm_fault(409, "InvalidResourceGroupLocation", message)
     document: Document = {
-        "id": before["id"] if before else f"/subscriptions/{call.azure.subscription_id}/resourceGroups/{name}",
+        "id": before["id"] if before else f"{_subscription_id(call)}/resourceGroups/{name}",
         "name": before["name"] if before else name,
         "type": GROUP_TYPE,
         "location": location,
@@ -127,17 +138,17 @@ async def put_group(call: Call) -> Response:
 
 @arm.get(SUBSCRIPTION + "/resources", unchecked=LISTED)
 async def list_resources(call: Call) -> Response:
-    return answer(listing.resource_list(call, f"/subscriptions/{call.azure.subscription_id}"))
+    return answer(listing.resource_list(call, _subscription_id(call)))
 
 
 @arm.get(GROUP + "/resources", unchecked=LISTED)
 async def list_group_resources(call: Call) -> Response:
-    return answer(listing.resource_list(call, require_group(call.azure, call.params["rg"])))
+    return answer(listing.resource_list(call, require_group(call.azure, call.params["sub"], call.params["rg"])))
 
 
 @arm.get(SUBSCRIPTION + "/providers", action="Microsoft.Resources/subscriptions/providers/read")
 async def list_providers(call: Call) -> Response:
-    return answer({"value": [provider_document(call.azure.subscription_id, name) for name in PROVIDERS]})
+    return answer({"value": [provider_document(call.params["sub"].lower(), name) for name in PROVIDERS]})
 
 
 @arm.get(SUBSCRIPTION + "/providers/{namespace}", action="Microsoft.Resources/subscriptions/providers/read")
@@ -148,7 +159,7 @@ async def get_provider(call: Call) -> Response:
 @arm.post(SUBSCRIPTION + "/providers/{namespace}/register", unchecked="checked: the provider's own action")
 async def register_provider(call: Call) -> Response:
     provider = _provider(call)
-    call.require(f"{provider['namespace']}/register/action", f"/subscriptions/{call.azure.subscription_id}")
+    call.require(f"{provider['namespace']}/register/action", _subscription_id(call))
     return answer(provider)
 
 
@@ -185,13 +196,18 @@ async def get_any(call: Call) -> Response:
     return answer({"value": documents})
 
 
-def _subscription(call: Call) -> dict[str, Any]:
-    azure = call.azure
+def _subscription_id(call: Call) -> str:
+    """ARM id of the subscription in the path."""
+    return f"/subscriptions/{call.params['sub'].lower()}"
+
+
+def _subscription(azure: Azure, subscription_id: str) -> dict[str, Any]:
+    names = {one.id: one.name for one in azure.scenario.subscriptions}
     return {
-        "id": f"/subscriptions/{azure.subscription_id}",
-        "subscriptionId": azure.subscription_id,
+        "id": f"/subscriptions/{subscription_id}",
+        "subscriptionId": subscription_id,
         "tenantId": azure.tenant_id,
-        "displayName": "Local Azure",
+        "displayName": names.get(subscription_id, "Local Azure"),
         "state": "Enabled",
         "authorizationSource": "RoleBased",
         "managedByTenants": [],
@@ -209,7 +225,7 @@ def _count(value: int) -> dict[str, Any]:
 
 def _provider(call: Call) -> dict[str, Any]:
     namespace = call.params["namespace"]
-    document = provider_document(call.azure.subscription_id, namespace)
+    document = provider_document(call.params["sub"].lower(), namespace)
     if document is None:
         message = f"The resource namespace '{namespace}' is invalid."
         raise arm_fault(404, "InvalidResourceNamespace", message)

@@ -17,7 +17,12 @@ from sandbox.core.errors import arm_fault
 from sandbox.core.rbac import RoleDefinition
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import canonical
-from sandbox.services.authorization.models import DEFINITIONS, definition_document, definition_filter
+from sandbox.services.authorization.models import (
+    DEFINITIONS,
+    definition_document,
+    definition_filter,
+    subscription_of,
+)
 from sandbox.services.entra.state import arm_caller
 
 ANYBODY = "anybody in the tenant may read its role definitions"
@@ -37,7 +42,7 @@ role_definitions = Service(
 async def list_definitions(call: Call) -> Response:
     shows = definition_filter(call.query.get("$filter", ""), _scope(call))
     roles = [role for role in call.azure.access.roles.values() if shows(role)]
-    return answer({"value": [definition_document(role, call.azure.subscription_id) for role in roles]})
+    return answer({"value": [definition_document(role, _subscription(call)) for role in roles]})
 
 
 @role_definitions.get(ROOT + "/{name}", unchecked=ANYBODY)
@@ -47,7 +52,7 @@ async def get_definition(call: Call) -> Response:
     if role is None:
         message = f"The specified role definition with ID '{call.params['name']}' does not exist."
         raise arm_fault(404, "RoleDefinitionDoesNotExist", message)
-    return answer(definition_document(role, call.azure.subscription_id))
+    return answer(definition_document(role, _subscription(call)))
 
 
 @role_definitions.put(ONE, action=f"{DEFINITIONS}/write")
@@ -64,7 +69,7 @@ async def put_definition(call: Call) -> Response:
             message = f"A custom role with the same name already exists in this directory: '{role.name}'."
             raise arm_fault(409, "RoleDefinitionWithSameNameExists", message)
     call.azure.access.roles[role.guid] = role
-    return answer(definition_document(role, call.azure.subscription_id), 201)
+    return answer(definition_document(role, _subscription(call)), 201)
 
 
 @role_definitions.delete(ONE, action=f"{DEFINITIONS}/delete")
@@ -80,7 +85,11 @@ async def delete_definition(call: Call) -> Response:
         message = f"There are existing role assignments referencing role {role.guid}."
         raise arm_fault(400, "RoleDefinitionHasAssignments", message)
     del call.azure.access.roles[role.guid]
-    return answer(definition_document(role, call.azure.subscription_id))
+    return answer(definition_document(role, _subscription(call)))
+
+
+def _subscription(call: Call) -> str:
+    return subscription_of(_scope(call), call.azure.subscription_id)
 
 
 def _scope(call: Call) -> str:

@@ -23,7 +23,18 @@ _TYPE = re.compile(r"type\s+eq\s+'(BuiltInRole|CustomRole)'", re.IGNORECASE)
 _BELOW = re.compile(r"atScopeAndBelow\(\)", re.IGNORECASE)
 
 
+def subscription_of(scope: str, default: str) -> str:
+    """The GUID of the subscription of a scope; the default for the tenant's."""
+    parts = scope.split("/")
+    return parts[2].lower() if len(parts) > 2 and parts[1].lower() == "subscriptions" else default
+
+
 def assignment_document(assignment: RoleAssignment, subscription_id: str) -> dict[str, Any]:
+    """The document.
+
+    :param subscription_id: of a role's id, if the assignment is at the tenant
+    """
+    subscription_id = subscription_of(assignment.scope, subscription_id)
     created = _stamp(assignment.created_on)
     return {
         "id": assignment.id,

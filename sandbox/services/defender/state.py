@@ -89,9 +89,8 @@ class Defender:
             repository = repository.removeprefix(prefix)
         return self._azure.scans.get(repository, Scan())
 
-    @property
-    def _assesses(self) -> bool:
-        plan = self._azure.scenario.defender
+    def _assesses(self, registry_id: str) -> bool:
+        plan = self._azure.scenario.defender_in(registry_id.split("/")[2])
         return plan.tier != "Free" and plan.registry_assessment
 
     @cached_property
@@ -101,7 +100,7 @@ class Defender:
         return {"forged-root": Signer(home, "forged"), "other-team": Signer(home, team="other-team")}
 
     def _arrived(self, event: ImageArrived) -> None:
-        if not self._assesses:
+        if not self._assesses(event.registry_id):
             return
         for manifest in platform_manifests(self._store(event.registry_id), event.repository, event.digest):
             image = _image(event.registry_id, event.repository, manifest.digest)
@@ -143,7 +142,9 @@ class Defender:
             began = clock.elapsed()  # not at the end: time may jump while a round runs
             self._forget_deleted()
             proofs = []
-            for image in self._daily.due(began) if self._assesses else ():
+            for image in self._daily.due(began):
+                if not self._assesses(image.registry_id):
+                    continue
                 proofs.append(self._assess(image, clock.now()))
                 await asyncio.sleep(0)  # a thousand images must not block the event loop
             if any(proofs):

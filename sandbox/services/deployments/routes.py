@@ -43,18 +43,22 @@ def _deployment_scope(call: Call) -> str:
     return f"/subscriptions/{params['sub']}/resourceGroups/{params['rg']}/providers/{ACTION}/{params['name']}"
 
 
+def _group(call: Call) -> str:
+    return f"/subscriptions/{call.params['sub']}/resourceGroups/{call.params['rg']}"
+
+
 def _deployments(call: Call) -> Deployments:
     return call.azure.state(Deployments)
 
 
 def _deployment(call: Call) -> Deployment:
-    return _deployments(call).get(call.params["rg"], call.params["name"])
+    return _deployments(call).get(_group(call), call.params["name"])
 
 
 @deployments.put(ONE, action=f"{ACTION}/write")
 async def put_deployment(call: Call) -> Response:
     """Start a deployment and respond immediately."""
-    group, name = call.params["rg"], call.params["name"]
+    group, name = _group(call), call.params["name"]
     status = 201 if _deployments(call).find(group, name) is None else 200
     deployment = _deployments(call).start(group, name, parse_body(call.body), call.principal)
     operation_id = deployment.operation.id if deployment.operation else ""
@@ -96,7 +100,7 @@ async def cancel_deployment(call: Call) -> Response:
 @deployments.post(ONE + "/validate", action=f"{ACTION}/validate/action", scope=_deployment_scope)
 async def validate_deployment(call: Call) -> Response:
     """Everything except deploying: check the template, its parameters and the caller's rights."""
-    place, template, plan = _deployments(call).plan(call.params["rg"], parse_body(call.body))
+    place, template, plan = _deployments(call).plan(_group(call), parse_body(call.body))
     _require_rights(call, plan)
     clock = call.azure.clock
     would_be = Deployment(
@@ -118,7 +122,7 @@ async def validate_deployment(call: Call) -> Response:
 async def what_if(call: Call) -> Response:
     """Start a what-if operation; it needs all rights that a deployment needs."""
     body = parse_body(call.body, "whatifsettings")
-    place, _, plan = _deployments(call).plan(call.params["rg"], body)
+    place, _, plan = _deployments(call).plan(_group(call), body)
     _require_rights(call, plan)
     settings = body["properties"].get("whatIfSettings") or {}
     payloads = str(settings.get("resultFormat", "FullResourcePayloads")).lower() != "resourceidonly"
@@ -152,7 +156,7 @@ async def export_template(call: Call) -> Response:
 
 @deployments.get(ALL, action=f"{ACTION}/read")
 async def list_deployments(call: Call) -> Response:
-    found = _deployments(call).of_group(call.params["rg"])
+    found = _deployments(call).of_group(_group(call))
     if condition := call.query.get("$filter"):
         match = _STATE_FILTER.fullmatch(condition.strip())
         if match is None:

@@ -36,13 +36,18 @@ class Deployments:
         self._remember(_spoke(azure))
 
     def place(self, group: str) -> Place:
-        """:raises HttpFault: 404 when there is no such resource group"""
+        """A resource group as the target of a deployment.
+
+        :param group: ARM id of the group
+        :raises HttpFault: 404 when there is no such resource group
+        """
         azure = self._azure
-        found = azure.resources.get(tenant.group_id(azure, group))
+        found = azure.resources.get(group)
         if found is None:
-            raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+            name = group.rpartition("/")[2]
+            raise arm_fault(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
         return Place(
-            subscription_id=azure.subscription_id,
+            subscription_id=str(found["id"]).split("/")[2],
             tenant_id=azure.tenant_id,
             resource_group=found["name"],
             location=found["location"],
@@ -154,7 +159,7 @@ class Deployments:
         key = _key(deployment.place, deployment.name)
         self._entries.pop(key, None)
         self._entries[key] = deployment
-        for oldest in self.of_group(deployment.place.resource_group)[HISTORY:]:
+        for oldest in self.of_group(deployment.place.id)[HISTORY:]:
             self.forget(oldest)
 
 

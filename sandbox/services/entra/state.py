@@ -177,7 +177,7 @@ async def arm_caller(call: Call) -> None:
     except TokenRefused as refused:
         raise _arm_refusal(call, refused) from None
     match = _SUBSCRIPTION.match(call.path)
-    if match and match[1].lower() != call.azure.subscription_id:
+    if match and match[1].lower() not in call.azure.subscription_ids:
         raise arm_fault(404, "SubscriptionNotFound", f"The subscription '{match[1]}' could not be found.")
 
 

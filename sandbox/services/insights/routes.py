@@ -40,7 +40,7 @@ async def put_resource(call: Call) -> Response:
             raise arm_fault(404, "ResourceNotFound", f"The Resource '{linked}' was not found.")
         call.require(action, linked)
     before = call.azure.resources.get(call.path)
-    place = call.azure.state(Deployments).place(scope.split("/")[4])
+    place = call.azure.state(Deployments).place("/".join(scope.split("/")[:5]))
     resource_id = f"{scope}/providers/{kind.type}/{found.name}"
     order = Order(
         id=resource_id,

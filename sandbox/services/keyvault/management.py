@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from sandbox.core.errors import HttpFault, arm_fault
 from sandbox.core.operations import Operation
+from sandbox.core.rbac import contains
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.arm.ids import missing, require_group
@@ -40,7 +41,7 @@ async def get_vault(call: Call) -> Response:
 @vault_management.put(VAULT, action=f"{VAULT_TYPE}/write")
 async def create_or_update_vault(call: Call) -> Response:
     body, name = call.json(), call.params["name"]
-    group = require_group(call.azure, call.params["rg"])
+    group = require_group(call.azure, call.params["sub"], call.params["rg"])
     before = call.azure.resources.get(call.path)
     if before is None:
         _require_free(call, name, (body.get("properties") or {}).get("createMode") == "recover")
@@ -83,7 +84,9 @@ async def check_name(call: Call) -> Response:
 @vault_management.get(PROVIDER + "/deletedVaults", action="Microsoft.KeyVault/deletedVaults/read")
 async def list_deleted_vaults(call: Call) -> Response:
     vaults = call.azure.state(Vaults)
-    return answer({"value": [_deleted_document(call, vault) for vault in vaults.deleted.values()]})
+    subscription = f"/subscriptions/{call.params['sub']}"
+    found = [vault for vault in vaults.deleted.values() if contains(subscription, vault.document["id"])]
+    return answer({"value": [_deleted_document(call, vault) for vault in found]})
 
 
 @vault_management.get(DELETED, action="Microsoft.KeyVault/locations/deletedVaults/read")
@@ -148,7 +151,7 @@ def _deleted(call: Call) -> DeletedVault:
 def _deleted_document(call: Call, vault: DeletedVault) -> dict[str, Any]:
     document, properties = vault.document, vault.document["properties"]
     purge = vault.deleted + timedelta(days=retention_days(document))
-    subscription = f"/subscriptions/{call.azure.subscription_id}"
+    subscription = "/".join(document["id"].split("/")[:3])
     location, name = document["location"], document["name"]
     return {
         "id": f"{subscription}/providers/Microsoft.KeyVault/locations/{location}/deletedVaults/{name}",

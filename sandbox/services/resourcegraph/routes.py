@@ -92,7 +92,7 @@ async def _answer(call: Call, request: Request, turn: asyncio.Lock) -> dict[str,
     if not readable_subscriptions(call.azure, call.principal, request.subscriptions):
         detail = "Access is denied to the requested resource. The user might not have enough permission."
         raise arm_fault(403, "AccessDenied", _support(), details=[{"code": "AccessDenied", "message": detail}])
-    tables = readable_tables(call.azure, call.principal, whole_tenant=request.subscriptions is None)
+    tables = readable_tables(call.azure, call.principal, request.subscriptions)
     try:
         async with turn:
             result = await asyncio.to_thread(run, request.query, tables)

@@ -5,7 +5,7 @@ Rows are ARM documents with ARG's columns: types and resource groups are lower-c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -35,12 +35,15 @@ _GROUP_TYPE = "microsoft.resources/resourcegroups"
 _ELSEWHERE = ("microsoft.resources/", "microsoft.authorization/", "microsoft.insights/diagnosticsettings")
 
 
-def readable_tables(azure: Azure, principal: Principal, *, whole_tenant: bool = False) -> Tables:
+def readable_tables(azure: Azure, principal: Principal, requested: Iterable[str] | None) -> Tables:
     """All tables, with the rows that the principal may read.
 
-    :param whole_tenant: adds the rows that belong to no subscription
+    :param requested: subscriptions whose rows count; ``None`` for every row of the tenant, also those that belong to
+        no subscription
     """
-    may_read = _reader(azure, principal)
+    scopes = None if requested is None else [f"/subscriptions/{subscription}" for subscription in requested]
+    may_read = _reader(azure, principal, scopes)
+    whole_tenant = requested is None
     documents, defender = azure.state(LateResources).list(), azure.state(Defender)
     sources: dict[str, Iterable[Row]] = {
         "resources": (_arm_row(azure, d) for d in documents if _is_tracked(d["type"])),
@@ -56,24 +59,33 @@ def readable_subscriptions(azure: Azure, principal: Principal, requested: Iterab
 
     :param requested: ``None`` for every subscription of the tenant
     """
-    subscription_id = azure.subscription_id
-    if requested is not None and subscription_id.lower() not in {subscription.lower() for subscription in requested}:
-        return []
-    scope = f"/subscriptions/{subscription_id}"
-    below = {document["id"] for document in azure.resources.list(_GROUP_TYPE)}
+    wanted = None if requested is None else {subscription.lower() for subscription in requested}
     reads = ("Microsoft.Resources/subscriptions/read", "Microsoft.Resources/subscriptions/resourceGroups/read")
-    granted = any(azure.access.allowed(principal.object_id, read, at) for at in (scope, *below) for read in reads)
-    return [subscription_id] if granted else []
+
+    def readable(scope: str) -> bool:
+        places = [scope, *(document["id"] for document in azure.resources.list(_GROUP_TYPE, scope))]
+        return any(azure.access.allowed(principal.object_id, read, at) for at in places for read in reads)
+
+    return [
+        subscription
+        for subscription in azure.subscription_ids
+        if (wanted is None or subscription in wanted) and readable(f"/subscriptions/{subscription}")
+    ]
 
 
-def _reader(azure: Azure, principal: Principal) -> Callable[[str, str], bool]:
-    """A predicate for rows; extension resources are readable if the resource that they extend is."""
+def _reader(azure: Azure, principal: Principal, scopes: Sequence[str] | None) -> Callable[[str, str], bool]:
+    """A predicate for rows; extension resources are readable if the resource that they extend is.
+
+    :param scopes: subscriptions outside of which no row counts
+    """
 
     @cache
     def allowed(action: str, scope: str) -> bool:
         return azure.access.allowed(principal.object_id, action, scope)
 
     def may_read(resource_type: str, resource_id: str) -> bool:
+        if scopes is not None and not any(contains(scope, resource_id) for scope in scopes):
+            return False
         extended = resource_id if resource_id.count("/providers/") < 2 else resource_id.rsplit("/providers/", 1)[0]
         return allowed(f"{resource_type}/read", extended)
 
@@ -86,11 +98,11 @@ def _is_tracked(resource_type: str) -> bool:
 
 
 def _containers(azure: Azure, documents: Iterable[Row]) -> Iterator[Row]:
-    subscription = f"/subscriptions/{azure.subscription_id}"
-    name, type_ = azure.subscription_id, "microsoft.resources/subscriptions"
-    yield _arm_row(azure, {"id": subscription, "name": name, "type": type_, "properties": {"state": "Enabled"}})
+    for name in azure.subscription_ids:
+        subscription = {"id": f"/subscriptions/{name}", "name": name, "type": "microsoft.resources/subscriptions"}
+        yield _arm_row(azure, {**subscription, "properties": {"state": "Enabled"}})
     for document in documents:
-        if document["type"].lower() == _GROUP_TYPE and contains(subscription, document["id"]):
+        if document["type"].lower() == _GROUP_TYPE:
             yield {**_arm_row(azure, document), "type": "microsoft.resources/subscriptions/resourcegroups"}
 
 
@@ -108,7 +120,9 @@ def _arm_row(azure: Azure, document: Row) -> Row:
 
 
 def _assignment_row(azure: Azure, assignment: RoleAssignment) -> Row:
-    role = f"/subscriptions/{azure.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
+    parts = assignment.scope.split("/")
+    subscription = parts[2] if len(parts) > 2 else azure.subscription_id
+    role = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions"
     properties = {
         "roleDefinitionId": f"{role}/{assignment.role_guid}",
         "principalId": assignment.principal_id,

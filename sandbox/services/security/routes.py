@@ -50,7 +50,7 @@ async def get_pricing(call: Call) -> Response:
 
 
 def _containers(call: Call) -> dict[str, Any]:
-    plan = call.azure.scenario.defender
+    plan = call.azure.scenario.defender_in(call.params["sub"])
     if plan.tier == "Free":
         return _free(call, "Containers")
     properties = {

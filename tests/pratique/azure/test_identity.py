@@ -222,6 +222,29 @@ async def test_az_login(
     assert (NOT_CONFIGURED in str(refused)) is (says == NOT_CONFIGURED)
 
 
+async def test_an_identity_that_the_configuration_names(machine: Machine) -> None:
+    """The machine is asked for it; if it has others only, nobody who has signed in with az takes its place."""
+    machine.identity()
+    called = machine.az('echo \'{"accessToken": "a-person", "expires_on": 4102444800}\'')
+    mine = machine.sandbox.azure.scenario.identity
+    async with AzureSession.open(identity=mine.client_id) as session:
+        assert (await session.caller()).object_id == mine.object_id
+    async with AzureSession.open(identity="00000000-0000-0000-0000-000000000000") as session:
+        refused = await _refused(session)
+    assert isinstance(refused, AuthenticationFailed)
+    assert "registries.identity" in refused.remedy
+    assert not called.exists()
+
+
+async def test_a_secret_of_another_identity(sandbox: RunningSandbox) -> None:
+    """What the configuration names is not replaced by the service principal of the environment."""
+    with pytest.raises(ConfigurationError, match="AZURE_CLIENT_SECRET belongs to"):
+        async with AzureSession.open(identity="00000000-0000-0000-0000-000000000000"):
+            pass
+    async with AzureSession.open(identity=sandbox.azure.scenario.identity.client_id) as session:
+        await session.caller()
+
+
 class Workload(Machine):
     """A pod with workload identity."""
 

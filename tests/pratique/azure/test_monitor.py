@@ -30,12 +30,12 @@ async def test_a_rule_as_it_stands(slow: RunningSandbox) -> None:
     registry = add_registry(slow, "acraksmonitor")
     put(slow, rule(registry, DIRECT, {}, name="A rule with spaces", enabled=False, actions={"actionGroups": ["/g"]}))
     async with AzureSession.open() as session:
-        found = await read_rule(session, CLUSTER_GROUP, "A rule with spaces")
+        found = await read_rule(session, session.group_id(CLUSTER_GROUP), "A rule with spaces")
         assert found is not None
         assert (found.name, found.enabled, found.query) == ("A rule with spaces", False, DIRECT)
         assert (found.frequency, found.scopes) == ("PT10M", (registry["id"],))
         assert (found.stateful, found.action_groups) == (True, ("/g",))
-        assert await read_rule(session, CLUSTER_GROUP, "Another rule") is None
+        assert await read_rule(session, session.group_id(CLUSTER_GROUP), "Another rule") is None
 
 
 async def test_settings_and_groups(slow: RunningSandbox) -> None:
@@ -85,6 +85,6 @@ async def test_without_the_right(start_sandbox: StartSandbox) -> None:
         with pytest.raises(PermissionDenied, match=r"alerts/read.*resourceGroups/rg-"):
             await list_alerts(session, CLUSTER_GROUP, "/r", since=datetime.now(UTC))
         with pytest.raises(PermissionDenied, match="scheduledQueryRules/read"):
-            await read_rule(session, CLUSTER_GROUP, "mine")
+            await read_rule(session, session.group_id(CLUSTER_GROUP), "mine")
         with pytest.raises(PermissionDenied, match="diagnosticSettings/read"):
             await read_diagnostic_settings(session, registry["id"], EVENTS)

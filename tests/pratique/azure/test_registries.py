@@ -9,7 +9,7 @@ import pytest
 
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError, Conflict, NotFound, PermissionDenied
+from pratique.errors import Conflict, NotFound, PermissionDenied, PratiqueError
 from sandbox.scenario import Identity, Scenario
 from sandbox.services.public_registries.state import PublicRegistries
 from sandbox.tenant import CLUSTER_GROUP
@@ -47,10 +47,10 @@ async def test_no_such_registry(session: AzureSession) -> None:
         await get_registry(session, "nowhere", CLUSTER_GROUP)
 
 
-async def test_a_registry_of_another_subscription_is_refused(session: AzureSession, registry: Registry) -> None:
-    """The session's clients would look in the wrong place."""
+async def test_a_registry_of_an_unknown_subscription(session: AzureSession, registry: Registry) -> None:
+    """It is asked for where its id says, and the error names that subscription."""
     elsewhere = registry.id.replace(session.subscription_id, "00000000-0000-0000-0000-000000000000")
-    with pytest.raises(ConfigurationError, match="AZURE_SUBSCRIPTION_ID"):
+    with pytest.raises(PratiqueError, match="00000000-0000-0000-0000-000000000000"):
         await get_registry(session, elsewhere)
 
 

@@ -21,7 +21,7 @@ async def test_a_plan_that_lists_no_extensions(start_sandbox: StartSandbox) -> N
     scanned = Scanned(start_sandbox(Scenario(defender=DefenderPlan(extensions=False))), [])
     gate = Gate(unsafe_accept_unsigned_artifacts=True, policy={"defender_off": "skip"})
     async with scanned.session() as session, scanned.client() as client:
-        ready = await set_up(gate, session, client, group=CLUSTER_GROUP)
+        ready = await set_up(gate, session, client, judged=session.group_id(CLUSTER_GROUP))
         lines = [line async for line in _defender(session)]
     assert RECOMMENDATIONS in ready.rules.sources
     assert any("does not say whether it scans" in warning for warning in ready.warnings)
@@ -38,4 +38,6 @@ async def test_a_plan_that_is_off(start_sandbox: StartSandbox) -> None:
     scanned = Scanned(start_sandbox(Scenario(defender=DefenderPlan(registry_assessment=False))), [])
     async with AzureSession.open() as session, scanned.client() as client:
         with pytest.raises(GateBlocked, match="is off"):
-            await set_up(Gate(unsafe_accept_unsigned_artifacts=True), session, client, group=CLUSTER_GROUP)
+            await set_up(
+                Gate(unsafe_accept_unsigned_artifacts=True), session, client, judged=session.group_id(CLUSTER_GROUP)
+            )

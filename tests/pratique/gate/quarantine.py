@@ -132,8 +132,8 @@ class Quarantine:
     @asynccontextmanager
     async def ready(self, gate: Gate, clock: Hurried | None = None) -> AsyncIterator[GateSetup]:
         """The gate as the releases of one run share it."""
-        group = ResourceId.parse(self.registry.id).group
-        made = await set_up(gate, self.session, self.client, group=group, clock=clock)
+        group = ResourceId.parse(self.registry.id).group_id
+        made = await set_up(gate, self.session, self.client, judged=group, clock=clock)
         async with made.poller:
             yield made
 

@@ -40,7 +40,9 @@ async def test_a_deployed_cluster(start_sandbox: StartSandbox, tmp_path: Path) -
     config = make_config(tmp_path, sandbox.azure.home.directory, ((KURED,),))
     async with AzureSession.open(poll_seconds=0.05) as session, httpx.AsyncClient() as http:
         network = await read_network(session, config.network)
-        found = await deploy(session, config.cluster, config.network, network, CERTIFICATE)
+        found = await deploy(
+            session, config.cluster, config.network, network, CERTIFICATE, registries=config.registries
+        )
         place = Place(config, session, oci_client(session, http, {}), await session.caller(), found)
         await bring(place, (KURED,), live=True)
         source = Upstream("docker.io", "falcosecurity/falcoctl", FALCO.rpartition(":")[2])
