@@ -29,6 +29,7 @@ from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
 from pratique.release import delivery
+from pratique.release.configuration import ConfigOrigin
 from pratique.secret import text_of
 from tasks.secrets import read_secret
 
@@ -62,6 +63,7 @@ class Runtime:
     :ivar repository: the manifests' repository
     :ivar records: the branch with the registries' records, of all runs and clusters
     :ivar clock: for deadlines and expiry dates
+    :ivar origin: where in Git the configuration is from, if it is
     :ivar deadlines: until when to wait for a vault, by its ARM id
     :ivar verdicts: on the releases that have passed through the gate in this process, by name
     """
@@ -78,6 +80,7 @@ class Runtime:
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
+    origin: ConfigOrigin | None = None
     deadlines: dict[str, Deadline] = field(default_factory=dict)
     verdicts: dict[str, StandingVerdict] = field(default_factory=dict)
 
@@ -86,6 +89,8 @@ class Runtime:
 #: "Understand how Azure Resource Manager throttles requests").
 _IMPORTS_AT_ONCE = 50
 
+#: Where in Git the configuration of this run is from.
+config_origin: ContextVar[ConfigOrigin | None] = ContextVar("pratique_config_origin", default=None)
 _current: ContextVar[Runtime] = ContextVar("pratique_runtime")
 #: The clock of runs that start in this context. Tests and trials set another one, to simulate days.
 run_clock: ContextVar[Clock] = ContextVar("pratique_clock", default=SystemClock())  # noqa: B039  # it has no state
@@ -132,6 +137,7 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
             repository=repository,
             records=records,
             clock=clock,
+            origin=config_origin.get(),
         )
         token = _current.set(runtime)
         try:
@@ -142,8 +148,9 @@ async def azure_runtime(config: Bootstrap) -> AsyncIterator[Runtime]:
 
 async def _records(config: Bootstrap) -> RecordsBranch:
     author = config.manifests.author
-    repository = await delivery.records_repository(config, read_secret)
-    return RecordsBranch(repository, CommitAuthor(author.name, author.email))
+    repository, origin = await delivery.records_repository(config, read_secret), config_origin.get()
+    trailers = {delivery.CONFIGURATION: origin.commit} if origin else {}
+    return RecordsBranch(repository, CommitAuthor(author.name, author.email), trailers)
 
 
 def current() -> Runtime:

@@ -45,6 +45,11 @@ class Bootstrap(Model):
     cluster_stamp: StampSettings = StampSettings()
     drill: Drill = Drill()
 
+    @property
+    def title(self) -> str:
+        """Name of the configuration in the names of runs."""
+        return self.cluster.resource_group
+
     @model_validator(mode="before")
     @classmethod
     def _current_version(cls, document: Any) -> Any:
