@@ -13,7 +13,8 @@ from pratique.audit.drill.diagnosis import defects
 from pratique.audit.drill.report import DrillReport
 from pratique.audit.drill.staging import StagedImage, check_names
 from pratique.branches import results, run_branches
-from pratique.config import Bootstrap
+from pratique.config import Bootstrap, ConfigParameter
+from tasks.configuration import configuration
 from tasks.drill import (
     begin_drill,
     clear_leftovers,
@@ -33,14 +34,14 @@ CONFIRMATION = "bypass the quarantine"
 
 @flow(
     name="drill_quarantine_bypass",
-    flow_run_name="drill {config.cluster.resource_group}",
+    flow_run_name="drill {config.title}",
     on_failure=[remove_drill_of_run],
     on_cancellation=[remove_drill_of_run],
     on_crashed=[remove_drill_of_run],
 )
 @named_states()
 async def drill_quarantine_bypass(
-    config: Bootstrap, confirm: Annotated[str, Field(pattern=f"^{CONFIRMATION}$")]
+    config: ConfigParameter, confirm: Annotated[str, Field(pattern=f"^{CONFIRMATION}$")]
 ) -> DrillReport:
     """Import and push a harmless image straight into live/, wait for the alert, and remove the image.
 
@@ -48,10 +49,15 @@ async def drill_quarantine_bypass(
     time as any other run, as its images are in separate repositories below live/quarantine-drill/.
 
     Args:
-        config: The configuration of prepare_cluster.
+        config: The configuration of prepare_cluster, or its place in Git.
         confirm: Type "bypass the quarantine". For some minutes live/ contains an image without a verdict of the gate,
             and the alert may call people.
     """
+    async with configuration(config) as read:
+        return await _drill(read)
+
+
+async def _drill(config: Bootstrap) -> DrillReport:
     check_names([image.location.repository for image in config.catalogue.images])
     async with azure_runtime(config, drill=True):
         registry = await find_live_registry(config.cluster, config.registries)

@@ -13,8 +13,8 @@ from pratique.audit.drill import staging
 from pratique.azure.registries import oci_client
 from pratique.azure.session import AzureSession
 from pratique.cluster.infrastructure import find_registry, find_vault
-from pratique.config import Bootstrap
 from pratique.lease import lease_id
+from tasks.configuration import target_of_run
 from tasks.events import emit_on_leak, emit_revoked
 from tasks.runtime import lease_owner
 
@@ -23,14 +23,15 @@ _log = logging.getLogger("prefect.pratique.hooks")
 
 async def remove_drill_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     """Remove a drill's images from ``live/``. After a crash, also remove an image whose import ends later."""
-    config = Bootstrap.model_validate(flow_run.parameters["config"])
+    target = await target_of_run(flow_run)
     # A drill that was refused because images in use have its repositories must not remove them.
-    staging.check_names([image.location.repository for image in config.catalogue.images])
+    if target is None or not target.drill_safe:
+        return
     async with (
-        AzureSession.open(config.subscription_id, config.cloud, identity=config.drill.identity) as session,
+        AzureSession.open(target.subscription_id, target.cloud, identity=target.drill_identity) as session,
         httpx.AsyncClient() as http,
     ):
-        registry = await find_registry(session, config.cluster, config.registries)
+        registry = await find_registry(session, target.cluster, target.registries)
         if registry is None:
             return
         client = oci_client(session, http, {})
@@ -42,14 +43,17 @@ async def remove_drill_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -
 async def end_leases_of_run(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     """Revoke all access that the run still holds. Usually the run's ``finally`` has done so, and this only reads.
 
-    It needs only Azure, so that a missing secret does not keep the vault open.
+    It needs only Azure and Prefect, so that neither a missing secret nor Git keeps the vault open.
     """
-    config = Bootstrap.model_validate(flow_run.parameters["config"])
-    async with AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session:
-        vault = await find_vault(session, config.cluster)
+    target = await target_of_run(flow_run)
+    if target is None:
+        return
+    identity = target.registries.identity
+    async with AzureSession.open(target.subscription_id, target.cloud, identity=identity) as session:
+        vault = await find_vault(session, target.cluster)
         if vault is None:
             return
-        owner, cluster = lease_owner(flow_run.id), config.cluster.resource_group
+        owner, cluster = lease_owner(flow_run.id), target.cluster.resource_group
         with emit_on_leak(vault.name, lease_id(owner, vault.id), cluster=cluster):
             leases = await close_access(session, vault, owner)
         emit_revoked(vault.name, leases, cluster=cluster)

@@ -10,11 +10,12 @@ from pratique.branches import Branch, results, run_branches
 from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampEdit, stamp_parameters
-from pratique.config import Bootstrap
+from pratique.config import Bootstrap, ConfigParameter
 from pratique.preflight.plan import Plan
 from pratique.release.summary import Delivery, Preparation
 from tasks.certificate import check_certificate, store_certificate
 from tasks.cluster_lock import cluster_lock
+from tasks.configuration import configuration
 from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests
 from tasks.plan import plan_preparation
@@ -31,20 +32,21 @@ def _outcome(result: Preparation | Plan) -> str | None:
 
 @flow(
     name="prepare_cluster",
-    flow_run_name="prepare {config.cluster.resource_group}",
+    flow_run_name="prepare {config.title}",
     on_failure=[end_leases_of_run],
     on_cancellation=[end_leases_of_run],
     on_crashed=[end_leases_of_run],
 )
 @named_states(_outcome)
-async def prepare_cluster(config: Bootstrap, plan_only: bool = False) -> Preparation | Plan:
+async def prepare_cluster(config: ConfigParameter, plan_only: bool = False) -> Preparation | Plan:
     """Deploy the infrastructure, release the images, import the certificate, publish the manifests.
 
     Args:
-        config: What to deploy, release, import and publish. See examples/bootstrap.yaml.
+        config: What to deploy, release, import and publish. See examples/bootstrap.yaml. Or its place in Git.
         plan_only: Change nothing. Show what a run would change, in the artifact "plan".
     """
-    return await _plan(config) if plan_only else await _prepare(config)
+    async with configuration(config) as read:
+        return await _plan(read) if plan_only else await _prepare(read)
 
 
 async def _prepare(config: Bootstrap) -> Preparation:

@@ -8,9 +8,10 @@ from prefect import flow
 
 from flows.release import approve_pending, register, run_release
 from pratique.branches import results, run_branches
-from pratique.config import Bootstrap
+from pratique.config import Bootstrap, ConfigParameter, Release
 from pratique.release.summary import Delivery
 from tasks.cluster_lock import cluster_lock
+from tasks.configuration import configuration
 from tasks.infrastructure import find_infrastructure
 from tasks.manifests import publish_manifests
 from tasks.runtime import azure_runtime
@@ -18,19 +19,23 @@ from tasks.step import NOTHING_TO_DO, named_states
 from tasks.summary import show_summary
 
 
-@flow(name="release_images", flow_run_name="release to {config.cluster.resource_group}")
+@flow(name="release_images", flow_run_name="release to {config.title}")
 @named_states(lambda delivery: None if delivery.changed else NOTHING_TO_DO)
-async def release_images(config: Bootstrap, only: Sequence[str] = ()) -> Delivery:
+async def release_images(config: ConfigParameter, only: Sequence[str] = ()) -> Delivery:
     """Quarantine, gate and promote the catalogue's images, and publish the manifests that use them.
 
     Deploys nothing, needs no certificate and opens no access, as prepare_cluster has done that.
 
     Args:
-        config: The configuration of prepare_cluster.
+        config: The configuration of prepare_cluster, or its place in Git.
         only: Sources of the images to release, exactly as in the catalogue. Leave empty for all images. As images of
             one release pass together or not at all, the run includes all images of their releases.
     """
-    chosen = config.catalogue.releases_with(only)
+    async with configuration(config) as read:
+        return await _release(read, read.catalogue.releases_with(only))
+
+
+async def _release(config: Bootstrap, chosen: Sequence[Release]) -> Delivery:
     async with azure_runtime(config), cluster_lock():
         async with run_branches() as start:
             found = start(find_infrastructure(config.cluster, config.registries))

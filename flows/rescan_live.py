@@ -8,12 +8,13 @@ from prefect import flow
 
 from pratique.branches import run_branches
 from pratique.cluster.infrastructure import Infrastructure
-from pratique.config import Bootstrap
+from pratique.config import Bootstrap, ConfigParameter
 from pratique.errors import PratiqueError
 from pratique.rescan import report
 from pratique.rescan.inventory import Inventory
 from pratique.rescan.report import Rescan
 from tasks.audit import audit_live_images
+from tasks.configuration import configuration
 from tasks.infrastructure import find_infrastructure
 from tasks.rescan import assess_live, conclude_rescan, follow_up, list_live, react
 from tasks.runtime import azure_runtime
@@ -26,17 +27,22 @@ def _outcome(record: dict[str, Any]) -> str | None:
     return None if record["changes"] else NOTHING_TO_DO
 
 
-@flow(name="rescan_live", flow_run_name="rescan live of {config.cluster.resource_group}")
+@flow(name="rescan_live", flow_run_name="rescan live of {config.title}")
 @named_states(_outcome)
-async def rescan_live(config: Bootstrap) -> dict[str, Any]:
+async def rescan_live(config: ConfigParameter) -> dict[str, Any]:
     """Check the images in live/, react as configured, and audit how they got there.
 
     Args:
-        config: The configuration of prepare_cluster.
+        config: The configuration of prepare_cluster, or its place in Git.
 
     Returns:
         The record of the rescan, as a JSON object.
     """
+    async with configuration(config) as read:
+        return await _check(read)
+
+
+async def _check(config: Bootstrap) -> dict[str, Any]:
     async with azure_runtime(config, judged="live"):
         infrastructure = await find_infrastructure(config.cluster, config.registries)
         inventory = await list_live(config, infrastructure)

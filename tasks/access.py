@@ -12,8 +12,9 @@ from pratique.access import grant, revoke
 from pratique.azure.session import AzureSession
 from pratique.azure.vault import Vault
 from pratique.cluster.infrastructure import find_vault
-from pratique.config import Access, Bootstrap
+from pratique.config import Access
 from pratique.lease import Lease, lease_id
+from tasks.configuration import RunTarget
 from tasks.events import emit, emit_on_leak, emit_revoked
 from tasks.policies import UNCACHED
 from tasks.runtime import current, lease_owner
@@ -66,15 +67,16 @@ async def revoke_vault_access(vault: Vault) -> list[Lease]:
 
 
 @step(name="sweep vault", run_name="sweep the vault of {config.cluster.deployment}", **UNCACHED)
-async def sweep_vault(config: Bootstrap, *, everything: bool = False) -> list[str]:
+async def sweep_vault(target: RunTarget, *, everything: bool = False) -> list[str]:
     """End the expired leases, or all. The leases are recorded in Azure, so this needs no other state and no secret.
 
     :returns: ids of the leases that were ended
     :raises AccessNotRevoked: when access may still be open, or only a person can judge what is
     """
-    log, group = get_run_logger(), config.cluster.resource_group
-    async with AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session:
-        vault = await find_vault(session, config.cluster)
+    log, group = get_run_logger(), target.cluster.resource_group
+    identity = target.registries.identity
+    async with AzureSession.open(target.subscription_id, target.cloud, identity=identity) as session:
+        vault = await find_vault(session, target.cluster)
         if vault is None:
             log.info("Nothing is deployed yet, so there is no vault to sweep")
             return []

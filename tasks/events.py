@@ -18,6 +18,7 @@ from pratique.lease import Lease
 from tasks.runtime import current
 
 Event = Literal[
+    "configuration.read",
     "image.quarantined",
     "image.promoted",
     "gate.asked",

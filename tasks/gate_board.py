@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
@@ -52,8 +54,14 @@ async def publish_record(report: GateReport) -> None:
     """Create the artifacts of a finished gate: the summary as Markdown, and the record as JSON."""
     about = f"The gate's verdict on release {report.release}, with reasons"
     await acreate_markdown_artifact(markdown(report), key=f"gate-{report.release}-summary", description=about)
-    recorded = f"```json\n{json.dumps(record(report), indent=1)}\n```"
+    recorded = f"```json\n{json.dumps(record(report) | _configuration(), indent=1)}\n```"
     about = f"The gate's full record of release {report.release}, as JSON"
     await acreate_markdown_artifact(recorded, key=f"gate-{report.release}-record", description=about)
     if report.approval is not None:
         await GateBoard(report.release).show(report)
+
+
+def _configuration() -> dict[str, Any]:
+    """Which configuration the gate worked under, if the run read it from Git."""
+    origin = current().origin
+    return {"configuration": dataclasses.asdict(origin)} if origin else {}

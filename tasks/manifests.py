@@ -60,6 +60,7 @@ async def publish_manifests(
         cluster=runtime.cluster,
         run=run_id(),
         policy=runtime.policy,
+        configuration=runtime.origin.commit if runtime.origin else None,
         token=await read_text_secret(target.token),
         http=runtime.http,
         before_push=last_look,

@@ -32,6 +32,7 @@ from pratique.records.branch import RecordsBranch
 from pratique.records.clusters import cluster_key
 from pratique.records.moving import require_moved
 from pratique.release import delivery
+from pratique.release.configuration import ConfigOrigin
 from pratique.secret import text_of
 from tasks.secrets import read_secret
 
@@ -65,6 +66,7 @@ class Runtime:
     :ivar repository: the manifests' repository
     :ivar records: the branch with the registries' records, of all runs and clusters
     :ivar clock: for deadlines and expiry dates
+    :ivar origin: where in Git the configuration is from, if it is
     :ivar deadlines: until when to wait for a vault, by its ARM id
     :ivar verdicts: on the releases that have passed through the gate in this process, by name
     """
@@ -81,6 +83,7 @@ class Runtime:
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
     clock: Clock
+    origin: ConfigOrigin | None = None
     deadlines: dict[str, Deadline] = field(default_factory=dict)
     verdicts: dict[str, StandingVerdict] = field(default_factory=dict)
 
@@ -94,6 +97,8 @@ class Runtime:
 #: "Understand how Azure Resource Manager throttles requests").
 _IMPORTS_AT_ONCE = 50
 
+#: Where in Git the configuration of this run is from.
+config_origin: ContextVar[ConfigOrigin | None] = ContextVar("pratique_config_origin", default=None)
 _current: ContextVar[Runtime] = ContextVar("pratique_runtime")
 #: The clock of runs that start in this context. Tests and trials set another one, to simulate days.
 run_clock: ContextVar[Clock] = ContextVar("pratique_clock", default=SystemClock())  # noqa: B039  # it has no state
@@ -148,6 +153,7 @@ async def azure_runtime(
             repository=repository,
             records=records,
             clock=clock,
+            origin=config_origin.get(),
         )
         token = _current.set(runtime)
         try:
@@ -158,10 +164,11 @@ async def azure_runtime(
 
 async def _records(config: Bootstrap) -> RecordsBranch:
     author = config.manifests.author
-    repository = await delivery.records_repository(config, read_secret)
+    repository, origin = await delivery.records_repository(config, read_secret), config_origin.get()
     if config.registries.records.remote not in (None, config.manifests.remote):
         await require_moved(repository, await delivery.former_records(config, read_secret))
-    return RecordsBranch(repository, CommitAuthor(author.name, author.email))
+    trailers = {delivery.CONFIGURATION: origin.commit} if origin else {}
+    return RecordsBranch(repository, CommitAuthor(author.name, author.email), trailers)
 
 
 def current() -> Runtime:

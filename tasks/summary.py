@@ -11,6 +11,7 @@ from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampParameters
 from pratique.git.publish import Publication
 from pratique.manifests.release_check import Usage
+from pratique.markdown import literal
 from pratique.release.summary import Delivery, links
 from tasks.policies import UNCACHED
 from tasks.runtime import current
@@ -24,7 +25,9 @@ async def show_summary(delivery: D, infrastructure: Infrastructure, published: P
     """Show the summary and the links as artifacts of the run."""
     for key, text, address in links(current().session.cloud.portal, infrastructure, published):
         await acreate_link_artifact(address, text, key=key, description=f"The {key} of this run")
-    await acreate_markdown_artifact(delivery.markdown(), key="preparation", description="Summary of the run")
+    origin = current().origin
+    text = delivery.markdown() + (f"\n\nConfiguration: {literal(str(origin))}\n" if origin else "")
+    await acreate_markdown_artifact(text, key="preparation", description="Summary of the run")
     return delivery
 
 

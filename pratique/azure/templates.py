@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pratique.errors import ConfigurationError
+from pratique.named_files import located
 
 _JSONC = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 
@@ -22,7 +23,7 @@ async def load_template(path: Path) -> dict[str, Any]:
 
     :raises ConfigurationError: when the file is missing, is not a template, or cannot be compiled
     """
-    attempted = "read the template"
+    attempted, path = "read the template", located(path)
     try:
         text = (
             await _compile(path)

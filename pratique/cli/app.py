@@ -15,6 +15,7 @@ import typer
 
 from pratique.cli.accept import accept
 from pratique.cli.access import renew, sweep
+from pratique.cli.config import config
 from pratique.cli.demo import demo
 from pratique.cli.deploy import deploy
 from pratique.cli.frame import debugging, exit_on_error
@@ -32,6 +33,7 @@ for command in (check, probe, plan, prepare, release, accept, renew, rescan, dri
 app.add_typer(trust, name="trust")
 app.add_typer(clusters, name="clusters")
 app.add_typer(records, name="records")
+app.add_typer(config, name="config")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(demo)
 
 

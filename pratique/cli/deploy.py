@@ -23,6 +23,24 @@ def deploy(
             help="Base job template for the work pool. A new pool gets deployments/work-pools/TYPE.json by default.",
         ),
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file to set as the deployments' parameter 'config'.")
+    ] = None,
+    config_from: Annotated[
+        str | None,
+        typer.Option(help="Git repository, without credentials, where each run reads its configuration."),
+    ] = None,
+    branch: Annotated[str | None, typer.Option(help="Branch of the configuration there; main by default.")] = None,
+    path: Annotated[
+        str | None, typer.Option(help="Path of the configuration there; bootstrap.yaml by default.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Location of its token: file:PATH, env:NAME or prefect-secret:BLOCK.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Create deployments of this name for the configuration, beside those of others."),
+    ] = None,
     notify: Annotated[
         str,
         typer.Option(
@@ -31,7 +49,9 @@ def deploy(
     ] = "",
 ) -> None:
     """Create or update the work pool, the deployments and the automations on the Prefect server of PREFECT_API_URL."""
+    from pratique.cli.configured_deployments import configured
     from pratique.cli.prefect_server import deploy_to_server
 
     require_files()
-    asyncio.run(deploy_to_server(pool_type, template, notify))
+    source = {"remote": config_from, "branch": branch, "path": path, "token": token}
+    asyncio.run(deploy_to_server(pool_type, template, notify, configured(config, source, name)))

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from pratique.cli.automations import (
     notifies,
     read_files,
 )
-from pratique.cli.deployment_files import FLOW, POOL, PREFECT_FILE, PoolType
+from pratique.cli.configured_deployments import Configured, prefect_files, read_deployments, set_parameters
+from pratique.cli.deployment_files import FLOW, POOL, PoolType
 from pratique.cli.prefect_faults import prefect_faults
 from pratique.cli.server_database import WARNINGS, server_database
 from pratique.deployment import CHECKOUT
@@ -40,12 +42,15 @@ from pratique.masking import masked
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*", re.MULTILINE)
 
 
-async def deploy_to_server(pool_type: PoolType | None, template: Path | None, notify: str) -> None:
+async def deploy_to_server(
+    pool_type: PoolType | None, template: Path | None, notify: str, wanted: Configured | None = None
+) -> None:
     """Deploy to the server of ``PREFECT_API_URL``, and print what was done.
 
     :param pool_type: ``None`` for the type of the existing pool, or ``process``
     :param template: base job template; ``None`` keeps the existing pool's, or takes the one of the type
     :param notify: block for notifications, as TYPE/NAME; empty for none
+    :param wanted: configuration of the deployments
     :raises ConfigurationError: for a wrong setting
     :raises Unavailable: when the server does not answer
     :raises PratiqueError: when the server refuses a request
@@ -56,14 +61,21 @@ async def deploy_to_server(pool_type: PoolType | None, template: Path | None, no
         )
     with prefect_faults("deploy"):
         async with get_client() as client:
-            await _deploy(client, pool_type, template, notify)
+            await _deploy(client, pool_type, template, notify, wanted or Configured())
 
 
-async def _deploy(client: PrefectClient, pool_type: PoolType | None, template: Path | None, notify: str) -> None:
+async def _deploy(
+    client: PrefectClient, pool_type: PoolType | None, template: Path | None, notify: str, wanted: Configured
+) -> None:
     # First, so that a wrong setting changes nothing.
     block = await notification_block(client, notify) if notify else None
     typer.echo(f"Work pool {POOL}: {await _apply_work_pool(client, pool_type, template)}")
-    _prefect_deploy()
+    before = await read_deployments(client, wanted)
+    with tempfile.TemporaryDirectory(prefix="pratique-deploy-") as folder:
+        for file in await asyncio.to_thread(prefect_files, wanted, Path(folder)):
+            _prefect_deploy(str(file))
+    for line in await set_parameters(client, wanted, before):
+        typer.echo(f"Deployment {line}")
     documents = read_files()
     deployments = {name: (await client.read_deployment_by_name(name)).id for name in deployments_to_run(documents)}
     ids = Ids(deployments, block)
@@ -118,9 +130,8 @@ async def _read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _prefect_deploy() -> None:
-    """Run Prefect's own command on the file, and print what it prints, without logins and tracebacks."""
-    file = str(PREFECT_FILE)
+def _prefect_deploy(file: str) -> None:
+    """Run Prefect's own command on a file, and print what it prints, without logins and tracebacks."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file]
     done = subprocess.run(  # noqa: S603 - constant arguments
         command, cwd=CHECKOUT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -16,6 +16,7 @@ from pratique.config.manifests import Manifests
 from pratique.config.reading import load, parse
 from pratique.config.registries import Reader, Records, Registries
 from pratique.config.scanning import Scanning
+from pratique.config.source import ConfigParameter, ConfigSource
 
 __all__ = [
     "CERTIFICATES_OFFICER",
@@ -23,6 +24,8 @@ __all__ = [
     "Bootstrap",
     "Certificate",
     "Cluster",
+    "ConfigParameter",
+    "ConfigSource",
     "Drill",
     "Gate",
     "Image",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +14,7 @@ from pratique.config.cluster import Cluster, Network, StampSettings
 from pratique.config.drill import Drill
 from pratique.config.gate import Gate
 from pratique.config.manifests import Manifests
+from pratique.config.migration import CURRENT, migrate
 from pratique.config.registries import Registries
 from pratique.config.scanning import Scanning
 
@@ -20,6 +22,11 @@ from pratique.config.scanning import Scanning
 class Bootstrap(Model):
     """Everything that has to be prepared before the cluster bootstraps itself."""
 
+    version: Literal[2] = Field(
+        CURRENT,
+        description="Version of the configuration's format. Older versions are read; `pratique config migrate` "
+        "rewrites a file.",
+    )
     subscription_id: str | None = Field(
         None,
         description="Id of the Azure subscription. Leave empty to use the variable AZURE_SUBSCRIPTION_ID.",
@@ -37,6 +44,16 @@ class Bootstrap(Model):
     manifests: Manifests
     cluster_stamp: StampSettings = StampSettings()
     drill: Drill = Drill()
+
+    @property
+    def title(self) -> str:
+        """Name of the configuration in the names of runs."""
+        return self.cluster.resource_group
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_version(cls, document: Any) -> Any:
+        return migrate(document) if isinstance(document, Mapping) else document
 
     @model_validator(mode="after")
     def _records_apart(self) -> Self:

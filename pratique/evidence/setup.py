@@ -25,6 +25,7 @@ from pratique.gate.policy import DEFENDER, FINDINGS_ARTIFACT
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.rules import Rules
 from pratique.git.status import git_status
+from pratique.named_files import located
 from pratique.oci.client import OciClient
 
 #: Without this action Resource Graph omits Defender's findings, which looks the same as there being none.
@@ -148,7 +149,7 @@ def _other_warnings(subscriptions: Sequence[str], plans: Sequence[DefenderPlan |
 
 
 async def _provenance(gate: Gate) -> tuple[tuple[str, str], ...]:
-    return tuple([(str(path), await git_status(path)) for path in (*gate.exceptions, *gate.vex)])
+    return tuple([(str(path), await git_status(located(path))) for path in (*gate.exceptions, *gate.vex)])
 
 
 def _warnings(gate: Gate, rules: Rules, plan: DefenderPlan | None, at: datetime) -> Iterator[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from pratique.errors import (
 )
 from pratique.git.credentials import Credentials, install_credentials
 from pratique.masking import masked
+from pratique.process import CompletedProgram
 from pratique.process import run as run_program
 
 # Seconds for one git command, including the clone.
@@ -187,9 +188,25 @@ class Git:
         :raises ConfigurationError: when ``git`` is not installed
         :raises Unavailable: when it takes longer than :data:`TIMEOUT`
         """
+        ended = await self._execute(arguments, cwd, extra)
+        return Result(ended.exit_code, self._clean(ended.stdout), self._shown(ended.stderr))
+
+    async def content(self, *arguments: str, cwd: Path, attempted: str) -> bytes:
+        """Run a command that must succeed, and return its output as it is: the content of a file.
+
+        :raises PratiqueError: as :meth:`run` and :meth:`failure`
+        """
+        ended = await self._execute(arguments, cwd)
+        if ended.exit_code:
+            raise self.failure(attempted, Result(ended.exit_code, "", self._shown(ended.stderr)))
+        return ended.stdout
+
+    async def _execute(
+        self, arguments: Sequence[str], cwd: Path, extra: Mapping[str, str] | None = None
+    ) -> CompletedProgram:
         environment = {**self._environment, **(extra or {})}
         try:
-            ended = await run_program(["git", *arguments], environment, timeout=TIMEOUT, cwd=cwd)
+            return await run_program(["git", *arguments], environment, timeout=TIMEOUT, cwd=cwd)
         except TimeoutError:
             raise Unavailable(
                 f"run git {arguments[0]}", self.subject, f"It did not end within {TIMEOUT:g} s.", "Run it again."
@@ -198,8 +215,9 @@ class Git:
             raise ConfigurationError(
                 "run git", self.subject, "git is not installed.", "Install git 2.34 or later."
             ) from None
-        errors = masked(ended.stderr.decode(errors="replace"), self._secrets)
-        return Result(ended.exit_code, self._clean(ended.stdout), errors)
+
+    def _shown(self, errors: bytes) -> str:
+        return masked(errors.decode(errors="replace"), self._secrets)
 
     def failure(self, attempted: str, result: Result, *, pushing: bool = False) -> PratiqueError:
         """The error for a failed command. Only git's own messages decide, as a server's messages are free text.

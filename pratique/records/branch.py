@@ -11,7 +11,7 @@ needs no access to the registry. The first record creates it::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pratique.change import Change
@@ -32,10 +32,12 @@ class RecordsBranch:
     """The branch, and who writes to it.
 
     :ivar repository: the repository and the branch; a branch that does not exist counts as empty
+    :ivar trailers: of each commit, besides the run's
     """
 
     repository: Repository
     author: CommitAuthor
+    trailers: Mapping[str, str] = field(default_factory=dict)
 
     async def texts(self, *files: str) -> dict[str, str]:
         """The texts of files, by path. Files that do not exist are left out: before the first record, all of them.
@@ -97,9 +99,8 @@ class RecordsBranch:
                     changes.append(Change(file, "text", None, "rewritten"))
             return changes
 
-        return await publish(
-            self.repository, [(message, edit)], author=self.author, trailers={RUN: run} if run else None
-        )
+        trailers = ({RUN: run} if run else {}) | dict(self.trailers)
+        return await publish(self.repository, [(message, edit)], author=self.author, trailers=trailers)
 
 
 def _promotions(text: str | None) -> Promotions:

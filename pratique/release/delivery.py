@@ -29,6 +29,7 @@ from pratique.markdown import table
 from pratique.secret import text_of
 
 POLICY = "Pratique-Policy"
+CONFIGURATION = "Pratique-Configuration"
 
 _ROW_LIMIT = 30  # changes that a pull request's description shows
 _INVALID = re.compile(r"[^A-Za-z0-9_.-]|^[.-]|\.{2,}|\.lock$|\.$")
@@ -98,6 +99,7 @@ async def deliver(
     cluster: str,
     run: str,
     policy: str,
+    configuration: str | None = None,
     token: str | None,
     http: httpx.AsyncClient,
     before_push: Callable[[], Awaitable[None]] | None = None,
@@ -109,6 +111,7 @@ async def deliver(
     :param cluster: resource group, after which the working branch is named
     :param run: id of the run, for the commits' trailers
     :param policy: digest of the gate's policy
+    :param configuration: commit of the configuration, if the run read it from Git
     :param token: for the forge's API
     :param before_push: as in :func:`~pratique.git.publish.publish`
     :raises PratiqueError: as :func:`~pratique.git.publish.publish` and
@@ -124,6 +127,8 @@ async def deliver(
         )
     forge = forge_of(target.remote, token or "", http) if target.deliver == "pull-request" else None
     author, trailers = CommitAuthor(target.author.name, target.author.email), {RUN: run, POLICY: policy}
+    if configuration:
+        trailers[CONFIGURATION] = configuration
     published = await publish(
         to, edits, author=author, trailers=trailers, working_branch=source, before_push=before_push
     )

@@ -23,6 +23,7 @@ from pratique.errors import ConfigurationError
 from pratique.evidence.signatures.chain import extension, name_of
 from pratique.evidence.signatures.envelope import MalformedEnvelope
 from pratique.evidence.signatures.identities import ANYBODY, Identity, parse_identities
+from pratique.named_files import located
 
 RevocationPolicy = Literal["strict", "record"]
 
@@ -132,7 +133,7 @@ def _read(sources: Iterable[str | PathLike[str]]) -> tuple[x509.Certificate, ...
     for source in sources:
         pasted = isinstance(source, str) and _PEM in source
         try:
-            pem = str(source).encode() if pasted else Path(source).read_bytes()
+            pem = str(source).encode() if pasted else located(Path(source)).read_bytes()
             certificates += x509.load_pem_x509_certificates(pem)
         except (OSError, ValueError) as error:
             raise ConfigurationError(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pratique.errors import ConfigurationError
 from pratique.images import ResolvedImage
 from pratique.markdown import one_line
+from pratique.named_files import located
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -94,7 +95,7 @@ def read(path: Path) -> bytes:
     :raises ConfigurationError: when it cannot be read, or is too large
     """
     try:
-        with path.open("rb") as file:
+        with located(path).open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise ValueError(f"It is larger than {LARGEST} bytes")
