@@ -79,12 +79,12 @@ async def _deploy(
     documents = read_files()
     deployments = {name: (await client.read_deployment_by_name(name)).id for name in deployments_to_run(documents)}
     ids = Ids(deployments, block)
-    wanted = [
+    automations = [
         build_automation(document, ids)
         for document in documents.values()
         if block is not None or not notifies(document)
     ]
-    for line in await apply_automations(client, wanted):
+    for line in await apply_automations(client, automations):
         typer.echo(f"Automation {line}")
     if block is None:
         typer.echo("No notifications will be sent: --notify and PRATIQUE_NOTIFY name no block.")

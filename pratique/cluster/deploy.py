@@ -2,7 +2,7 @@
 
 ::
 
-    infrastructure = await deploy(session, cluster, network, network_id, public_certificate)
+    infrastructure = await deploy(session, cluster, network, network_id, public_certificate, registries=registries)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pratique.azure.network_rules import Firewall
 from pratique.azure.session import AzureSession
 from pratique.cluster.forecast import DeploymentRequest, Forecast, predict, read_request, read_vault_firewall
 from pratique.cluster.infrastructure import Infrastructure, read_infrastructure
-from pratique.config import Cluster, Network
+from pratique.config import Cluster, Network, Registries
 from pratique.errors import PratiqueError
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ async def deploy(
     network_id: str,
     public_certificate: str,
     *,
+    registries: Registries,
     warn: Warn = _LOGGER.warning,
 ) -> Infrastructure:
     """Deploy the template, unless the same deployment has succeeded, or join the deployment if it is already running.
@@ -61,7 +62,7 @@ async def deploy(
         await review.restore()  # some resources of a failed deployment are deployed
         raise
     await review.restore()
-    return await read_infrastructure(session, cluster, deployed.outputs, deployed.outcome, deployed.seconds)
+    return await read_infrastructure(session, cluster, registries, deployed.outputs, deployed.outcome, deployed.seconds)
 
 
 class _Review:

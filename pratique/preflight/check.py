@@ -208,7 +208,7 @@ async def _resolves(client: OciClient, reference: ImageReference, platforms: Col
 
 async def _registries(config: Bootstrap, session: AzureSession, client: OciClient) -> AsyncIterator[Line]:
     try:
-        registries = await find_registries(session, config.cluster)
+        registries = await find_registries(session, config.cluster, config.registries)
     except PratiqueError as error:
         yield failed("registry", error)
         return

@@ -96,7 +96,7 @@ async def execute(run: UUID) -> Any:
     async with get_client() as client:
         await client.set_flow_run_state(run, Scheduled(), force=True)
         found = await client.read_flow_run(run)
-    return await run_flow(reads, found, found.parameters)  # type: ignore[misc]  # any flow's
+    return await run_flow(reads, found, found.parameters)  # type: ignore[misc, arg-type]  # any flow's
 
 
 async def test_a_run_that_starts_again_uses_its_own_commit(prefect: Path, repository: ConfigRepository) -> None:

@@ -48,6 +48,12 @@ def add(**image: Any) -> Callable[[dict[str, Any]], None]:
     return lambda d: d["catalogue"]["releases"][0]["images"].append(image)
 
 
+def add_versions(*tags: str, **image: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["catalogue"]["releases"][0]["images"].extend(
+        {"source": f"quay.io/x/y:{tag}", **image} for tag in tags
+    )
+
+
 WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     (
         "untagged image",
@@ -166,7 +172,7 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("manifests by an absolute path", add(source="quay.io/x/y:2", manifests=["/apps"]), "relative to manifests.folder"),
     (
         "manifests of two versions",
-        lambda d: [add(source=f"quay.io/x/y:{tag}", manifests=["apps"])(d) for tag in (1, 2)],
+        add_versions("1", "2", manifests=["apps"]),
         "both name the manifests apps",
     ),
     ("an unknown reaction", lambda d: d["scanning"].update(reactions=["panic"]), "scanning.reactions.0"),

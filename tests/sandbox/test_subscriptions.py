@@ -96,7 +96,7 @@ def test_each_subscription_has_its_own_limits_plans_and_roles(start_sandbox: Sta
     ids=["no export", "no trusted services"],
 )
 def test_a_registry_that_others_may_not_import_from(
-    start_sandbox: StartSandbox, closed: dict[str, bool], says: str
+    start_sandbox: StartSandbox, closed: dict[str, Any], says: str
 ) -> None:
     """The import into another subscription's registry is refused, with the setting that refuses it."""
     target = subscription(SECOND, "acrsecond")

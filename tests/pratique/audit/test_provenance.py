@@ -221,7 +221,13 @@ class TestTheLog:
             happen(self.sandbox, self.document, image.repository, **more)
         async with AzureSession.open(poll_seconds=0.02) as session:
             report = await explain_live(
-                session, registry, images, Promotions(), promoters=[green.upper()], at=datetime.now(UTC)
+                session,
+                registry,
+                images,
+                Promotions(),
+                quarantine=registry,
+                promoters=[green.upper()],
+                at=datetime.now(UTC),
             )
         (found,) = report.irregularities
         assert (found.kind, found.reference) == (IrregularityKind.UNGATED, images[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
@@ -55,7 +55,7 @@ LAX = replace(STRICT, policy=Policy(limits=Limits(critical=0, high=3)))
 class Meeting(RecordsBranch):
     """A branch whose first attempt to write goes on only when the other writers have cloned it, too."""
 
-    barrier: Barrier
+    barrier: Barrier = field(kw_only=True)
 
     async def write(
         self, files: Mapping[str, Callable[[str | None], str | None]], message: str, *, run: str
@@ -84,7 +84,7 @@ def branch(remote: Path) -> RecordsBranch:
 
 def meeting(remote: Path, writers: int) -> list[Meeting]:
     barrier = Barrier(writers)
-    return [Meeting(*_place(remote), barrier) for _ in range(writers)]
+    return [Meeting(*_place(remote), barrier=barrier) for _ in range(writers)]
 
 
 def _place(remote: Path) -> tuple[Repository, CommitAuthor]:

@@ -22,7 +22,7 @@ from pratique.errors import (
     Unavailable,
 )
 from pratique.git.publish import Edit, Publication
-from pratique.release.delivery import deliver, repository, working_branch
+from pratique.release.delivery import deliver, manifests_repository, working_branch
 from sandbox.core.faults import Fault
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.hosted import AZURE, EXPIRED, GITHUB, READS, WRITES, hosted, scenario
@@ -67,7 +67,7 @@ async def run(
     async def read(name: str) -> bytes:
         return {"env:TOKEN": token.encode()}[name]
 
-    there = await repository(target, read)
+    there = await manifests_repository(target, read)
     edits = [("Use released images.", edit or lines("cluster/values.txt", one="1"))]
     return await deliver(
         target, there, edits, cluster="rg-bu0001a0008", run=run_id, policy=POLICY, token=token, http=http
@@ -245,7 +245,7 @@ async def test_the_workers_credential_helper(
         raise AssertionError(name)
 
     edits = [("Use released images.", lines("cluster/values.txt", one="1"))]
-    there = await repository(target, read)
+    there = await manifests_repository(target, read)
     async with httpx.AsyncClient() as http:
         await deliver(target, there, edits, cluster="rg", run="1", policy=POLICY, token=None, http=http)
     assert subjects(hosted(sandbox, GITHUB).path)[0] == "Use released images."
@@ -271,6 +271,6 @@ async def test_the_target_is_not_the_working_branch(http: httpx.AsyncClient) -> 
     async def read(name: str) -> bytes:
         return WRITES.encode()
 
-    there = await repository(target, read)
+    there = await manifests_repository(target, read)
     with pytest.raises(ConfigurationError, match="It is the working branch, to which runs add their commits"):
         await deliver(target, there, [], cluster="rg-bu0001a0008", run="1", policy=POLICY, token=WRITES, http=http)

@@ -15,6 +15,7 @@ HOST, OTHER = "acraks123.azurecr.io", "acrother.azurecr.io"
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 BAD, GOOD = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 KURED = "live/kured"
+BLUE = "sub/rg-blue"
 
 
 def case(registry: str = HOST, proposal: str = "") -> Case:
@@ -25,7 +26,7 @@ def case(registry: str = HOST, proposal: str = "") -> Case:
         digest=BAD,
         condition=Condition.BAD,
         since=AT,
-        proposal=proposal,
+        proposals={BLUE: proposal} if proposal else {},
     )
 
 
@@ -65,6 +66,6 @@ def test_a_proposal_concerns_the_cases_of_its_registry() -> None:
     """A registry's proposal neither marks nor clears a case of another registry with a repository of the same name."""
     replacements, ours, theirs = {"kured": LiveImage("1.15.0", GOOD)}, "pratique/live-a@1", "pratique/live-b@2"
     cases = Cases((case(), case(OTHER, theirs)))
-    assert with_proposal(cases, replacements, ours, HOST).cases == (case(proposal=ours), case(OTHER, theirs))
-    assert with_proposal(Cases((case(proposal=ours), case(OTHER))), {}, None, HOST).cases == (case(), case(OTHER))
-    assert with_proposal(Cases((case(), case(OTHER))), replacements, ours, HOST).cases[1] == case(OTHER)
+    assert with_proposal(cases, replacements, ours, HOST, BLUE).cases == (case(proposal=ours), case(OTHER, theirs))
+    assert with_proposal(Cases((case(proposal=ours), case(OTHER))), {}, None, HOST, BLUE).cases == (case(), case(OTHER))
+    assert with_proposal(Cases((case(), case(OTHER))), replacements, ours, HOST, BLUE).cases[1] == case(OTHER)

@@ -47,7 +47,7 @@ class Registry:
 class Slow(RecordsBranch):
     """A branch that is written only once a door is open."""
 
-    door: asyncio.Event
+    door: asyncio.Event = field(kw_only=True)
 
     async def write(
         self, files: Mapping[str, Callable[[str | None], str | None]], message: str, *, run: str
@@ -120,7 +120,7 @@ async def test_what_one_blocks_and_the_other_allows(
         door.set()
         await late
     else:
-        slow = Slow(green.records.repository, green.records.author, asyncio.Event())
+        slow = Slow(green.records.repository, green.records.author, door=asyncio.Event())
         late = asyncio.create_task(green.react(allowing, slow))
         await registry.changed[True].wait()
         await blue.react(blocking)
