@@ -55,7 +55,7 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _records_belong_to_registries(document: MutableMapping[str, Any]) -> None:
-    """Version 2: ``manifests.records_branch`` is ``registries.records.branch``."""
+    """Version 2: the records' branch belongs to the registries, not to the manifests."""
     manifests = document.get("manifests")
     if not isinstance(manifests, MutableMapping) or "records_branch" not in manifests:
         return

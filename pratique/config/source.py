@@ -78,7 +78,7 @@ def path_in_repository(path: str, folder: str = ".") -> str:
 
 
 def named_files(config: Bootstrap) -> Iterator[tuple[str, str]]:
-    """Each field that names a file by a path, for example ``gate.exceptions.0``, and that path.
+    """Each field that names a file by a path, for example the first of ``gate.exceptions``, and that path.
 
     A template that the configuration does not set is Pratique's own, and is left out. So are secrets, whose files are
     the worker's.

@@ -35,7 +35,7 @@ class _Pushed:
     :ivar login: as configured
     :ivar open: the repository with its credentials
     :ivar pushed: branches to which runs push
-    :ivar key: the setting that names the key for signatures
+    :ivar settings: the section of the configuration that names its login and the key for signatures
     """
 
     name: str

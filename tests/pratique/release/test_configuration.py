@@ -100,9 +100,9 @@ async def test_the_branchs_last_commit_is_read(repository: ConfigRepository, fol
 
 async def test_files_are_those_of_the_same_commit(repository: ConfigRepository, folder: Path) -> None:
     """Relative paths lead to the files of that commit, whatever was pushed since; records name the commit."""
-    gate = {"exceptions": ["exceptions.yaml", "../shared/exceptions.yaml"], "trust_store": ["roots/a.pem"]}
+    gate = {"exceptions": ["exceptions.yaml", "../all-clusters/exceptions.yaml"], "trust_store": ["roots/a.pem"]}
     gate |= {"trusted_identities": ["x509.subject: C=US, ST=WA, O=x"], "vex": ["./vex.json"]}
-    files = {"clusters/exceptions.yaml": "exceptions: []\n", "shared/exceptions.yaml": "acceptances: []\n"}
+    files = {"clusters/exceptions.yaml": "exceptions: []\n", "all-clusters/exceptions.yaml": "acceptances: []\n"}
     files |= {"clusters/roots/a.pem": "a root", "clusters/vex.json": "{}", "clusters/stamp.json": '{"resources": []}'}
     commit = repository.push({PATH: example(gate=gate, cluster={"template": "stamp.json"}), **files})
     repository.push({"clusters/exceptions.yaml": "changed"})
