@@ -7,9 +7,17 @@ from pathlib import Path
 from posixpath import normpath
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator, field_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pratique.config.base import Model, SecretName
+from pratique.config.base import Address, Model, SecretName
 from pratique.config.bootstrap import Bootstrap
 from pratique.config.gate import SignerTrust
 from pratique.config.manifests import SshAccess
@@ -20,7 +28,7 @@ _PEM = "-----BEGIN"
 class ConfigSource(Model):
     """The place of the configuration in a Git repository. Each run reads it there at its start."""
 
-    remote: str = Field(description="URL or path of the repository, without credentials.")
+    remote: Address = Field(description="URL or path of the repository, without credentials, query and fragment.")
     branch: str = Field(
         "main",
         pattern=r"^[^-\s~^:?*\[\\][^\s~^:?*\[\\]*$",
@@ -39,9 +47,7 @@ class ConfigSource(Model):
 
     @field_validator("remote")
     @classmethod
-    def _no_credentials(cls, remote: str) -> str:
-        if "://" in remote and "@" in remote.split("://", 1)[1].split("/")[0] and not remote.startswith("ssh://"):
-            raise ValueError("the URL contains credentials: remove them, and set the token's location in 'token'")
+    def _a_name(cls, remote: str) -> str:
         if not remote.strip() or remote.startswith("-"):
             raise ValueError("name the repository by its URL or path")
         return remote
@@ -106,9 +112,25 @@ def with_own_template(config: Bootstrap, checkout: Path) -> Bootstrap:
 
 def _one_of(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """Choose by the content, so that errors are about the one that was meant."""
-    if isinstance(value, Mapping):
+    if not isinstance(value, Mapping):
+        return handler(value)
+    try:
         return (ConfigSource if "remote" in value else Bootstrap).model_validate(value)
-    return handler(value)
+    except ValidationError as error:
+        raise _without_values(error) from None
+
+
+def _without_values(error: ValidationError) -> ValidationError:
+    """The same error, for logs and states of runs: whoever validates the parameter would show the refused values."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("refused", "{problem}", {"problem": problem["msg"]}),
+            loc=problem["loc"],
+            input=None,
+        )
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+    return ValidationError.from_exception_data(error.title, details, hide_input=True)
 
 
 #: What flows take: a configuration, or its place in Git.

@@ -308,5 +308,6 @@ def test_a_parameter_is_a_configuration_or_its_place() -> None:
     with pytest.raises(ValueError, match="lease_minutes") as error:
         parse_parameter(document)
     assert "remote" not in str(error.value)
-    with pytest.raises(ValueError, match="credentials"):
-        parse_parameter({"remote": "https://me:secret@forge.example/config"})
+    with pytest.raises(ValueError, match="holds credentials") as error:
+        parse_parameter({"remote": "https://me:hunter2@forge.example/config"})
+    assert "hunter2" not in str(error.value)
