@@ -31,7 +31,7 @@ def show(config: ConfigArgument) -> None:
         print_line(f"  manifests:  {cluster.manifests}")
         print_line(f"  identities: {', '.join(cluster.identities)}")
         print_line(f"  registered: {cluster.registered:%Y-%m-%d %H:%M} UTC by run {cluster.run or 'unknown'}")
-    print_line(f"{len(found.clusters)} clusters")
+    print_line(f"{len(found.clusters)} registered")
 
 
 def forget(

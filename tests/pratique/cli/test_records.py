@@ -49,11 +49,11 @@ def test_listing_and_forgetting_clusters(remote: Path, tmp_path: Path) -> None:
     config = configuration(tmp_path, remote)
     code, listed = run("clusters", "list", config)
     assert code == 0
-    for part in (BLUE.cluster, GREEN.cluster, GREEN.remote, "blue-identity", "2 clusters"):
+    for part in (BLUE.cluster, GREEN.cluster, GREEN.remote, "blue-identity", "2 registered"):
         assert part in listed
     code, told = run("clusters", "forget", config, "rg-green")
     assert (code, "registries.promoters" in told) == (0, True)
-    assert "1 clusters" in run("clusters", "list", config)[1]
+    assert "1 registered" in run("clusters", "list", config)[1]
     code, told = run("clusters", "forget", config, "rg-green")
     assert (code, BLUE.cluster in told) == (1, True)
 
