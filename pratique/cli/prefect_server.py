@@ -65,16 +65,16 @@ async def deploy_to_server(
 
 
 async def _deploy(
-    client: PrefectClient, pool_type: PoolType | None, template: Path | None, notify: str, wanted: Configured
+    client: PrefectClient, pool_type: PoolType | None, template: Path | None, notify: str, chosen: Configured
 ) -> None:
     # First, so that a wrong setting changes nothing.
     block = await notification_block(client, notify) if notify else None
     typer.echo(f"Work pool {POOL}: {await _apply_work_pool(client, pool_type, template)}")
-    before = await read_deployments(client, wanted)
+    before = await read_deployments(client, chosen)
     with tempfile.TemporaryDirectory(prefix="pratique-deploy-") as folder:
-        for file in await asyncio.to_thread(prefect_files, wanted, Path(folder)):
+        for file in await asyncio.to_thread(prefect_files, chosen, Path(folder)):
             _prefect_deploy(str(file))
-    for line in await set_parameters(client, wanted, before):
+    for line in await set_parameters(client, chosen, before):
         typer.echo(f"Deployment {line}")
     documents = read_files()
     deployments = {name: (await client.read_deployment_by_name(name)).id for name in deployments_to_run(documents)}
