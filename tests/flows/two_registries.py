@@ -221,7 +221,6 @@ class Shared:
         """Wait until the alert rule is deployed."""
         owner = somebody(self.sandbox, "Owner", scope=f"/subscriptions/{LIVE}")
         deployment = f"{LIVE_GROUP}/providers/Microsoft.Resources/deployments/alert"
-        await self.world.jump(3600)
 
         def deployed() -> bool:
             with arm(self.sandbox, owner) as client:
