@@ -66,7 +66,7 @@ async def revoke_vault_access(vault: Vault) -> list[Lease]:
     return leases
 
 
-@step(name="sweep vault", run_name="sweep the vault of {config.cluster.deployment}", **UNCACHED)
+@step(name="sweep vault", run_name="sweep the vault of {target.cluster.deployment}", **UNCACHED)
 async def sweep_vault(target: RunTarget, *, everything: bool = False) -> list[str]:
     """End the expired leases, or all. The leases are recorded in Azure, so this needs no other state and no secret.
 

@@ -60,6 +60,7 @@ def test_resource_graph_is_limited_to_the_subscriptions_in_the_query(shared: Run
     """Rows of the others are left out; a subscription that nobody may read is left out in silence."""
     reader = somebody(shared, "Reader", scope=f"/subscriptions/{FIRST}")
     shared.azure.access.assign(role="Reader", principal_id=reader.object_id, scope=group(shared), at_once=True)
+    shared.control("POST", "/clock", json={"jump": shared.azure.scenario.timings.graph})
     query = "resources | where type =~ 'microsoft.containerregistry/registries' | project id | order by id asc"
     with arm(shared, reader) as client:
 

@@ -78,15 +78,13 @@ def definition_document(role: RoleDefinition, subscription_id: str) -> dict[str,
     }
 
 
-def permission_document(role: RoleDefinition, assignment: RoleAssignment) -> dict[str, Any]:
-    """One entry of the list of the caller's permissions."""
+def permission_document(role: RoleDefinition) -> dict[str, Any]:
+    """One entry of the list of the caller's permissions. This version of the API shows no conditions."""
     return {
         "actions": list(role.actions),
         "notActions": list(role.not_actions),
         "dataActions": list(role.data_actions),
         "notDataActions": list(role.not_data_actions),
-        "condition": assignment.condition,
-        "conditionVersion": assignment.condition_version,
     }
 
 

@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from sandbox.services.acr.models import REGISTRY_TYPE
+from sandbox.services.acr.state import Registries
 from sandbox.services.authorization.models import assignment_document
 from sandbox.services.deployments import resources
 from sandbox.services.deployments.expressions import Place
@@ -110,6 +112,8 @@ def _after(
         at=azure.clock.now(),
     )
     after, again = (make(kind, each) for each in (order, replace(order, at=order.at + timedelta(days=1))))
+    if planned.type.lower() == REGISTRY_TYPE.lower():  # a put that does not name the mode keeps it
+        after, again = (azure.state(Registries).with_mode(each, before) for each in (after, again))
     return after, {change["path"] for change in _delta(after, again)} | _ADDED
 
 

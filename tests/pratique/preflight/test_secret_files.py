@@ -32,6 +32,18 @@ def configuration(**secrets: str) -> Bootstrap:
         "signing_key": "env:E",
         "ssh": {"key": given["key"], "host_keys": [HOST_KEY]},
     }
+    document["registries"] = {
+        "records": {
+            "remote": "ssh://git@git.contoso.com/records",
+            "token": "env:G",
+            "signing_key": "env:H",
+            "ssh": {"key": "env:I", "host_keys": [HOST_KEY]},
+        },
+        "readers": [
+            {"remote": "https://git.contoso.com/green", "token": "env:J"},
+            {"remote": "ssh://git@git.contoso.com/green", "ssh": {"key": "env:K", "host_keys": [HOST_KEY]}},
+        ],
+    }
     return Bootstrap.model_validate(document)
 
 
@@ -49,8 +61,14 @@ def test_every_field_that_names_a_secret_is_found() -> None:
         "manifests.token": "env:D",
         "manifests.ssh.key": "env:F",
         "manifests.signing_key": "env:E",
+        "registries.records.token": "env:G",
+        "registries.records.ssh.key": "env:I",
+        "registries.records.signing_key": "env:H",
+        "registries.readers[0].token": "env:J",
+        "registries.readers[1].ssh.key": "env:K",
     }
-    assert str(Bootstrap.model_json_schema()).count("(file|env|prefect-secret):.+$") == len(found)
+    definitions = {"ssh.key" if place.endswith("ssh.key") else place for place in found}
+    assert str(Bootstrap.model_json_schema()).count("(file|env|prefect-secret):.+$") == len(definitions)
 
 
 @pytest.mark.parametrize(
