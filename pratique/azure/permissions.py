@@ -47,6 +47,7 @@ async def missing_rights(
     """The rights that none of the identity's roles on a resource grants, whatever conditions these roles are under."""
     attempted, at = "read the identity's permissions", ResourceId.parse(resource_id)
     namespace, _, kind = at.type.partition("/")
+    session = session.in_subscription(at.subscription)
     with azure_faults(attempted, resource_id):
         pages = session.authorization.permissions.list_for_resource(
             at.group, namespace, "", kind, at.name, raw_response_hook=every_page(attempted, resource_id)

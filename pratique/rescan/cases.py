@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pratique.config.scanning import Scanning
 from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
@@ -118,15 +118,18 @@ def with_pulls_allowed(cases: Cases, allowed: Sequence[Case]) -> Cases:
 
     :param allowed: the cases as they were when it was decided to allow their pulls
     """
-    unchanged = {case.key: replace(case, proposals={}) for case in allowed}
+    unchanged = {case.key: _as_recorded(case) for case in allowed}
     return Cases(
         tuple(
-            replace(case, blocked_since=None, blocked_by="")
-            if unchanged.get(case.key) == replace(case, proposals={})
-            else case
+            replace(case, blocked_since=None, blocked_by="") if unchanged.get(case.key) == _as_recorded(case) else case
             for case in cases.cases
         )
     )
+
+
+def _as_recorded(case: Case) -> dict[str, Any]:
+    """What the record has of a case, whose times are to the second; without proposals, which others may have made."""
+    return replace(case, proposals={}).entry()
 
 
 def _updated(previous: Case | None, assessment: ImageAssessment, context: _Context) -> Case | None:

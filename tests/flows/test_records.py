@@ -33,7 +33,8 @@ async def test_promotions_are_recorded(world: MakeWorld) -> None:
     assert f"{kured['repository']}:{kured['tag']}" == "live/kubereboot/kured:1.14.0"
     assert kured["digest"] == cluster.live["kubereboot/kured:1.14.0"]
     assert (kured["how"], kured["policy"]) == ("promoted", cluster.config.gate.policy.digest)
-    *promoted, registered = git("log", "--format=%B", "pratique-records", folder=cluster.gitops).split("\n\n\n")
+    log = git("log", "--format=%x00%B", "pratique-records", folder=cluster.gitops)
+    *promoted, registered = (commit.strip() for commit in log.split("\0") if commit.strip())
     assert registered.startswith("Register ")
     assert all(f"Pratique-Run: {kured['run']}" in commit for commit in (*promoted, registered))
     assert len(cluster.commits) == 2

@@ -166,7 +166,7 @@ async def test_an_image_that_another_cluster_runs(blue: Life, tmp_path: Path) ->
     assert (fixed.case["condition"], fixed.case["blocked"], fixed.readable) == ("bad", None, True)
     (green.folder / "gone.git").rename(green.gitops)
 
-    await blue.days(29, scanned=False)
+    await blue.days(30, scanned=False)
     assert "0 days overdue" in await at_risk(fixed.world)
     (finding,) = fixed.case["findings"]
     assert datetime.fromisoformat(finding["due"]) - datetime.fromisoformat(finding["firstSeen"]) == timedelta(days=30)

@@ -55,6 +55,7 @@ async def test_nothing_to_do(world: MakeWorld) -> None:
         "store",
         "import",
         "record",
+        "register",
         "publish",
     }
     before, after = await first.aresult(), await again.aresult()

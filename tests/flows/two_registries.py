@@ -111,6 +111,7 @@ class Shared:
         for place in self.places:
             self.allow(place)
         drill = [action for action in role_actions("pipeline-role-drill") if "deployments" not in action]
+        drill += role_actions("pipeline-role-drill-registry")
         self._assign(str(uuid.uuid4()), "drill", drill, LIVE_GROUP, self.drill_identity.object_id)
         self._deploy_alert()
 

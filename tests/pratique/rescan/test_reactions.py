@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,9 @@ from pratique.git.publish import Publication
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
+from pratique.records.cases import Case, Cases, Condition
 from pratique.rescan.assessment import ImageAssessment
+from pratique.rescan.cases import with_pulls_allowed
 from pratique.rescan.inventory import Inventory, LiveImageEntry
 from pratique.rescan.reactions import Reactions, record_cases
 from pratique.rescan.report import Rescan
@@ -143,3 +146,19 @@ async def test_a_block_that_nobody_objects_to(tmp_path: Path, monkeypatch: pytes
     await green.react(await green.follow_up(1, bad(blocked), good(replace(NEW, users=(), elsewhere=(uses,)))))
     assert not registry.readable
     assert [case.blocked_by for case in (await branch(remote).cases()).cases if case.blocked_since] == [BLUE]
+
+
+def test_a_block_is_taken_off_the_record_that_has_whole_seconds() -> None:
+    """The decision has microseconds, and the record does not: they are the same case all the same."""
+    at = datetime(2026, 11, 23, 5, 0, 0, 123456, tzinfo=UTC)
+    case = Case(
+        registry="acraks123.azurecr.io",
+        repository="live/kured",
+        tags=("1.14.0",),
+        digest="sha256:" + "1" * 64,
+        condition=Condition.CURED,
+        since=at,
+        blocked_since=at,
+    )
+    (after,) = with_pulls_allowed(Cases.parse(Cases((case,)).text()), [case]).cases
+    assert after.blocked_since is None
