@@ -42,9 +42,7 @@ async def everything(shared: Shared) -> None:
 
 
 async def test_two_registries_in_two_subscriptions(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every flow succeeds under the roles in infra/, which have no action too many; a bypass is reported and alarms."""
-    monkeypatch.setattr("pratique.audit.drill.staging.LOOK_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("pratique.audit.drill.staging.LINGERS", 0.3)
+    """Every flow succeeds under the roles in infra/, which have no action too many; a bypass is reported."""
     shared = Shared(world)
     await shared.settled()
     config = shared.world.config
@@ -64,14 +62,8 @@ async def test_two_registries_in_two_subscriptions(world: MakeWorld, monkeypatch
 
     with pytest.raises(ConfigurationError, match="belongs to"):
         await drill_quarantine_bypass(config, CONFIRMATION)
-    drilled = await shared.drill(monkeypatch)
-    assert (drilled.outcome, {image.way for image in drilled.staged}) == ("passed", {"import", "push"})
-    await rescan_live(config)
-
-    before = shared.alerts
     await shared.bypass(monkeypatch, "live/library/busybox:sly", Upstream("docker.io", "library/busybox", "1.37.0"))
     await asyncio.to_thread(jump, shared.sandbox, TWO_EVALUATIONS)
-    await shared.world.until(lambda: shared.alerts > before)
     with pytest.raises(LiveImagesUnexplained, match="live/library/busybox:sly"):
         await rescan_live(config)
 
