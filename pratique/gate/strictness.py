@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from pratique.gate.policy import DEFENDER, Limits, Policy
 from pratique.platforms import Platform
+from pratique.text import first_few
 
 _SEVERITIES = ("critical", "high", "medium", "low")
 #: Fields of a policy for which more is laxer, and less.
@@ -207,10 +208,8 @@ def _entries(entries: Mapping[str, datetime]) -> str:
     return _names(f"{name} until {until:%Y-%m-%d %H:%M} UTC" for name, until in entries.items())
 
 
-def _names(names: Any, most: int = 5) -> str:
-    found = sorted(names)
-    rest = len(found) - most
-    return ", ".join(found[:most]) + (f" and {rest} more" if rest > 0 else "") or "none"
+def _names(names: Iterable[str]) -> str:
+    return first_few(sorted(names)) or "none"
 
 
 def _shown(limit: int | None) -> str:

@@ -25,6 +25,7 @@ from pratique.records import promotions as promotion_file
 from pratique.records.cases import Cases
 from pratique.records.clusters import Clusters
 from pratique.records.promotions import PromotionRecord, Promotions
+from pratique.text import first_few
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RecordsBranch:
         :raises PratiqueError: as :func:`.checkout.checkout`
         """
         found = await self.texts(promotion_file.FILE)
-        return _promotions(found.get(promotion_file.FILE))
+        return Promotions.parse(found.get(promotion_file.FILE))
 
     async def cases(self) -> Cases:
         """All cases on record; raises as :meth:`promotions`."""
@@ -72,7 +73,9 @@ class RecordsBranch:
         """
         message = f"Record promoted images: {_images(records)}."
         return await self.write(
-            {promotion_file.FILE: lambda before: _promotions(before).with_records(records).text()}, message, run=run
+            {promotion_file.FILE: lambda before: Promotions.parse(before).with_records(records).text()},
+            message,
+            run=run,
         )
 
     async def write(
@@ -103,14 +106,8 @@ class RecordsBranch:
         return await publish(self.repository, [(message, edit)], author=self.author, trailers=trailers)
 
 
-def _promotions(text: str | None) -> Promotions:
-    return Promotions() if text is None else Promotions.parse(text)
-
-
-def _images(records: Sequence[PromotionRecord], most: int = 3) -> str:
-    names = sorted({record.reference.short for record in records})
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+def _images(records: Sequence[PromotionRecord]) -> str:
+    return first_few(sorted({record.reference.short for record in records}), most=3)
 
 
 def _text(root: Path, file: str) -> str | None:

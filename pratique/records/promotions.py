@@ -154,13 +154,13 @@ class Promotions:
     records: tuple[PromotionRecord, ...] = ()
 
     @classmethod
-    def parse(cls, text: str, name: str = FILE) -> Promotions:
-        """Read the file's text.
+    def parse(cls, text: str | None, name: str = FILE) -> Promotions:
+        """Read the file's text; without a file nothing was promoted.
 
         :param name: what errors call the file
         :raises UnreadableAnswer: when it has another version, or is malformed
         """
-        return cls(tuple(load(text, name, _KEY, VERSION, PromotionRecord.read)))
+        return cls() if text is None else cls(tuple(load(text, name, _KEY, VERSION, PromotionRecord.read)))
 
     def text(self) -> str:
         """The file's text; equal records always give equal text."""

@@ -53,9 +53,8 @@ class Listing:
         setting = self.config.registries.policy
         require_policy(texts.get(policy_file.FILE), policy, setting=setting, others=(*others, *doubt.unreadable))
         usage = await read_usage(registry, self.manifests, others, self._find_login(), cluster=self.cluster)
-        text = texts.get(promotion_file.FILE)
         knowledge = Knowledge(
-            Promotions() if text is None else Promotions.parse(text),
+            Promotions.parse(texts.get(promotion_file.FILE)),
             usage.uses,
             self.config.catalogue.sources,
             (*doubt.unreadable, *usage.unreadable),

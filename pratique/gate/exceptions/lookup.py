@@ -36,6 +36,7 @@ from pratique.gate.exceptions.exemption import Waiver, longest, read
 from pratique.gate.exceptions.file import Acceptance, AcceptedKind, Exemption
 from pratique.gate.policy import Policy
 from pratique.images import ResolvedImage
+from pratique.text import first_few
 
 __all__ = ["Exceptions", "Waiver"]
 
@@ -122,7 +123,7 @@ class Exceptions:
                 ending.setdefault((waiver.origin, waiver.owner, waiver.expires > at), []).append(waiver)
         for (origin, author, _), waivers in sorted(ending.items()):
             first = min(waivers, key=lambda waiver: waiver.order)
-            subjects = _first_few(sorted({waiver.subject for waiver in waivers}))
+            subjects = first_few(sorted({waiver.subject for waiver in waivers}))
             notices.append(f"{origin}: statements by {author} on {subjects}: {_expiry(first, at)}")
         notices += (
             f"{origin}: none of its statements applies, because none names an image by repository or digest (and, for "
@@ -164,8 +165,3 @@ def _digest(entries: Iterable[Any]) -> str:
 
 def _expiry(waiver: Waiver, at: datetime) -> str:
     return f"expired, valid until {waiver.until}" if waiver.expires <= at else f"valid only until {waiver.until}"
-
-
-def _first_few(names: Sequence[str], most: int = 5) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
