@@ -118,7 +118,7 @@ async def predict(session: AzureSession, request: DeploymentRequest, firewall: F
     if firewall is None and (vault_id := _existing_vault(prediction)):
         firewall = await read_firewall(session, vault_id)
         prediction, parameters = await _what_if(session, request, firewall)
-    group_id = f"/subscriptions/{session.subscription_id}/resourceGroups/{request.cluster.resource_group}"
+    group_id = session.group_id(request.cluster.resource_group)
     vault = firewall.vault_id if firewall else None
     removals = find_removals(prediction, request.template, group_id, vault)
     return Forecast(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +91,7 @@ async def read_infrastructure(
 
 async def find_vault(session: AzureSession, cluster: Cluster) -> Vault | None:
     """Find the vault of an earlier deployment; ``None`` when nothing is deployed yet."""
-    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
-    name = before.outputs.get("keyVaultName") if before else None
+    name = (await _found_outputs(session, cluster)).get("keyVaultName")
     return _vault(session, cluster, name) if name else None
 
 
@@ -111,16 +111,14 @@ async def find_registry(session: AzureSession, cluster: Cluster, registries: Reg
     """Find the registry with ``live/``; ``None`` when it is the template's, and nothing is deployed yet."""
     if registries.live is not None:
         return await get_registry(session, registries.live)
-    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
-    name = before.outputs.get("containerRegistryName") if before else None
+    name = (await _found_outputs(session, cluster)).get("containerRegistryName")
     return await get_registry(session, name) if name else None
 
 
 async def find_registries(session: AzureSession, cluster: Cluster, registries: Registries) -> list[Registry]:
     """Find the registries for the quarantine and for ``live/``, or the one that is both; none before a deployment."""
-    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
-    outputs = before.outputs if before else {}
     quarantine, live = registries.ids
+    outputs = {} if quarantine and live else await _found_outputs(session, cluster)
     names = (quarantine or outputs.get("quarantineContainerRegistryName"), live or outputs.get("containerRegistryName"))
     return [await get_registry(session, str(name)) for name in dict.fromkeys(names) if name]
 
@@ -159,6 +157,12 @@ def registry_groups(session: AzureSession, cluster: Cluster, registries: Registr
     own = session.group_id(cluster.resource_group)
     quarantine, live = (ResourceId.parse(name).group_id if name else own for name in registries.ids)
     return RegistryGroups(quarantine, live)
+
+
+async def _found_outputs(session: AzureSession, cluster: Cluster) -> Mapping[str, Any]:
+    """The outputs of an earlier deployment; none when nothing is deployed yet."""
+    before = await find_deployment(session, cluster.resource_group, cluster.deployment)
+    return before.outputs if before else {}
 
 
 def _not_deployed(attempted: str, cluster: Cluster, observed: str) -> NotFound:

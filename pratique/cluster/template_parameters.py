@@ -61,15 +61,15 @@ def template_parameters(
         _Added("cluster.ip_rules_parameter", cluster.ip_rules_parameter, rules, "it cannot keep the vault's rules"),
         _Added("cluster.tags_parameter", cluster.tags_parameter, tags, "it cannot keep the vault's tags"),
     ]
-    passed = [one for one in added if one.name and one.name.lower() in declared]
-    names = {str(one.name).lower() for one in passed}
+    passed = [parameter for parameter in added if parameter.name and parameter.name.lower() in declared]
+    names = {str(parameter.name).lower() for parameter in passed}
     own = {name: value for name, value in cluster.parameters.items() if name.lower() not in names}
     _require_complete(template, cluster, names | {name.lower() for name in own})
     kept = {cluster.ip_rules_parameter, cluster.tags_parameter}
     return TemplateParameters(
-        values=own | {str(one.name): one.value for one in passed},
-        volatile=frozenset(str(one.name) for one in passed if one.name in kept),
-        warnings=tuple(one.warning for one in added if one.name and one not in passed),
+        values=own | {str(parameter.name): parameter.value for parameter in passed},
+        volatile=frozenset(str(parameter.name) for parameter in passed if parameter.name in kept),
+        warnings=tuple(parameter.warning for parameter in added if parameter.name and parameter not in passed),
     )
 
 

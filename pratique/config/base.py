@@ -43,10 +43,12 @@ DeploymentName = Annotated[
 ]
 
 
+#: Pattern of an id in Azure, without anchors.
+GUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 RegistryId = Annotated[
     str,
     Field(
-        pattern=r"^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resource[gG]roups/"
+        pattern=rf"^/subscriptions/{GUID}/resource[gG]roups/"
         r"[-\w._()]{1,89}[-\w_()]/providers/Microsoft\.ContainerRegistry/registries/[a-zA-Z0-9]{5,50}$",
         description="Resource id of a container registry: az acr show -n NAME --query id.",
     ),
@@ -54,7 +56,7 @@ RegistryId = Annotated[
 ClientId = Annotated[
     str,
     Field(
-        pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        pattern=f"^{GUID}$",
         description="Client id of a managed identity.",
     ),
 ]

@@ -7,13 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pratique import remotes
-from pratique.config.base import Address, ClientId, Model, RegistryId, SecretName
+from pratique.config.base import GUID, Address, ClientId, Model, RegistryId, SecretName
 from pratique.config.manifests import SshAccess
 
 ObjectId = Annotated[
     str,
     Field(
-        pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        pattern=f"^{GUID}$",
         description="Object id of a service principal, a managed identity or a person, not its client id.",
     ),
 ]
