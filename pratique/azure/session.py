@@ -12,10 +12,8 @@ The cloud's name selects the endpoints. For the identity see :mod:`pratique.azur
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +41,7 @@ from pratique.azure.faults import NotRegistered, azure_faults
 from pratique.azure.identity import worker_identity
 from pratique.azure.transport import Transport, open_transport
 from pratique.errors import ConfigurationError, UnreadableAnswer
+from pratique.oci.tokens import claims as token_claims
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -264,7 +263,7 @@ class AzureSession:
 
         :raises UnreadableAnswer: when the token lacks the claims ``oid`` and ``tid``
         """
-        claims = _claims(await self.token(self.cloud.arm_scope))
+        claims = token_claims(await self.token(self.cloud.arm_scope))
         if not (claims.get("oid") and claims.get("tid")):
             raise UnreadableAnswer(
                 "read the worker's identity",
@@ -278,14 +277,5 @@ class AzureSession:
         return Caller(claims["oid"], claims["tid"], kind, name, _first(claims, ("appid", "azp")) if app else "")
 
 
-def _claims(token: str) -> dict[str, Any]:
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _first(claims: dict[str, Any], names: Sequence[str]) -> str:
+def _first(claims: Mapping[str, Any], names: Sequence[str]) -> str:
     return next((str(claims[name]) for name in names if claims.get(name)), "")
