@@ -53,8 +53,8 @@ async def missing_rights(
             at.group, namespace, "", kind, at.name, raw_response_hook=every_page(attempted, resource_id)
         )
         held = [permission async for permission in pages]
-    granted = [(list(one.actions or ()), list(one.not_actions or ())) for one in held]
-    granted_data = [(list(one.data_actions or ()), list(one.not_data_actions or ())) for one in held]
+    granted = [(list(role.actions or ()), list(role.not_actions or ())) for role in held]
+    granted_data = [(list(role.data_actions or ()), list(role.not_data_actions or ())) for role in held]
     return [
         *(action for action in actions if not any(_grants(action, *entry) for entry in granted)),
         *(action for action in data_actions if not any(_grants(action, *entry) for entry in granted_data)),

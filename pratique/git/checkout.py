@@ -40,12 +40,19 @@ _UNSIGNED = re.compile(r"verified signatures?|(?:must be|not|un)\s?signed", re.I
 _TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 
-#: Next steps after a refused push.
+#: The next step after a push that the branch refused.
 MAY_PUSH = "Allow the identity to push to this branch, or set manifests.deliver to branch or pull-request."
-SIGN = (
-    "Set manifests.signing_key, and add its public key as a signing key to the account of the address in "
-    "manifests.author.email."
-)
+
+
+def signing_step(section: str = "manifests") -> str:
+    """The next step where only signed commits are accepted.
+
+    :param section: of the configuration, which names the key
+    """
+    return (
+        f"Set {section}.signing_key, and add its public key as a signing key to the account of the address in "
+        "manifests.author.email."
+    )
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,9 @@ class Checkout:
         if _MOVED.search(f"{refused[0]}\n{result.errors}"):
             return PushResult.MOVED
         message = result.message(refused[0])
-        raise GitRejected(attempted, self.git.subject, message, SIGN if _UNSIGNED.search(message) else MAY_PUSH)
+        raise GitRejected(
+            attempted, self.git.subject, message, signing_step() if _UNSIGNED.search(message) else MAY_PUSH
+        )
 
     async def require_write_access(self) -> None:
         """Find out whether this identity may push at all, and push nothing.

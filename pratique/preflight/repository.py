@@ -13,7 +13,7 @@ import httpx
 
 from pratique.config import Bootstrap
 from pratique.errors import GitRejected, NotFound, PermissionDenied
-from pratique.git.checkout import MAY_PUSH, SIGN, Repository, checkout
+from pratique.git.checkout import MAY_PUSH, Repository, checkout, signing_step
 from pratique.git.forges.branch_rules import BranchRules
 from pratique.git.forges.remote import forge_of, has_known_api
 from pratique.manifests.images import require_decided
@@ -152,8 +152,8 @@ def _require_met(target: _Pushed, branch: str, rules: BranchRules) -> None:
         remedy = MAY_PUSH if manifests else "Let this identity push to the branch, or bypass its rules."
         raise GitRejected(attempted, subject, "It takes changes through pull requests only.", remedy)
     if rules.signatures and target.login.signing_key is None:
-        remedy = SIGN.replace("manifests.signing_key", f"{target.settings}.signing_key")
-        raise GitRejected(attempted, subject, "It takes commits with verified signatures only.", remedy)
+        observed, remedy = "It takes commits with verified signatures only.", signing_step(target.settings)
+        raise GitRejected(attempted, subject, observed, remedy)
 
 
 def _described(rules: BranchRules) -> str:

@@ -93,7 +93,7 @@ async def list_permissions(call: Call) -> Response:
     """What the caller may do at the scope: one entry for each role."""
     access = call.azure.access
     held = access.assignments_at(call.principal.object_id, canonical(call.azure, _scope(call)))
-    return answer({"value": [permission_document(access.roles[one.role_guid]) for one in held]})
+    return answer({"value": [permission_document(access.roles[assignment.role_guid]) for assignment in held]})
 
 
 def _scope(call: Call) -> str:
