@@ -27,8 +27,12 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
-# Shells start background jobs with SIGINT ignored, and the programs that tests interrupt would inherit that.
+# Background jobs have SIGINT and SIGQUIT ignored, and nohup ignores SIGHUP. Programs that tests start would inherit
+# that, and shells cannot trap what was ignored when they started. A handler that does nothing is not inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 T = TypeVar("T")
 SPEED = 3000.0
