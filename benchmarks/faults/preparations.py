@@ -1,4 +1,4 @@
-"""prepare_cluster with one random fault in each run: the design's invariants hold, and a second run converges.
+"""Whole runs with one random fault in each: the design's invariants hold, and a second run converges.
 
 A case is determined by the seed and its number, except for the order of parallel requests.
 """
@@ -28,23 +28,22 @@ from prefect.settings import (
 )
 from prefect.testing.utilities import prefect_test_harness
 
+from benchmarks.faults.invariants import BLOCKED, unfinished, unwell, wrong
 from benchmarks.faults.points import Point
 from benchmarks.faults.refusals import KINDS
 from benchmarks.faults.scene import short
+from benchmarks.faults.surroundings import SURROUNDINGS, Run, Surrounding
 from benchmarks.faults.worker import HANGS, PAUSES, SUBJECT
-from flows.prepare_cluster import prepare_cluster
 from flows.sweep_access import sweep_access
 from pratique.errors import AccessNotRevoked, GateBlocked, PratiqueError
-from pratique.images import ImageReference
 from sandbox.scenario import Finding, Scan, Scenario, Timings
 from tests.conftest import RunningSandbox
 from tests.flows.world import FALCO, KURED, World, make_world
 
-PART = "prepare_cluster"
+PART = "a whole run"
 _SPEED = 3000.0
 _TIMINGS = Timings(role_assignment=0, firewall_rule=0)
 _FINDING = Finding(cve="CVE-2024-6119", severity="Critical", package="openssl", version="3.1.4-r5")
-_BLOCKED = ImageReference.parse(FALCO).repository
 #: A JSON Web Token: header and payload begin with {" in base64.
 _TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
 _OPERATIONS: dict[str, dict[str, Any]] = {
@@ -66,22 +65,23 @@ class Case:
     kind: str
     fault: dict[str, Any]
     vulnerable: bool
+    surrounding: Surrounding = SURROUNDINGS[0]
 
     @property
     def scenario(self) -> Scenario:
-        scans = {_BLOCKED: Scan(outcome="unhealthy", findings=(_FINDING,))} if self.vulnerable else {}
-        return Scenario(timings=_TIMINGS, scans=scans)
+        scans = {BLOCKED: Scan(outcome="unhealthy", findings=(_FINDING,))} if self.vulnerable else {}
+        return Scenario(timings=_TIMINGS, scans=scans, subscriptions=self.surrounding.subscriptions)
 
 
-def case(seed: int, number: int, requests: int) -> Case:
+def case(seed: int, number: int, surrounding: Surrounding, requests: int) -> Case:
     """The case with a number.
 
-    :param requests: how many requests a run sends
+    :param requests: how many requests a run sends there
     """
     chance = random.Random(f"{seed}/{number}")  # noqa: S311  # no secret
     kind = chance.choice((*KINDS, *_OPERATIONS))
     nth = chance.randint(1, _TIMES.get(kind, requests))
-    return Case(number, kind, {**(KINDS | _OPERATIONS)[kind], "nth": nth}, chance.random() < 0.2)
+    return Case(number, kind, {**(KINDS | _OPERATIONS)[kind], "nth": nth}, chance.random() < 0.2, surrounding)
 
 
 class Preparations:
@@ -91,14 +91,15 @@ class Preparations:
         self._sandbox = sandbox
         self._folder = folder
         self._keys: list[bytes] = []
-        self._requests = 0
+        self._requests: dict[str, int] = {}
         self._patience = HANGS
 
     def point(self, seed: int, number: int) -> Point:
         """Run the case with a number."""
-        if not self._requests:
-            self._requests = asyncio.run(self._unharmed())
-        return asyncio.run(self.run(seed, case(seed, number, self._requests)))
+        there = SURROUNDINGS[(number - 1) % len(SURROUNDINGS)]
+        if there.name not in self._requests:
+            self._requests[there.name] = asyncio.run(self._unharmed(there))
+        return asyncio.run(self.run(seed, case(seed, number, there, self._requests[there.name])))
 
     def check_secrets(self) -> Point:
         """Search for keys, tokens and the identity's secret in all that Prefect wrote: files, results, database."""
@@ -126,57 +127,73 @@ class Preparations:
         self._keys.append(key[0].encode())
         return world
 
-    async def _unharmed(self) -> int:
+    async def _unharmed(self, there: Surrounding) -> int:
         """How many requests a run without faults sends; measures how long it takes, too."""
-        world, started = self.world("unharmed", Scenario(timings=_TIMINGS)), time.monotonic()
+        scenario = Scenario(timings=_TIMINGS, subscriptions=there.subscriptions)
+        world = self.world(f"unharmed, {there.name}", scenario)
         with _response_timeout(HANGS):
-            await world.prepare()
+            run = await there.arrange(world)
+            before, started = world.last_request(), time.monotonic()
+            await run.flow(run.parameter)
         # No single response of hundreds takes this long, on this machine as it is.
-        self._patience = max(2.0, (time.monotonic() - started) / 4)
-        return len(world.requests())
+        self._patience = max(2.0, self._patience if self._requests else 0, (time.monotonic() - started) / 4)
+        return len(world.requests(since=before))
 
     async def run(self, seed: int, case: Case) -> Point:
         """Run twice, the first time under a fault, and check everything after each run."""
         world = self.world(f"{seed}-{case.number}", case.scenario)
-        await asyncio.to_thread(self._sandbox.control, "POST", "/faults", json=case.fault)
+        with _response_timeout(HANGS):
+            run = await case.surrounding.arrange(world)
         broken: list[str] = []
-        with _response_timeout(self._patience if case.kind.startswith("timeout") else HANGS):
-            error = await _run(world, broken)
-        (hit,) = [fault["hits"] for fault in self._sandbox.control("GET", "/faults")["faults"]]
-        hit_requests = [short(request) for request in world.requests() if request["fault"]]
-        self._sandbox.control("DELETE", "/faults")
+        error, hits = await self._under_fault(run, case, broken)
         outcome = type(error).__name__ if error else "succeeded"
         if world.state()["vaults"] and world.access:
             outcome += " + sweep"
             if not isinstance(error, AccessNotRevoked):
                 broken.append(f"access left without an error: {world.access}")
             with _response_timeout(HANGS):
-                await sweep_access(world.config, everything=True)
-        broken += _wrong(world, case)
+                await sweep_access(run.parameter, everything=True)
+        broken += wrong(run, case.vulnerable)
         if case.vulnerable and not error:
             broken.append("a vulnerable image did not block the run")
-        with _response_timeout(HANGS):
-            second_error = await _run(world, broken)
-        if (second_error is not None) != case.vulnerable or (
-            second_error and not isinstance(second_error, GateBlocked)
-        ):
-            broken.append(f"the second run: {second_error or 'succeeded'}")
-        broken += [f"after the second run: {line}" for line in (*_wrong(world, case), *_unfinished(world, case))]
-        request = (hit_requests or [case.kind])[0] if hit else ""
+        broken += [f"after the second run: {line}" for line in await self._converged(run, case)]
         return Point(
             part=PART,
-            group=case.kind,
+            group=f"{case.surrounding.name}: {case.kind}",
             name=f"--part flows --seed {seed} --at {case.number}",
             outcome=outcome,
-            request=request,
+            request=(hits or [""])[0],
             broken=tuple(broken),
         )
 
+    async def _under_fault(self, run: Run, case: Case, broken: list[str]) -> tuple[PratiqueError | None, list[str]]:
+        """The run's error, and the requests that the fault hit."""
+        since = run.world.last_request()
+        await asyncio.to_thread(self._sandbox.control, "POST", "/faults", json=case.fault)
+        with _response_timeout(self._patience if case.kind.startswith("timeout") else HANGS):
+            error = await _run(run, broken)
+        (hit,) = [fault["hits"] for fault in self._sandbox.control("GET", "/faults")["faults"]]
+        requests = [short(request) for request in run.world.requests(since) if request["fault"]]
+        self._sandbox.control("DELETE", "/faults")
+        return error, (requests or [case.kind]) if hit else []
 
-async def _run(world: World, broken: list[str]) -> PratiqueError | None:
+    async def _converged(self, run: Run, case: Case) -> list[str]:
+        """What a second run without faults leaves wrong."""
+        found: list[str] = []
+        with _response_timeout(HANGS):
+            error = await _run(run, found)
+            if (error is not None) != case.vulnerable or (error and not isinstance(error, GateBlocked)):
+                found.append(f"it {error or 'succeeded'}")
+            found += [*wrong(run, case.vulnerable), *unfinished(run, case.vulnerable)]
+            for world in () if case.vulnerable else (run.world, *run.neighbours):
+                found += await unwell(world)
+        return found
+
+
+async def _run(run: Run, broken: list[str]) -> PratiqueError | None:
     """Run the flow; its error, if any, must be a complete PratiqueError."""
     try:
-        await prepare_cluster(world.config)
+        await run.flow(run.parameter)
     except PratiqueError as error:
         if not all((error.attempted, error.subject, error.observed, error.remedy)):
             broken.append(f"an incomplete error: {error}")
@@ -184,35 +201,6 @@ async def _run(world: World, broken: list[str]) -> PratiqueError | None:
     except Exception as error:
         broken.append(f"not a PratiqueError: {error!r}")
     return None
-
-
-def _wrong(world: World, case: Case) -> list[str]:
-    """Broken invariants that must hold after every run."""
-    broken = []
-    live, upstream = (world.live, world.upstream()) if world.state()["registries"] else ({}, {})
-    for tag, digest in live.items():
-        if upstream.get(tag) != digest:
-            broken.append(f"same digest: {tag} is {digest} in live/, {upstream.get(tag)} upstream")
-        if case.vulnerable and tag.startswith(f"{_BLOCKED}:"):
-            broken.append(f"gate: {tag} is in live/")
-    if world.state()["vaults"] and world.access:
-        broken.append(f"access ends: {world.access}")
-    named = set(re.findall(r"sha256:[0-9a-f]{64}", world.manifests))
-    if named - set(live.values()):
-        broken.append(f"manifests last: {named - set(live.values())} is not in live/")
-    return broken
-
-
-def _unfinished(world: World, case: Case) -> list[str]:
-    """What is missing from the result of a run without faults, whatever happened before."""
-    (name,) = [ImageReference.parse(KURED).repository]
-    expected_live = {
-        tag: digest for tag, digest in world.upstream().items() if not case.vulnerable or tag.startswith(name)
-    }
-    versions = [certificate["versions"] for certificate in world.vault["certificates"].values()]
-    found = {"live": world.live, "commits": len(world.commits), "versions of the certificate": versions}
-    expected = {"live": expected_live, "commits": 0 if case.vulnerable else 2, "versions of the certificate": [1]}
-    return [f"{what} is {found[what]}, not {expected[what]}" for what in expected if found[what] != expected[what]]
 
 
 @contextlib.contextmanager
@@ -227,7 +215,7 @@ def preparations(folder: Path) -> Iterator[Preparations]:
     with contextlib.ExitStack() as stack:
         # The server starts before the proxy exists.
         stack.enter_context(temporary_settings(settings))
-        stack.enter_context(prefect_test_harness(server_startup_timeout=60))
+        stack.enter_context(prefect_test_harness(server_startup_timeout=int(HANGS)))
         _silence_console()
         sandbox = RunningSandbox(folder / "sandbox", Scenario(timings=_TIMINGS), _SPEED)
         stack.callback(sandbox.close)

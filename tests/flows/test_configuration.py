@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,44 +16,18 @@ from prefect.states import Scheduled
 from ruamel.yaml import YAML
 
 from flows.release_images import release_images
-from pratique.config import ConfigParameter, ConfigSource
+from pratique.config import ConfigParameter
 from pratique.errors import ConfigurationError, PratiqueError
 from pratique.release.delivery import CONFIGURATION
 from sandbox.services.oci.catalogue import image_spec
 from tasks import configuration as step
 from tasks.configuration import COMMIT, configuration, target_of_run, target_to_sweep
+from tests.flows.configuration_repository import ConfigRepository, in_git
 from tests.flows.conftest import MakeWorld
-from tests.flows.world import KURED, PROJECT, World, git
+from tests.flows.world import KURED, PROJECT, git
 from tests.sandbox.registries import publish
 
 NEWER = KURED.replace("1.14.0", "1.14.1")
-PATH = "clusters/green.yaml"
-
-
-class ConfigRepository:
-    """A bare repository with a configuration, and what somebody pushes there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.bare, self.clone = folder / "configuration.git", folder / "configuration"
-        self.clone.mkdir()
-        git("init", "--quiet", folder=self.clone)
-        git("init", "--quiet", "--bare", str(self.bare), folder=folder)
-
-    def push(self, document: dict[str, Any], *options: str, **files: str) -> str:
-        """Commit the configuration, and files beside it; returns the commit."""
-        text = StringIO()
-        YAML().dump(document, text)
-        for name, content in {PATH: text.getvalue(), **files}.items():
-            (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.clone / name).write_text(content)
-        git("add", "--all", folder=self.clone)
-        git("commit", "--quiet", "--message", "Change", *options, folder=self.clone)
-        git("push", "--quiet", "--force", str(self.bare), "HEAD:main", folder=self.clone)
-        return git("rev-parse", "HEAD", folder=self.clone).strip()
-
-    @property
-    def source(self) -> ConfigSource:
-        return ConfigSource(remote=f"file://{self.bare}", path=PATH)
 
 
 @pytest.fixture
@@ -177,11 +150,3 @@ async def test_a_changed_catalogue_is_released_by_the_next_run(world: MakeWorld,
     trailer = f"--format=%(trailers:key={CONFIGURATION},valueonly)"
     assert git("log", "-1", trailer, "main", folder=cluster.gitops).strip() == changed
     assert git("log", "-1", trailer, "pratique-records", folder=cluster.gitops).strip() == changed
-
-
-def in_git(cluster: World) -> tuple[dict[str, Any], dict[str, str]]:
-    """The world's configuration with relative paths, and the files that it names, by their paths in the repository."""
-    document = cluster.config.model_dump(mode="json", exclude_unset=True)
-    template, root = Path(document["cluster"]["template"]), Path(document["gate"]["trust_store"][0])
-    document["cluster"]["template"], document["gate"]["trust_store"] = "stamp.json", ["../roots/defender.pem"]
-    return document, {"clusters/stamp.json": template.read_text(), "roots/defender.pem": root.read_text()}

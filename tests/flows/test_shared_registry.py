@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -18,21 +15,16 @@ from ruamel.yaml import YAML
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from flows.rescan_live import rescan_live
-from pratique.azure.deployments import ensure_deployment
-from pratique.azure.session import AzureSession
 from pratique.cli.records import forget
-from pratique.config import Bootstrap
 from pratique.errors import ConfigurationError, LiveImagesAtRisk
 from pratique.release.summary import Preparation
 from sandbox.scenario import DefenderPlan, Scenario
-from sandbox.tenant import LOCATION, group_id
 from tasks.runtime import run_clock
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.test_rescan import ADVISORY, NAME, CloudClock, Life
+from tests.flows.two_clusters import FOLDER, GREEN, configured, make_green
 from tests.flows.world import KURED, World, git
 
-GREEN = "rg-green"
-FOLDER = "green-manifests"
 EVERY_REACTION = {"reactions": ["notify", "hold", "propose", "block-pulls"], "block_pulls_referenced": True}
 USE = f"{GREEN}: {FOLDER}/kustomization.yaml"
 
@@ -55,75 +47,6 @@ def its_clock(blue: Life) -> Iterator[None]:
     run_clock.reset(token)
 
 
-def configured(world: World, /, **sections: dict[str, Any]) -> World:
-    document = world.config.model_dump(mode="json")
-    for section, fields in sections.items():
-        document[section] |= fields
-    return replace(world, config=Bootstrap.model_validate(document))
-
-
-async def make_green(blue: Life, tmp_path: Path) -> World:
-    """A second cluster whose deployment names blue's registry, with manifests of its own."""
-    await add_group(blue.world)
-    before = blue.world.config
-    async with AzureSession.open(poll_seconds=0.02) as session:
-        outputs = await ensure_deployment(session, GREEN, "green", template(blue.world), {})
-    assert outputs.outcome == "deployed"
-    folder = tmp_path / "green"
-    folder.mkdir()
-    green = configured(
-        replace(blue.world, folder=folder),
-        cluster={"resource_group": GREEN, "deployment": "green"},
-        manifests={"remote": str(folder / "gitops.git"), "folder": FOLDER},
-        registries={"records": {"remote": before.manifests.remote}},
-    )
-    seed_manifests(blue.world, folder)
-    return green
-
-
-async def add_group(cluster: World) -> None:
-    """Green's resource group, in which the pipeline has the roles that it has in blue's."""
-    azure = cluster.sandbox.azure
-
-    async def add() -> None:
-        group = group_id(azure, GREEN)
-        azure.resources.put(
-            {"id": group, "name": GREEN, "type": "Microsoft.Resources/resourceGroups", "location": LOCATION}
-        )
-        identity = azure.scenario.identity
-        for role in identity.roles:
-            azure.access.assign(role=role, principal_id=identity.object_id, scope=group, at_once=True)
-
-    cluster.sandbox.run(add())
-
-
-def template(cluster: World) -> dict[str, Any]:
-    """A template that deploys nothing, and whose outputs name what is shared."""
-    (registry,) = cluster.state()["registries"]
-    outputs = {
-        "containerRegistryName": registry,
-        "quarantineContainerRegistryName": registry,
-        "keyVaultName": cluster.vault_name,
-        "ingressClientid": "00000000-0000-0000-0000-000000000000",
-    }
-    return {
-        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
-        "contentVersion": "1.0.0.0",
-        "resources": [],
-        "outputs": {name: {"type": "string", "value": value} for name, value in outputs.items()},
-    }
-
-
-def seed_manifests(cluster: World, folder: Path) -> None:
-    """A repository with the manifests that blue's had at first, in another folder."""
-    seed = folder / "seed"
-    shutil.copytree(cluster.folder / "seed" / "cluster-manifests", seed / FOLDER)
-    git("init", "--quiet", folder=seed)
-    git("add", "--all", folder=seed)
-    git("commit", "--quiet", "--message", "Sample", folder=seed)
-    git("clone", "--quiet", "--bare", str(seed), str(folder / "gitops.git"), folder=folder)
-
-
 async def at_risk(cluster: World) -> str:
     """The rescan's error. A bypass or an unknown promoter would be more severe, so the audit is clean."""
     with pytest.raises(LiveImagesAtRisk) as failed:
@@ -135,7 +58,7 @@ async def test_an_image_that_another_cluster_runs(blue: Life, tmp_path: Path) ->
     """Green still runs what blue has replaced, and it turns bad. Under every reaction, blue's rescan reports it with
     green's name, its clock runs, and nothing blocks it, whether or not green's repository can be read. Green proposes
     the replacement in its own repository."""
-    green = await make_green(blue, tmp_path)
+    green = await make_green(blue.world, tmp_path / "green")
     await release_images(green.config)
     fixed = (await blue.release_fix()).with_scanning(**EVERY_REACTION)
     for config in (fixed.world.config, green.config):
@@ -175,7 +98,7 @@ async def test_an_image_that_another_cluster_runs(blue: Life, tmp_path: Path) ->
 
 async def test_a_cluster_that_is_forgotten(blue: Life, tmp_path: Path) -> None:
     """What only a cluster used that is no longer registered is replaced, and its pulls are blocked."""
-    green = await make_green(blue, tmp_path)
+    green = await make_green(blue.world, tmp_path / "green")
     await release_images(green.config)
     fixed = (await blue.release_fix()).with_scanning(reactions=["block-pulls"])
     registered = json.loads(git("show", "pratique-records:clusters.json", folder=blue.world.gitops))["clusters"]
@@ -200,7 +123,7 @@ async def run_in_thread(path: Path) -> None:
 async def test_a_laxer_cluster_promotes_nothing(blue: Life, tmp_path: Path) -> None:
     """A configuration that is laxer than the registry's policy is refused before it promotes, commits or rescans; the
     error names the field, both values, and what to do."""
-    green = await make_green(blue, tmp_path)
+    green = await make_green(blue.world, tmp_path / "green")
     lax = green.with_gate(
         policy=green.config.gate.policy.model_dump(mode="json") | {"limits": {"critical": 5, "high": 5}}
     )
