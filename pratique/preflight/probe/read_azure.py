@@ -15,6 +15,7 @@ from pratique.azure.graph_samples import API_VERSIONS, CVE_DETAILS, GENERATIONS,
 from pratique.azure.logs import query_logs
 from pratique.azure.monitor import read_rule
 from pratique.azure.permissions import require_actions
+from pratique.azure.replications import PREVIEW, READ_REPLICAS
 from pratique.azure.resource_ids import ResourceId
 from pratique.errors import NotFound, OperationFailed, PermissionDenied, PratiqueError, UnreadableAnswer
 from pratique.evidence.setup import READ_FINDINGS
@@ -26,8 +27,7 @@ MOST_GRAPH_ROWS = 200  # of one generation
 MOST_LOG_ROWS = 500
 MOST_ALERTS = 50
 DAYS = 29  # of the log and the alerts; Azure keeps alerts for thirty days
-READ_REPLICAS = "Microsoft.ContainerRegistry/registries/replications/read"
-REGISTRY_VERSIONS = ("2025-11-01", "2026-09-01-preview")
+REGISTRY_VERSIONS = ("2025-11-01", PREVIEW)
 
 _EVENTS = f"""
 ContainerRegistryRepositoryEvents
