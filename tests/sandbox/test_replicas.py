@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 PREVIEW, STABLE = "2026-09-01-preview", "2025-11-01"
 EAST, HOME = f"{NAME}.eastus2.geo.azurecr.io", f"{NAME}.centralus.geo.azurecr.io"
 SCOPE = f"repository:{ARRIVED}:pull"
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
-        yield client
 
 
 def replicated(start: StartSandbox, **replicas: Any) -> RunningSandbox:
@@ -159,18 +152,19 @@ def test_forms_of_the_property(start_sandbox: StartSandbox, form: dict[str, Any]
 
 
 @pytest.mark.parametrize("challenge", ["regional", "global"])
-async def test_a_regional_login_server(start_sandbox: StartSandbox, http: httpx.AsyncClient, challenge: str) -> None:
+async def test_a_regional_login_server(start_sandbox: StartSandbox, challenge: str) -> None:
     """It gives tokens, which are good at every login server of the registry, and serves what the replica has."""
     sandbox = replicated(start_sandbox, challenge=challenge)
-    await filled(sandbox)
-    refused = await http.get(f"https://{EAST}/v2/")
-    realm = EAST if challenge == "regional" else f"{NAME}.azurecr.io"
-    assert f'realm="https://{realm}/oauth2/token",service="{realm}"' in refused.headers["www-authenticate"]
-    login = await reader(http, sandbox)
-    for host in (EAST, HOME, f"{NAME}.azurecr.io"):
-        assert all((await served(http, login, host)).values())
-    tags = await http.get(f"https://{EAST}/v2/{ARRIVED}/tags/list", headers=login)
-    assert tags.json()["tags"] == ["1.14.0"]
+    async with httpx.AsyncClient() as http:
+        await filled(sandbox)
+        refused = await http.get(f"https://{EAST}/v2/")
+        realm = EAST if challenge == "regional" else f"{NAME}.azurecr.io"
+        assert f'realm="https://{realm}/oauth2/token",service="{realm}"' in refused.headers["www-authenticate"]
+        login = await reader(http, sandbox)
+        for host in (EAST, HOME, f"{NAME}.azurecr.io"):
+            assert all((await served(http, login, host)).values())
+        tags = await http.get(f"https://{EAST}/v2/{ARRIVED}/tags/list", headers=login)
+        assert tags.json()["tags"] == ["1.14.0"]
 
 
 @pytest.mark.parametrize(
@@ -181,33 +175,33 @@ async def test_a_regional_login_server(start_sandbox: StartSandbox, http: httpx.
         ("manifests-first", {"tag": True, "index": True, "manifests": True, "blobs": False}),
     ],
 )
-async def test_what_arrives_when(
-    start_sandbox: StartSandbox, http: httpx.AsyncClient, arrival: str, parts: dict[str, bool]
-) -> None:
+async def test_what_arrives_when(start_sandbox: StartSandbox, arrival: str, parts: dict[str, bool]) -> None:
     """Nothing before the lag is over, then what arrives first, and in the end everything; the home region has it."""
     sandbox = replicated(start_sandbox, lag={"eastus2": UNTIL_A_JUMP}, arrival=arrival, rest=UNTIL_A_JUMP)
-    await filled(sandbox)
-    login = await reader(http, sandbox)
-    assert not any((await served(http, login)).values())
-    assert all((await served(http, login, HOME)).values())
-    await asyncio.to_thread(jump, sandbox, UNTIL_A_JUMP)
-    assert await served(http, login) == parts
-    await asyncio.to_thread(jump, sandbox, UNTIL_A_JUMP)
-    assert all((await served(http, login)).values())
+    async with httpx.AsyncClient() as http:
+        await filled(sandbox)
+        login = await reader(http, sandbox)
+        assert not any((await served(http, login)).values())
+        assert all((await served(http, login, HOME)).values())
+        await asyncio.to_thread(jump, sandbox, UNTIL_A_JUMP)
+        assert await served(http, login) == parts
+        await asyncio.to_thread(jump, sandbox, UNTIL_A_JUMP)
+        assert all((await served(http, login)).values())
 
 
-async def test_what_never_arrives(start_sandbox: StartSandbox, http: httpx.AsyncClient) -> None:
+async def test_what_never_arrives(start_sandbox: StartSandbox) -> None:
     """However long one waits, until the scenario says otherwise; what is deleted is gone everywhere at once."""
     sandbox = replicated(start_sandbox, lag={"eastus2": "never"})
-    await filled(sandbox)
-    login = await reader(http, sandbox)
-    await asyncio.to_thread(jump, sandbox, UNTIL_A_JUMP)
-    assert not any((await served(http, login)).values())
-    sandbox.azure.scenario = sandbox.azure.scenario.model_copy(update={"replicas": Replicas()})
-    assert all((await served(http, login)).values())
-    await asyncio.to_thread(sandbox.control, "POST", "/purge", json={"repositories": "*"})
-    parts = await served(http, login)
-    assert (parts["index"], parts["manifests"]) == (True, False)
+    async with httpx.AsyncClient() as http:
+        await filled(sandbox)
+        login = await reader(http, sandbox)
+        await asyncio.to_thread(jump, sandbox, UNTIL_A_JUMP)
+        assert not any((await served(http, login)).values())
+        sandbox.azure.scenario = sandbox.azure.scenario.model_copy(update={"replicas": Replicas()})
+        assert all((await served(http, login)).values())
+        await asyncio.to_thread(sandbox.control, "POST", "/purge", json={"repositories": "*"})
+        parts = await served(http, login)
+        assert (parts["index"], parts["manifests"]) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -221,29 +215,32 @@ async def test_what_never_arrives(start_sandbox: StartSandbox, http: httpx.Async
     ],
 )
 async def test_what_a_regional_login_server_does_not_do_here(
-    start_sandbox: StartSandbox, http: httpx.AsyncClient, method: str, path: str
+    start_sandbox: StartSandbox, method: str, path: str
 ) -> None:
     """It is refused by name, and so is a data endpoint."""
     replicated(start_sandbox)
-    refused = await http.request(method, f"https://{EAST}{path}")
-    assert (refused.status_code, "does not support" in refused.text) == (501, True)
-    data = await http.get(f"https://{NAME}.eastus2.data.azurecr.io/v2/{ARRIVED}/blobs/{KURED.index.digest}")
-    assert (data.status_code, "does not support" in data.text) == (501, True)
+    async with httpx.AsyncClient() as http:
+        refused = await http.request(method, f"https://{EAST}{path}")
+        assert (refused.status_code, "does not support" in refused.text) == (501, True)
+        data = await http.get(f"https://{NAME}.eastus2.data.azurecr.io/v2/{ARRIVED}/blobs/{KURED.index.digest}")
+        assert (data.status_code, "does not support" in data.text) == (501, True)
 
 
 @pytest.mark.parametrize("host", [f"{NAME}.westus2.geo.azurecr.io", "acrnone.eastus2.geo.azurecr.io"])
-async def test_a_region_without_a_replica(start_sandbox: StartSandbox, http: httpx.AsyncClient, host: str) -> None:
+async def test_a_region_without_a_replica(start_sandbox: StartSandbox, host: str) -> None:
     """There is no such server; in Azure the name would not resolve."""
     replicated(start_sandbox)
-    assert (await http.get(f"https://{host}/v2/")).status_code == 404
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"https://{host}/v2/")).status_code == 404
 
 
-async def test_a_private_link_without_regional_servers(start_sandbox: StartSandbox, http: httpx.AsyncClient) -> None:
+async def test_a_private_link_without_regional_servers(start_sandbox: StartSandbox) -> None:
     """A client may reach the registry and none of its regional login servers; a proxy may deny them."""
     replicated(start_sandbox, private=False)
-    assert (await http.get(f"https://{NAME}.azurecr.io/v2/")).status_code == 401
-    refused = await http.get(f"https://{EAST}/v2/")
-    assert (refused.status_code, "is not allowed access" in refused.text) == (403, True)
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"https://{NAME}.azurecr.io/v2/")).status_code == 401
+        refused = await http.get(f"https://{EAST}/v2/")
+        assert (refused.status_code, "is not allowed access" in refused.text) == (403, True)
 
 
 def test_a_blocked_host(start_sandbox: StartSandbox) -> None:

@@ -32,9 +32,9 @@ NAME = "acraksabc"
 READ = "Microsoft.ContainerRegistry/registries/read"
 
 
-def replicated(start: StartSandbox, *regions: str, endpoints: str = "Enabled", **replicas: Any) -> RunningSandbox:
+def replicated(start: StartSandbox, *regions: str, setting: str = "Enabled", **replicas: Any) -> RunningSandbox:
     sandbox = start(Scenario(replicas=Replicas.model_validate(replicas)))
-    add_registry(sandbox, NAME, publicNetworkAccess="Disabled", regionalEndpoints=endpoints)
+    add_registry(sandbox, NAME, publicNetworkAccess="Disabled", regionalEndpoints=setting)
     for number, region in enumerate(regions):
         add_replica(sandbox, f"replica{number}", region)
     return sandbox
@@ -151,7 +151,7 @@ async def test_whether_regional_servers_are_enabled(
 
 async def test_regional_servers_that_are_not_enabled(start_sandbox: StartSandbox) -> None:
     """Azure's default."""
-    replicated(start_sandbox, "eastus2", endpoints="Disabled")
+    replicated(start_sandbox, "eastus2", setting="Disabled")
     async with connected() as (session, registry):
         assert "are not enabled" in (await regional_servers(session, registry)).reason
 
