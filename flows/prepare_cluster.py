@@ -56,19 +56,20 @@ async def _prepare(config: Bootstrap) -> Preparation:
             network_id = start(read_spoke_network(config.network))
             deployed = start(_deploy(config, network_id, public_certificate))
             imported = start(_import_certificate(config, deployed, public_certificate))
-            registered = start(register(config, deployed))
+            replicas = start(register(config, deployed))
             releases = [
-                start(run_release(release, config, deployed, registered)) for release in config.catalogue.releases
+                start(run_release(release, config, deployed, replicas)) for release in config.catalogue.releases
             ]
         infrastructure, certificate = deployed.result(), imported.result()
         # A person may take hours to answer, so the run asks only when no other step is in progress.
-        released = await approve_pending(results(releases), config, infrastructure)
+        released = await approve_pending(results(releases), config, infrastructure, replicas.result())
         stamp = stamp_parameters(config, infrastructure, network_id.result())
         published = await publish_manifests(
             config.manifests,
             config.catalogue,
             infrastructure,
             [image for release in released for image in release.images or ()],
+            replicas.result(),
             certificate=config.certificate.name,
             stamp=StampEdit.from_config(config, stamp),
         )

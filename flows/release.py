@@ -14,14 +14,15 @@ from pratique.errors import PratiqueError
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Question
 from pratique.gate.wait import GateReport
-from pratique.git.publish import Publication
 from pratique.images import ImportedImage
+from pratique.replicas import Replication
 from tasks.events import emit_on_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
 from tasks.progress import Progress
 from tasks.records import record_promotions
 from tasks.registration import register_cluster
+from tasks.replication import find_replicas, wait_for_replicas
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class GatedRelease:
     """A release that has reached the end of the gate.
 
     :ivar report: of its gate
-    :ivar images: those in ``live/``; ``None`` while it waits for a person's approval
+    :ivar images: those in ``live/`` and its replicas; ``None`` while it waits for a person's approval
     """
 
     release: Release
@@ -38,32 +39,34 @@ class GatedRelease:
 
 
 async def run_release(
-    release: Release, config: Bootstrap, infrastructure: Branch[Infrastructure], registered: Branch[Publication]
+    release: Release, config: Bootstrap, infrastructure: Branch[Infrastructure], replicas: Branch[Replication]
 ) -> GatedRelease:
     """Quarantine, gate and promote a release. If the policy asks a person, stop before the promotion.
 
     Images of one release pass together or not at all. Releases do not wait for one another.
 
-    :param registered: the cluster's registration, without which nothing is gated or promoted
+    :param replicas: from :func:`register`, without which nothing is gated or promoted
     :raises GateBlocked: when the gate blocks it
+    :raises NotReplicated: when a replica does not serve a promoted image in time
     """
     bar = await Progress.begin(f"imports-{release.name}", f"Imports of release {release.name}", len(release.images))
     async with run_branches() as start:
         quarantined = [start(bar.track(_quarantine(image, infrastructure))) for image in release.images]
-    await registered
+    reached = await replicas
     report = await scan_gate(release, results(quarantined), await infrastructure, config.gate)
     if report.asking and not report.blocked:
         return GatedRelease(release, report)
-    return await _promote(release, report, None, config, await infrastructure)
+    return await _promote(release, report, None, await infrastructure, reached)
 
 
-async def register(config: Bootstrap, infrastructure: Branch[Infrastructure]) -> Publication:
-    """Register the cluster for its registry."""
-    return await register_cluster(config, await infrastructure)
+async def register(config: Bootstrap, infrastructure: Branch[Infrastructure]) -> Replication:
+    """Register the cluster for its registry, and find the replicas that registered clusters pull from."""
+    await register_cluster(config, await infrastructure)
+    return await find_replicas((await infrastructure).registry, config.registries)
 
 
 async def approve_pending(
-    releases: Sequence[GatedRelease], config: Bootstrap, infrastructure: Infrastructure
+    releases: Sequence[GatedRelease], config: Bootstrap, infrastructure: Infrastructure, replicas: Replication
 ) -> list[GatedRelease]:
     """Ask a person about each release that needs approval, and promote the approved ones.
 
@@ -71,6 +74,7 @@ async def approve_pending(
     run starts again with the answer.
 
     :raises GateBlocked: when the person rejects a release, or does not answer in time
+    :raises NotReplicated: when a replica does not serve a promoted image in time
     """
     approvals = {
         pending.release.name: await _approval(pending, config) for pending in releases if pending.images is None
@@ -78,7 +82,7 @@ async def approve_pending(
     async with run_branches() as start:
         approved = {
             pending.release.name: start(
-                _promote(pending.release, pending.report, approvals[pending.release.name], config, infrastructure)
+                _promote(pending.release, pending.report, approvals[pending.release.name], infrastructure, replicas)
             )
             for pending in releases
             if pending.images is None
@@ -98,9 +102,16 @@ async def _approval(pending: GatedRelease, config: Bootstrap) -> Approval:
 
 
 async def _promote(
-    release: Release, report: GateReport, approval: Approval | None, config: Bootstrap, infrastructure: Infrastructure
+    release: Release,
+    report: GateReport,
+    approval: Approval | None,
+    infrastructure: Infrastructure,
+    replicas: Replication,
 ) -> GatedRelease:
-    """Promote a release that has passed the gate, and record every promotion, even if another one fails."""
+    """Promote a release that has passed the gate, and record every promotion, even if another one fails.
+
+    A promotion is complete when the replicas have it, too. It is on record before that wait, and after it.
+    """
     clearances = await give_verdict(report, approval)
     bar = await Progress.begin(f"promotions-{release.name}", f"Promotions of release {release.name}", len(clearances))
     promotions: list[Branch[ImportedImage]] = []
@@ -116,4 +127,7 @@ async def _promote(
         raise
     images = results(promotions)
     await record_promotions(release.name, images)
+    if replicas.needed:
+        images = await wait_for_replicas(release.name, images, replicas)
+        await record_promotions(release.name, images)
     return GatedRelease(release, report.with_approval(approval) if approval else report, images)

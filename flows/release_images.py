@@ -39,15 +39,16 @@ async def _release(config: Bootstrap, chosen: Sequence[Release]) -> Delivery:
     async with azure_runtime(config), cluster_lock():
         async with run_branches() as start:
             found = start(find_infrastructure(config.cluster, config.registries))
-            registered = start(register(config, found))
-            releases = [start(run_release(release, config, found, registered)) for release in chosen]
+            replicas = start(register(config, found))
+            releases = [start(run_release(release, config, found, replicas)) for release in chosen]
         infrastructure = found.result()
-        released = await approve_pending(results(releases), config, infrastructure)
+        released = await approve_pending(results(releases), config, infrastructure, replicas.result())
         published = await publish_manifests(
             config.manifests,
             config.catalogue,
             infrastructure,
             [image for release in released for image in release.images or ()],
+            replicas.result(),
         )
         gates = [(release.report, release.images or []) for release in released]
         delivery = Delivery.of(infrastructure, gates, published)

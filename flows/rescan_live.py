@@ -47,16 +47,16 @@ async def _check(config: Bootstrap) -> dict[str, Any]:
         infrastructure = await find_infrastructure(config.cluster, config.registries)
         inventory = await list_live(config, infrastructure)
         async with run_branches() as start:
-            rescan = start(_rescan(config, inventory))
+            rescan = start(_rescan(config, infrastructure, inventory))
             start(_audit(infrastructure, inventory))
         return report.record(rescan.result())
 
 
-async def _rescan(config: Bootstrap, inventory: Inventory) -> Rescan:
+async def _rescan(config: Bootstrap, infrastructure: Infrastructure, inventory: Inventory) -> Rescan:
     assessments = await assess_live(config, inventory)
     rescan = await follow_up(config, inventory, assessments)
     try:
-        rescan = await react(config, rescan)
+        rescan = await react(config, infrastructure, rescan)
     except PratiqueError as error:
         # The findings are reported anyway, and images at risk are more severe than a failed reaction.
         await conclude_rescan(rescan.with_warning(f"A reaction failed. {error}"))

@@ -26,6 +26,7 @@ Every error states the same four things: what was attempted, on what, what was o
         ├── DigestMismatch      content that does not match its digest
         ├── SignatureRejected   no trusted identity signed the artifact
         ├── RemovalsRefused     a deployment would remove firewall rules or tags that are not the template's
+        ├── NotReplicated       a replica does not serve a promoted image in time
         ├── CertificateRejected
         ├── ManifestRejected
         ├── GitRejected
@@ -187,6 +188,16 @@ class RemovalsRefused(PermanentError):
     """A deployment would remove firewall rules or tags that others have added, or it is not known whether it would."""
 
     state_name = "Removals refused"
+
+
+class NotReplicated(PermanentError):
+    """A replica from which a cluster pulls did not serve a promoted image before the deadline.
+
+    Another run may find it there. A step does not try again by itself, as it has just waited until the deadline.
+    """
+
+    state_name = "Not replicated"
+    severity = 40
 
 
 class CertificateRejected(PermanentError):

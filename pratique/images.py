@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from pratique.errors import ConfigurationError
+from pratique.replicas import ReplicaState
 
 # Grammar: OCI distribution-spec v1.1, "Pulling manifests"; host as in the distribution/reference grammar.
 REPOSITORY_PATTERN = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
@@ -238,6 +239,7 @@ class ImportedImage:
         reach the registry
     :ivar imported_at: start of the import, if there was one
     :ivar restored: digests below its own that had been deleted, and were imported again
+    :ivar replicas: what is known about it in the registry's replicas; ``None`` when nobody has looked yet
     """
 
     image: ResolvedImage
@@ -246,6 +248,7 @@ class ImportedImage:
     verified: bool
     imported_at: datetime | None = None
     restored: tuple[str, ...] = ()
+    replicas: ReplicaState | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
+from sandbox.replicas import Replicas
 from sandbox.subscriptions import Section, Subscription
 
 
@@ -287,6 +288,7 @@ class Scenario(Section):
     )
     registry_log: RegistryLog = RegistryLog()
     registry_permissions: RegistryPermissions = RegistryPermissions()
+    replicas: Replicas = Replicas()
     lock_lists: Literal["both", "above", "below", "neither"] = Field(
         default="both",
         description="Which management locks a list shows in addition to those at its scope: above, below, both or "

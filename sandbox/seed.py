@@ -11,6 +11,7 @@ from sandbox.roles import BUILT_IN
 from sandbox.scenario import Identity, User
 from sandbox.services import open_states
 from sandbox.services.acr.models import REGISTRY_TYPE
+from sandbox.services.acr.regions import ENDPOINTS, REPLICATION_TYPE
 from sandbox.services.blobs.store import ACCOUNT_TYPE, SUFFIX, Accounts
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, WORKSPACE_TYPE
 from sandbox.subscriptions import SharedRegistry
@@ -107,7 +108,12 @@ def _shared_registry(azure: Azure, group: str, registry: SharedRegistry) -> None
         "networkRuleBypassOptions": "AzureServices" if registry.trusts_azure else "None",
         "policies": {"exportPolicy": {"status": "enabled" if registry.exports else "disabled"}},
     }
+    if registry.regional_endpoints:
+        settings[ENDPOINTS] = "Enabled"
     _put(azure, registry_id, REGISTRY_TYPE, settings)
+    for region in registry.replicas:
+        replica = {"regionEndpointEnabled": True, "zoneRedundancy": "Disabled", "status": {"displayStatus": "Ready"}}
+        _put(azure, f"{registry_id}/replications/{region}", REPLICATION_TYPE, replica, location=region)
     logs = [
         {"category": category, "enabled": True}
         for category in ("ContainerRegistryRepositoryEvents", "ContainerRegistryLoginEvents")
@@ -142,13 +148,15 @@ def _storage(azure: Azure) -> None:
             azure.access.assign(role=role, principal_id=who, scope=account_id, at_once=True)
 
 
-def _put(azure: Azure, resource_id: str, resource_type: str, properties: dict[str, Any]) -> None:
+def _put(
+    azure: Azure, resource_id: str, resource_type: str, properties: dict[str, Any], *, location: str = LOCATION
+) -> None:
     azure.resources.put(
         {
             "id": resource_id,
             "name": resource_id.rsplit("/", 1)[-1],
             "type": resource_type,
-            "location": LOCATION,
+            "location": location,
             "tags": {},
             "properties": {"provisioningState": "Succeeded", **properties},
         }

@@ -21,6 +21,8 @@ class SharedRegistry(Section):
     trusts_azure: bool = Field(
         default=True, description="Whether Azure's own import reaches it (networkRuleBypassOptions)."
     )
+    replicas: tuple[str, ...] = Field(default=(), description="Regions of its replicas, besides its home region.")
+    regional_endpoints: bool = Field(default=False, description="Whether its regional login servers are enabled.")
 
 
 class SharedGroup(Section):

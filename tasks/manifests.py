@@ -14,16 +14,19 @@ from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImageReference, ImportedImage
 from pratique.release import delivery
-from pratique.release.live import require_known_digests, require_live
+from pratique.release.live import being_purged, require_known_digests, require_live
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.summary import PublishedManifests
+from pratique.replicas import Replication
 from tasks.events import emit
 from tasks.gate import renew_verdicts
 from tasks.policies import UNCACHED
+from tasks.replication import replicate
 from tasks.runtime import current, run_id
 from tasks.secrets import read_text_secret
 from tasks.step import NOTHING_TO_DO, step
 
+_LOOKS = 3  # at live/ and its replicas, while something is restored in between
 _NOT_PUSHED = "No manifests were pushed. What had been promoted before is in live/."
 
 
@@ -38,13 +41,15 @@ async def publish_manifests(
     catalogue: Catalogue,
     infrastructure: Infrastructure,
     promoted: list[ImportedImage],
+    replicas: Replication,
     *,
     certificate: str | None = None,
     stamp: StampEdit | None = None,
 ) -> PublishedManifests:
     """Commit the released digests and the vault's values, and push the commits together.
 
-    Right before the push, every image still has a passing verdict, and is in live/ with everything below its digest.
+    Right before the push, every image still has a passing verdict, and is in live/ and in the replicas from which
+    clusters pull, with everything below its digest.
 
     :param catalogue: all images; those that are not promoted stay as they are in the manifests
     :param certificate: its name in the vault; without it the vault's values stay unchanged
@@ -52,7 +57,7 @@ async def publish_manifests(
     """
     runtime = current()
     images = images_edit(target, catalogue, infrastructure, promoted)
-    last_look = _LastLook(target, infrastructure, promoted)
+    last_look = _LastLook(target, infrastructure, promoted, replicas)
     publication = await delivery.deliver(
         target,
         await runtime.repository(),
@@ -73,7 +78,7 @@ async def publish_manifests(
 
 @dataclass
 class _LastLook:
-    """The check right before a push: every image still passes the gate, and is in live/.
+    """The check right before a push: every image still passes the gate, and is in live/ and its replicas.
 
     :ivar reports: the gate's reports, as of the push
     :ivar images: as they were in live/
@@ -82,13 +87,23 @@ class _LastLook:
     target: Manifests
     infrastructure: Infrastructure
     promoted: list[ImportedImage]
+    replicas: Replication
     reports: list[GateReport] = field(default_factory=list)
     images: list[ImportedImage] = field(default_factory=list)
 
     async def __call__(self) -> None:
-        runtime, at = current(), self.infrastructure
-        self.reports = await renew_verdicts({image.image.digest for image in self.promoted}, _NOT_PUSHED)
-        self.images = await require_live(runtime.session, runtime.oci, self.promoted, at.quarantine, at.registry)
+        runtime, at, images = current(), self.infrastructure, self.promoted
+        for _ in range(_LOOKS):
+            # First what may take long, so that the others are as of the push.
+            images = await replicate(images, self.replicas)
+            self.reports = await renew_verdicts({image.image.digest for image in images}, _NOT_PUSHED)
+            self.images = await require_live(runtime.session, runtime.oci, images, at.quarantine, at.registry)
+            images = self.images
+            # What was restored has to reach the replicas again.
+            if not self.replicas.needed or all(image.replicas for image in images):
+                break
+        else:
+            raise being_purged(images)
         require_known_digests(self.target.pin, self.images)
 
     @property

@@ -8,6 +8,7 @@ from pratique.config import Bootstrap
 from pratique.preflight.plan import Plan
 from pratique.preflight.preview import PlanContext, make_plan
 from tasks.policies import UNCACHED
+from tasks.replication import replication_of
 from tasks.runtime import current
 from tasks.step import step
 
@@ -22,6 +23,7 @@ async def plan_preparation(config: Bootstrap, public_certificate: str, network_i
         oci=runtime.oci,
         gate=runtime.gate,
         repository=await runtime.repository(),
+        replication=lambda registry: replication_of(registry, config.registries),
     )
     plan = await make_plan(config, context, public_certificate, network_id)
     await acreate_markdown_artifact(plan.markdown(), key="plan", description="What a run would change")

@@ -20,7 +20,7 @@ from tasks.step import NOTHING_TO_DO, step
     **UNCACHED,
 )
 async def record_promotions(release: str, promoted: list[ImportedImage]) -> Publication | None:
-    """Record the images that this run promoted, or found in live/ and let pass."""
+    """Record the images that this run promoted, or found in live/ and let pass, and what it saw in replicas."""
     if not promoted:
         return None
     runtime, run = current(), run_id()

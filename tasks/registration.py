@@ -26,7 +26,7 @@ from tasks.step import NOTHING_TO_DO, step
     **UNCACHED,
 )
 async def register_cluster(config: Bootstrap, infrastructure: Infrastructure) -> Publication:
-    """Record where the cluster's manifests are and who promotes for it, and check its policy against the registry's.
+    """Record the cluster's manifests, identity and regions, and check its policy against the registry's.
 
     :raises ConfigurationError: when the configuration is laxer than the registry's policy
     """
@@ -39,6 +39,7 @@ async def register_cluster(config: Bootstrap, infrastructure: Infrastructure) ->
         branch=config.manifests.branch,
         folder=normpath(config.manifests.folder),
         identities=((await runtime.session.caller()).object_id,),
+        regions=tuple(sorted(set(config.registries.regions))),
         registered=at,
         run=run,
     )

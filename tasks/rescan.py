@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
@@ -21,6 +22,7 @@ from pratique.rescan.reactions import Reactions, record_cases
 from pratique.rescan.report import Rescan
 from tasks.events import Event, emit
 from tasks.policies import UNCACHED
+from tasks.replication import replication_of
 from tasks.runtime import current, run_id
 from tasks.secrets import read_secret, read_text_secret
 from tasks.step import step
@@ -95,7 +97,7 @@ async def follow_up(config: Bootstrap, inventory: Inventory, assessments: tuple[
 
 
 @step(name="react", run_name="react to live/ of {rescan.inventory.registry}", **UNCACHED)
-async def react(config: Bootstrap, rescan: Rescan) -> Rescan:
+async def react(config: Bootstrap, infrastructure: Infrastructure, rescan: Rescan) -> Rescan:
     """Carry out the configured reactions, and undo those that no longer apply."""
     runtime = current()
     reactions = Reactions(
@@ -106,6 +108,7 @@ async def react(config: Bootstrap, rescan: Rescan) -> Rescan:
         records=await runtime.records(),
         token=await read_text_secret(config.manifests.token),
         run=run_id(),
+        replication=partial(replication_of, infrastructure.registry, config.registries),
     )
     done, notes = await reactions.apply(rescan)
     for note in notes:

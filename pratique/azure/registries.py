@@ -27,6 +27,7 @@ from pratique.azure.import_refusals import Import, import_step
 from pratique.azure.lists import every_page
 from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
+from pratique.azure.wire import enum_value
 from pratique.errors import (
     Conflict,
     NotFound,
@@ -61,6 +62,7 @@ class Registry:
     :ivar public_access: whether its data plane is reachable from public networks
     :ivar permissions: whether roles count for the registry (``legacy``) or for its repositories (``abac``); older
         versions of the API do not show it, and what is not shown is ``unknown``
+    :ivar premium: whether it may have replicas; no other SKU has any
     """
 
     id: str
@@ -69,6 +71,7 @@ class Registry:
     location: str
     public_access: bool
     permissions: Permissions = "unknown"
+    premium: bool = True
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,7 @@ def _registry(found: models.Registry) -> Registry:
         location=found.location,
         public_access=properties.public_network_access != "Disabled",
         permissions=_PERMISSIONS.get((properties.role_assignment_mode or "").lower(), "unknown"),
+        premium=found.sku is None or enum_value(found.sku.name).lower() == "premium",
     )
 
 

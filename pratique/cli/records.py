@@ -24,12 +24,13 @@ records = typer.Typer(no_args_is_help=True, help="Move the records of the regist
 
 
 def show(config: ConfigArgument) -> None:
-    """List the registered clusters: registry, manifests, identities."""
+    """List the registered clusters: registry, manifests, identities, regions."""
     found = asyncio.run(_records(config).clusters())
     for cluster in sorted(found.clusters, key=lambda cluster: cluster.key):
         print_line(f"{cluster.cluster} uses {cluster.registry}")
         print_line(f"  manifests:  {cluster.manifests}")
         print_line(f"  identities: {', '.join(cluster.identities)}")
+        print_line(f"  regions:    {', '.join(cluster.regions) or 'not known'}")
         print_line(f"  registered: {cluster.registered:%Y-%m-%d %H:%M} UTC by run {cluster.run or 'unknown'}")
     print_line(f"{len(found.clusters)} registered")
 

@@ -19,6 +19,15 @@ ObjectId = Annotated[
 ]
 
 
+Region = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9]{2,39}$",
+        description="Short name of an Azure region, such as eastus2: az account list-locations --query [].name.",
+    ),
+]
+
+
 class Records(Model):
     """Where the records of the registries are kept: promotions, cases and drills of all clusters that use them."""
 
@@ -101,6 +110,25 @@ class Registries(Model):
         "AZURE_CLIENT_ID, or the only one.",
     )
     records: Records = Records()
+    regions: tuple[Region, ...] = Field(
+        (),
+        description="Regions of the replicas from which the cluster pulls. Leave empty if you do not know: then every "
+        "replica of the registry counts.",
+    )
+    replication_minutes: float = Field(
+        0,
+        ge=0,
+        le=1440,
+        description="Minutes to wait after a promotion when the registry has replicas and its regional login servers "
+        "are not enabled, so that nobody can see whether a replica has the image.",
+    )
+    replication_deadline_minutes: float = Field(
+        30,
+        gt=0,
+        le=1440,
+        description="Minutes to wait at most until the replicas serve a promoted image, where that can be seen.",
+    )
+    replication_interval_seconds: float = Field(15, gt=0, description="Seconds between two looks at the replicas.")
     policy: Literal["shared", "own"] = Field(
         "shared",
         description="When other clusters use the registry: shared (this configuration must be at least as strict as "

@@ -28,7 +28,7 @@ from pratique.oci.auth import Authenticator, Login
 from pratique.oci.documents import Ambiguous, NoImages
 from pratique.oci.faults import other_digest, web_page
 from pratique.oci.index import Content, read_image
-from pratique.oci.media_types import ACCEPT, INDEXES, MANIFESTS
+from pratique.oci.media_types import ACCEPT, INDEXES, MANIFESTS, NONDISTRIBUTABLE
 from pratique.oci.transport import ANY_TYPE, LARGEST_MANIFEST, Request, Transport, base_url
 
 LARGEST_BLOB = 64 * 1024 * 1024  # bytes; enough for findings; layers are never read
@@ -50,6 +50,16 @@ class Manifest:
     @property
     def descriptor(self) -> Descriptor:
         return Descriptor(self.media_type, self.digest, len(self.content))
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """Digests of the configuration and the layers that a registry has to have; none for an index."""
+        config, layers = self.document.get("config"), self.document.get("layers")
+        if self.media_type in INDEXES:
+            return ()
+        named = [part for part in (config, *(layers if isinstance(layers, list) else ())) if isinstance(part, dict)]
+        needed = [part.get("digest") for part in named if part.get("mediaType") not in NONDISTRIBUTABLE]
+        return tuple(dict.fromkeys(digest for digest in needed if isinstance(digest, str)))
 
 
 class OciClient:
@@ -143,6 +153,16 @@ class OciClient:
                 raise web_page(response, request.attempted, request.subject)
             raise other_digest(reference, digest, response.content)
         return response.content
+
+    async def has_blob(self, reference: ImageReference, digest: str) -> bool:
+        """Whether the reference's repository has a blob. Nothing of it is downloaded."""
+        request = _request("look up the blob", reference, f"blobs/{digest}", accept=ANY_TYPE)
+        try:
+            # A registry that redirects, as to its storage, has the blob.
+            await self.transport.send(replace(request, method="HEAD", follow=False))
+        except NotFound:
+            return False
+        return True
 
     async def acr(
         self, attempted: str, reference: str, url: str, scope: str, *, changes: Mapping[str, Any] | None = None

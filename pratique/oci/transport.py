@@ -27,6 +27,7 @@ class Request:
     :ivar scope: of the token that it needs
     :ivar largest: bytes of the response body
     :ivar content: body to send, of the type ``content_type``; ``None`` for a request without a body
+    :ivar follow: whether to follow redirects; if not, a redirect is an answer like others
     """
 
     attempted: str
@@ -39,6 +40,7 @@ class Request:
     method: str = "GET"
     content: bytes | None = None
     content_type: str = "application/octet-stream"
+    follow: bool = True
 
 
 class Transport:
@@ -78,7 +80,7 @@ class Transport:
             challenge = response.headers.get("WWW-Authenticate", "")
             authorization = await self._auth.answer(request.registry, request.scope, challenge, authorization)
             response = await self._read(request, authorization)
-        if not response.is_success:
+        if not (response.is_success or (response.has_redirect_location and not request.follow)):
             raise response_error(response, request.attempted, request.subject)
         if request.accept != ANY_TYPE and is_web_page(response):
             raise web_page(response, request.attempted, request.subject)
@@ -98,7 +100,7 @@ class Transport:
             largest=request.largest,
             headers=headers,
             content=request.content,
-            follow_redirects=True,
+            follow_redirects=request.follow,
         )
 
 

@@ -14,6 +14,7 @@ from pratique.azure.defender import read_plan
 from pratique.azure.groups import read_group
 from pratique.azure.permissions import require_actions
 from pratique.azure.registries import oci_client
+from pratique.azure.replications import READ_REPLICAS
 from pratique.azure.resource_ids import subscriptions_of
 from pratique.azure.session import AzureSession
 from pratique.certificate.bundle import read_certificate
@@ -27,6 +28,7 @@ from pratique.oci.client import OciClient
 from pratique.preflight.deployment import deployment_checks
 from pratique.preflight.line import Line, failed
 from pratique.preflight.registry_rights import check_reading, check_rights
+from pratique.preflight.replicas import replica_line
 from pratique.preflight.repository import repository_checks
 from pratique.preflight.secret_files import exposed_files
 from pratique.release.acceptance import source_logins
@@ -48,6 +50,8 @@ REGISTRY_ACTIONS = (
     "Microsoft.ContainerRegistry/registries/importImage/action",
     READ_FINDINGS,
 )
+#: Actions on the resource group of the registry with live/, besides.
+LIVE_ACTIONS = (READ_REPLICAS,)
 #: Revokes the role for the certificate's import; the template's role assignments stay.
 REVOKE_ACTIONS = ("Microsoft.Authorization/roleAssignments/delete",)
 
@@ -91,6 +95,7 @@ async def _azure(
         yield await _line(image.source, partial(_resolves, client, image.reference, config.gate.platforms))
     async for line in _registries(config, session, client):
         yield line
+    yield await replica_line(config, session, client)
     yield await _line("locks", lambda: _locks(config, session))
     yield await _line("vault", lambda: _vault(config, session, http))
 
@@ -153,6 +158,8 @@ async def _permissions(config: Bootstrap, session: AzureSession) -> str:
         if others.pop(group.lower(), None):
             needed[group] += REGISTRY_ACTIONS
     needed |= dict.fromkeys(others.values(), REGISTRY_ACTIONS)
+    live = registry_groups(session, config.cluster, config.registries).live.lower()
+    needed |= {group: (*wanted, *LIVE_ACTIONS) for group, wanted in needed.items() if group.lower() == live}
     for group, wanted in needed.items():
         await require_actions(session, group, wanted)
     count = sum(map(len, needed.values()))

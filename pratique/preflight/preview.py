@@ -39,6 +39,7 @@ from pratique.release.contents import NotReadable, digest_at
 from pratique.release.delivery import working_branch
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.promotion import resolve
+from pratique.replicas import Replication
 
 _NOT_ASSESSED = "Not in quarantine yet, so it cannot have been assessed."
 _CONCURRENT_LOOKUPS = 16
@@ -49,6 +50,7 @@ class PlanContext:
     """Connections for a plan.
 
     :ivar gate: sets up the gate's sources
+    :ivar replication: finds what promotions into a registry have to reach
     """
 
     session: AzureSession
@@ -56,6 +58,7 @@ class PlanContext:
     oci: OciClient
     gate: Callable[[], Awaitable[GateSetup]]
     repository: Repository
+    replication: Callable[[Registry], Awaitable[Replication]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,12 @@ async def make_plan(config: Bootstrap, context: PlanContext, public_certificate:
         access=await _access(config, context, target),
         commits=await _commits(config, context, target, previews, network_id),
         waivers=listed_waivers(config, datetime.now(UTC)),
-        notes=(*_notes(config, previews, target), *forecast.notes, *await _obstacles(config, session, target)),
+        notes=(
+            *_notes(config, previews, target),
+            *await _replica_notes(context, target),
+            *forecast.notes,
+            *await _obstacles(config, session, target),
+        ),
     )
 
 
@@ -249,6 +257,14 @@ async def _commits(
                 diff = await tree.git.output(*command, cwd=tree.root, attempted="show the manifests' changes")
                 commits.append(PlannedCommit(message, diff))
     return tuple(commits)
+
+
+async def _replica_notes(context: PlanContext, target: _Target) -> list[str]:
+    """What the run would do about replicas of the registry with ``live/``, if it has any."""
+    if target.live is None:
+        return []
+    replication = await context.replication(target.live)
+    return [replication.description] if replication.needed else []
 
 
 def _notes(config: Bootstrap, previews: Sequence[_Preview], target: _Target) -> Iterator[str]:

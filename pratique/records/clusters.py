@@ -40,7 +40,7 @@ class RegisteredCluster:
     :ivar remote: of the repository with its manifests, without credentials
     :ivar folder: of the manifests in the repository
     :ivar identities: object ids that have promoted for it
-    :ivar regions: from which it pulls; empty for the registry's home region
+    :ivar regions: of the replicas from which it pulls; empty when that is not known, so that it may be any
     :ivar registered: when the entry last changed
     :ivar run: id of the flow run that changed it
     """

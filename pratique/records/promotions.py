@@ -11,13 +11,14 @@ Facts: an image found in ``live/`` without a record is recorded as ``found``, wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, cast
 
 from pratique.images import LIVE, ImageReference, ImportedImage, PlatformManifest, ResolvedImage
 from pratique.records.document import dump, format_time, load, parse_time
+from pratique.replicas import ReplicaState
 
 FILE = "promotions.json"
 VERSION = 1
@@ -43,6 +44,8 @@ class PromotionRecord:
     :ivar how: ``promoted`` by that run, or ``found`` in ``live/`` by it, with a passing verdict
     :ivar verified: whether the run read it back from ``live/``, with everything below its digest; records of older
         versions do not say so
+    :ivar replicas: what the newest run to look knows about it in the registry's replicas; ``None`` without replicas,
+        before the first look, and in records of older versions
     """
 
     source: str
@@ -57,6 +60,7 @@ class PromotionRecord:
     how: How
     verified: bool = False
     contents: tuple[str, ...] = ()
+    replicas: ReplicaState | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -105,6 +109,7 @@ class PromotionRecord:
             policy=policy,
             how="promoted" if imported.outcome == "imported" else "found",
             verified=imported.verified,
+            replicas=imported.replicas,
         )
 
     @classmethod
@@ -124,6 +129,7 @@ class PromotionRecord:
             at=parse_time(entry["at"]),
             how=cast(How, entry["how"]),
             verified=entry.get("verified") is True,
+            replicas=_read_replicas(entry.get("replicas")),
             **{name: str(entry[name]) for name in _TEXTS},
         )
 
@@ -137,7 +143,7 @@ class PromotionRecord:
         texts = {name: getattr(self, name) for name in _TEXTS}
         contents = {"contents": list(self.contents)} if self.contents else {}
         more = {"at": format_time(self.at), "how": self.how, "verified": self.verified}
-        return texts | contents | {"platforms": platforms} | more
+        return texts | contents | {"platforms": platforms} | more | _replicas_entry(self.replicas)
 
 
 _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")
@@ -145,6 +151,24 @@ _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")
 
 def _texts(entries: Sequence[object]) -> tuple[str, ...]:
     return tuple(str(entry) for entry in entries)
+
+
+def _replicas_entry(replicas: ReplicaState | None) -> dict[str, Any]:
+    """The list of regions, or a text that says why nothing could be seen."""
+    if replicas is None:
+        return {}
+    return {"replicas": str(replicas) if replicas.not_observable else list(replicas.regions)}
+
+
+def _read_replicas(value: object) -> ReplicaState | None:
+    """:raises TypeError: when it is malformed"""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return ReplicaState(not_observable=value.removeprefix("not observable: "))
+    if not isinstance(value, list):
+        raise TypeError(f"replicas is {value!r:.80}")
+    return ReplicaState(regions=_texts(value))
 
 
 @dataclass(frozen=True)
@@ -167,8 +191,11 @@ class Promotions:
         return dump(_KEY, VERSION, (record.entry() for record in sorted(self.records, key=lambda record: record.key)))
 
     def with_records(self, records: Iterable[PromotionRecord]) -> Promotions:
-        """The records with new ones added. A record that is already here stays as it is."""
-        together = {record.key: record for record in (*records, *self.records)}
+        """The records with new ones added. A record that is already here stays, with the newest look at replicas."""
+        together = {record.key: record for record in self.records}
+        for record in records:
+            known = together.get(record.key, record)
+            together[record.key] = replace(known, replicas=record.replicas or known.replicas)
         return Promotions(tuple(together[key] for key in sorted(together)))
 
     def find(self, repository: str, digest: str, registry: str | None = None) -> PromotionRecord | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pratique.azure.registries import Registry
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError
+from pratique.errors import ConfigurationError, Unavailable
 from pratique.images import ImportedImage
 from pratique.manifests.images import Pin
 from pratique.oci.client import OciClient
@@ -25,7 +25,8 @@ async def require_live(
 
     :param source: the quarantine registry
     :param target: the live registry
-    :return: the images as they are now; those that this worker cannot see are not ``verified``
+    :return: the images as they are now; those that this worker cannot see are not ``verified``, and what is known about
+        the replicas of restored ones is forgotten
     :raises Conflict: when a tag names another digest
     :raises PratiqueError: when something is missing, and cannot be restored
     """
@@ -42,6 +43,18 @@ async def require_live(
         return await ensure_live(session, client, imported.image, source, target)
 
     return list(await asyncio.gather(*(now(*pair) for pair in zip(promoted, looks, strict=True))))
+
+
+def being_purged(images: Sequence[ImportedImage]) -> Unavailable:
+    """The error when images have to be restored again and again."""
+    restored = [str(image.reference) for image in images if image.replicas is None]
+    return Unavailable(
+        "publish the manifests",
+        ", ".join(restored[:10]),
+        "Manifests below the digest disappear as fast as they are restored, so replicas never have them all.",
+        "Keep purges and retention away from manifests below an index, then run again: the registry's log says who "
+        "deletes them.",
+    )
 
 
 def require_known_digests(pin: Pin, images: Sequence[ImportedImage]) -> None:

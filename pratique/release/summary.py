@@ -61,6 +61,7 @@ class Delivery:
     :ivar usage: the images that the manifests use, and how they differ from the released ones
     :ivar gates: the record of each release's gate, for auditors
     :ivar unseen: released images that this worker could not see in ``live/``
+    :ivar replicas: what is known about the images in the registry's replicas, each once; empty without replicas
     """
 
     images: tuple[PreparedImage, ...]
@@ -72,6 +73,7 @@ class Delivery:
     usage: Usage
     gates: tuple[dict[str, Any], ...]
     unseen: tuple[str, ...]
+    replicas: tuple[str, ...]
     changed: bool
 
     @classmethod
@@ -89,7 +91,8 @@ class Delivery:
             for report, promoted in releases
             for verdict, image in zip(report.verdicts, promoted, strict=True)
         )
-        imported = any(image.outcome == "imported" for _, promoted in releases for image in promoted)
+        released = [image for _, promoted in releases for image in promoted]
+        imported = any(image.outcome == "imported" for image in released)
         return Delivery(
             images=images,
             registry=infrastructure.registry.login_server,
@@ -100,6 +103,7 @@ class Delivery:
             usage=published.usage,
             gates=tuple(record(report) for report, _ in releases),
             unseen=tuple(map(str, published.unseen)),
+            replicas=tuple(dict.fromkeys(str(image.replicas) for image in released if image.replicas)),
             changed=imported or not publication.unchanged,
         )
 
@@ -119,8 +123,9 @@ class Delivery:
         warnings = "\n".join(f"- {literal(warning)}" for warning in [*unseen, *self.usage.warnings()])
         warned = f"\nWarnings:\n\n{warnings}\n" if warnings else ""
         merge = f"\nTo merge: {self.request}\n" if self.request else ""
+        replicas = f"Replicas: {literal('; '.join(self.replicas))}\n\n" if self.replicas else ""
         return (
-            f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{live}\n\n"
+            f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{live}\n\n{replicas}"
             f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- no changes'}\n{merge}{warned}"
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pratique.errors import ConfigurationError, Conflict, NetworkDenied, NotFound
@@ -19,12 +19,14 @@ from pratique.git.checkout import Checkout, CommitAuthor, PushResult, Repository
 from pratique.git.forges.pull_request import Forge, Proposal, PullRequest
 from pratique.git.forges.pull_request import propose as propose_to_forge
 from pratique.git.pending import RUN
-from pratique.images import LIVE, ImageReference, LiveImage
+from pratique.images import LIVE, ImageReference, ImportedImage, LiveImage
 from pratique.manifests.images import Pin, point_images
 from pratique.markdown import table
 from pratique.oci.client import OciClient
 from pratique.records.cases import Case, Cases, Condition
 from pratique.release.contents import Place, look_at
+from pratique.release.replica_wait import require_replicas
+from pratique.replicas import Replication
 from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.inventory import LiveImageEntry
 
@@ -83,13 +85,16 @@ async def propose(
     author: CommitAuthor,
     pin: Pin,
     run: str,
+    replication: Callable[[], Awaitable[Replication]] | None = None,
 ) -> str | None:
     """Push a branch on which the manifests name these images; ``name@sha`` of it, or ``None`` if nothing would change.
 
     :param manifests: the branch to start from
     :param client: sees before the push whether the images are in ``live/``
     :param run: id of the flow run, for the commit's trailer
+    :param replication: finds the registry's replicas that have to serve the images, too
     :raises NotFound: when an image is not in ``live/``, with everything below its digest
+    :raises NotReplicated: when a replica does not serve it
     :raises Conflict: when the branch exists with other content
     :raises ConfigurationError: when the manifests name tags only, and this worker cannot read the registry
     :raises PratiqueError: as :func:`pratique.git.checkout.checkout` and :func:`pratique.manifests.images.point_images`
@@ -101,7 +106,9 @@ async def propose(
         sha = await tree.commit(message, author, {change.file for change in changes}, {RUN: run})
         if sha is None:
             return None
-        await _require_live(client, registry, replacements, pin)
+        live = await _require_live(client, registry, replacements, pin)
+        if replication is not None and live:
+            await require_replicas(client, live, await replication())
         if await tree.push(name, over="") is PushResult.MOVED:  # an earlier run pushed it, or somebody else
             sha = await _same_content(tree, name)
     return f"{name}@{sha}"
@@ -129,7 +136,8 @@ async def _same_content(tree: Checkout, branch: str) -> str:
     return sha
 
 
-async def _require_live(client: OciClient, registry: str, replacements: Replacements, pin: Pin) -> None:
+async def _require_live(client: OciClient, registry: str, replacements: Replacements, pin: Pin) -> list[ImportedImage]:
+    """The images as they are in ``live/``; none when this worker cannot read the registry."""
     references = [
         ImageReference(registry, LIVE + repository, image.tag, image.digest)
         for repository, image in replacements.items()
@@ -139,7 +147,7 @@ async def _require_live(client: OciClient, registry: str, replacements: Replacem
         images = await asyncio.gather(*(client.resolve(reference, platforms=()) for reference in references))
     except NetworkDenied as error:
         if pin != "tag":
-            return
+            return []
         raise ConfigurationError(
             "propose other images",
             ", ".join(map(str, references)),
@@ -154,6 +162,10 @@ async def _require_live(client: OciClient, registry: str, replacements: Replacem
                 f"live/ does not hold it as it was listed; the tag is {look.description}.",
                 "Release the image again: the release restores what is missing.",
             )
+    return [
+        ImportedImage(image=image, reference=reference, outcome="already there", verified=True)
+        for reference, image in zip(references, images, strict=True)
+    ]
 
 
 async def open_pull_request(forge: Forge, manifests: Repository, replacements: Replacements) -> PullRequest:

@@ -9,7 +9,7 @@ allowed is allowed in the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,6 +24,7 @@ from pratique.oci.client import OciClient
 from pratique.records import cases as records
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Case, Cases, Condition
+from pratique.replicas import Replication
 from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.cases import CaseChange, RescanOutcome, update_cases, with_pulls_allowed
 from pratique.rescan.inventory import Inventory
@@ -74,6 +75,7 @@ class Reactions:
     :ivar manifests: the branch that proposals start from
     :ivar token: for the API of the repository's forge
     :ivar run: id of the flow run, for the commits' trailers
+    :ivar replication: finds the registry's replicas that have to serve what is proposed
     """
 
     config: Bootstrap
@@ -83,6 +85,7 @@ class Reactions:
     records: RecordsBranch
     token: str | None
     run: str
+    replication: Callable[[], Awaitable[Replication]]
 
     async def apply(self, rescan: Rescan) -> tuple[Rescan, list[str]]:
         """Carry out the reactions, and undo those that no longer apply.
@@ -144,6 +147,7 @@ class Reactions:
                 author=self.records.author,
                 pin=target.pin,
                 run=self.run,
+                replication=self.replication,
             )
             if proposal and target.deliver == "pull-request":
                 pull_request = await open_pull_request(

@@ -19,6 +19,7 @@ from pratique.config import CERTIFICATES_OFFICER, Bootstrap
 from pratique.errors import PratiqueError
 from pratique.preflight.check import (
     CLUSTER_ACTIONS,
+    LIVE_ACTIONS,
     OWN_REGISTRY_ACTIONS,
     REGISTRY_ACTIONS,
     REVOKE_ACTIONS,
@@ -213,7 +214,7 @@ async def test_a_failed_deployment_names_what_failed(pipeline: Pipeline, may: bo
 
 def test_what_is_checked_beforehand_is_in_the_roles() -> None:
     """``pratique check`` asks for nothing that the roles do not have, and for all that the registries' roles have."""
-    checked = {*CLUSTER_ACTIONS, *OWN_REGISTRY_ACTIONS, *REGISTRY_ACTIONS, *REVOKE_ACTIONS}
+    checked = {*CLUSTER_ACTIONS, *OWN_REGISTRY_ACTIONS, *REGISTRY_ACTIONS, *LIVE_ACTIONS, *REVOKE_ACTIONS}
     assert checked <= {*ROLES["pipeline-role"]["Actions"]}
     assert [*ACTIONS] == ROLES[LEGACY]["Actions"]
     assert [*DATA_ACTIONS] == ROLES[ABAC]["DataActions"]

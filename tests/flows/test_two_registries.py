@@ -11,7 +11,7 @@ from flows.release_images import release_images
 from flows.rescan_live import rescan_live
 from pratique.azure.registries import Upstream
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesUnexplained, PratiqueError
-from pratique.preflight.check import CLUSTER_ACTIONS, REGISTRY_ACTIONS, run_checks
+from pratique.preflight.check import CLUSTER_ACTIONS, LIVE_ACTIONS, REGISTRY_ACTIONS, run_checks
 from pratique.rescan import report
 from sandbox.services.acr.state import Registries
 from tests.flows.conftest import MakeWorld
@@ -122,10 +122,11 @@ async def test_what_is_missing_below_is_restored_from_the_other_registry(world: 
 
 
 def test_the_roles_are_narrow() -> None:
-    """They import, read and judge; what ``pratique check`` asks for is among it; that of quarantine reads no log."""
+    """They import, read and judge; what ``pratique check`` asks for is among it; only that of live/ reads log and
+    replicas."""
     quarantine, live = role_actions("pipeline-role-quarantine"), role_actions("pipeline-role-live")
     assert {*REGISTRY_ACTIONS} <= {*quarantine}
     assert not {*REGISTRY_ACTIONS} & {*CLUSTER_ACTIONS}
-    assert {*live} - {*quarantine} == {"Microsoft.Insights/logs/read"}
+    assert {*live} - {*quarantine} == {*LIVE_ACTIONS, "Microsoft.Insights/logs/read"}
     assert all(action.endswith(("/read", "/importImage/action")) for action in live)
     assert live == sorted(live)

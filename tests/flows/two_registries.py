@@ -50,6 +50,7 @@ ELSEWHERE = {
     "Microsoft.ContainerRegistry/registries/privateEndpointConnectionsApproval/action",
     "Microsoft.ContainerRegistry/registries/pull/read",
     "Microsoft.ContainerRegistry/registries/read",
+    "Microsoft.ContainerRegistry/registries/replications/read",
     "Microsoft.ContainerRegistry/registries/replications/write",
     "Microsoft.ContainerRegistry/registries/write",
     "Microsoft.Insights/logs/read",

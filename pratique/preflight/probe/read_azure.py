@@ -15,6 +15,7 @@ from pratique.azure.graph_samples import API_VERSIONS, CVE_DETAILS, GENERATIONS,
 from pratique.azure.logs import query_logs
 from pratique.azure.monitor import read_rule
 from pratique.azure.permissions import require_actions
+from pratique.azure.replications import PREVIEW, READ_REPLICAS, region_name
 from pratique.azure.resource_ids import ResourceId
 from pratique.errors import NotFound, OperationFailed, PermissionDenied, PratiqueError, UnreadableAnswer
 from pratique.evidence.setup import READ_FINDINGS
@@ -26,8 +27,7 @@ MOST_GRAPH_ROWS = 200  # of one generation
 MOST_LOG_ROWS = 500
 MOST_ALERTS = 50
 DAYS = 29  # of the log and the alerts; Azure keeps alerts for thirty days
-READ_REPLICAS = "Microsoft.ContainerRegistry/registries/replications/read"
-REGISTRY_VERSIONS = ("2025-11-01", "2026-09-01-preview")
+REGISTRY_VERSIONS = ("2025-11-01", PREVIEW)
 
 _EVENTS = f"""
 ContainerRegistryRepositoryEvents
@@ -118,7 +118,7 @@ async def replica_answer(place: Place) -> list[Answer]:
     document = await read_document(place.session, "read the registry's replicas", path, REGISTRY_VERSIONS[0])
     listed = document.get("value")
     replicas = [replica for replica in listed if isinstance(replica, dict)] if isinstance(listed, list) else []
-    return [surroundings.replica_answer(replicas, place.redactor)]
+    return [surroundings.replica_answer(replicas, region_name(registry.location), place.redactor)]
 
 
 async def versions_answer(place: Place) -> list[Answer]:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 import httpx
 
 from pratique.azure.registries import oci_client
+from pratique.azure.replications import READ_REPLICAS
 from pratique.azure.session import AzureSession
 from pratique.cluster.infrastructure import find_infrastructure
 from pratique.config import Bootstrap
@@ -58,7 +59,7 @@ PROBES = (
     Probe(
         [surroundings.REPLICAS],
         read_azure.replica_answer,
-        f"{read_azure.READ_REPLICAS} {_GROUP}",
+        f"{READ_REPLICAS} {_GROUP}",
     ),
     Probe(registry_log.LOG_QUESTIONS, read_azure.log_answers, _LOGS),
     Probe([registry_log.LOGINS], read_azure.login_answer, _LOGS),

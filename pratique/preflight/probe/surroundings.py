@@ -49,7 +49,7 @@ _SHOWN = (
     "networkrulebypass",
     "publicnetwork",
     "dataendpointenabled",
-    "regionalendpoints",
+    "regionalendpoint",
     "zoneredundancy",
     "anonymouspull",
     "adminuser",
@@ -137,10 +137,15 @@ def _policies_fit(settings: Mapping[str, str]) -> str:
     return DEFAULT
 
 
-def replica_answer(documents: Sequence[Mapping[str, Any]], redactor: Redactor) -> Answer:
-    """The answer to :data:`REPLICAS`. A replica's status says nothing about an image."""
+def replica_answer(documents: Sequence[Mapping[str, Any]], home: str, redactor: Redactor) -> Answer:
+    """The answer to :data:`REPLICAS`. A replica's status says nothing about an image.
+
+    :param home: short name of the home region, which Azure may list as well
+    """
+    listed = [document for document in documents if _region(document) == home]
+    documents = [document for document in documents if _region(document) != home]
     if not documents:
-        return seen(REPLICAS, ["none besides the home region"])
+        return seen(REPLICAS, ["none besides the home region", *(["which is listed"] if listed else [])])
     states = counted(
         f"{_word(named(one, 'provisioningstate'), redactor)}, "
         f"status {_word(named(status, 'displaystatus') if isinstance(status, dict) else None, redactor)}"
@@ -148,10 +153,15 @@ def replica_answer(documents: Sequence[Mapping[str, Any]], redactor: Redactor) -
         if isinstance(one := named(document, "properties"), dict)
         for status in [named(one, "status")]
     )
-    regions = len({str(named(document, "location")).casefold() for document in documents})
-    observed = [f"{len(documents)} replicas in {regions} regions", *tally(states)]
-    fits = "An image may be in a replica later than in the home region."
+    regions = len({_region(document) for document in documents})
+    also = "which is listed as well" if listed else "which is not listed"
+    observed = [f"{len(documents)} replicas in {regions} regions besides the home region, {also}", *tally(states)]
+    fits = "An image may be in a replica later than in the home region: docs/replicas.md."
     return seen(REPLICAS, observed, fits=fits, evidence={"outline": outline([dict(d) for d in documents], redactor)})
+
+
+def _region(document: Mapping[str, Any]) -> str:
+    return "".join(str(named(document, "location")).split()).casefold()
 
 
 def plan_answer(document: Mapping[str, Any], redactor: Redactor) -> Answer:

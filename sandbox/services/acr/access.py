@@ -12,12 +12,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sandbox.core.errors import HttpFault
+from sandbox.core.errors import HttpFault, not_supported
 from sandbox.core.rbac import Principal
 from sandbox.core.resources import Document
 from sandbox.core.routing import Call, answer
 from sandbox.core.tokens import TokenRefused
 from sandbox.services.acr.models import MODE, allows, policy_enabled, repository_permissions
+from sandbox.services.acr.regions import DATA_SUFFIX, split_host
 from sandbox.services.acr.rights import permitted, right
 from sandbox.services.acr.state import Registries
 from sandbox.services.entra.state import ARM_AUDIENCES, Entra
@@ -46,8 +47,13 @@ async def reachable(call: Call) -> None:
     """Check the registry's firewall first.
 
     :raises Denied: for a client that the network rules block
+    :raises NotSupported: for a data endpoint, and for what a regional login server does not do here
     """
-    private = "registry" in call.client.private_links
+    regional = bool(split_host(call.host)[1])
+    reads = call.method in ("GET", "HEAD") and not call.path.startswith("/acr/") and "/blobs/uploads" not in call.path
+    if call.host.endswith(DATA_SUFFIX) or (regional and not (reads or call.path.startswith("/oauth2/"))):
+        raise not_supported(call.method, call.host, call.path)
+    private = "registry" in call.client.private_links and (not regional or call.azure.scenario.replicas.private)
     if not allows(registry_of(call), call.client.address, private=private):
         raise Denied(
             None,
@@ -193,4 +199,5 @@ def _service(registry: Document) -> str:
 def _unauthorized(call: Call, required: TokenScope | None, error: str | None = None) -> Unauthorized:
     detail = [{"Type": required.kind, "Name": required.name, "Action": required.actions[0]}] if required else None
     message = "authentication required, visit https://aka.ms/acr/authorization for more information."
-    return Unauthorized(detail, message, challenge(f"https://{call.host}/oauth2/token", call.host, required, error))
+    host = call.host if call.azure.scenario.replicas.challenge == "regional" else split_host(call.host)[0]
+    return Unauthorized(detail, message, challenge(f"https://{host}/oauth2/token", host, required, error))

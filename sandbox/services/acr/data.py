@@ -1,4 +1,7 @@
-"""The registries' login servers, ``*.azurecr.io``: tokens, the distribution API, and ACR's ``/acr/v1``."""
+"""The registries' login servers, ``*.azurecr.io``: tokens, the distribution API, and ACR's ``/acr/v1``.
+
+Regional login servers (``*.geo.azurecr.io``) give tokens, and serve what their replica has; they take no pushes here.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +39,10 @@ def data_plane() -> Service:
 
 
 class LoginServer(RegistryBackend):
-    """A registry of the subscription, selected by the requested host."""
+    """A registry of the subscription, or a replica of one, selected by the requested host."""
 
     def store(self, call: Call) -> RegistryStore:
-        return call.azure.state(Registries).store(registry_of(call)["name"])
+        return call.azure.state(Registries).content(registry_of(call), call.host)
 
     def uploads(self, call: Call) -> Uploads:
         return call.azure.state(Registries).uploads(registry_of(call)["name"])

@@ -28,6 +28,8 @@ from sandbox.services.acr.imports import (
     read_source,
 )
 from sandbox.services.acr.models import ABAC, LEGACY, MODE, REGISTRY_TYPE, completed, has_mode, patched
+from sandbox.services.acr.regions import ENDPOINTS, kept, knows_servers, shown
+from sandbox.services.acr.replications import add_replications
 from sandbox.services.acr.state import Registries
 from sandbox.services.arm import listing
 from sandbox.services.entra.state import arm_caller
@@ -67,13 +69,13 @@ async def put_registry(call: Call) -> Response:
     if before is None and taken is not None:
         raise arm_fault(409, "AlreadyInUse", f"The registry DNS name {name}.azurecr.io is already in use.")
     requested = {**_readable(call, body), "id": resource_id, "name": name, "type": REGISTRY_TYPE}
-    document = completed(call.azure.state(Registries).with_mode(requested, before))
+    document = kept(completed(call.azure.state(Registries).with_mode(requested, before)), before)
     return answer(_shown(call, call.azure.resources.put(document)), 201 if before is None else 200)
 
 
 @provider.patch(_REGISTRY, action=f"{_ACTION}/write")
 async def patch_registry(call: Call) -> Response:
-    document = patched(_registry(call), _readable(call, call.json()))
+    document = kept(patched(_registry(call), _readable(call, call.json())), None)
     return answer(_shown(call, call.azure.resources.put(document)))
 
 
@@ -85,6 +87,11 @@ async def delete_registry(call: Call) -> Response:
 def _readable(call: Call, body: Document) -> Document:
     """The body without what the request's version of the API does not know."""
     properties = body.get("properties") or {}
+    if ENDPOINTS in properties and not knows_servers(call.query.get("api-version", "")):
+        properties = {key: value for key, value in properties.items() if key != ENDPOINTS}
+        body = {**body, "properties": properties}
+    if properties.get(ENDPOINTS, "Enabled") not in ("Enabled", "Disabled"):
+        raise arm_fault(400, "InvalidRequestContent", f"The value of '{ENDPOINTS}' is invalid.")
     if MODE not in properties:
         return body
     if not has_mode(call.query.get("api-version", "")):
@@ -96,6 +103,7 @@ def _readable(call: Call, body: Document) -> Document:
 
 def _shown(call: Call, document: Document) -> Document:
     """A registry as the request's version of the API shows it."""
+    document = shown(call.azure, document, call.query.get("api-version", ""))
     if has_mode(call.query.get("api-version", "")) and call.azure.scenario.registry_permissions.shown:
         return document
     properties = {key: value for key, value in document["properties"].items() if key != MODE}
@@ -103,6 +111,7 @@ def _shown(call: Call, document: Document) -> Document:
 
 
 listing.show_as(REGISTRY_TYPE, _shown)
+add_replications(provider, _REGISTRY)
 
 
 def _importing(call: Call) -> str:

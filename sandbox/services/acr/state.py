@@ -20,6 +20,8 @@ from sandbox.services.acr.models import (
     RepositoryEvent,
     completed,
 )
+from sandbox.services.acr.regions import REPLICATION_TYPE, has_servers, regions, split_host
+from sandbox.services.acr.replica_store import ReplicaStore
 from sandbox.services.oci.pool import BlobPool
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.oci.uploads import Uploads
@@ -45,14 +47,24 @@ class Registries:
         return self._azure.resources.named(REGISTRY_TYPE, name)
 
     def of_host(self, host: str) -> Document | None:
-        """The registry with this login server."""
-        return self.resource(host.removesuffix(LOGIN_SUFFIX))
+        """The registry with this login server, or with this regional one if these are enabled."""
+        login_server, region = split_host(host)
+        registry = self.resource(login_server.removesuffix(LOGIN_SUFFIX))
+        if not region or registry is None:
+            return registry
+        return registry if has_servers(registry) and region in regions(self._azure, registry) else None
+
+    def content(self, registry: Document, host: str) -> RegistryStore:
+        """What a registry serves at one of its login servers."""
+        region, home = split_host(host)[1], self.store(registry["name"])
+        return ReplicaStore(self._azure, home, region) if region not in ("", registry["location"]) else home
 
     def store(self, registry_name: str) -> RegistryStore:
         """The registry's content, empty at first."""
         key = registry_name.lower()
         if key not in self._stores:
-            self._stores[key] = RegistryStore(self._azure.state(BlobPool), self._azure.clock.now)
+            clock = self._azure.clock
+            self._stores[key] = RegistryStore(self._azure.state(BlobPool), clock.now, clock.elapsed)
         return self._stores[key]
 
     def uploads(self, registry_name: str) -> Uploads:
@@ -82,7 +94,7 @@ class Registries:
                 time=now,
                 registry_id=registry["id"],
                 login_server=registry["properties"]["loginServer"],
-                region=registry["location"],
+                region=split_host(call.host)[1] or registry["location"],
                 operation=operation,
                 repository=repository,
                 tag=tag,
@@ -104,7 +116,7 @@ class Registries:
                 time=self._azure.clock.now(),
                 registry_id=registry["id"],
                 login_server=registry["properties"]["loginServer"],
-                region=registry["location"],
+                region=split_host(call.host)[1] or registry["location"],
                 identity=caller.object_id,
                 address=call.client.address,
                 user_agent=call.headers.get("user-agent", ""),
@@ -120,6 +132,8 @@ class Registries:
             key = change.id.rsplit("/", 1)[-1].lower()
             self._stores.pop(key, None)
             self._uploads.pop(key, None)
+            for replica in self._azure.resources.list(REPLICATION_TYPE, change.id):
+                self._azure.resources.delete(replica["id"])
         elif (complete := completed(self.with_mode(change.after, change.before))) != change.after:
             self._azure.resources.put(complete)
 

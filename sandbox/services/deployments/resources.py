@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from sandbox.services.acr.models import DEFAULTS, REGISTRY_TYPE
+from sandbox.services.acr.regions import ENDPOINTS, REPLICATION_TYPE
 from sandbox.services.deployments.errors import TemplateError, unsupported
 from sandbox.services.deployments.provider import APPROVED, Document, Kind, Order, targets
 from sandbox.services.keyvault.vaults import put_vault
@@ -56,7 +57,14 @@ def _registry(order: Order) -> Document:
         "creationDate": _stamp(order.at),
         "dataEndpointHostNames": data,
         "privateEndpointConnections": [],
+        **_kept(order, ENDPOINTS),
     }
+
+
+def _kept(order: Order, name: str) -> Document:
+    """A property that a template keeps as it is by leaving it out."""
+    before = (order.before or {}).get("properties", {})
+    return {name: before[name]} if name in before and name not in order.properties else {}
 
 
 def _vault(order: Order) -> Document:
@@ -154,7 +162,7 @@ KINDS: dict[str, Kind] = {
             preserved=("creationDate", "privateEndpointConnections"),
         ),
         Kind(
-            type="Microsoft.ContainerRegistry/registries/replications",
+            type=REPLICATION_TYPE,
             seconds=150,
             defaults={
                 "regionEndpointEnabled": True,

@@ -55,6 +55,7 @@ class Repository:
     :ivar tags: by name
     :ivar blobs: digests
     :ivar referrers: digests of referrers by digest of their subject, oldest first
+    :ivar stored: when each manifest and blob came, in seconds of Azure's time, by digest
     """
 
     name: str
@@ -65,6 +66,7 @@ class Repository:
     tags: dict[str, Tag] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     referrers: dict[str, list[str]] = field(default_factory=dict)
+    stored: dict[str, float] = field(default_factory=dict)
 
     def tags_of(self, digest: str) -> list[str]:
         """Names of the tags of a digest, sorted."""
@@ -86,6 +88,7 @@ class Repository:
         for name in self.tags_of(digest):
             del self.tags[name]
         stored = self.manifests.pop(digest)
+        self.stored.pop(digest, None)
         if (subject := stored.manifest.subject) is not None:
             self.referrers[subject.digest].remove(digest)
         return stored

@@ -41,11 +41,15 @@ class RegistryStore:
 
     :param pool: blob bytes by digest, shared by the registries of a sandbox
     :param now: the clock for creation and update times
+    :param elapsed: seconds of Azure's time so far, by which replicas are late
     """
 
-    def __init__(self, pool: MutableMapping[str, bytes], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, pool: MutableMapping[str, bytes], now: Callable[[], datetime], elapsed: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.pool = pool
         self.now = now
+        self.elapsed = elapsed
         self._repositories: dict[str, Repository] = {}
 
     def repositories(self) -> list[str]:
@@ -93,7 +97,7 @@ class RegistryStore:
         actual = sha256(content)
         if digest is not None and checked_digest(digest) != actual:
             raise DigestInvalid({"expected": digest, "actual": actual})
-        self.writable(repository).blobs.add(actual)
+        self._add_blob(self.writable(repository), actual)
         self.pool.setdefault(actual, content)
         return actual
 
@@ -108,12 +112,13 @@ class RegistryStore:
         found = self._repositories.get(source)
         if found is None or checked_digest(digest) not in found.blobs:
             return False
-        self.writable(repository).blobs.add(digest)
+        self._add_blob(self.writable(repository), digest)
         return True
 
     def delete_blob(self, repository: str, digest: str) -> None:
         self.blob(repository, digest)
         self.repository(repository).blobs.discard(digest)
+        self.repository(repository).stored.pop(digest, None)
 
     # Manifests and tags
 
@@ -136,6 +141,7 @@ class RegistryStore:
         if missing:
             raise ManifestBlobUnknown({"digests": missing})
         stored = target.add(manifest, self.now())
+        target.stored.setdefault(manifest.digest, self.elapsed())
         if tag is not None:
             target.move_tag(tag, manifest.digest, self.now())
         return stored
@@ -242,6 +248,10 @@ class RegistryStore:
             return config.get("os"), config.get("architecture")
         except (ValueError, AttributeError):
             return None, None
+
+    def _add_blob(self, repository: Repository, digest: str) -> None:
+        repository.blobs.add(digest)
+        repository.stored.setdefault(digest, self.elapsed())
 
     def _walk(self, repository: str, digest: str) -> Iterator[Manifest]:
         manifest = self.manifest(repository, digest).manifest

@@ -31,7 +31,7 @@ from tests.waiting import until
 
 CERTIFICATE = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"
 #: Questions that take more than the pipeline's roles.
-MORE = {"registry.replicas", "alert.delay", "api.versions"}
+MORE = {"alert.delay", "api.versions"}
 
 
 async def test_a_deployed_cluster(start_sandbox: StartSandbox, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pratique.images import PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
 from pratique.records.promotions import PromotionRecord, Promotions
+from pratique.replicas import ReplicaState
 from tests.pratique.repositories import git
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -92,6 +93,7 @@ records = st.builds(
     how=st.sampled_from(["promoted", "found"]),
     platforms=st.sampled_from([BUSYBOX.platforms, (PlatformManifest("linux/386", CHILD, ("linux/amd64",)),)]),
     contents=st.sampled_from([(), (CHILD, OTHER)]),
+    replicas=st.sampled_from([None, ReplicaState(regions=("eastus2", "westus2")), ReplicaState(not_observable="why")]),
 )
 
 
@@ -113,10 +115,29 @@ def test_a_record_is_not_replaced() -> None:
     assert Promotions().with_records([BUSYBOX]).with_records([later]).records == (BUSYBOX,)
 
 
+def test_the_newest_look_at_replicas_is_on_record() -> None:
+    """Of a later run only that is taken over; a run that did not look takes nothing back."""
+    blind, seen = ReplicaState(not_observable="why"), ReplicaState(regions=("eastus2",))
+    promotions = Promotions().with_records([BUSYBOX])
+    for replicas, known in ((blind, blind), (None, blind), (seen, seen), (None, seen)):
+        promotions = promotions.with_records([replace(BUSYBOX, run="run-2", replicas=replicas)])
+        assert promotions.records == (replace(BUSYBOX, replicas=known),)
+
+
+@pytest.mark.parametrize("replicas", [5, {}, True])
+def test_malformed_replicas(replicas: object) -> None:
+    """They are an error, and never taken for replicas in which an image was seen."""
+    text = Promotions((BUSYBOX,)).text().replace('"source"', f'"replicas": {json.dumps(replicas)}, "source"')
+    with pytest.raises(UnreadableAnswer):
+        Promotions.parse(text)
+
+
 def test_records_of_earlier_versions() -> None:
     """A record of an index that does not say what is below it is read, and says that it is not the whole."""
     old = {name: value for name, value in BUSYBOX.entry().items() if name != "contents"}
     assert not PromotionRecord.read(old).resolved
+    assert PromotionRecord.read(old).replicas is None
+    assert "replicas" not in BUSYBOX.entry()
     single = replace(BUSYBOX, platforms=(PlatformManifest("linux/amd64", INDEX),))
     assert single.resolved
     assert PromotionRecord.read(replace(BUSYBOX, contents=(CHILD,)).entry()).resolved

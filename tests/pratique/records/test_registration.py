@@ -113,6 +113,15 @@ def test_clusters_round_trip() -> None:
     assert Clusters.parse(None) == Clusters()
 
 
+def test_regions_of_a_cluster() -> None:
+    """They are read back; entries of earlier versions have none, which is not known and not nowhere."""
+    placed = replace(BLUE, regions=("eastus2", "westus2"))
+    assert Clusters.parse(Clusters((placed,)).text()) == Clusters((placed,))
+    old = {name: value for name, value in placed.entry().items() if name != "regions"}
+    assert RegisteredCluster.read(old).regions == ()
+    assert Clusters((BLUE,)).with_cluster(placed).clusters == (placed,)
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"version": 2, "clusters": []}', '{"version": 1, "clusters": [{}]}', '{"version": 1, "clusters": [1]}', "{"],

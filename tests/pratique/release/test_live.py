@@ -15,7 +15,15 @@ import pytest
 
 from pratique.azure.registries import Registry, get_registry, oci_client
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError, Conflict, GateBlocked, NotFound, OperationFailed, Unavailable
+from pratique.errors import (
+    ConfigurationError,
+    Conflict,
+    GateBlocked,
+    NotFound,
+    NotReplicated,
+    OperationFailed,
+    Unavailable,
+)
 from pratique.gate.clearance import PromotionClearance
 from pratique.images import ImageReference, ImportedImage, LiveImage, ResolvedImage, UnresolvedReference
 from pratique.manifests.images import Pin
@@ -23,8 +31,11 @@ from pratique.oci.client import OciClient
 from pratique.release.contents import manifests_below
 from pratique.release.live import require_known_digests, require_live
 from pratique.release.promotion import promote, quarantine, resolve
+from pratique.replicas import RegionalServer, Replication
 from pratique.rescan.proposals import branch_name, propose
+from sandbox.replicas import Replicas
 from sandbox.scenario import Client, Scenario
+from sandbox.services.acr.regions import REPLICATION_TYPE
 from sandbox.services.oci.repository import Repository
 from sandbox.services.oci.store import RegistryStore
 from sandbox.tenant import CLUSTER_GROUP
@@ -330,6 +341,44 @@ async def test_a_proposal_names_only_what_is_in_live(registries: Registries, tmp
         assert await proposing
         return
     with pytest.raises(NotFound):
+        await proposing
+    assert git("branch", "--list", "--format=%(refname:short)", cwd=remote) == "main"
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_proposal_waits_for_replicas(registries: Registries, tmp_path: Path, late: bool) -> None:
+    """Nothing is proposed that a replica does not serve, with everything below its digest."""
+    remote, promoted = make_remote(tmp_path), await registries.promoted()
+    login_server, azure = registries.registry.login_server, registries.sandbox.azure
+    somebody_pushes(remote, "cluster/kustomization.yaml", KUSTOMIZATION.format(registry=login_server))
+    add_registry(registries.sandbox, NAME, publicNetworkAccess="Disabled", regionalEndpoints="Enabled")
+    azure.scenario = azure.scenario.model_copy(
+        update={"replicas": Replicas(arrival="manifests-first", rest="never" if late else 0)}
+    )
+    replica: dict[str, object] = {"name": "east", "type": REPLICATION_TYPE, "location": "eastus2", "properties": {}}
+    replica["id"] = f"{registries.registry.id}/replications/east"
+
+    async def add() -> None:
+        azure.resources.put(replica)
+
+    async def replication() -> Replication:
+        return Replication(servers=(RegionalServer("eastus2", f"{NAME}.eastus2.geo.azurecr.io"),))
+
+    registries.sandbox.run(add())
+    proposing = propose(
+        replace(there(remote), folder="cluster"),
+        login_server,
+        {"library/busybox": LiveImage("1.37.0", promoted.image.digest)},
+        client=registries.client,
+        author=AUTHOR,
+        pin="both",
+        run="1",
+        replication=replication,
+    )
+    if not late:
+        assert await proposing
+        return
+    with pytest.raises(NotReplicated, match="eastus2"):
         await proposing
     assert git("branch", "--list", "--format=%(refname:short)", cwd=remote) == "main"
 

@@ -98,6 +98,7 @@ class Cluster:
                 records=records or self.records,
                 token=None,
                 run="run-1",
+                replication=cast(Any, None),
             )
             await reactions.apply(rescan)
 
