@@ -69,7 +69,8 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
         raise _blocked(
             question,
             "It needs a person's approval, and this run cannot ask anybody, as its Prefect server ends with the run.",
-            "Run the deployment, or set PREFECT_API_URL to your server's, or accept the images in the exceptions file.",
+            "Run the deployment, or set PREFECT_API_URL to your server's"
+            + (", or accept the images in the exceptions file." if not question.break_glass else "."),
         )
     run, problem = context.flow_run, ""
     until = f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%d %H:%M} UTC"

@@ -13,6 +13,7 @@ from pratique.config import Bootstrap, Image, Release
 from pratique.errors import PratiqueError
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Question
+from pratique.gate.exceptions.break_glass import BreakGlassUse
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImportedImage
@@ -20,8 +21,9 @@ from tasks.events import emit_on_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
 from tasks.progress import Progress
-from tasks.records import record_promotions
+from tasks.records import record_break_glass, record_promotions
 from tasks.registration import register_cluster
+from tasks.runtime import current
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class GatedRelease:
 
     :ivar report: of its gate
     :ivar images: those in ``live/``; ``None`` while it waits for a person's approval
+    :ivar break_glass: who let which of them in unassessed
     """
 
     release: Release
     report: GateReport
     images: list[ImportedImage] | None = None
+    break_glass: tuple[BreakGlassUse, ...] = ()
 
 
 async def run_release(
@@ -94,7 +98,8 @@ async def _quarantine(image: Image, infrastructure: Branch[Infrastructure]) -> I
 async def _approval(pending: GatedRelease, config: Bootstrap) -> Approval:
     with emit_on_block(pending.release.name):
         question, cluster = Question.about(pending.report), config.cluster.resource_group
-        return await ask(question, hours=config.gate.answer_hours, cluster=cluster)
+        hours = question.hours(config.gate.answer_hours, current().clock.now())
+        return await ask(question, hours=hours, cluster=cluster)
 
 
 async def _promote(
@@ -102,6 +107,10 @@ async def _promote(
 ) -> GatedRelease:
     """Promote a release that has passed the gate, and record every promotion, even if another one fails."""
     clearances = await give_verdict(report, approval)
+    uses = tuple(use for clearance in clearances if (use := clearance.break_glass))
+    if uses:
+        judged = [verdict.image for verdict in report.verdicts]
+        await record_break_glass(release.name, judged, uses, infrastructure)
     bar = await Progress.begin(f"promotions-{release.name}", f"Promotions of release {release.name}", len(clearances))
     promotions: list[Branch[ImportedImage]] = []
     try:
@@ -112,8 +121,8 @@ async def _promote(
             ]
     except Exception:
         with suppress(PratiqueError):  # its task run shows the error; the run reports the failed promotion
-            await record_promotions(release.name, succeeded(promotions))
+            await record_promotions(release.name, succeeded(promotions), uses)
         raise
     images = results(promotions)
-    await record_promotions(release.name, images)
-    return GatedRelease(release, report.with_approval(approval) if approval else report, images)
+    await record_promotions(release.name, images, uses)
+    return GatedRelease(release, report.with_approval(approval) if approval else report, images, uses)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pratique.errors import ConfigurationError
-from pratique.gate.exceptions.file import PLACEHOLDER
+from pratique.gate.exceptions.entry import PLACEHOLDER
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.exceptions.stanza import NewAcceptance, default_end, with_acceptance
 from pratique.gate.policy import Policy
