@@ -36,8 +36,8 @@ _ADVICE = {
     Condition.REPLACED: "No cluster's manifests use these, and some use another image of the repository, which passes, "
     "so nothing is overdue here. Remove the ones that nothing runs.",
     Condition.WATCHED: "Within the policy, but the clock of each finding runs.",
-    Condition.BREAK_GLASS: "Two people let these in for some hours. These are over, and nothing has assessed the images "
-    "since. Find out why, or replace them; docs/break-glass.md says how.",
+    Condition.BREAK_GLASS: "Two people let these in for some hours, which are over. Nothing has assessed them since: "
+    "find out why, or replace them; docs/break-glass.md says how.",
 }
 
 
