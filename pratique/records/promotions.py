@@ -159,13 +159,12 @@ class PromotionRecord:
     def with_record(self, other: PromotionRecord) -> PromotionRecord:
         """The record when another run, or the promotion of a digest that is on record before it, records the same.
 
-        It stays as it is, but for what the promotion adds, and for another use of break glass.
+        It stays as it is, but for another use of break glass, and for what its own run saw after the promotion.
         """
         known = self.break_glass
         together = (*known, *(use for use in other.break_glass if not any(map(use.same_as, known))))
-        if known and self.run == other.run:
-            return replace(other, at=self.at, break_glass=together)
-        return replace(self, break_glass=together)
+        seen = bool(known) and self.run == other.run and other.verified
+        return replace(self, verified=self.verified or seen, break_glass=together)
 
     def with_verdict(self, state: str, at: datetime) -> PromotionRecord:
         """The record with the first verdict on an assessment since break glass."""
