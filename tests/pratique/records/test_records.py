@@ -131,7 +131,7 @@ def test_a_record_is_not_replaced() -> None:
 
 
 def test_break_glass_is_on_record_before_the_promotion_and_stays() -> None:
-    """The run that promotes adds what it saw; another use is added; a run that finds the image later takes none away."""
+    """The run that promotes adds what it saw, and another use is added. A run that finds the image takes none away."""
     before = replace(BUSYBOX, break_glass=(USE,))
     after = replace(before, verified=True, at=NOW + timedelta(minutes=2))
     again = replace(BUSYBOX, run="run-2", how="found", break_glass=(replace(USE, run="run-2"),))
