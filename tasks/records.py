@@ -43,7 +43,7 @@ async def record_break_glass(
         (use,) = record.break_glass
         get_run_logger().warning("%s comes into live/ unassessed: %s", record.reference, use.description)
         payload = {name: str(value) for name, value in use.entry().items() if name not in ("verdict", "verdictAt")}
-        emit("gate.glass-broken", f"release.{release}", release=release, digest=record.digest, **payload)
+        emit("gate.break-glass-used", f"release.{release}", release=release, digest=record.digest, **payload)
 
 
 @step(

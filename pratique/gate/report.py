@@ -55,8 +55,9 @@ def require_passed(report: GateReport, consequence: str = NOTHING_PROMOTED) -> N
         "For images without proof of a scan: see docs/gate.md on what proves one, or accept them in an exceptions file."
         " Then run again."
     )
-    if report.rules.policy.break_glass_hours:
-        remedy += " If that cannot wait: docs/break-glass.md."
+    unverified = any(verdict.state is VerdictState.UNVERIFIED for verdict in report.verdicts)
+    if unverified and report.rules.policy.break_glass_hours:
+        remedy += " If a scan cannot be waited for, two people can let an image in for hours: docs/break-glass.md."
     if waits := companions(report):
         remedy += f" {waits}"
     if proposed := proposed_acceptances(report):

@@ -39,7 +39,7 @@ class Request:
                 _ATTEMPTED,
                 str(self.image),
                 "It has no digest, and a tag can move to an image that nobody looked at.",
-                f"Write {self.image}@sha256:… with the digest in quarantine/, which the gate's table shows.",
+                f"Write {self.image}@sha256:… with the digest, which 'pratique check' and 'pratique plan' show.",
             )
         values = {"--reason": self.reason, "--incident": self.incident, "--requested-by": self.requested_by}
         if missing := [name for name, value in values.items() if not value.strip()]:

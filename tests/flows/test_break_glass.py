@@ -33,8 +33,8 @@ from tests.flows.world import KURED, World, git
 __all__ = ["told"]
 
 NAME = ImageReference.parse(KURED).repository
-#: Defender answers after a day and a half.
-SLOW = Scenario(scans={NAME: Scan(outcome="healthy", delay=36 * 3600)}, timings=PROMPT)
+#: Defender answers after half a day.
+SLOW = Scenario(scans={NAME: Scan(outcome="healthy", delay=12 * 3600)}, timings=PROMPT)
 OPENSSL = Finding(cve="CVE-2024-6119", severity="High", package="openssl", version="3.1.4-r5", fixed_version="3.1.7-r1")
 ADA, GRACE = "ada@contoso.com", "Grace Hopper"
 ASKED = ("--reason", "The old certificate is expired.", "--incident", "INC-4711", "--requested-by", ADA)
@@ -153,8 +153,10 @@ async def test_two_people_let_a_digest_in(cluster: World, told: Told) -> None:
     top, _, _ = (await artifact("preparation")).partition("| image |")
     for part in ("not assessed", ADA, GRACE, "INC-4711", digest(cluster)):
         assert part in top.replace("\\", "")
-    (broken,) = [event for event in told() if event.event == "pratique.gate.glass-broken"]
-    assert (broken.payload["approvedBy"], broken.payload["digest"]) == (GRACE, digest(cluster))
+    events = [event for event in told() if "break-glass" in event.event]
+    assert [event.event.rpartition("-")[2] for event in events] == ["asked", "asked", "used"]
+    assert "INC-4711" in events[0].payload["entries"][0]
+    assert (events[2].payload["approvedBy"], events[2].payload["digest"]) == (GRACE, digest(cluster))
     assert prepared.gates[0]["breakGlass"][0]["basis"] == "break glass"
 
 
@@ -228,9 +230,10 @@ async def test_rescans_until_it_is_assessed(cluster: World, its_clock: CloudCloc
     assert quiet["breakGlass"][0]["approvedBy"] == GRACE
     for key in ("live-summary", "live-audit"):
         shown = await artifact(key)
-        assert all(part in shown.replace("\\", "") for part in ("Let in by break glass: 1", ADA, GRACE, "INC-4711"))
+        for part in ("Let in by break glass: 1", ADA, GRACE, "INC-4711"):
+            assert part in shown.replace("\\", "")
 
-    await life.days(1, scanned=False)
+    await life.days(5 / 24, scanned=False)
     told()
     message = await at_risk(cluster)
     assert all(part in message for part in ("not assessed since", ADA, GRACE, "INC-4711", "docs/break-glass.md"))
@@ -241,7 +244,7 @@ async def test_rescans_until_it_is_assessed(cluster: World, its_clock: CloudCloc
     await at_risk(cluster)
     assert [event.event for event in told() if ".live." in event.event] == []
 
-    await life.days(1)
+    await life.days(0.5)
     after = await rescan_live(cluster.config)
     assert (after["outcome"], after["cases"]) == ("All is well", [])
     assert [change["kind"] for change in after["changes"]] == ["break glass assessed"]

@@ -18,7 +18,7 @@ replaces missing proof: what any source knows against the image still blocks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -153,8 +153,9 @@ class BreakGlassUse:
         return f"{self.glass.description}; approved by {self.approved_by} (self-asserted): {self.approval}"
 
     def same_as(self, other: BreakGlassUse) -> bool:
-        """Whether it is the same use, whatever was found about the digest afterwards."""
-        return replace(self, verdict="", verdict_at=None) == replace(other, verdict="", verdict_at=None)
+        """Whether it is the same use on record, whatever was found about the digest afterwards."""
+        own, others = self.entry(), other.entry()
+        return all(own[name] == others[name] for name in own.keys() - {"at", "verdict", "verdictAt"})
 
     def overdue(self, at: datetime) -> bool:
         """Whether its hours are over, and nothing was assessed since."""
@@ -198,8 +199,8 @@ def pinned_reference(text: str) -> ImageReference:
         raise ValueError(f"{error.observed} {error.remedy}") from None
     if reference.digest is None:
         raise ValueError(
-            f"a tag can move to an image that nobody looked at: write {reference}@sha256:… with the digest, which the "
-            "gate's table shows"
+            f"a tag can move to an image that nobody looked at: write {reference}@sha256:… with the digest, which "
+            "'pratique check' and 'pratique plan' show"
         )
     return reference
 

@@ -29,7 +29,7 @@ def _time(value: object) -> datetime:
         value = value.isoformat()
     if not isinstance(value, str):
         raise ValueError("write a time with an offset, for example 2026-11-23T03:10:00Z")
-    return moment(value)
+    return moment(value).replace(microsecond=0)
 
 
 def _image(value: object) -> ImageReference:

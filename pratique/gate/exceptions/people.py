@@ -32,8 +32,9 @@ def _parts(name: str) -> tuple[str, str]:
 
 def _letters(text: str) -> str:
     """Letters and digits, with the accents on them: all else can be written in many ways."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(char for char in folded if unicodedata.category(char)[0] in "LNM" and not _is_invisible(char))
+    parts = unicodedata.normalize("NFKD", text)
+    kept = "".join(char for char in parts if unicodedata.category(char)[0] in "LNM" and not _is_invisible(char))
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold())
 
 
 def _is_invisible(char: str) -> bool:

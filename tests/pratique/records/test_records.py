@@ -133,7 +133,8 @@ def test_a_record_is_not_replaced() -> None:
 def test_break_glass_is_on_record_before_the_promotion_and_stays() -> None:
     """The run that promotes adds what it saw, and another use is added. A run that finds the image takes none away."""
     before = replace(BUSYBOX, break_glass=(USE,))
-    after = replace(before, verified=True, at=NOW + timedelta(minutes=2))
+    split = replace(USE, glass=replace(USE.glass, until=USE.glass.until + timedelta(microseconds=5)), at=NOW)
+    after = replace(before, verified=True, at=NOW + timedelta(minutes=2), break_glass=(split,))
     again = replace(BUSYBOX, run="run-2", how="found", break_glass=(replace(USE, run="run-2"),))
     found = replace(BUSYBOX, run="run-3", how="found", verified=True)
     (record,) = Promotions().with_records([before]).with_records([after, again, after, found]).records

@@ -47,7 +47,7 @@ def test_an_entry_names_digest_people_incident_and_end(tmp_path: Path) -> None:
         (break_glass(hours=-1), "not after 'opened'"),
         (break_glass(opened=NOW + timedelta(minutes=6)), "'opened' is in the future"),
         (break_glass(until="2026-11-23T13:00:00"), "needs an offset"),
-        (break_glass(opened="2026-11-23"), "needs an offset"),
+        ({**break_glass(), "opened": "2026-11-23"}, "needs an offset"),
         (break_glass(until=7), "write a time"),
         (break_glass(reason="short"), "at least 10"),
         (break_glass(reason="REPLACE_ME with a reason"), "replace REPLACE_ME"),
