@@ -33,7 +33,8 @@ from pratique.records.promotions import PromotionRecord
 from pratique.rescan.assessment import assess_images
 from pratique.rescan.cases import update_cases
 from pratique.rescan.inventory import Knowledge, take_inventory
-from pratique.rescan.report import Rescan, markdown, record
+from pratique.rescan.record import record
+from pratique.rescan.report import Rescan, markdown
 
 
 async def fill(session: AzureSession, registry: Registry, references: Collection[str]) -> None:

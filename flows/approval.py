@@ -69,7 +69,8 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
         raise _blocked(
             question,
             "It needs a person's approval, and this run cannot ask anybody, as its Prefect server ends with the run.",
-            "Run the deployment, or set PREFECT_API_URL to your server's, or accept the images in the exceptions file.",
+            "Run the deployment, or set PREFECT_API_URL to your server's"
+            + (", or accept the images in the exceptions file." if not question.break_glass else "."),
         )
     run, problem = context.flow_run, ""
     until = f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%d %H:%M} UTC"
@@ -80,7 +81,7 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
             get_run_logger().info(
                 "Release %s needs a person's answer until %s: press Resume at %s", question.release, until, page
             )
-            emit("gate.asked", f"release.{question.release}", cluster=cluster, release=question.release, until=until)
+            _emit_asked(question, cluster, until, page)
         try:
             form = await _wait_for_form(question, run, key, hours, _form(question, until, problem))
             answer = question.read_answer(form.decision, form.reason, form.name, form.expires, _today())
@@ -108,10 +109,22 @@ async def _wait_for_form(
         async with lock_released(), asyncio.timeout(seconds):
             return await apause_flow_run(wait_for_input=form, timeout=seconds + _GRACE, poll_interval=_POLL, key=key)
     except TimeoutError:
-        raise _blocked(question, f"Nobody answered within {hours:g} hours.", "Run it again and answer.") from None
+        raise _blocked(question, f"Nobody answered within {hours:.3g} hours.", "Run it again and answer.") from None
     except ValidationError:
         # Somebody set the run's state by hand.
         raise question.invalid("The run was resumed without a filled-in form.") from None
+
+
+def _emit_asked(question: Question, cluster: str, until: str, page: str) -> None:
+    """Emit that a person is asked; for break glass a second event, as somebody has to be found at once.
+
+    :param page: where to answer
+    """
+    about, payload = f"release.{question.release}", {"release": question.release, "until": until}
+    emit("gate.asked", about, cluster=cluster, **payload)
+    if question.break_glass:
+        entries = [f"{entry.image}: {entry.description}" for entry in question.break_glass]
+        emit("gate.break-glass-asked", about, cluster=cluster, page=page, entries=entries, **payload)
 
 
 def _form(question: Question, until: str, problem: str) -> type[AnswerForm]:

@@ -20,13 +20,15 @@ from tasks.infrastructure import deploy_infrastructure, read_spoke_network
 from tasks.manifests import publish_manifests
 from tasks.plan import plan_preparation
 from tasks.runtime import azure_runtime
-from tasks.step import NOTHING_TO_DO, PLANNED, named_states
+from tasks.step import BREAK_GLASS_USED, NOTHING_TO_DO, PLANNED, named_states
 from tasks.summary import show_stamp_parameters, show_summary
 
 
 def _outcome(result: Preparation | Plan) -> str | None:
     if isinstance(result, Plan):
         return PLANNED
+    if result.break_glass:
+        return BREAK_GLASS_USED
     return None if result.changed else NOTHING_TO_DO
 
 
@@ -75,7 +77,8 @@ async def _prepare(config: Bootstrap) -> Preparation:
         )
         await show_stamp_parameters(stamp, published.usage)
         gates = [(release.report, release.images or []) for release in released]
-        delivery = Delivery.of(infrastructure, gates, published)
+        uses = [use for release in released for use in release.break_glass]
+        delivery = Delivery.of(infrastructure, gates, published, uses)
         prepared = Preparation.after(delivery, infrastructure, config.certificate.name, certificate, stamp)
         return await show_summary(prepared, infrastructure, published.publication)
 

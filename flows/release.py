@@ -13,6 +13,7 @@ from pratique.config import Bootstrap, Image, Release
 from pratique.errors import PratiqueError
 from pratique.gate.approval import Approval
 from pratique.gate.approval_request import Question
+from pratique.gate.exceptions.break_glass import BreakGlassUse
 from pratique.gate.wait import GateReport
 from pratique.images import ImportedImage
 from pratique.replicas import Replication
@@ -20,9 +21,10 @@ from tasks.events import emit_on_block
 from tasks.gate import give_verdict, scan_gate
 from tasks.images import promote_image, quarantine_image, resolve_image
 from tasks.progress import Progress
-from tasks.records import record_promotions
+from tasks.records import record_break_glass, record_promotions
 from tasks.registration import register_cluster
 from tasks.replication import find_replicas, wait_for_replicas
+from tasks.runtime import current
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class GatedRelease:
 
     :ivar report: of its gate
     :ivar images: those in ``live/`` and its replicas; ``None`` while it waits for a person's approval
+    :ivar break_glass: who let which of them in unassessed
     """
 
     release: Release
     report: GateReport
     images: list[ImportedImage] | None = None
+    break_glass: tuple[BreakGlassUse, ...] = ()
 
 
 async def run_release(
@@ -98,7 +102,8 @@ async def _quarantine(image: Image, infrastructure: Branch[Infrastructure]) -> I
 async def _approval(pending: GatedRelease, config: Bootstrap) -> Approval:
     with emit_on_block(pending.release.name):
         question, cluster = Question.about(pending.report), config.cluster.resource_group
-        return await ask(question, hours=config.gate.answer_hours, cluster=cluster)
+        hours = question.hours(config.gate.answer_hours, current().clock.now())
+        return await ask(question, hours=hours, cluster=cluster)
 
 
 async def _promote(
@@ -113,6 +118,10 @@ async def _promote(
     A promotion is complete when the replicas have it, too. It is on record before that wait, and after it.
     """
     clearances = await give_verdict(report, approval)
+    uses = tuple(use for clearance in clearances if (use := clearance.break_glass))
+    if uses:
+        judged = [verdict.image for verdict in report.verdicts]
+        await record_break_glass(release.name, judged, uses, infrastructure)
     bar = await Progress.begin(f"promotions-{release.name}", f"Promotions of release {release.name}", len(clearances))
     promotions: list[Branch[ImportedImage]] = []
     try:
@@ -123,11 +132,11 @@ async def _promote(
             ]
     except Exception:
         with suppress(PratiqueError):  # its task run shows the error; the run reports the failed promotion
-            await record_promotions(release.name, succeeded(promotions))
+            await record_promotions(release.name, succeeded(promotions), uses)
         raise
     images = results(promotions)
-    await record_promotions(release.name, images)
+    await record_promotions(release.name, images, uses)
     if replicas.needed:
         images = await wait_for_replicas(release.name, images, replicas)
-        await record_promotions(release.name, images)
-    return GatedRelease(release, report.with_approval(approval) if approval else report, images)
+        await record_promotions(release.name, images, uses)
+    return GatedRelease(release, report.with_approval(approval) if approval else report, images, uses)

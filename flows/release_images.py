@@ -15,12 +15,18 @@ from tasks.configuration import configuration
 from tasks.infrastructure import find_infrastructure
 from tasks.manifests import publish_manifests
 from tasks.runtime import azure_runtime
-from tasks.step import NOTHING_TO_DO, named_states
+from tasks.step import BREAK_GLASS_USED, NOTHING_TO_DO, named_states
 from tasks.summary import show_summary
 
 
+def _outcome(delivery: Delivery) -> str | None:
+    if delivery.break_glass:
+        return BREAK_GLASS_USED
+    return None if delivery.changed else NOTHING_TO_DO
+
+
 @flow(name="release_images", flow_run_name="release to {config.title}")
-@named_states(lambda delivery: None if delivery.changed else NOTHING_TO_DO)
+@named_states(_outcome)
 async def release_images(config: ConfigParameter, only: Sequence[str] = ()) -> Delivery:
     """Quarantine, gate and promote the catalogue's images, and publish the manifests that use them.
 
@@ -51,5 +57,6 @@ async def _release(config: Bootstrap, chosen: Sequence[Release]) -> Delivery:
             replicas.result(),
         )
         gates = [(release.report, release.images or []) for release in released]
-        delivery = Delivery.of(infrastructure, gates, published)
+        uses = [use for release in released for use in release.break_glass]
+        delivery = Delivery.of(infrastructure, gates, published, uses)
         return await show_summary(delivery, infrastructure, published.publication)

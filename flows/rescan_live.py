@@ -12,6 +12,7 @@ from pratique.config import Bootstrap, ConfigParameter
 from pratique.errors import PratiqueError
 from pratique.rescan import report
 from pratique.rescan.inventory import Inventory
+from pratique.rescan.record import record
 from pratique.rescan.report import Rescan
 from tasks.audit import audit_live_images
 from tasks.configuration import configuration
@@ -21,10 +22,10 @@ from tasks.runtime import azure_runtime
 from tasks.step import NOT_VERIFIED, NOTHING_TO_DO, named_states
 
 
-def _outcome(record: dict[str, Any]) -> str | None:
-    if record["outcome"] == report.NOT_VERIFIED:
+def _outcome(recorded: dict[str, Any]) -> str | None:
+    if recorded["outcome"] == report.NOT_VERIFIED:
         return NOT_VERIFIED
-    return None if record["changes"] else NOTHING_TO_DO
+    return None if recorded["changes"] else NOTHING_TO_DO
 
 
 @flow(name="rescan_live", flow_run_name="rescan live of {config.title}")
@@ -49,7 +50,7 @@ async def _check(config: Bootstrap) -> dict[str, Any]:
         async with run_branches() as start:
             rescan = start(_rescan(config, infrastructure, inventory))
             start(_audit(infrastructure, inventory))
-        return report.record(rescan.result())
+        return record(rescan.result())
 
 
 async def _rescan(config: Bootstrap, infrastructure: Infrastructure, inventory: Inventory) -> Rescan:

@@ -44,10 +44,11 @@ async def audit_live_images(
         log.warning("%s", irregularity)
         _emit(irregularity)
     log.info(
-        "%d images in live/: %d recorded, %d logged, %d need attention",
+        "%d images in live/: %d recorded, %d logged, %d by break glass, %d need attention",
         report.images,
         report.recorded,
         report.logged,
+        len({image for image, _ in report.break_glass}),
         len(report.needing_attention),
     )
     await acreate_markdown_artifact(report.markdown(), key="live-audit", description="Why each image is in live/")

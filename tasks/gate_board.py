@@ -12,7 +12,9 @@ from prefect import get_client, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from pratique.gate.report import markdown, record, rows
+from pratique.gate.break_glass import companions
+from pratique.gate.record import record
+from pratique.gate.report import markdown, rows
 from pratique.gate.wait import GateReport
 from tasks.runtime import current
 
@@ -25,6 +27,7 @@ class GateBoard:
         self._artifact: UUID | None = None
         self._states: dict[tuple[str, str], str] = {}
         self._since: dict[tuple[str, str], datetime] = {}
+        self._waits = ""
 
     async def show(self, report: GateReport) -> None:
         """Log what has changed, and update the table."""
@@ -41,6 +44,9 @@ class GateBoard:
                         platform_verdict.state,
                         platform_verdict.reason,
                     )
+        if (waits := companions(report)) != self._waits:
+            self._waits = waits
+            get_run_logger().warning(waits or "The image with a break-glass entry no longer waits for others")
         table = rows(report, self._since)
         if self._artifact is None:
             about = f"Scan gate of release {self._release}"

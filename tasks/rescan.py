@@ -19,6 +19,7 @@ from pratique.rescan.cases import CaseChange, ChangeKind
 from pratique.rescan.inventory import Inventory
 from pratique.rescan.listing import Listing
 from pratique.rescan.reactions import Reactions, record_cases
+from pratique.rescan.record import record
 from pratique.rescan.report import Rescan
 from tasks.events import Event, emit
 from tasks.policies import UNCACHED
@@ -38,6 +39,8 @@ _EVENTS: dict[ChangeKind, Event] = {
     "pulls blocked": "live.pulls-blocked",
     "pulls allowed": "live.pulls-allowed",
     "proposed": "live.proposed",
+    "break glass overdue": "live.break-glass-overdue",
+    "break glass assessed": "live.break-glass-assessed",
 }
 
 
@@ -126,7 +129,7 @@ async def conclude_rescan(rescan: Rescan) -> Rescan:
     about = "The images in live/ and their conditions"
     await acreate_markdown_artifact(report.markdown(rescan), key="live-summary", description=about)
     await acreate_table_artifact(report.rows(rescan), key="live", description="Images in live/ that need attention")
-    recorded = f"```json\n{json.dumps(report.record(rescan), indent=1)}\n```"
+    recorded = f"```json\n{json.dumps(record(rescan), indent=1)}\n```"
     await acreate_markdown_artifact(recorded, key="live-record", description="The full record of the rescan, as JSON")
     report.require_none_at_risk(rescan)
     return rescan

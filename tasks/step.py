@@ -47,6 +47,7 @@ NOTHING_TO_DO = "Nothing to do"
 ACCESS_REVOKED = "Access revoked"
 PLANNED = "Planned"
 NOT_VERIFIED = "Live images not verified"
+BREAK_GLASS_USED = "Break glass used"
 
 
 class Decorator(Protocol):

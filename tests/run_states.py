@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pratique.errors import PratiqueError
-from tasks.step import ACCESS_REVOKED, NOT_VERIFIED, NOTHING_TO_DO, PLANNED
+from tasks.step import ACCESS_REVOKED, BREAK_GLASS_USED, NOT_VERIFIED, NOTHING_TO_DO, PLANNED
 
-RESULTS = frozenset({NOTHING_TO_DO, ACCESS_REVOKED, PLANNED, NOT_VERIFIED})
+RESULTS = frozenset({NOTHING_TO_DO, ACCESS_REVOKED, PLANNED, NOT_VERIFIED, BREAK_GLASS_USED})
 
 
 def failures(kind: type[PratiqueError] = PratiqueError) -> frozenset[str]:

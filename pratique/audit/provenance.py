@@ -3,7 +3,7 @@
 An image is explained by the record of its promotion, or by the import of the same digest from ``quarantine/`` of the
 quarantine registry by the pipeline's identity. Every other import into ``live/``, and every push, is reported with its
 time, identity and address. An image that neither a record nor the log explains is unexplained, even if it may be older
-than the log.
+than the log. An image that two people let in unassessed is explained, and listed with both.
 
 Facts: table ContainerRegistryRepositoryEvents. UNVERIFIED: that imports are logged as ``importImage`` with the source
 in ``MediaType`` (evidenced by the walkthrough's rule only), and that ``Identity`` holds the caller's object id.
@@ -11,12 +11,13 @@ in ``MediaType`` (evidenced by the walkthrough's rule only), and that ``Identity
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pratique.errors import LiveImagesUnexplained
+from pratique.gate.exceptions.break_glass import BreakGlassUse, format_minute
 from pratique.images import DRILL, ImageReference
 from pratique.markdown import literal, one_line, table
 from pratique.records.promotions import Promotions
@@ -97,6 +98,7 @@ class AuditReport:
     :ivar recorded: number of them that a promotion record explains
     :ivar logged: number of them that the registry's log explains
     :ivar log_begins: time of the log's oldest entry; ``None`` when the log is empty
+    :ivar break_glass: those that came in by break glass, assessed since or not
     """
 
     registry: str
@@ -106,6 +108,7 @@ class AuditReport:
     logged: int
     log_begins: datetime | None
     irregularities: tuple[Irregularity, ...]
+    break_glass: tuple[tuple[ImageReference, BreakGlassUse], ...] = ()
 
     @property
     def needing_attention(self) -> tuple[Irregularity, ...]:
@@ -145,6 +148,7 @@ class AuditReport:
             parts.append(table(("finding", "image", "digest", "operation", "time", "identity", "address"), rows))
         if (more := len(self.irregularities) - _ROWS) > 0:
             parts.append(f"And {more} more.")
+        parts += _break_glass(self.break_glass)
         if any(irregularity.kind is IrregularityKind.UNEXPLAINED for irregularity in self.irregularities):
             parts.append(literal(_UNEXPLAINED))
         return "\n\n".join(parts) + "\n"
@@ -177,6 +181,7 @@ class Audit:
     ) -> None:
         self._registry, self._images, self._at = registry, images, at
         self._by_key = {_key(image): image for image in images}
+        self._promotions = promotions
         self._unrecorded = {key for key, image in self._by_key.items() if not _is_recorded(image, promotions)}
         self._promoters = {name.lower() for name in promoters}
         self._logged: set[tuple[str, str]] = set()
@@ -223,6 +228,7 @@ class Audit:
             logged=sum(key in self._logged for key in keys),
             log_begins=log_begins,
             irregularities=tuple(sorted([*self._bypasses, *unexplained], key=_severity)),
+            break_glass=tuple(_let_in(self._images, self._promotions)),
         )
 
 
@@ -238,6 +244,34 @@ def _is_recorded(image: ImageReference, promotions: Promotions) -> bool:
     """
     record = promotions.find(image.repository, image.digest or "", image.registry)
     return record is not None and (record.digest == image.digest or image.tag is None)
+
+
+def _let_in(images: Sequence[ImageReference], promotions: Promotions) -> Iterator[tuple[ImageReference, BreakGlassUse]]:
+    """Each use of break glass that an image in ``live/`` has on record."""
+    for image in images:
+        place = (image.registry, image.repository, image.digest or "")
+        yield from ((image, use) for use in promotions.break_glass_uses(*place))
+
+
+def _break_glass(found: Sequence[tuple[ImageReference, BreakGlassUse]]) -> Iterator[str]:
+    if found:
+        yield f"## Let in by break glass: {len(found)}"
+        rows = [
+            (
+                image.short,
+                use.glass.incident,
+                use.glass.requested_by,
+                use.approved_by,
+                format_minute(use.at),
+                format_minute(use.glass.until),
+                use.verdict or "not assessed yet",
+                use.run,
+                image.digest or "",
+            )
+            for image, use in found[:_ROWS]
+        ]
+        headings = ("image", "incident", "asked for by", "approved by", "at", "until", "verdict since", "run", "digest")
+        yield table(headings, rows)
 
 
 def _key(reference: ImageReference) -> tuple[str, str]:

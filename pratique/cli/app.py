@@ -15,6 +15,7 @@ import typer
 
 from pratique.cli.accept import accept
 from pratique.cli.access import renew, sweep
+from pratique.cli.break_glass import break_glass
 from pratique.cli.config import config
 from pratique.cli.demo import demo
 from pratique.cli.deploy import deploy
@@ -28,7 +29,7 @@ from pratique.cli.rescan import drill, rescan
 from pratique.cli.trust import trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for command in (check, probe, plan, prepare, release, accept, renew, rescan, drill, sweep, deploy):
+for command in (check, probe, plan, prepare, release, accept, break_glass, renew, rescan, drill, sweep, deploy):
     app.command()(exit_on_error(command))
 app.add_typer(trust, name="trust")
 app.add_typer(clusters, name="clusters")

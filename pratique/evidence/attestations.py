@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pratique.clock import Clock, SystemClock
 from pratique.errors import (
@@ -121,7 +122,7 @@ class AttachedStatements:
     ) -> Sequence[Observation]:
         by_source = {name: SourceStatements() for name in self._trusted}
         notes: list[str] = []
-        others = False
+        rejections: dict[str, None] = {}
         for item in found:
             if isinstance(item, Unusable):
                 notes.append(f"the attestation {item.digest} does not count: {item.reason}")
@@ -134,12 +135,14 @@ class AttachedStatements:
                 digest = item.artifact.digest
                 notes += [f"a signature of the attestation {digest} does not count: {reason}" for reason in rejected]
             else:
-                others = True
+                rejections[item.artifact.digest] = None
                 notes.append(self._add_untrusted(subject, item, rejected, by_source))
-        _doubt_unread(by_source.values(), [item for item in found if isinstance(item, Unusable)], others=others)
+        unusable = [item for item in found if isinstance(item, Unusable)]
+        _doubt_unread(by_source.values(), unusable, others=bool(rejections))
         missing = {name: self._missing(name, subject, found) for name in self._trusted}
         unique = tuple(dict.fromkeys(notes))
-        return [source.observation(name, missing[name], unique) for name, source in by_source.items()]
+        observations = [source.observation(name, missing[name], unique) for name, source in by_source.items()]
+        return [replace(observation, rejected=tuple(rejections)) for observation in observations]
 
     def _add_trusted(
         self,

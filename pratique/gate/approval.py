@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from pratique.gate.evidence import Observation, SourceStatus
+from pratique.gate.exceptions.people import same_person
 from pratique.gate.verdict import PlatformVerdict
 
 
@@ -16,6 +17,7 @@ class Item:
 
     :ivar statuses: the status of each source, with the reason where its answer cannot be read
     :ivar findings: severity, identifier and package of each finding so far, within the limits
+    :ivar break_glass: the break-glass entry, where one is the reason for the question; else empty
     """
 
     image: str
@@ -24,6 +26,7 @@ class Item:
     reason: str
     statuses: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    break_glass: str = ""
 
     @classmethod
     def about(cls, image: str, platform_verdict: PlatformVerdict) -> Item:
@@ -39,6 +42,7 @@ class Item:
             reason=platform_verdict.reason,
             statuses=tuple(statuses),
             findings=tuple(findings),
+            break_glass=platform_verdict.break_glass.description if platform_verdict.break_glass else "",
         )
 
 
@@ -72,10 +76,14 @@ class Approval:
         """
         if at.date() > self.expires:
             return f"the approval expired on {self.expires}"
+        if (entry := platform_verdict.break_glass) and same_person(self.name, entry.requested_by):
+            return f"{entry.requested_by} asked for it, so another person has to answer than {self.name}"
         now = Item.about(image, platform_verdict)
         shown = next((item for item in self.shown if _subject(item) == _subject(now)), None)
         if shown is None:
             return "the person was not asked about this digest"
+        if now.break_glass != shown.break_glass:
+            return "since the question its break-glass entry has changed, or no longer counts"
         if findings := sorted({*now.findings} - {*shown.findings}):
             return f"since the question there are new findings: {', '.join(findings)}"
         if statuses := sorted({*now.statuses} - {*shown.statuses}):

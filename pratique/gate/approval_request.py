@@ -11,13 +11,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 from pratique.errors import UnreadableAnswer
 from pratique.findings import Severity
 from pratique.gate.approval import Approval, Item
-from pratique.gate.verdict import VerdictState
+from pratique.gate.exceptions.break_glass import BreakGlass
+from pratique.gate.exceptions.people import same_person
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain
 
@@ -39,31 +40,46 @@ class Question:
     """The question that a person answers about one release.
 
     :ivar policy_days: days ahead that an approval may expire at most
+    :ivar break_glass: the break-glass entries for which the person has to be a second one
     """
 
     release: str
     items: tuple[Item, ...]
     policy_days: int
+    break_glass: tuple[BreakGlass, ...] = ()
 
     @classmethod
     def about(cls, report: GateReport) -> Question:
         """The question about the images in a gate's report that only a person can let in."""
-        items = (
-            Item.about(verdict.image.location.short, platform_verdict)
+        asking = [
+            (verdict.image.location.short, platform_verdict)
             for verdict in report.verdicts
             for platform_verdict in verdict.platforms
-            if platform_verdict.state is VerdictState.ASKING
-        )
-        return cls(report.release, tuple(items), report.rules.policy.exception_days)
+            if platform_verdict.state.asks
+        ]
+        items = tuple(Item.about(image, platform_verdict) for image, platform_verdict in asking)
+        entries = dict.fromkeys(found.break_glass for _, found in asking if found.break_glass is not None)
+        return cls(report.release, items, report.rules.policy.exception_days, tuple(entries))
 
     @property
     def key(self) -> str:
         """Identifies digests and evidence, whatever a verdict's wording. When it changes, the person answers again."""
         facts = sorted([item.image, item.platform, item.digest, item.statuses, item.findings] for item in self.items)
-        return hashlib.sha256(json.dumps([self.release, facts]).encode()).hexdigest()[:16]
+        entries = sorted({item.break_glass for item in self.items} - {""})
+        return hashlib.sha256(json.dumps([self.release, facts, *entries]).encode()).hexdigest()[:16]
+
+    def hours(self, most: float, now: datetime) -> float:
+        """Hours that there are to answer: none is left when a break-glass entry has ended.
+
+        :param most: hours for any question
+        """
+        left = [(entry.until - now).total_seconds() / 3600 for entry in self.break_glass]
+        return max(0.0, min([most, *left]))
 
     def default_expiry(self, today: date) -> date:
         """The expiry that the form proposes."""
+        if self.break_glass:
+            return max(entry.until for entry in self.break_glass).date()
         return today + timedelta(days=min(DEFAULT_DAYS, self.policy_days))
 
     def read_answer(self, choice: str, reason: str, name: str, expires: str, today: date) -> Approval:
@@ -77,6 +93,8 @@ class Question:
             raise self.invalid("The answer is neither 'approve' nor 'reject'.")
         reason, name = plain(reason), plain(name)
         problems = [_length("reason", reason, *REASON), _length("name", name, *NAME)]
+        if choice == "approve":
+            problems += [_first_person(name, entry) for entry in self.break_glass]
         until = _date(expires) if choice == "approve" else today
         problems.append(self._expiry_problem(until, today))
         if until is None or any(problems):
@@ -95,12 +113,15 @@ class Question:
         """
         more = len(self.items) - _MOST_ITEMS
         shared = {(item.reason, item.statuses) for item in self.items}
+        ordinary = any(not item.break_glass for item in self.items) or not self.break_glass
         parts = [
             f"**The last answer was not accepted.** {literal(problem)}" if problem else "",
             f"### May release {literal(self.release)} go to `live/` without proof of a scan?",
-            _ADVICE,
-            f"An approval lasts at most {self.policy_days} days. Without an answer by {until}, the run fails and "
-            "nothing of this release is promoted.",
+            *map(_break_glass, self.break_glass),
+            _ADVICE if ordinary else "",
+            _RECORD,
+            (f"An approval lasts at most {self.policy_days} days. " if ordinary else "")
+            + f"Without an answer by {until}, the run fails and nothing of this release is promoted.",
             *([_why(*shared.pop())] if len(shared) == 1 else []),
             "\n".join(_line(item, with_reason=bool(shared)) for item in self.items[:_MOST_ITEMS]),
             f"… and {more} more, in the table artifact `gate-{self.release}`." if more > 0 else "",
@@ -122,10 +143,30 @@ _ADVICE = (
     "**Approve** only what you have looked up in the Azure portal: Microsoft Defender for Cloud has to show "
     "*this digest* as assessed and healthy. An image that is only absent from the list of vulnerable images may never "
     "have been scanned, and an image listed as unverified or not applicable was not. **Reject** keeps the release "
-    "out, and the run fails.\n\n"
+    "out, and the run fails."
+)
+_RECORD = (
     "Your name and reason become part of the run's record. The name is self-asserted: Prefect does not show who "
     "answers."
 )
+_BREAK_GLASS = (
+    "You are the second person: somebody else than {requested_by} has to answer. **Approve** only if the incident is "
+    "worse than an image that nobody has assessed. It comes into `live/`, and everybody who reads the records sees "
+    "who let it in. **Reject** keeps the release out, and the run fails."
+)
+
+
+def _break_glass(entry: BreakGlass) -> str:
+    """What a break-glass entry asks for, and of whom."""
+    about = f"**Break glass** for `{plain(str(entry.image))}`: {literal(entry.description)}."
+    return f"{about}\n\n{_BREAK_GLASS.format(requested_by=literal(entry.requested_by))}"
+
+
+def _first_person(name: str, entry: BreakGlass) -> str:
+    """The problem with a name that may be that of the person who asked; empty when there is none."""
+    if not same_person(name, entry.requested_by):
+        return ""
+    return f"{entry.requested_by} asked for break glass, so another person has to approve it than {name}."
 
 
 def _line(item: Item, *, with_reason: bool) -> str:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pratique.errors import GateBlocked
-from pratique.gate.report import require_passed, verdict_id
+from pratique.gate.break_glass import use_of
+from pratique.gate.exceptions.break_glass import BreakGlassUse
+from pratique.gate.record import verdict_id
+from pratique.gate.report import require_passed
 from pratique.gate.wait import GateReport
 from pratique.images import ResolvedImage
 
@@ -20,6 +23,7 @@ class PromotionClearance:
     :ivar state: of the verdict
     :ivar policy: digest of the policy
     :ivar at: when the oldest of the questions was asked on whose answers the verdict rests
+    :ivar break_glass: who lets it in, if it has not been assessed and two people let it in by break glass
     """
 
     release: str
@@ -28,6 +32,7 @@ class PromotionClearance:
     state: str
     policy: str
     at: datetime
+    break_glass: BreakGlassUse | None = None
 
     def require(self, image: ResolvedImage) -> None:
         """:raises GateBlocked: unless this clearance is for the image's digest"""
@@ -54,6 +59,7 @@ def clear(report: GateReport) -> list[PromotionClearance]:
             state=str(verdict.state),
             policy=report.rules.policy.digest,
             at=report.at,
+            break_glass=use_of(verdict, report.approval),
         )
         for verdict in report.verdicts
     ]

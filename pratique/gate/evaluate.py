@@ -1,18 +1,19 @@
 """Evaluates evidence under the rules: pure decisions.
 
 The observations of each required platform's digest become a :class:`.PlatformVerdict`, and the platforms of an image an
-:class:`.ImageVerdict`. Absence is not health: nothing passes without a proof that the policy accepts, or an acceptance
-or approval by a person.
+:class:`.ImageVerdict`. Absence is not health: nothing passes without a proof that the policy accepts, an acceptance or
+approval by a person, or a break-glass entry that a second person agrees to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pratique.findings import Finding, Fix, Severity, merged, worst_first
 from pratique.gate.evidence import Observation, contradictions, prove
+from pratique.gate.exceptions.break_glass import BreakGlass
 from pratique.gate.exceptions.file import AcceptedKind
 from pratique.gate.exceptions.lookup import Waiver
 from pratique.gate.holds import Hold
@@ -21,6 +22,16 @@ from pratique.gate.rules import Rules, Wait
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState, WaivedFinding
 from pratique.images import ResolvedImage
 from pratique.platforms import required_manifests
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """The state of one digest, and what it rests on."""
+
+    state: VerdictState
+    reason: str
+    acceptance: Waiver | None = None
+    break_glass: BreakGlass | None = None
 
 
 def evaluate_image(
@@ -69,21 +80,23 @@ def evaluate_platform(
     findings = merged(finding for observation in observations for finding in observation.findings)
     counted, waived = _split_by_waiver(findings, image, rules, wait.at)
     expired = [waiver for f in counted if (waiver := rules.exceptions.expired(f, image, wait.at)) is not None]
-    state, reason, acceptance = _state(image, observations, counted, waived, rules, wait)
-    if holds and state is not VerdictState.UNHEALTHY:
-        state, reason, acceptance = VerdictState.HELD, "; ".join(hold.description for hold in holds), None
-    if expired and state is VerdictState.UNHEALTHY:
-        reason += f"; {_plural(len(expired), 'exception')} for them expired"
+    decision = _decide(image, observations, counted, waived, rules, wait)
+    if holds and decision.state is not VerdictState.UNHEALTHY:
+        decision = _Decision(VerdictState.HELD, "; ".join(hold.description for hold in holds))
+    if expired and decision.state is VerdictState.UNHEALTHY:
+        reason = f"{decision.reason}; {_plural(len(expired), 'exception')} for them expired"
+        decision = replace(decision, reason=reason)
     notes = dict.fromkeys(note for observation in observations for note in observation.notes)
     return PlatformVerdict(
         platform=platform,
         digest=digest,
-        state=state,
-        reason=reason,
+        state=decision.state,
+        reason=decision.reason,
         counted=counted,
         waived=waived,
         expired=tuple(dict.fromkeys(expired)),
-        acceptance=acceptance,
+        acceptance=decision.acceptance,
+        break_glass=decision.break_glass,
         notes=(*contradictions(observations), *notes),
         observations=tuple(observations),
     )
@@ -141,49 +154,68 @@ def _ignored(finding: Finding, policy: Policy) -> bool:
     return policy.ignore_unfixed and finding.fix is Fix.NONE
 
 
-def _state(
+def _decide(
     image: ResolvedImage,
     observations: Sequence[Observation],
     counted: Sequence[Finding],
     waived: Sequence[WaivedFinding],
     rules: Rules,
     wait: Wait,
-) -> tuple[VerdictState, str, Waiver | None]:
+) -> _Decision:
     beyond = excess(counted, rules.policy.limits)
     if beyond:
-        return VerdictState.UNHEALTHY, f"{_plural(len(beyond), 'finding')} beyond the limits", None
+        return _Decision(VerdictState.UNHEALTHY, f"{_plural(len(beyond), 'finding')} beyond the limits")
     proof = prove(observations, rules.policy, rules.sources, wait.at)
     if proof.given and not (counted or waived):
-        return VerdictState.HEALTHY, "assessed, nothing found", None
+        return _Decision(VerdictState.HEALTHY, "assessed, nothing found")
     if proof.given:
         reason = f"assessed, {_plural(len(counted), 'finding')} within the limits"
-        return VerdictState.TOLERATED, reason + (f", {len(waived)} waived" if waived else ""), None
+        return _Decision(VerdictState.TOLERATED, reason + (f", {len(waived)} waived" if waived else ""))
     if proof.in_doubt:
         state = VerdictState.UNVERIFIED if wait.recovery_over else VerdictState.PENDING
-        return _ask_or_keep(state, rules.policy.unverified), proof.missing, None
-    state = VerdictState.NOT_APPLICABLE if proof.not_applicable else VerdictState.UNVERIFIED
-    return _unproven(image, state, proof.not_applicable or proof.missing, counted, rules, wait)
+        return _Decision(_ask_or_keep(state, rules.policy.unverified), proof.missing)
+    if proof.not_applicable:
+        return _unproven(image, VerdictState.NOT_APPLICABLE, proof.not_applicable, counted, rules, wait)
+    decision = _unproven(image, VerdictState.UNVERIFIED, proof.missing, counted, rules, wait)
+    return decision if decision.state.passes else _break_glass(decision, image, observations, rules, wait)
 
 
 def _unproven(
     image: ResolvedImage, state: VerdictState, reason: str, counted: Sequence[Finding], rules: Rules, wait: Wait
-) -> tuple[VerdictState, str, Waiver | None]:
+) -> _Decision:
     """An acceptance replaces missing proof, but never covers findings: an image with findings can be assessed."""
     kind: AcceptedKind = "not-applicable" if state is VerdictState.NOT_APPLICABLE else "unverified"
     accepted = None if counted else rules.exceptions.acceptance(image, kind, wait.at)
     early = accepted is not None or state is VerdictState.NOT_APPLICABLE
     if not (wait.patience_over if early else wait.deadline_over):
-        return VerdictState.PENDING, reason, None
+        return _Decision(VerdictState.PENDING, reason)
     if accepted:
         acceptance = f"accepted by {accepted.approver} until {accepted.until}: {accepted.reason}"
-        return VerdictState.ACCEPTED, f"not assessed ({reason}); {acceptance}", accepted
+        return _Decision(VerdictState.ACCEPTED, f"not assessed ({reason}); {acceptance}", accepted)
     if counted:
         reason = f"{_plural(len(counted), 'finding')} within the limits, but the scan is not proven complete: {reason}"
     expired = rules.exceptions.expired_acceptance(image, kind, wait.at)
     if expired:
         reason += f"; its acceptance expired at {expired.expires:%Y-%m-%d %H:%M} UTC"
     rule = rules.policy.not_applicable if state is VerdictState.NOT_APPLICABLE else rules.policy.unverified
-    return _ask_or_keep(state, rule), reason, None
+    return _Decision(_ask_or_keep(state, rule), reason)
+
+
+def _break_glass(
+    decision: _Decision, image: ResolvedImage, observations: Sequence[Observation], rules: Rules, wait: Wait
+) -> _Decision:
+    """The decision on an image without proof, of which no source knows anything bad, under its break-glass entry.
+
+    It does not wait for a deadline. A signature that does not count is a sign that somebody tampers with the image.
+    """
+    entry, objection = rules.break_glass(image, wait.at)
+    if entry is not None and (rejected := sorted({name for seen in observations for name in seen.rejected})):
+        named = ", ".join(rejected)
+        entry, objection = None, f"its break-glass entry does not count: no trusted signature covers {named}"
+    if entry is None:
+        return replace(decision, reason="; ".join(filter(None, (decision.reason, objection))))
+    reason = f"not assessed ({decision.reason}); {entry.description}"
+    return _Decision(VerdictState.ASKING_SECOND, reason, break_glass=entry)
 
 
 def _ask_or_keep(state: VerdictState, rule: str) -> VerdictState:

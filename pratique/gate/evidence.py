@@ -47,6 +47,7 @@ class Observation:
     :ivar database_at: when the vulnerability database that it used was last updated; ``None`` when it does not say
     :ivar detail: the scanner and signer, or why the digest was not assessed or not understood
     :ivar notes: evidence that proves nothing, such as a forged artifact or rows about an earlier push
+    :ivar rejected: attestations of the digest whose signatures do not count
     :ivar asked_at: when the source was asked, or began the scan that it reports once more
     """
 
@@ -57,6 +58,7 @@ class Observation:
     database_at: datetime | None = None
     detail: str = ""
     notes: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
     asked_at: datetime | None = field(default=None, compare=False)
 
 
@@ -165,6 +167,7 @@ def with_findings_of_index(own: Observation, index: str, about_index: Observatio
         detail=f"{about}: {about_index.detail or about_index.status}" if doubt else own.detail,
         findings=own.findings | about_index.findings,
         notes=(*own.notes, *notes),
+        rejected=(*own.rejected, *about_index.rejected),
     )
 
 

@@ -17,15 +17,22 @@ class Hold:
     :ivar place: the image in ``live/`` that was found bad
     :ivar since: when a rescan placed the hold
     :ivar findings: findings that must be cured, or covered by exceptions, before the hold is lifted
+    :ivar unassessed: whether it is held because it came in by break glass, and was not assessed in time
     """
 
     place: str
     since: datetime
     findings: tuple[Finding, ...]
+    unassessed: bool = False
 
     @property
     def description(self) -> str:
         """A sentence for reasons and reports."""
+        if self.unassessed:
+            return (
+                f"held since {self.since:%Y-%m-%d} because {self.place} came in by break glass and was not assessed in "
+                "time; the hold is lifted when a rescan finds a proof of a scan"
+            )
         named = ", ".join(finding.vulnerability for finding in self.findings[:5]) or "findings"
         more = f" and {len(self.findings) - 5} more" if len(self.findings) > 5 else ""
         return (

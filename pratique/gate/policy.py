@@ -98,6 +98,13 @@ class Policy(BaseModel):
         "fail",
         description="Without Defender: fail, or use the other sources (with none, let images pass and record it).",
     )
+    break_glass_hours: float = Field(
+        0,
+        ge=0,
+        le=24,
+        description="Hours that a break-glass entry may last: until then, one digest may pass before it is assessed, "
+        "when a second person agrees. 0 allows none.",
+    )
     exception_days: int = Field(365, gt=0, description="Days ahead that an exception may expire at most.")
 
     @model_validator(mode="after")

@@ -1,20 +1,19 @@
-"""Reports on a gate for people and auditors: a table while it waits, a summary, a record, and the error that blocks."""
+"""Reports on a gate for people: a table while it waits, a summary, and the error that blocks."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from pratique.errors import GateBlocked
 from pratique.findings import Finding, Severity
-from pratique.gate.exceptions.file import PLACEHOLDER
+from pratique.gate.break_glass import companions, uses
+from pratique.gate.exceptions.break_glass import BreakGlassUse
+from pratique.gate.exceptions.entry import PLACEHOLDER
 from pratique.gate.exceptions.lookup import Waiver
 from pratique.gate.proposals import proposed_acceptances
+from pratique.gate.record import outcome_of
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
 from pratique.gate.wait import GateReport
 from pratique.markdown import literal, plain, table
@@ -56,6 +55,11 @@ def require_passed(report: GateReport, consequence: str = NOTHING_PROMOTED) -> N
         "For images without proof of a scan: see docs/gate.md on what proves one, or accept them in an exceptions file."
         " Then run again."
     )
+    unverified = any(verdict.state is VerdictState.UNVERIFIED for verdict in report.verdicts)
+    if unverified and report.rules.policy.break_glass_hours:
+        remedy += " If a scan cannot be waited for, two people can let an image in for hours: docs/break-glass.md."
+    if waits := companions(report):
+        remedy += f" {waits}"
     if proposed := proposed_acceptances(report):
         entries = "".join(f"\n{line}" for new in proposed[:_NAMED] for line in new.lines("  "))
         remedy += f" 'pratique accept' writes an acceptance; or paste, and replace each {PLACEHOLDER}:\n"
@@ -66,6 +70,15 @@ def require_passed(report: GateReport, consequence: str = NOTHING_PROMOTED) -> N
         _joined([_explain(verdict) for verdict in worst_first if not verdict.state.passes], " ", _NAMED),
         remedy,
     )
+
+
+def break_glass_lines(found: Sequence[BreakGlassUse]) -> list[str]:
+    """A paragraph for each digest that two people have let in, for the top of a summary."""
+    return [f"**Not assessed, let in:** `{plain(str(use.glass.image))}` {literal(use.description)}" for use in found]
+
+
+def _waits(report: GateReport) -> list[str]:
+    return [literal(sentence)] if (sentence := companions(report)) else []
 
 
 def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[dict[str, str]]:
@@ -100,7 +113,8 @@ def counts(findings: tuple[Finding, ...]) -> str:
 
 def markdown(report: GateReport) -> str:
     """The summary of a finished gate, as Markdown, with every finding, exception and source."""
-    parts = [f"# Scan gate: release {report.release}", f"**{_outcome(report)}** at {report.at:%Y-%m-%d %H:%M:%S} UTC."]
+    outcome = f"**{outcome_of(report)}** at {report.at:%Y-%m-%d %H:%M:%S} UTC."
+    parts = [f"# Scan gate: release {report.release}", outcome, *break_glass_lines(uses(report)), *_waits(report)]
     parts.append(table(("image", "platform", "state", "findings", "why"), _overview(report)))
     if report.approval is not None:
         parts.append(f"A person answered: {literal(report.approval.description)}")
@@ -119,98 +133,12 @@ def markdown(report: GateReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def record(report: GateReport) -> dict[str, Any]:
-    """The record, as JSON data, with nothing left out."""
-    rules = report.rules
-    return {
-        "release": report.release,
-        "outcome": _outcome(report),
-        "at": report.at.isoformat(),
-        "policy": rules.policy.model_dump(mode="json"),
-        "policyDigest": rules.policy.digest,
-        "exceptionsDigest": rules.exceptions.digest,
-        "exceptionsFiles": [
-            {"path": path, "sha256": digest, "git": dict(rules.provenance).get(path, "")}
-            for path, digest in rules.exceptions.files
-        ],
-        "sources": sorted(rules.sources),
-        "answer": report.approval.record() if report.approval else None,
-        "images": [_recorded(verdict) for verdict in report.verdicts],
-    }
-
-
-def verdict_id(verdict: ImageVerdict) -> str:
-    """The id by which a clearance names a verdict: the SHA-256 of the verdict's entry in the record."""
-    return hashlib.sha256(json.dumps(_content(verdict), sort_keys=True).encode()).hexdigest()
-
-
-def _recorded(verdict: ImageVerdict) -> dict[str, Any]:
-    return {"verdict": verdict_id(verdict)} | _content(verdict)
-
-
-def _content(verdict: ImageVerdict) -> dict[str, Any]:
-    return {
-        "image": str(verdict.image.reference),
-        "digest": verdict.image.digest,
-        "state": str(verdict.state),
-        "platformsNotAsked": list(verdict.others),
-        "attestationManifests": verdict.image.attestations,
-        "platforms": [
-            {
-                "platform": platform.platform,
-                "digest": platform.digest,
-                "state": str(platform.state),
-                "reason": platform.reason,
-                "findings": [_finding(finding) for finding in platform.counted],
-                "waived": [
-                    {"finding": _finding(waived.finding), "waiver": _waiver(waived.waiver)}
-                    for waived in platform.waived
-                ],
-                "expired": [_waiver(waiver) for waiver in platform.expired],
-                "acceptance": _waiver(platform.acceptance),
-                "notes": list(platform.notes),
-                "evidence": [
-                    {
-                        "source": observation.source,
-                        "answer": str(observation.status),
-                        "at": observation.at.isoformat() if observation.at else None,
-                        "databaseAt": observation.database_at.isoformat() if observation.database_at else None,
-                        "detail": observation.detail,
-                        "findings": len(observation.findings),
-                    }
-                    for observation in platform.observations
-                ],
-            }
-            for platform in verdict.platforms
-        ],
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return asdict(finding) | {
-        "severity": finding.severity.label,
-        "fix": str(finding.fix),
-        "sources": [*finding.sources],
-        "purls": [*finding.purls],
-    }
-
-
 def _place(verdict: ImageVerdict, platform_verdict: PlatformVerdict) -> tuple[str, str]:
     return verdict.image.location.short, platform_verdict.platform
 
 
-def _waiver(waiver: Waiver | None) -> dict[str, Any] | None:
-    return None if waiver is None else asdict(waiver) | {"expires": waiver.expires.isoformat()}
-
-
 def _platform_verdicts(report: GateReport) -> Iterator[tuple[ImageVerdict, PlatformVerdict]]:
     return ((verdict, platform_verdict) for verdict in report.verdicts for platform_verdict in verdict.platforms)
-
-
-def _outcome(report: GateReport) -> str:
-    if any(verdict.state is VerdictState.SKIPPED for verdict in report.verdicts):
-        return "Passed without a scan: Defender is off" if report.passed else "Blocked"
-    return "Passed" if report.passed else "Waits for a person" if not report.blocked and report.asking else "Blocked"
 
 
 def _overview(report: GateReport) -> list[tuple[str, ...]]:

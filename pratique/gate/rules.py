@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from pratique.gate.exceptions.break_glass import BreakGlass
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.holds import NO_HOLDS, Holds
 from pratique.gate.policy import Policy
+from pratique.images import ResolvedImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,15 @@ class Rules:
     def skipped(self) -> bool:
         """Whether no source is asked: Defender is off, the policy skips it, and there is no other."""
         return not self.sources
+
+    def break_glass(self, image: ResolvedImage, at: datetime) -> tuple[BreakGlass | None, str]:
+        """The break-glass entry that counts for an image at a time; and if there is one that does not count, why."""
+        entry = self.exceptions.break_glass_for(image)
+        if entry is None:
+            return None, ""
+        status = dict(self.provenance).get(entry.origin, "")
+        objection = entry.objection(at, hours=self.policy.break_glass_hours, status=status)
+        return (None, objection) if objection else (entry, "")
 
     def limited_to(self, sources: frozenset[str]) -> Rules:
         """The rules when only some sources are available. If the policy names none of these, any of them suffices."""

@@ -2,7 +2,7 @@
 
 A verdict says what the sources said when they were asked. A promotion may wait for hours behind others, and the
 manifests for the slowest release, so a verdict that is older than the policy's ``maximum_verdict_age`` is renewed
-before it is used. After a person's answer it always is::
+before it is used; so is one that rests on a break-glass entry which has ended. After a person's answer it always is::
 
     verdict = StandingVerdict(report, ask_again, clock)
     await verdict.approve(approval)
@@ -18,6 +18,7 @@ from datetime import timedelta
 
 from pratique.clock import Clock
 from pratique.gate.approval import Approval
+from pratique.gate.break_glass import ends
 from pratique.gate.evidence import CLOCKS_DIFFER
 from pratique.gate.report import require_passed
 from pratique.gate.wait import GateReport
@@ -82,7 +83,10 @@ class StandingVerdict:
 
     @property
     def _current(self) -> bool:
-        age = self._clock.now() - self.report.at
+        now, end = self._clock.now(), ends(self.report)
+        if end is not None and now >= end:
+            return False
+        age = now - self.report.at
         return -CLOCKS_DIFFER <= age <= timedelta(minutes=self.report.rules.policy.maximum_verdict_age)
 
     async def _ask(self) -> None:

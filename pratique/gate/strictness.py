@@ -25,7 +25,13 @@ from pratique.text import first_few
 
 _SEVERITIES = ("critical", "high", "medium", "low")
 #: Fields of a policy for which more is laxer, and less.
-_MORE_IS_LAXER: Final = ("maximum_age", "maximum_verdict_age", "maximum_database_age", "exception_days")
+_MORE_IS_LAXER: Final = (
+    "maximum_age",
+    "maximum_verdict_age",
+    "maximum_database_age",
+    "break_glass_hours",
+    "exception_days",
+)
 _LESS_IS_LAXER: Final = ("minimum_age",)
 #: Fields with a few values, the strictest first.
 _RANKED: Final[Mapping[str, tuple[Any, ...]]] = {

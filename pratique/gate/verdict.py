@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from pratique.findings import Finding, merged
 from pratique.gate.evidence import Observation
+from pratique.gate.exceptions.break_glass import BreakGlass
 from pratique.gate.exceptions.lookup import Waiver
 from pratique.images import ResolvedImage
 
@@ -22,7 +23,9 @@ class VerdictState(StrEnum):
     SKIPPED = "Skipped"
     ACCEPTED = "Unassessed, accepted"
     APPROVED = "Unassessed, approved"
+    BREAK_GLASS = "Unassessed, break glass"
     ASKING = "Asking a person"
+    ASKING_SECOND = "Asking a second person"
     PENDING = "Pending"
     UNVERIFIED = "Unverified"
     NOT_APPLICABLE = "NotApplicable"
@@ -39,6 +42,11 @@ class VerdictState(StrEnum):
         return self is not VerdictState.PENDING
 
     @property
+    def asks(self) -> bool:
+        """Whether only a person's answer lets it pass."""
+        return self in (VerdictState.ASKING, VerdictState.ASKING_SECOND)
+
+    @property
     def blocks(self) -> bool:
         return self in (VerdictState.UNVERIFIED, VerdictState.NOT_APPLICABLE, VerdictState.HELD, VerdictState.UNHEALTHY)
 
@@ -48,7 +56,14 @@ class VerdictState(StrEnum):
 
 
 _PASSING = frozenset(
-    {VerdictState.HEALTHY, VerdictState.TOLERATED, VerdictState.SKIPPED, VerdictState.ACCEPTED, VerdictState.APPROVED}
+    {
+        VerdictState.HEALTHY,
+        VerdictState.TOLERATED,
+        VerdictState.SKIPPED,
+        VerdictState.ACCEPTED,
+        VerdictState.APPROVED,
+        VerdictState.BREAK_GLASS,
+    }
 )
 _RANKS = {state: rank for rank, state in enumerate(VerdictState)}
 
@@ -80,6 +95,7 @@ class PlatformVerdict:
     :ivar counted: findings that count towards the limits
     :ivar expired: exceptions that would apply if they had not expired
     :ivar acceptance: the acceptance by which it passes unassessed
+    :ivar break_glass: the entry by which it passes unassessed, once a second person agrees
     :ivar notes: contradictions between sources, and evidence that does not count
     """
 
@@ -91,6 +107,7 @@ class PlatformVerdict:
     waived: tuple[WaivedFinding, ...] = ()
     expired: tuple[Waiver, ...] = ()
     acceptance: Waiver | None = None
+    break_glass: BreakGlass | None = None
     notes: tuple[str, ...] = ()
     observations: tuple[Observation, ...] = ()
 

@@ -94,7 +94,7 @@ class GateReport:
     @property
     def asking(self) -> tuple[ImageVerdict, ...]:
         """The images that only a person can let in."""
-        return tuple(verdict for verdict in self.verdicts if verdict.state is VerdictState.ASKING)
+        return tuple(verdict for verdict in self.verdicts if verdict.state.asks)
 
     def with_approval(self, approval: Approval, at: datetime | None = None) -> GateReport:
         """The report with a person's answer on all images that needed one. An approval covers only what was shown.
@@ -282,9 +282,10 @@ def _with_indexes(
 
 
 def _with_approval(image: str, platform_verdict: PlatformVerdict, approval: Approval, at: datetime) -> PlatformVerdict:
-    if platform_verdict.state is not VerdictState.ASKING:
+    if not platform_verdict.state.asks:
         return platform_verdict
     gap = approval.gap(image, platform_verdict, at) if approval.approved else ""
-    state = VerdictState.APPROVED if approval.approved and not gap else VerdictState.UNVERIFIED
+    approved = VerdictState.BREAK_GLASS if platform_verdict.break_glass else VerdictState.APPROVED
+    state = approved if approval.approved and not gap else VerdictState.UNVERIFIED
     reasons = (platform_verdict.reason, gap, approval.description)
     return replace(platform_verdict, state=state, reason="; ".join(filter(None, reasons)))

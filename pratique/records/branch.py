@@ -65,13 +65,16 @@ class RecordsBranch:
         """All registered clusters; raises as :meth:`promotions`."""
         return Clusters.parse((await self.texts(cluster_file.FILE)).get(cluster_file.FILE))
 
-    async def record(self, records: Sequence[PromotionRecord], *, run: str) -> Publication:
+    async def record(
+        self, records: Sequence[PromotionRecord], *, run: str, subject: str = "Record promoted images"
+    ) -> Publication:
         """Record promotions. Those that are on record already make no commit.
 
         :param run: id of the flow run
+        :param subject: how the commit's subject begins
         :raises PratiqueError: as :func:`pratique.git.publish.publish`
         """
-        message = f"Record promoted images: {_images(records)}."
+        message = f"{subject}: {_images(records)}."
         return await self.write(
             {promotion_file.FILE: lambda before: Promotions.parse(before).with_records(records).text()},
             message,

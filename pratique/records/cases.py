@@ -40,7 +40,13 @@ class Condition(StrEnum):
     #: Outside Defender's window: the absence of findings means nothing.
     STALE = "stale"
     UNVERIFIED = "unverified"
+    #: Let in by break glass, whose hours are over, and not assessed since.
+    BREAK_GLASS = "break glass overdue"
     CURED = "cured"
+
+
+#: Conditions to which the configured reactions are the answer.
+REACTED_TO = (Condition.BAD, Condition.BREAK_GLASS)
 
 
 class FindingState(StrEnum):
@@ -134,6 +140,7 @@ class Case:
     :ivar manifests: digests of the platforms' manifests that are bad
     :ivar held_since: when releases began to refuse it; ``None`` when they do not
     :ivar held_by: key of the cluster whose rescan holds it; empty in records of versions that did not write it
+    :ivar proof_due: when an assessment was due of a digest that came in by break glass; ``None`` for others
     :ivar blocked_since: when Pratique blocked pulls of it; ``None`` when it did not
     :ivar blocked_by: key of the cluster whose rescan blocked them; empty as for ``held_by``
     :ivar proposals: by cluster, the branch of its GitOps repository that proposes another image, as ``name@sha``; that
@@ -150,6 +157,7 @@ class Case:
     manifests: tuple[str, ...] = ()
     held_since: datetime | None = None
     held_by: str = ""
+    proof_due: datetime | None = None
     blocked_since: datetime | None = None
     blocked_by: str = ""
     proposals: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -183,8 +191,9 @@ class Case:
 
     @property
     def due(self) -> datetime | None:
-        """The earliest due date among its open findings."""
-        return min((finding.due for finding in self.open if finding.due is not None), default=None)
+        """The earliest due date of its open findings, and of the assessment after break glass."""
+        found = [finding.due for finding in self.open if finding.due is not None]
+        return min([*found, *([self.proof_due] if self.proof_due else [])], default=None)
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Case:
@@ -200,6 +209,7 @@ class Case:
             manifests=tuple(map(str, entry["manifests"])),
             held_since=_optional(entry["held"]),
             held_by=str(entry.get("heldBy", "")),
+            proof_due=_optional(entry.get("proofDue")),
             blocked_since=_optional(entry["blocked"]),
             blocked_by=str(entry.get("blockedBy", "")),
             proposals=_proposals(entry),
@@ -218,6 +228,7 @@ class Case:
             "manifests": list(self.manifests),
             "held": format_time(self.held_since) if self.held_since else None,
             "heldBy": self.held_by,
+            **({"proofDue": format_time(self.proof_due)} if self.proof_due else {}),
             "blocked": format_time(self.blocked_since) if self.blocked_since else None,
             "blockedBy": self.blocked_by,
             "proposals": dict(self.proposals),
@@ -254,9 +265,9 @@ class Cases:
         found: dict[str, tuple[Hold, ...]] = {}
         for case in self.cases:
             if case.held_since is not None:
-                hold = Hold(
-                    f"{case.registry}/{case.name}", case.held_since, tuple(finding.finding for finding in case.open)
-                )
+                place, findings = f"{case.registry}/{case.name}", tuple(finding.finding for finding in case.open)
+                unassessed = case.condition is Condition.BREAK_GLASS
+                hold = Hold(place, case.held_since, () if unassessed else findings, unassessed)
                 for digest in {case.digest, *case.manifests}:
                     found[digest] = (*found.get(digest, ()), hold)
         return found

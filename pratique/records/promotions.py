@@ -6,6 +6,8 @@ The records are in :data:`FILE` on the records branch of the GitOps repository (
     record = promotions.find("live/library/busybox", "sha256:…")
 
 Facts: an image found in ``live/`` without a record is recorded as ``found``, with the verdict of the run that found it.
+A digest that two people let in by break glass is on record before it is promoted, and it stays on its record that they
+did.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, cast
 
+from pratique.gate.exceptions.break_glass import BreakGlassUse
 from pratique.images import LIVE, ImageReference, ImportedImage, PlatformManifest, ResolvedImage
 from pratique.records.document import dump, format_time, load, parse_time
 from pratique.replicas import ReplicaState
@@ -46,6 +49,7 @@ class PromotionRecord:
         versions do not say so
     :ivar replicas: what the newest run to look knows about it in the registry's replicas; ``None`` without replicas,
         before the first look, and in records of older versions
+    :ivar break_glass: each time that two people let it in unassessed, the first first
     """
 
     source: str
@@ -61,11 +65,17 @@ class PromotionRecord:
     verified: bool = False
     contents: tuple[str, ...] = ()
     replicas: ReplicaState | None = None
+    break_glass: tuple[BreakGlassUse, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """Identifies a record: two with the same key are the same."""
         return (self.registry, self.repository, self.tag, self.digest)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Registry, repository and digest, whatever the tag."""
+        return (self.registry, self.repository, self.digest)
 
     @property
     def reference(self) -> ImageReference:
@@ -90,10 +100,13 @@ class PromotionRecord:
         return frozenset({self.digest, *(platform.digest for platform in self.platforms)})
 
     @classmethod
-    def of(cls, imported: ImportedImage, *, policy: str, run: str, at: datetime) -> PromotionRecord:
+    def of(
+        cls, imported: ImportedImage, *, policy: str, run: str, at: datetime, break_glass: BreakGlassUse | None = None
+    ) -> PromotionRecord:
         """The record of an image with a passing verdict that was promoted into ``live/``, or found there.
 
         :param policy: digest of the policy
+        :param break_glass: who let it in, if its verdict rests on that
         """
         image, place = imported.image, imported.reference
         return cls(
@@ -110,6 +123,7 @@ class PromotionRecord:
             how="promoted" if imported.outcome == "imported" else "found",
             verified=imported.verified,
             replicas=imported.replicas,
+            break_glass=(replace(break_glass, run=run),) if break_glass else (),
         )
 
     @classmethod
@@ -130,6 +144,7 @@ class PromotionRecord:
             how=cast(How, entry["how"]),
             verified=entry.get("verified") is True,
             replicas=_read_replicas(entry.get("replicas")),
+            break_glass=tuple(BreakGlassUse.read(use) for use in entry.get("breakGlass", ())),
             **{name: str(entry[name]) for name in _TEXTS},
         )
 
@@ -141,9 +156,32 @@ class PromotionRecord:
             for platform in self.platforms
         ]
         texts = {name: getattr(self, name) for name in _TEXTS}
-        contents = {"contents": list(self.contents)} if self.contents else {}
+        optional: dict[str, Any] = {"contents": list(self.contents)} if self.contents else {}
+        if self.break_glass:
+            optional["breakGlass"] = [use.entry() for use in self.break_glass]
         more = {"at": format_time(self.at), "how": self.how, "verified": self.verified}
-        return texts | contents | {"platforms": platforms} | more | _replicas_entry(self.replicas)
+        more |= _replicas_entry(self.replicas)
+        return texts | optional | {"platforms": platforms} | more
+
+    def with_record(self, other: PromotionRecord) -> PromotionRecord:
+        """The record when another run, or the promotion of a digest that is on record before it, records the same.
+
+        It stays as it is, but for another use of break glass, the newest look at replicas, and what its own run saw
+        after the promotion.
+        """
+        known = self.break_glass
+        together = (*known, *(use for use in other.break_glass if not any(map(use.same_as, known))))
+        seen = bool(known) and self.run == other.run and other.verified
+        replicas = other.replicas or self.replicas
+        return replace(self, verified=self.verified or seen, break_glass=together, replicas=replicas)
+
+    def with_verdict(self, state: str, at: datetime) -> PromotionRecord:
+        """The record with the first verdict on an assessment since break glass."""
+        judged = (
+            use if use.verdict else replace(use, verdict=state, verdict_at=at.replace(microsecond=0))
+            for use in self.break_glass
+        )
+        return replace(self, break_glass=tuple(judged))
 
 
 _TEXTS = ("source", "digest", "registry", "repository", "tag", "run", "policy")
@@ -191,12 +229,38 @@ class Promotions:
         return dump(_KEY, VERSION, (record.entry() for record in sorted(self.records, key=lambda record: record.key)))
 
     def with_records(self, records: Iterable[PromotionRecord]) -> Promotions:
-        """The records with new ones added. A record that is already here stays, with the newest look at replicas."""
+        """The records with new ones added. What is on record is not replaced: :meth:`PromotionRecord.with_record`."""
         together = {record.key: record for record in self.records}
         for record in records:
-            known = together.get(record.key, record)
-            together[record.key] = replace(known, replicas=record.replicas or known.replicas)
+            known = together.get(record.key)
+            together[record.key] = record if known is None else known.with_record(record)
         return Promotions(tuple(together[key] for key in sorted(together)))
+
+    def with_verdicts(self, verdicts: Mapping[tuple[str, str, str], str], at: datetime) -> Promotions:
+        """The records with the first verdicts on digests that came in by break glass.
+
+        :param verdicts: states by registry, repository and digest
+        """
+        return Promotions(
+            tuple(
+                record.with_verdict(verdicts[record.place], at) if record.place in verdicts else record
+                for record in self.records
+            )
+        )
+
+    def break_glass(self, registry: str, repository: str, digest: str) -> BreakGlassUse | None:
+        """The use of break glass that let a digest in, if nothing was assessed since; of several, the last to end.
+
+        :param registry: login server
+        :param repository: with ``live/``
+        :param digest: of an image, as it was promoted
+        """
+        found = [use for use in self.break_glass_uses(registry, repository, digest) if not use.verdict]
+        return max(found, key=lambda use: use.glass.until, default=None)
+
+    def break_glass_uses(self, registry: str, repository: str, digest: str) -> Sequence[BreakGlassUse]:
+        """Each use of break glass that let a digest in, as for :meth:`break_glass`, assessed since or not."""
+        return self._break_glass.get((registry, repository, digest), ())
 
     def find(self, repository: str, digest: str, registry: str | None = None) -> PromotionRecord | None:
         """The record of a digest in a repository, or else the first of an image that it is a part of, if there is one.
@@ -207,6 +271,14 @@ class Promotions:
         """
         found = self._by_digest.get((repository, digest), ())
         return next((record for record in found if registry is None or record.registry == registry), None)
+
+    @cached_property
+    def _break_glass(self) -> Mapping[tuple[str, str, str], list[BreakGlassUse]]:
+        places: dict[tuple[str, str, str], list[BreakGlassUse]] = {}
+        for record in self.records:
+            if record.break_glass:
+                places.setdefault(record.place, []).extend(record.break_glass)
+        return places
 
     @cached_property
     def _by_digest(self) -> Mapping[tuple[str, str], list[PromotionRecord]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,8 +15,8 @@ from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
 from pratique.errors import ConfigurationError
 from pratique.gate.exceptions.exemption import read
-from pratique.gate.exceptions.file import Acceptance, AcceptedKind, entries
-from pratique.gate.exceptions.stanza import NewAcceptance, default_end, with_acceptance
+from pratique.gate.exceptions.file import Acceptance, AcceptedKind, Entries, entries
+from pratique.gate.exceptions.stanza import NewAcceptance, NewEntry, default_end, with_entry
 from pratique.images import ImageReference
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
@@ -59,7 +60,7 @@ async def accept(config: Bootstrap, decision: Decision, file: Path | None = None
     :raises PratiqueError: when the digest cannot be looked up
     """
     decision.require_complete()
-    path, now = _chosen(config, file), datetime.now(UTC)
+    path, now = chosen_file(config, file), datetime.now(UTC)
     reference = decision.image
     if reference.tag is None:
         raise ConfigurationError(_ATTEMPTED, str(reference), "It has no tag.", "Write it as in the catalogue.")
@@ -75,7 +76,17 @@ async def accept(config: Bootstrap, decision: Decision, file: Path | None = None
     )
     if new.expires < now.date():
         raise ConfigurationError(_ATTEMPTED, str(reference), f"{new.expires} has passed.", "Choose a later --until.")
-    _write(config, path, new, now)
+
+    def require_new(known: Entries) -> None:
+        if names := [name for name, acceptance in known.acceptances if _same(acceptance, new)]:
+            raise ConfigurationError(
+                _ATTEMPTED,
+                str(new.image),
+                f"{names[0]} accepts it already.",
+                "Change that entry, for example 'expires'.",
+            )
+
+    write_entry(config, path, new, now, require_new)
     return path, new
 
 
@@ -89,7 +100,12 @@ def source_logins(config: Bootstrap) -> dict[str, Login]:
     }
 
 
-def _chosen(config: Bootstrap, file: Path | None) -> Path:
+def chosen_file(config: Bootstrap, file: Path | None) -> Path:
+    """The exceptions file to write to.
+
+    :param file: which file; needed when the configuration names several
+    :raises ConfigurationError: when the configuration does not name it, or names none or several
+    """
     known = config.gate.exceptions
     if file is None and len(known) == 1:
         return known[0]
@@ -112,15 +128,18 @@ async def _with_digest(config: Bootstrap, reference: ImageReference) -> ImageRef
             return reference.at((await oci_client(session, http, logins).resolve(reference, platforms)).digest)
 
 
-def _write(config: Bootstrap, path: Path, new: NewAcceptance, now: datetime) -> None:
+def write_entry(
+    config: Bootstrap, path: Path, new: NewEntry, now: datetime, require_new: Callable[[Entries], None]
+) -> None:
+    """Add an entry to an exceptions file of the configuration, if all files together are still valid with it.
+
+    :param require_new: called with the entries that there are; raises when the new one may not be added to them
+    :raises ConfigurationError: when it is not allowed, or the file cannot be edited
+    """
     policy = config.gate.policy
     contents = {other: read(other) for other in config.gate.exceptions if other != path or other.exists()}
-    _, accepted = entries([(str(other), content) for other, content in contents.items()], policy, now)
-    if known := [name for name, acceptance in accepted if _same(acceptance, new)]:
-        raise ConfigurationError(
-            _ATTEMPTED, str(new.image), f"{known[0]} accepts it already.", "Change that entry, for example 'expires'."
-        )
-    contents[path] = with_acceptance(contents.get(path, b""), new, str(path))
+    require_new(entries([(str(other), content) for other, content in contents.items()], policy, now))
+    contents[path] = with_entry(contents.get(path, b""), new, str(path))
     entries([(str(other), content) for other, content in contents.items()], policy, now)
     try:
         path.write_bytes(contents[path])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from pratique.certificate.stored import CertificateImport
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.cluster.stamp_parameters import StampParameters
-from pratique.gate.report import record
+from pratique.gate.exceptions.break_glass import BreakGlassUse
+from pratique.gate.record import record
+from pratique.gate.report import break_glass_lines
 from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImageReference, ImportedImage
@@ -57,6 +59,7 @@ class Delivery:
     """The result of ``release_images``: released images and the manifests that use them. It contains no secret.
 
     :ivar changed: whether this run changed ``live/``, the manifests, or anything else in its result
+    :ivar break_glass: who let which images in unassessed
     :ivar request: address of the pull request to merge, if there is one
     :ivar usage: the images that the manifests use, and how they differ from the released ones
     :ivar gates: the record of each release's gate, for auditors
@@ -75,6 +78,7 @@ class Delivery:
     unseen: tuple[str, ...]
     replicas: tuple[str, ...]
     changed: bool
+    break_glass: tuple[BreakGlassUse, ...] = ()
 
     @classmethod
     def of(
@@ -82,6 +86,7 @@ class Delivery:
         infrastructure: Infrastructure,
         releases: list[tuple[GateReport, list[ImportedImage]]],
         published: PublishedManifests,
+        break_glass: Iterable[BreakGlassUse] = (),
     ) -> Delivery:
         publication = published.publication
         latest = {report.release: report for report in published.reports}
@@ -105,14 +110,18 @@ class Delivery:
             unseen=tuple(map(str, published.unseen)),
             replicas=tuple(dict.fromkeys(str(image.replicas) for image in released if image.replicas)),
             changed=imported or not publication.unchanged,
+            break_glass=tuple(break_glass),
         )
 
     @property
     def title(self) -> str:
+        if self.break_glass:
+            return "Released, with images that are not assessed"
         return "Released" if self.changed else "Nothing to do"
 
     def markdown(self) -> str:
         """The summary as Prefect shows it."""
+        top = "".join(f"{line}\n\n" for line in break_glass_lines(self.break_glass))
         verdicts = table(("image", "verdict"), ((image.source, image.verdict) for image in self.images))
         # Digests in a separate column or in a list would overlap the sidebar of Prefect's page.
         live = "\n".join(
@@ -125,7 +134,7 @@ class Delivery:
         merge = f"\nTo merge: {self.request}\n" if self.request else ""
         replicas = f"Replicas: {literal('; '.join(self.replicas))}\n\n" if self.replicas else ""
         return (
-            f"# {self.title}\n\n{verdicts}\n\n| in {self.registry} |\n|---|\n{live}\n\n{replicas}"
+            f"# {self.title}\n\n{top}{verdicts}\n\n| in {self.registry} |\n|---|\n{live}\n\n{replicas}"
             f"Manifests ({self.branch}) at `{self.head[:12]}`:\n\n{commits or '- no changes'}\n{merge}{warned}"
         )
 
@@ -167,7 +176,7 @@ class Preparation(Delivery):
 
     @property
     def title(self) -> str:
-        return "Ready to bootstrap"
+        return "Ready to bootstrap" + (", with images that are not assessed" if self.break_glass else "")
 
     def markdown(self) -> str:
         return (

@@ -79,7 +79,8 @@ async def assess_images(
     :param progress: called after each batch with the number of images assessed so far
     :raises PratiqueError: when a source cannot be asked at all
     """
-    rules = replace(rules, holds=NO_HOLDS)  # a hold results from the rescan, so it must not decide one
+    # A hold results from the rescan, so it must not decide one. Break glass lets images in; it is no assessment.
+    rules = replace(rules, holds=NO_HOLDS, exceptions=replace(rules.exceptions, break_glass=()))
     wait_policy = WaitPolicy(_INTERVAL, patience=0, deadline=scanning.wait, fail_fast=False)
     assessments: list[ImageAssessment] = []
     for start in range(0, len(images), BATCH):

@@ -13,14 +13,27 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pratique.config.scanning import Scanning
-from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
+from pratique.records.cases import REACTED_TO, Case, Cases, Condition, FindingState, Tracked
 from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.clocks import mark_notified, newly_overdue, track_findings
 from pratique.rescan.conditions import BAD, condition_of, is_replaced, is_stale, passing_repositories
 from pratique.rescan.inventory import Inventory
 from pratique.rescan.reaction_plan import Actor, PullBlockPlan, hold_of, plan_pull_blocks
 
-ChangeKind = Literal["newly bad", "overdue", "cured", "held", "lifted", "pulls blocked", "pulls allowed", "proposed"]
+ChangeKind = Literal[
+    "newly bad",
+    "overdue",
+    "cured",
+    "held",
+    "lifted",
+    "pulls blocked",
+    "pulls allowed",
+    "proposed",
+    "break glass overdue",
+    "break glass assessed",
+]
+
+_ASSESSED = "it is assessed, or accepted"
 
 
 @dataclass(frozen=True)
@@ -94,10 +107,14 @@ def update_cases(
     updated: list[Case] = []
     for assessment in assessments:
         previous = before.by_key.get(assessment.image.key)
-        if (found := _updated(previous, assessment, context)) is not None:
+        found = _updated(previous, assessment, context)
+        changes += _break_glass_changes(previous, found, assessment, at)
+        if found is not None:
             overdue = _newly_overdue(found, at)
             changes += _case_changes(previous, found, overdue, assessment)
             updated.append(replace(found, findings=mark_notified(found.findings, overdue)))
+        elif previous and previous.held_since:
+            changes.append(_lifted(previous, _ASSESSED))
     plan = plan_pull_blocks(updated, images, scanning, actor=actor, complete=inventory.complete, at=at)
     blocked = {case.key: case for case in (*plan.new, *plan.repeated)}
     cases = [missing[key] for key in missing.keys() - deleted]
@@ -135,6 +152,7 @@ def _as_recorded(case: Case) -> dict[str, Any]:
 def _updated(previous: Case | None, assessment: ImageAssessment, context: _Context) -> Case | None:
     """The case of an image after its assessment; ``None`` when there is nothing to keep on record."""
     image, scanning, at = assessment.image, context.scanning, context.at
+    use = image.break_glass
     findings = track_findings(previous.findings if previous else (), assessment, scanning.sla, at)
     condition = condition_of(
         assessment,
@@ -142,6 +160,7 @@ def _updated(previous: Case | None, assessment: ImageAssessment, context: _Conte
         previous.condition if previous else None,
         replaced=is_replaced(assessment, context.passing),
         stale=is_stale(assessment, stale_after=timedelta(days=scanning.stale_days), window=context.window, at=at),
+        overdue=use is not None and use.overdue(at),
     )
     if condition is None and not (previous and previous.blocked_since):
         return None
@@ -158,6 +177,7 @@ def _updated(previous: Case | None, assessment: ImageAssessment, context: _Conte
         manifests=assessment.manifests or (previous.manifests if previous and condition in BAD else ()),
         held_since=held_since,
         held_by=held_by,
+        proof_due=use.glass.until if use and condition is Condition.BREAK_GLASS else None,
         blocked_since=previous.blocked_since if previous else None,
         blocked_by=previous.blocked_by if previous else "",
         proposals=previous.proposals if previous else {},
@@ -188,10 +208,36 @@ def _case_changes(
         yield CaseChange("overdue", case, overdue)
 
 
+def _break_glass_changes(
+    previous: Case | None, case: Case | None, assessment: ImageAssessment, at: datetime
+) -> Iterator[CaseChange]:
+    """What has changed about an image that came in by break glass, and was not assessed until now.
+
+    :param case: after the assessment; ``None`` when nothing is kept on record
+    """
+    image, use = assessment.image, assessment.image.break_glass
+    if use is None:
+        return
+    if assessment.proven:
+        shown = case or Case(
+            registry=image.registry,
+            repository=image.repository,
+            tags=image.tags,
+            digest=image.digest,
+            condition=Condition.CURED,
+            since=at,
+        )
+        yield CaseChange(
+            "break glass assessed", shown, shown.open, f"{assessment.state}; it came in by {use.description}"
+        )
+    elif case and case.condition is Condition.BREAK_GLASS and not (previous and previous.condition is case.condition):
+        yield CaseChange("break glass overdue", case, case.open, f"not assessed since; it came in by {use.description}")
+
+
 def _removal_changes(case: Case) -> Iterator[CaseChange]:
     """What has changed about an image that was deleted: nothing is left to do about it."""
     why = "it is no longer in live/"
-    if case.condition is Condition.BAD:
+    if case.condition in REACTED_TO:
         yield CaseChange("cured", case, case.open, why)
     if case.held_since:
         yield _lifted(case, why)
@@ -216,5 +262,7 @@ def _why_cured(case: Case) -> str:
         return "the manifests use another image of its repository, which passes"
     if case.condition is Condition.WATCHED:
         return "its remaining findings are within the policy"
+    if not case.findings:
+        return _ASSESSED
     waived = any(finding.state is FindingState.WAIVED for finding in case.findings)
     return "exceptions cover its findings" if waived else "its findings are gone"

@@ -23,6 +23,7 @@ def condition_of(
     *,
     replaced: bool,
     stale: bool,
+    overdue: bool = False,
 ) -> Condition | None:
     """The image's condition; ``None`` when it passes and has no findings on record.
 
@@ -30,11 +31,14 @@ def condition_of(
     :param previous: its condition on record
     :param replaced: see :func:`is_replaced`
     :param stale: see :func:`is_stale`
+    :param overdue: whether it came in by break glass whose hours are over, and was not assessed since
     """
     has_open = any(finding.state is FindingState.OPEN for finding in findings)
     unproven = not assessment.passes and assessment.state is not VerdictState.UNHEALTHY
     if assessment.state is VerdictState.UNHEALTHY or (unproven and previous in BAD and has_open):
         return Condition.REPLACED if replaced else Condition.BAD
+    if unproven and overdue:
+        return Condition.BREAK_GLASS
     if has_open and (not unproven or previous in (*BAD, Condition.WATCHED)):
         return Condition.WATCHED
     if unproven:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pratique.errors import NetworkDenied, NotFound
+from pratique.gate.exceptions.break_glass import BreakGlassUse
 from pratique.images import LIVE, UNKNOWN_PLATFORM, ImageReference, PlatformManifest, ResolvedImage
 from pratique.manifests.usage import Use
 from pratique.oci import acr
@@ -43,6 +44,7 @@ class LiveImageEntry:
     :ivar elsewhere: other clusters that use it, or may use it, each with the file or the reason
     :ivar promotion: the record that explains it
     :ivar doubt: why it is not certain what a runtime would run from it; empty where it is
+    :ivar break_glass: the use of break glass that let it in, if nothing was assessed since
     """
 
     registry: str
@@ -57,6 +59,7 @@ class LiveImageEntry:
     elsewhere: tuple[OtherUse, ...] = ()
     promotion: PromotionRecord | None = None
     doubt: str = ""
+    break_glass: BreakGlassUse | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -204,6 +207,7 @@ async def _entry(
         elsewhere=users.elsewhere(repository, digests, manifest.tags),
         promotion=record,
         doubt=doubt,
+        break_glass=known.promotions.break_glass(registry, repository, manifest.digest),
     )
 
 
@@ -231,7 +235,7 @@ def _without_registry(registry: str, known: Knowledge, users: Users, observed: s
     by_place: dict[tuple[str, str], list[PromotionRecord]] = {}
     for record in records:
         by_place.setdefault((record.repository, record.digest), []).append(record)
-    found = [_recorded(of_place, users) for of_place in by_place.values()]
+    found = [_recorded(of_place, known.promotions, users) for of_place in by_place.values()]
     for use in known.uses:
         if use.digest and (use.repository, use.digest) not in by_place:  # also below a recorded index
             by_place[use.repository, use.digest] = []
@@ -249,7 +253,7 @@ def _without_registry(registry: str, known: Knowledge, users: Users, observed: s
     )
 
 
-def _recorded(records: Sequence[PromotionRecord], users: Users) -> LiveImageEntry:
+def _recorded(records: Sequence[PromotionRecord], promotions: Promotions, users: Users) -> LiveImageEntry:
     first, tags = records[0], tuple(sorted({record.tag for record in records if record.tag}))
     digests = first.image.digests
     return LiveImageEntry(
@@ -262,6 +266,7 @@ def _recorded(records: Sequence[PromotionRecord], users: Users) -> LiveImageEntr
         users=users.own(first.repository, digests, tags),
         elsewhere=users.elsewhere(first.repository, digests, tags),
         promotion=first,
+        break_glass=promotions.break_glass(*first.place),
     )
 
 

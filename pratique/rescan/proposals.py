@@ -23,7 +23,7 @@ from pratique.images import LIVE, ImageReference, ImportedImage, LiveImage
 from pratique.manifests.images import Pin, point_images
 from pratique.markdown import table
 from pratique.oci.client import OciClient
-from pratique.records.cases import Case, Cases, Condition
+from pratique.records.cases import REACTED_TO, Case, Cases
 from pratique.release.contents import Place, look_at
 from pratique.release.replica_wait import require_replicas
 from pratique.replicas import Replication
@@ -48,7 +48,7 @@ def find_replacements(
     used = {assessment.image.key for assessment in assessments if assessment.image.users}
     replacements: dict[str, LiveImage] = {}
     for case in cases:
-        if case.condition is Condition.BAD and case.key in used and below_live(case) not in several:
+        if case.condition in REACTED_TO and case.key in used and below_live(case) not in several:
             better = [
                 assessment.image
                 for assessment in assessments
@@ -216,5 +216,5 @@ def with_proposal(cases: Cases, replacements: Replacements, proposal: str | None
 
 def _proposals(case: Case, replacements: Replacements, proposal: str | None, cluster: str) -> dict[str, str]:
     others = {other: known for other, known in case.proposals.items() if other not in ("", cluster)}
-    replaced = case.condition is Condition.BAD and below_live(case) in replacements
+    replaced = case.condition in REACTED_TO and below_live(case) in replacements
     return others | ({cluster: proposal} if replaced and proposal else {})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pratique.config.scanning import Scanning
-from pratique.records.cases import Case, Condition
+from pratique.records.cases import REACTED_TO, Case, Condition
 from pratique.rescan.conditions import BAD
 from pratique.rescan.inventory import LiveImageEntry
 
@@ -44,7 +44,7 @@ def hold_of(
     :param case: as on record
     """
     since, by = (case.held_since, case.held_by) if case else (None, "")
-    if condition is not Condition.BAD:
+    if condition not in REACTED_TO:
         return None, ""
     if "hold" in scanning.reactions:
         return since or at, actor.cluster if since is None or actor.may_end(by) else by
@@ -110,7 +110,7 @@ def plan_pull_blocks(
 
 
 def _wants_block(case: Case, scanning: Scanning) -> bool:
-    return "block-pulls" in scanning.reactions and case.condition in BAD
+    return "block-pulls" in scanning.reactions and case.condition in (*BAD, *REACTED_TO)
 
 
 def _objection(case: Case, image: LiveImageEntry, scanning: Scanning, actor: Actor) -> str | None:
@@ -119,7 +119,7 @@ def _objection(case: Case, image: LiveImageEntry, scanning: Scanning, actor: Act
     ``block_pulls_referenced`` is about a cluster's own manifests only. No cluster may cut off another one.
     """
     foreign = case.blocked_since is not None and not actor.may_end(case.blocked_by)
-    if case.condition not in BAD:
+    if case.condition not in (*BAD, *REACTED_TO):
         return "it is no longer bad"
     if not _wants_block(case, scanning) and not foreign:
         return "scanning.reactions no longer has block-pulls"

@@ -22,8 +22,10 @@ from pratique.git.checkout import Repository
 from pratique.git.forges.remote import forge_of
 from pratique.oci.client import OciClient
 from pratique.records import cases as records
+from pratique.records import promotions as promotion_file
 from pratique.records.branch import RecordsBranch
-from pratique.records.cases import Case, Cases, Condition
+from pratique.records.cases import REACTED_TO, Case, Cases
+from pratique.records.promotions import Promotions
 from pratique.replicas import Replication
 from pratique.rescan.assessment import ImageAssessment
 from pratique.rescan.cases import CaseChange, RescanOutcome, update_cases, with_pulls_allowed
@@ -53,18 +55,27 @@ async def record_cases(
     at: datetime,
     run: str,
 ) -> RescanOutcome:
-    """Update the cases on record with a rescan's assessments.
+    """Update the cases on record with a rescan's assessments, and the records of images that came in by break glass.
 
     :param run: id of the flow run, for the commit's trailer
     """
     outcomes: list[RescanOutcome] = []
+    verdicts = {
+        assessment.image.key: str(assessment.state)
+        for assessment in assessments
+        if assessment.image.break_glass and assessment.proven
+    }
 
     def rewrite(text: str | None) -> str | None:
         before, window = Cases.parse(text), config.gate.policy.maximum_age
         outcomes.append(update_cases(before, inventory, assessments, config.scanning, window=window, at=at))
         return text if outcomes[-1].cases == before else outcomes[-1].cases.text()
 
-    await branch.write({records.FILE: rewrite}, f"Update the cases of live/ of {inventory.registry}.", run=run)
+    def judged(text: str | None) -> str | None:
+        return Promotions.parse(text).with_verdicts(verdicts, at).text() if verdicts else text
+
+    files = {records.FILE: rewrite, promotion_file.FILE: judged}
+    await branch.write(files, f"Update the cases of live/ of {inventory.registry}.", run=run)
     return outcomes[-1]
 
 
@@ -165,7 +176,7 @@ class Reactions:
         if "propose" not in self.config.scanning.reactions:
             return {}, []
         several = self.config.catalogue.several
-        left = [case for case in rescan.cases if case.condition is Condition.BAD and below_live(case) in several]
+        left = [case for case in rescan.cases if case.condition in REACTED_TO and below_live(case) in several]
         notes = [f"Nothing is proposed for {case.name}: the catalogue has several versions of it" for case in left]
         return find_replacements(rescan.cases, rescan.assessments, several), notes
 

@@ -1,4 +1,4 @@
-"""Reports on a rescan for people and auditors: a table, a summary, a record, and the error that names what is wrong."""
+"""Reports on a rescan for people: a table, a summary, and the error that names what is wrong."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from pratique.config.scanning import Scanning
 from pratique.errors import LiveImagesAtRisk
+from pratique.gate.exceptions.break_glass import BreakGlassUse
 from pratique.gate.exceptions.exemption import Waiver
 from pratique.gate.rules import Rules
 from pratique.markdown import literal, plain, table
 from pratique.records.cases import Case, Condition, Tracked
 from pratique.rescan.assessment import ImageAssessment
+from pratique.rescan.break_glass import break_glass_table
 from pratique.rescan.cases import CaseChange, ChangeKind, RescanOutcome
-from pratique.rescan.inventory import Inventory
+from pratique.rescan.inventory import Inventory, LiveImageEntry
 
 AT_RISK, NOT_VERIFIED, WELL = "At risk", "Not verified", "All is well"
 
@@ -35,6 +36,8 @@ _ADVICE = {
     Condition.REPLACED: "No cluster's manifests use these, and some use another image of the repository, which passes, "
     "so nothing is overdue here. Remove the ones that nothing runs.",
     Condition.WATCHED: "Within the policy, but the clock of each finding runs.",
+    Condition.BREAK_GLASS: "Two people let these in for some hours, which are over. Nothing has assessed them since: "
+    "find out why, or replace them; docs/break-glass.md says how.",
 }
 
 
@@ -66,9 +69,15 @@ class Rescan:
 
     @property
     def at_risk(self) -> list[Case]:
-        """The images that somebody has to act on: bad ones, and those with overdue findings."""
+        """The images that somebody has to act on: bad ones, those with overdue findings or an overdue assessment."""
         overdue = [case for case in self.of(Condition.WATCHED) if any(f.overdue(self.at) for f in case.findings)]
-        return [*self.of(Condition.BAD), *overdue]
+        return [*self.of(Condition.BAD), *self.of(Condition.BREAK_GLASS), *overdue]
+
+    @property
+    def break_glass(self) -> list[tuple[LiveImageEntry, BreakGlassUse]]:
+        """The images that came in by break glass and were not assessed before this rescan; the first to end first."""
+        found = [(a.image, a.image.break_glass) for a in self.assessments if a.image.break_glass is not None]
+        return sorted(found, key=lambda item: (item[1].glass.until, item[0].key))
 
     @property
     def unproven(self) -> list[Case]:
@@ -113,7 +122,8 @@ def require_none_at_risk(rescan: Rescan) -> None:
         f"{len(bad)} of {len(rescan.assessments)} images are at risk, {new or 'none'} of them since the last rescan. "
         f"{named}{more}",
         "Put a fixed version into the catalogue and run 'pratique release', or add an exception with an expiry; "
-        "docs/continuous-scanning.md is the playbook, and the run's artifacts list every finding.",
+        "docs/continuous-scanning.md is the playbook, and the run's artifacts list every finding."
+        + (" For what came in by break glass, see docs/break-glass.md." if rescan.of(Condition.BREAK_GLASS) else ""),
     )
 
 
@@ -142,9 +152,10 @@ def markdown(rescan: Rescan) -> str:
     states = ", ".join(f"{count} {state}" for state, count in rescan.states.items()) or "none"
     parts = [
         f"# Images in live/ of {inventory.registry}",
-        f"**{_outcome(rescan)}** at {rescan.at:%Y-%m-%d %H:%M:%S} UTC: {len(rescan.assessments)} images, "
+        f"**{outcome_of(rescan)}** at {rescan.at:%Y-%m-%d %H:%M:%S} UTC: {len(rescan.assessments)} images, "
         f"{literal(states)}.",
         *(f"**{literal(note)}**" for note in _few((*inventory.notes, *outcome.warnings))),
+        *break_glass_table(rescan.break_glass, rescan.assessments, rescan.at),
         *_changes("Newly bad", outcome.of("newly bad"), rescan),
         *_cases("Still bad", [case for case in rescan.of(Condition.BAD) if case.key not in rescan.newly_bad], rescan),
         *_changes("Overdue since the last rescan", outcome.of("overdue"), rescan),
@@ -152,7 +163,13 @@ def markdown(rescan: Rescan) -> str:
         *_expiring(rescan),
         *_reaction_tables(rescan),
     ]
-    for condition in (Condition.WATCHED, Condition.STALE, Condition.UNVERIFIED, Condition.REPLACED):
+    for condition in (
+        Condition.BREAK_GLASS,
+        Condition.WATCHED,
+        Condition.STALE,
+        Condition.UNVERIFIED,
+        Condition.REPLACED,
+    ):
         if cases := rescan.of(condition):
             heading = str(condition).capitalize()
             parts += [*_cases(heading, cases, rescan), _ADVICE[condition]]
@@ -160,44 +177,8 @@ def markdown(rescan: Rescan) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def record(rescan: Rescan) -> dict[str, Any]:
-    """The record, as JSON data: every case, every change, and the number of images by state."""
-    return {
-        "at": rescan.at.isoformat(),
-        "registry": rescan.inventory.registry,
-        "outcome": _outcome(rescan),
-        "seen": rescan.inventory.complete,
-        "notes": [*rescan.inventory.notes, *rescan.outcome.warnings],
-        "policyDigest": rescan.rules.policy.digest,
-        "exceptionsDigest": rescan.rules.exceptions.digest,
-        "sources": sorted(rescan.rules.sources),
-        "images": len(rescan.assessments),
-        "states": dict(rescan.states),
-        "changes": [
-            {
-                "kind": change.kind,
-                "image": change.case.name,
-                "digest": change.case.digest,
-                "findings": [finding.vulnerability for finding in change.findings],
-                "why": change.why,
-            }
-            for change in rescan.outcome.changes
-        ],
-        "cases": [case.entry() | {"usedBy": [*rescan.users.get(case.key, ())]} for case in rescan.cases],
-        "endingExceptions": [
-            {
-                "subject": waiver.subject,
-                "until": waiver.until,
-                "owner": waiver.owner,
-                "origin": waiver.origin,
-                "images": images,
-            }
-            for waiver, images in rescan.expiring
-        ],
-    }
-
-
-def _outcome(rescan: Rescan) -> str:
+def outcome_of(rescan: Rescan) -> str:
+    """How the images are, in words."""
     if rescan.at_risk:
         return AT_RISK
     return NOT_VERIFIED if rescan.unproven else WELL
@@ -269,7 +250,11 @@ def _reactions(case: Case) -> list[str]:
 def _explain(case: Case, rescan: Rescan) -> str:
     findings = "; ".join(_few([_named(finding) for finding in case.open]))
     users = ", ".join(_few(rescan.users.get(case.key, ()))) or "no manifest"
-    return f"{case.name} ({_due(case, rescan.at)}; used by {users}): {plain(findings or 'no finding is confirmed')}."
+    if case.condition is Condition.BREAK_GLASS:
+        why = next((use.description for image, use in rescan.break_glass if image.key == case.key), "")
+        findings = f"not assessed since it came in by {why}"
+    known = plain(findings or "no finding is confirmed").rstrip(".")
+    return f"{case.name} ({_due(case, rescan.at)}; used by {users}): {known}."
 
 
 def _named(finding: Tracked) -> str:

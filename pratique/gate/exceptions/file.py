@@ -22,14 +22,14 @@ from pydantic import (
 
 from pratique.errors import ConfigurationError
 from pratique.findings import Finding
+from pratique.gate.exceptions.break_glass import BreakGlass
+from pratique.gate.exceptions.break_glass_entry import BreakGlassEntry
+from pratique.gate.exceptions.entry import Line
 from pratique.gate.exceptions.exemption import Waiver, covers_image, later, moment, unreadable, validated
+from pratique.gate.exceptions.people import same_person
 from pratique.gate.policy import Policy
 from pratique.images import DIGEST_PATTERN, ImageReference, ResolvedImage
-from pratique.markdown import one_line
 from pratique.yaml_document import InvalidYaml, load_yaml
-
-#: Stands for what a person has to fill in. An entry with it is refused.
-PLACEHOLDER = "REPLACE_ME"
 
 AcceptedKind: TypeAlias = Literal["unverified", "not-applicable"]
 
@@ -106,15 +106,6 @@ def _reference(value: object) -> ImageReference:
     return reference
 
 
-def _filled(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if PLACEHOLDER in value:
-        raise ValueError(f"replace {PLACEHOLDER}")
-    return one_line(value)
-
-
-Line = Annotated[str, BeforeValidator(_filled)]
 Pattern = Annotated[InstanceOf[ImagePattern], BeforeValidator(_pattern), PlainSerializer(str)]
 Reference = Annotated[InstanceOf[ImageReference], BeforeValidator(_reference), PlainSerializer(str)]
 Image = TypeVar("Image")
@@ -132,7 +123,7 @@ class _Entry(BaseModel, Generic[Image]):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if "".join(self.owner.casefold().split()) == "".join(self.approver.casefold().split()):
+        if same_person(self.owner, self.approver):
             raise ValueError("owner and approver are the same: nobody can approve their own exception")
         if (self.image is None) == (self.digest is None):
             raise ValueError("name either 'image' or 'digest'")
@@ -207,18 +198,30 @@ class _File(BaseModel):
 
     exceptions: tuple[Exemption, ...] = ()
     acceptances: tuple[Acceptance, ...] = ()
+    break_glass: tuple[BreakGlassEntry, ...] = ()
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("it has neither 'exceptions' nor 'acceptances'")
+            raise ValueError("it has neither 'exceptions', 'acceptances' nor 'break_glass'")
         return self
 
 
-def entries(
-    files: Iterable[tuple[str, bytes]], policy: Policy, now: datetime
-) -> tuple[list[tuple[str, Exemption]], list[tuple[str, Acceptance]]]:
-    """The entries of files, each with the name of its file.
+@dataclass(frozen=True)
+class Entries:
+    """The entries of exceptions files.
+
+    :ivar exemptions: each with the name of its file
+    :ivar acceptances: each with the name of its file
+    """
+
+    exemptions: tuple[tuple[str, Exemption], ...]
+    acceptances: tuple[tuple[str, Acceptance], ...]
+    break_glass: tuple[BreakGlass, ...]
+
+
+def entries(files: Iterable[tuple[str, bytes]], policy: Policy, now: datetime) -> Entries:
+    """The entries of files.
 
     :param files: name, as in errors, and content of each
     :raises ConfigurationError: naming each wrong entry and field
@@ -227,19 +230,20 @@ def entries(
     limit = later(midnight, policy.exception_days + 1)  # dates are valid until the end of their day
     exemptions: list[tuple[str, Exemption]] = []
     acceptances: list[tuple[str, Acceptance]] = []
+    break_glass: list[BreakGlass] = []
     seen: dict[tuple[str, ...], str] = {}
     for name, content in files:
-        file = validated(_File, _yaml(content, name), name, limit=limit)
+        file = validated(_File, _yaml(content, name), name, limit=limit, now=now, hours=policy.break_glass_hours)
         exemptions += ((name, exemption) for exemption in file.exceptions)
         acceptances += ((name, acceptance) for acceptance in file.acceptances)
-        for key in (
-            *(exemption.key for exemption in file.exceptions),
-            *(acceptance.key for acceptance in file.acceptances),
-        ):
-            if key in seen:
-                raise unreadable(name, f"It repeats {' '.join(filter(None, key))}; the first is in {seen[key]}.")
-            seen[key] = name
-    return exemptions, acceptances
+        break_glass += (entry.value(name) for entry in file.break_glass)
+        for entry in (*file.exceptions, *file.acceptances, *file.break_glass):
+            if entry.key in seen:
+                raise unreadable(
+                    name, f"It repeats {' '.join(filter(None, entry.key))}; the first is in {seen[entry.key]}."
+                )
+            seen[entry.key] = name
+    return Entries(tuple(exemptions), tuple(acceptances), tuple(break_glass))
 
 
 def _yaml(content: bytes, name: str) -> Any:

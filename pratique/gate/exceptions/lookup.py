@@ -15,6 +15,8 @@ Each has a reason, an owner, an approver and an expiry. They come from YAML file
       - image: docker.io/library/busybox:1.37.0
         states: [unverified, not-applicable]
         …
+    break_glass:                          # pratique.gate.exceptions.break_glass
+      - …
 
 An expired entry stays in the file, and in every report, until somebody removes it.
 """
@@ -32,6 +34,7 @@ from typing import Any
 
 from pratique.findings import Finding
 from pratique.gate.exceptions import file, openvex, openvex_document
+from pratique.gate.exceptions.break_glass import BreakGlass, format_minute
 from pratique.gate.exceptions.exemption import Waiver, longest, read
 from pratique.gate.exceptions.file import Acceptance, AcceptedKind, Exemption
 from pratique.gate.policy import Policy
@@ -46,7 +49,7 @@ NOTICE = timedelta(days=7)
 
 @dataclass(frozen=True, kw_only=True)
 class Exceptions:
-    """All waivers and acceptances, from all files; by default none.
+    """All waivers, acceptances and break-glass entries, from all files; by default none.
 
     :ivar files: each with the SHA-256 of its bytes, in hexadecimal
     :ivar digest: SHA-256 of their entries, whatever their order and files; empty when there are none
@@ -56,6 +59,7 @@ class Exceptions:
     digest: str = ""
     exemptions: tuple[tuple[Waiver, Exemption], ...] = ()
     acceptances: tuple[tuple[Waiver, Acceptance], ...] = ()
+    break_glass: tuple[BreakGlass, ...] = ()
     statements: openvex.Statements = field(default_factory=openvex.Statements)
 
     @classmethod
@@ -65,17 +69,19 @@ class Exceptions:
         :raises ConfigurationError: naming file, entry and field of what is wrong
         """
         contents = {str(path): read(path) for path in (*exceptions, *vex)}
-        exemptions, acceptances = file.entries([(str(p), contents[str(p)]) for p in exceptions], policy, now)
+        found = file.entries([(str(p), contents[str(p)]) for p in exceptions], policy, now)
         documents = openvex_document.versions(
             (str(path), openvex_document.parse(contents[str(path)], str(path))) for path in vex
         )
-        entries: list[tuple[str, Exemption | Acceptance]] = [*exemptions, *acceptances]
+        entries: list[tuple[str, Exemption | Acceptance]] = [*found.exemptions, *found.acceptances]
         data = [entry.model_dump(mode="json", exclude_none=True) for _, entry in entries]
+        data += [entry.data for entry in found.break_glass]
         return cls(
             files=tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()),
             digest=_digest([*data, *(document.canonical for _, document, _ in documents)]),
-            exemptions=tuple((entry.waiver(name), entry) for name, entry in exemptions),
-            acceptances=tuple((entry.waiver(name), entry) for name, entry in acceptances),
+            exemptions=tuple((entry.waiver(name), entry) for name, entry in found.exemptions),
+            acceptances=tuple((entry.waiver(name), entry) for name, entry in found.acceptances),
+            break_glass=found.break_glass,
             statements=openvex.Statements(
                 tuple(
                     statement
@@ -109,14 +115,19 @@ class Exceptions:
         """The acceptance by which an image passed until it expired."""
         return longest(waiver for waiver in self._accepted(image, state) if waiver.expires <= at)
 
+    def break_glass_for(self, image: ResolvedImage) -> BreakGlass | None:
+        """The break-glass entry for an image, whether or not it counts: there is one at most for a digest."""
+        return next((entry for entry in self.break_glass if entry.covers(image)), None)
+
     def notices(self, at: datetime) -> tuple[str, ...]:
-        """Sentences on waivers that have expired, that expire soon, and that never apply."""
+        """Sentences on waivers that have expired, expire soon or never apply, and on break-glass entries."""
         entries = (waiver for waiver, _ in (*self.exemptions, *self.acceptances))
         notices = [
             f"{waiver.origin}: {waiver.kind} for {waiver.subject} (owner {waiver.owner}): {_expiry(waiver, at)}"
             for waiver in sorted(entries, key=lambda waiver: waiver.order)
             if waiver.expires <= at + NOTICE
         ]
+        notices += (f"{entry.origin}: {_break_glass(entry, at)}" for entry in self.break_glass)
         ending: dict[tuple[str, str, bool], list[Waiver]] = {}
         for waiver in self.statements.current:
             if waiver.expires <= at + NOTICE:
@@ -165,3 +176,9 @@ def _digest(entries: Iterable[Any]) -> str:
 
 def _expiry(waiver: Waiver, at: datetime) -> str:
     return f"expired, valid until {waiver.until}" if waiver.expires <= at else f"valid only until {waiver.until}"
+
+
+def _break_glass(entry: BreakGlass, at: datetime) -> str:
+    if entry.over(at):
+        return f"the break-glass entry for {entry.image} ended at {format_minute(entry.until)}: remove it"
+    return f"BREAK GLASS is open for {entry.image} until {format_minute(entry.until)}, by {entry.requested_by}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from pratique.azure.logs import query_logs
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied, UnreadableAnswer
+from pratique.gate.exceptions.break_glass import BreakGlass, BreakGlassUse
 from pratique.images import ImageReference, PlatformManifest
 from pratique.oci.auth import Authenticator
 from pratique.oci.client import OciClient
@@ -112,6 +114,32 @@ class TestReasons:
         if kind in (IrregularityKind.BYPASS, IrregularityKind.UNGATED):
             assert "somebody" in str(found)
             assert "203.0.113.10" in report.markdown()
+
+    def test_break_glass_is_listed_as_such(self) -> None:
+        """It is explained, by a record of ours, and shown with both people and what was found since."""
+        use = BreakGlassUse(
+            glass=BreakGlass(
+                origin="exceptions.yaml",
+                image=ImageReference.parse(f"docker.io/library/app:1@{DIGEST}"),
+                requested_by="Ada",
+                reason="The shop is down.",
+                incident="INC-1",
+                opened=NOW,
+                until=NOW + timedelta(hours=4),
+            ),
+            approved_by="Grace",
+            approval="I have looked.",
+            at=NOW,
+            run="r",
+        )
+        report = audited(records=[record(break_glass=(use,))])
+        assert report.clean
+        assert (report.recorded, report.break_glass) == (1, ((APP, use),))
+        for part in ("Let in by break glass: 1", "Ada", "Grace", "INC-1", "not assessed yet", "2026-11-23 16:00 UTC"):
+            assert part in report.markdown()
+        judged = audited(records=[record(break_glass=(replace(use, verdict="Healthy", verdict_at=NOW),))])
+        assert "| Healthy |" in judged.markdown()
+        assert "break glass" not in audited(records=[record()]).markdown()
 
     def test_a_record_of_another_digest_explains_nothing(self) -> None:
         """Nor does one of another repository or registry: a record is about one digest in one place."""

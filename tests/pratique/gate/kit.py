@@ -169,6 +169,21 @@ def acceptance(*states: str, expires: str = "2026-12-31", **where: Any) -> Entry
     return _entry({"expires": expires} | ({"states": list(states)} if states else {}), where, f"{REFERENCE}@{INDEX}")
 
 
+def break_glass(hours: float = 4, opened: datetime = NOW, **changes: Any) -> Entry:
+    """:param hours: that it lasts
+    :param changes: ``image`` with its digest (by default the very image), and the rest of the entry
+    """
+    entry = {
+        "image": f"{REFERENCE}@{INDEX}",
+        "reason": "The old version's certificate is expired.",
+        "incident": "INC-4711",
+        "requested_by": "ada@contoso.com",
+        "opened": opened.isoformat(),
+        "until": (opened + timedelta(hours=hours)).isoformat(),
+    }
+    return entry | changes
+
+
 def _entry(entry: dict[str, Any], where: dict[str, Any], image: str = REFERENCE) -> Entry:
     place = {} if "digest" in where else {"image": image}
     people = {"owner": "platform@contoso.com", "approver": "security@contoso.com"}
@@ -207,12 +222,14 @@ def on_file(
     acceptances: Sequence[Entry] = (),
     vex: Sequence[Entry] = (),
     *,
+    break_glass: Sequence[Entry] = (),
     policy: Policy | None = None,
     now: datetime = NOW,
 ) -> Exceptions:
     """The entries and documents, written to files and read back."""
     accepted = folder / "accepted.yaml"
-    accepted.write_text(json.dumps({"exceptions": list(exceptions), "acceptances": list(acceptances)}))
+    lists = {"exceptions": exceptions, "acceptances": acceptances, "break_glass": break_glass}
+    accepted.write_text(json.dumps({name: list(entries) for name, entries in lists.items()}))
     documents = [folder / f"vex-{number}.json" for number, _ in enumerate(vex)]
     for path, document in zip(documents, vex, strict=True):
         path.write_text(json.dumps(document))

@@ -18,7 +18,8 @@ from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
 from pratique.gate.evaluate import evaluate_image
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
-from pratique.gate.report import markdown, record, require_passed, rows
+from pratique.gate.record import record
+from pratique.gate.report import markdown, require_passed, rows
 from pratique.gate.rules import Rules, Wait
 from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import Candidate, GateReport

@@ -13,7 +13,7 @@ from pratique.errors import GateBlocked
 from pratique.gate import report as pages
 from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation
-from pratique.gate.exceptions.file import PLACEHOLDER
+from pratique.gate.exceptions.entry import PLACEHOLDER
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import RECOMMENDATIONS, Policy
 from pratique.gate.rules import Rules, Wait

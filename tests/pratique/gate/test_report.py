@@ -21,6 +21,7 @@ from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
+from pratique.gate.record import record
 from pratique.gate.rules import Rules, Wait
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
@@ -140,7 +141,7 @@ def test_expired_exceptions_are_named(tmp_path: Path) -> None:
     for text in (blocked(report), pages.markdown(report)):
         for word in (HIGH.vulnerability, "accepted.yaml", "platform@contoso.com", "valid until 2026-11-20"):
             assert word in text.replace("\\", "")
-    (recorded,) = pages.record(report)["images"][0]["platforms"][0]["expired"]
+    (recorded,) = record(report)["images"][0]["platforms"][0]["expired"]
     assert (recorded["subject"], recorded["expires"]) == (HIGH.vulnerability, "2026-11-21T00:00:00+00:00")
 
 
@@ -264,7 +265,7 @@ def test_the_summary_has_the_outcome(tmp_path: Path) -> None:
         (reported((), sources=frozenset(), platforms=("linux/s390x",)), "**Blocked**"),
     ):
         assert outcome in pages.markdown(report)
-        assert pages.record(report)["outcome"] == outcome.strip("*")
+        assert record(report)["outcome"] == outcome.strip("*")
 
 
 def test_the_summary_names_who_answered() -> None:
@@ -287,7 +288,7 @@ def test_the_summary_is_limited() -> None:
     text = pages.markdown(report)
     assert sum("CVE-2026-3" in line for line in text.splitlines()) == 2000
     assert "and 1000 more, in the record" in text
-    assert sum(len(one["platforms"][0]["findings"]) for one in pages.record(report)["images"]) == 3000
+    assert sum(len(one["platforms"][0]["findings"]) for one in record(report)["images"]) == 3000
 
 
 def test_the_limit_counts_all_platforms() -> None:
@@ -324,8 +325,8 @@ def test_reported_text_does_not_format_the_summary(text: str) -> None:
 def test_the_record_is_complete_json(tmp_path: Path) -> None:
     """It survives a JSON round trip, and has policy, files, sources, evidence and waivers."""
     report = everything(tmp_path)
-    recorded = json.loads(json.dumps(pages.record(report)))
-    assert recorded == pages.record(report)
+    recorded = json.loads(json.dumps(record(report)))
+    assert recorded == record(report)
     assert recorded["policyDigest"] == report.rules.policy.digest
     assert Policy.model_validate(recorded["policy"]) == report.rules.policy
     assert recorded["sources"] == sorted(ASKED)
@@ -367,15 +368,15 @@ def test_the_record_is_complete_json(tmp_path: Path) -> None:
 def test_the_record_has_the_persons_answer() -> None:
     """As JSON."""
     asking = reported((NO_ROWS, NO_ARTIFACT), policy=Policy(unverified="ask"), waited=240)
-    answer = json.loads(json.dumps(pages.record(asking.with_approval(word_on(asking)))))["answer"]
+    answer = json.loads(json.dumps(record(asking.with_approval(word_on(asking)))))["answer"]
     assert (answer["approved"], answer["name"], answer["expires"]) == (True, "Ada Lovelace", "2026-12-01")
-    assert pages.record(asking)["answer"] is None
+    assert record(asking)["answer"] is None
 
 
 @given(st.text())
 def test_any_text_can_be_recorded(text: str) -> None:
     """Any text is recorded unchanged."""
     report = reported((rows(flaw(HIGH.severity, text, text, text)), replace(NO_ARTIFACT, detail=text)))
-    (platform,) = json.loads(json.dumps(pages.record(report)))["images"][0]["platforms"]
+    (platform,) = json.loads(json.dumps(record(report)))["images"][0]["platforms"]
     assert platform["findings"][0]["package"] == text
     assert platform["evidence"][0]["detail"] == text

@@ -60,6 +60,7 @@ def test_every_field_of_a_policy_is_compared() -> None:
         (under({"not_applicable": "ask"}), "gate.policy.not_applicable", ("ask", "block")),
         (under({"defender_off": "skip"}), "gate.policy.defender_off", ("skip", "fail")),
         (under({"exception_days": 366}), "gate.policy.exception_days", ("366", "365")),
+        (under({"break_glass_hours": 4}), "gate.policy.break_glass_hours", ("4", "0")),
         (
             under({"sufficient_sources": [FINDINGS_ARTIFACT, RECOMMENDATIONS]}),
             "gate.policy.sufficient_sources",

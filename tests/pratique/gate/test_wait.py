@@ -23,7 +23,7 @@ from pratique.gate.evidence import Observation, Subject
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.gate.polling import EvidencePoller
-from pratique.gate.report import record
+from pratique.gate.record import record
 from pratique.gate.rules import Rules
 from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess

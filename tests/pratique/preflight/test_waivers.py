@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pratique.gate.policy import Policy
 from pratique.preflight.waivers import list_waivers, wrapped
-from tests.pratique.gate.kit import AMD64, INDEX, NOW, REFERENCE, acceptance, exception, on_file, vex
+from tests.pratique.gate.kit import AMD64, INDEX, NOW, REFERENCE, acceptance, break_glass, exception, on_file, vex
 
 
 def listed(folder: Path, at: datetime = NOW, **lists: Any) -> list[str]:
@@ -53,6 +54,19 @@ def test_statements_of_a_document_are_listed_together(tmp_path: Path) -> None:
     assert owner == "    owner nginx maintainers"
     (gone, *_) = listed(tmp_path, datetime(2028, 1, 1, tzinfo=UTC), vex=[vex("not_affected", "CVE-3")])
     assert gone.startswith("  EXPIRED")
+
+
+def test_break_glass_is_listed_with_who_asks_for_it(tmp_path: Path) -> None:
+    """With image, digest, incident and end; when that is over, as expired."""
+    policy = Policy(break_glass_hours=4)
+    lines = listed(tmp_path, break_glass=[break_glass()], policy=policy)
+    assert lines == [
+        f"  until 2026-11-23 16:00 UTC: BREAK GLASS for {REFERENCE}",
+        f"    {INDEX}",
+        "    asked for by ada@contoso.com for INC-4711",
+    ]
+    (first, *_) = listed(tmp_path, NOW + timedelta(hours=4), break_glass=[break_glass()], policy=policy)
+    assert first.startswith("  EXPIRED 2026-11-23 16:00 UTC: BREAK GLASS for")
 
 
 def test_no_line_is_longer_than_a_terminal(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pratique.errors import NotFound, UnreadableAnswer
 from pratique.findings import Severity
+from pratique.gate.exceptions.break_glass import BreakGlass, BreakGlassUse
 from pratique.git.checkout import CommitAuthor, Repository
-from pratique.images import PlatformManifest
+from pratique.images import ImageReference, PlatformManifest
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Case, Cases, Condition, FindingState, Tracked
 from pratique.records.promotions import PromotionRecord, Promotions
@@ -37,6 +38,21 @@ BUSYBOX = PromotionRecord(
     run="run-1",
     policy="sha256:policy",
     how="promoted",
+)
+USE = BreakGlassUse(
+    glass=BreakGlass(
+        origin="exceptions.yaml",
+        image=ImageReference.parse(f"docker.io/library/busybox:1.37.0@{INDEX}"),
+        requested_by="Ada",
+        reason="The shop is down.",
+        incident="INC-1",
+        opened=NOW,
+        until=NOW + timedelta(hours=4),
+    ),
+    approved_by="Grace",
+    approval="I have looked.",
+    at=NOW,
+    run="run-1",
 )
 FINDING = Tracked(
     vulnerability="CVE-2026-1",
@@ -94,6 +110,7 @@ records = st.builds(
     platforms=st.sampled_from([BUSYBOX.platforms, (PlatformManifest("linux/386", CHILD, ("linux/amd64",)),)]),
     contents=st.sampled_from([(), (CHILD, OTHER)]),
     replicas=st.sampled_from([None, ReplicaState(regions=("eastus2", "westus2")), ReplicaState(not_observable="why")]),
+    break_glass=st.sampled_from([(), (USE,), (USE, replace(USE, run="run-2", verdict="Healthy", verdict_at=NOW))]),
 )
 
 
@@ -130,6 +147,35 @@ def test_malformed_replicas(replicas: object) -> None:
     text = Promotions((BUSYBOX,)).text().replace('"source"', f'"replicas": {json.dumps(replicas)}, "source"')
     with pytest.raises(UnreadableAnswer):
         Promotions.parse(text)
+
+
+def test_break_glass_is_on_record_before_the_promotion_and_stays() -> None:
+    """The run that promotes adds what it saw, and another use is added. A run that finds the image takes none away."""
+    before = replace(BUSYBOX, break_glass=(USE,))
+    split = replace(USE, glass=replace(USE.glass, until=USE.glass.until + timedelta(microseconds=5)), at=NOW)
+    after = replace(before, verified=True, at=NOW + timedelta(minutes=2), break_glass=(split,))
+    again = replace(BUSYBOX, run="run-2", how="found", break_glass=(replace(USE, run="run-2"),))
+    found = replace(BUSYBOX, run="run-3", how="found", verified=True)
+    (record,) = Promotions().with_records([before]).with_records([after, again, after, found]).records
+    assert record == replace(before, verified=True, break_glass=(USE, *again.break_glass))
+    (record,) = Promotions().with_records([found]).with_records([before]).records
+    assert record == replace(found, break_glass=(USE,))
+
+
+def test_the_first_verdict_since_break_glass_stays_on_record() -> None:
+    """It closes every use of that digest in that place, and no other; until then the use that ends last is open."""
+    later = replace(USE, run="run-2", glass=replace(USE.glass, until=NOW + timedelta(hours=9)))
+    promotions = Promotions(
+        (replace(BUSYBOX, break_glass=(USE, later)), replace(BUSYBOX, digest=OTHER, break_glass=(USE,)))
+    )
+    place = (HOST, BUSYBOX.repository)
+    assert promotions.break_glass(*place, INDEX) == later
+    assert promotions.break_glass(*place, CHILD) is None
+    judged = promotions.with_verdicts({(*place, INDEX): "Healthy"}, NOW).with_verdicts({(*place, INDEX): "Bad"}, NOW)
+    assert judged.break_glass(*place, INDEX) is None
+    assert {use.verdict for use in judged.break_glass_uses(*place, INDEX)} == {"Healthy"}
+    assert judged.break_glass(*place, OTHER) == USE
+    assert Promotions.parse(judged.text()) == judged
 
 
 def test_records_of_earlier_versions() -> None:
@@ -186,6 +232,10 @@ def test_cases_round_trip() -> None:
     (hold,) = cases.holds[CHILD]
     for part in ("2026-11-23", f"{HOST}/live/library/busybox:1.37.0", "CVE-2026-1"):
         assert part in hold.description
+    unassessed = replace(CASE, condition=Condition.BREAK_GLASS, findings=(), proof_due=NOW)
+    assert Cases.parse(Cases((unassessed,)).text()) == Cases((unassessed,))
+    (hold,) = Cases((unassessed,)).holds[INDEX]
+    assert "came in by break glass" in hold.description
     assert Cases.parse(None) == Cases()
     with pytest.raises(UnreadableAnswer, match=r"findings\.json"):
         Cases.parse('{"version": 7, "images": []}')

@@ -11,6 +11,7 @@ import pytest
 
 from pratique.config.scanning import Scanning, Sla
 from pratique.findings import Finding, Severity
+from pratique.gate.exceptions.break_glass import BreakGlass, BreakGlassUse
 from pratique.gate.verdict import VerdictState
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.records.cases import Cases, Condition, FindingState
@@ -331,3 +332,82 @@ def test_pulls_that_another_rescan_has_decided_about() -> None:
     assert with_pulls_allowed(cured.cases, cured.to_allow).cases[0].blocked_since is None
     again = days.run(BLUE, 2, bad(old), good(new))
     assert with_pulls_allowed(again.cases, cured.to_allow).cases[0].blocked_since == day(2)
+
+
+def let_in(hours: float = 4, **changes: Any) -> LiveImageEntry:
+    """An image that came in by break glass on the first day."""
+    entry = image(**changes)
+    glass = BreakGlass(
+        origin="exceptions.yaml",
+        image=entry.image.pinned,
+        requested_by="Ada",
+        reason="The shop is down.",
+        incident="INC-1",
+        opened=START,
+        until=START + timedelta(hours=hours),
+    )
+    use = BreakGlassUse(glass=glass, approved_by="Grace", approval="I have looked.", at=START)
+    return replace(entry, break_glass=use)
+
+
+def test_an_assessment_is_due_after_break_glass() -> None:
+    """Until its end it is like any image without proof; from then on it is a case with a due date, reported once."""
+    days = Days()
+    assert kinds(days(0.1, unproven(let_in()))) == []
+    assert days.case.condition is Condition.UNVERIFIED
+    (change,) = days(1, unproven(let_in())).changes
+    assert (change.kind, days.case.condition) == ("break glass overdue", Condition.BREAK_GLASS)
+    assert days.case.due == START + timedelta(hours=4)
+    for part in ("Ada", "Grace", "INC-1"):
+        assert part in change.why
+    assert kinds(days(2, unproven(let_in(), inconclusive=True))) == []
+    assert (days.case.condition, days.case.since) == (Condition.BREAK_GLASS, day(1))
+
+
+@pytest.mark.parametrize(
+    ("assessment", "condition", "changes"),
+    [
+        (good, None, ["break glass assessed", "lifted"]),
+        (bad, Condition.BAD, ["break glass assessed", "newly bad"]),
+        (lambda one: replace(bad(one), unproven=True), Condition.BAD, ["newly bad"]),
+        (lambda one: good(one, state=VerdictState.ACCEPTED, unproven=True), None, ["lifted"]),
+        (lambda one: good(one, state=VerdictState.SKIPPED, unproven=True), Condition.BREAK_GLASS, []),
+    ],
+    ids=["healthy", "unhealthy", "bad without proof", "accepted", "Defender is off"],
+)
+def test_a_verdict_ends_the_case_of_break_glass(
+    assessment: Any, condition: Condition | None, changes: list[str]
+) -> None:
+    """A proof ends it, and so does an acceptance; findings make an ordinary case of it, which stays held."""
+    days = Days(reactions=("hold",))
+    assert kinds(days(1, unproven(let_in()))) == ["break glass overdue", "held"]
+    assert kinds(days(2, assessment(let_in()))) == changes
+    assert [case.condition for case in days.cases.cases] == ([condition] if condition else [])
+
+
+def test_a_proof_within_the_hours_is_reported_as_well() -> None:
+    """There was no case, and nothing is left to do."""
+    days = Days()
+    assert kinds(days(0.1, good(let_in()))) == ["break glass assessed"]
+    assert days.cases == Cases()
+
+
+def test_reactions_to_an_overdue_assessment() -> None:
+    """Those that are configured, with the limits that they have for bad images; without any it is reported."""
+    unused = let_in(users=())
+    days = Days(reactions=("hold", "block-pulls"))
+    outcome = days(1, unproven(unused))
+    assert [case.digest for case in outcome.to_block] == [unused.digest]
+    assert days.cases.holds.keys() == {unused.digest}
+    (warning,) = Days(reactions=("block-pulls",))(1, unproven(let_in())).warnings
+    assert "its pods could not start again" in warning
+    quiet = Days()
+    quiet(1, unproven(unused))
+    assert (quiet.case.held_since, quiet.case.blocked_since) == (None, None)
+
+
+def test_an_image_without_assessment_that_is_removed() -> None:
+    """There is nothing left to do about it."""
+    days = Days(reactions=("hold",))
+    days(1, unproven(let_in()))
+    assert kinds(days(2)) == ["cured", "lifted"]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pratique.errors import ConfigurationError
-from pratique.gate.exceptions.file import PLACEHOLDER
+from pratique.gate.exceptions.entry import PLACEHOLDER
 from pratique.gate.exceptions.lookup import Exceptions
-from pratique.gate.exceptions.stanza import NewAcceptance, default_end, with_acceptance
+from pratique.gate.exceptions.stanza import NewAcceptance, default_end, with_entry
 from pratique.gate.policy import Policy
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from pratique.yaml_document import load_yaml
@@ -59,12 +59,12 @@ def test_an_entry_is_added_and_nothing_else_changes(before: str, after: str, new
     text, expected = (part.replace("\n", newline) for part in (before, after.replace("{}", ENTRY)))
     if newline not in text:
         expected = expected.replace("\r\n", "\n")
-    assert with_acceptance(text.encode(), NEW, "f").decode() == expected
+    assert with_entry(text.encode(), NEW, "f").decode() == expected
 
 
 def test_lists_without_indentation_keep_it() -> None:
     """An entry has the indentation of the others."""
-    edited = with_acceptance(b"acceptances:\n- a: b\n", NEW, "f").decode()
+    edited = with_entry(b"acceptances:\n- a: b\n", NEW, "f").decode()
     assert edited == "acceptances:\n- a: b\n" + "".join(f"{line[2:]}\n" for line in ENTRY.splitlines())
 
 
@@ -80,12 +80,12 @@ def test_lists_without_indentation_keep_it() -> None:
 )
 def test_json_stays_json(before: str, after: str) -> None:
     """A file in flow style, as JSON is, gets the entry in that style."""
-    assert with_acceptance(before.encode(), NEW, "f").decode() == after.replace("ENTRY", FLOW)
+    assert with_entry(before.encode(), NEW, "f").decode() == after.replace("ENTRY", FLOW)
 
 
 def test_a_byte_order_mark_is_kept() -> None:
     """A file from an editor that writes a byte order mark is edited at the right place."""
-    assert with_acceptance(b"\xef\xbb\xbfacceptances: []\n", NEW, "f") == b"\xef\xbb\xbfacceptances:\n" + ENTRY.encode()
+    assert with_entry(b"\xef\xbb\xbfacceptances: []\n", NEW, "f") == b"\xef\xbb\xbfacceptances:\n" + ENTRY.encode()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_kept() -> None:
 def test_what_cannot_be_edited_is_refused_with_the_entry(before: str) -> None:
     """The error has the entry to add by hand."""
     with pytest.raises(ConfigurationError, match="cannot be added without changing other parts") as caught:
-        with_acceptance(before.encode(), NEW, "gate.yaml")
+        with_entry(before.encode(), NEW, "gate.yaml")
     assert caught.value.subject == "gate.yaml"
     assert ENTRY in caught.value.remedy
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_edited_is_refused_with_the_entry(before: str) -> None:
 def test_what_is_not_yaml_is_refused(before: bytes) -> None:
     """The error names the file."""
     with pytest.raises(ConfigurationError, match="is not YAML") as caught:
-        with_acceptance(before, NEW, "gate.yaml")
+        with_entry(before, NEW, "gate.yaml")
     assert caught.value.subject == "gate.yaml"
 
 
@@ -154,7 +154,7 @@ def test_an_edit_adds_its_entry_or_is_refused(text: str, reason: str, owner: str
     new = NewAcceptance(image=REFERENCE, reason=reason, owner=owner, approver="b", expires=date(2027, 1, 31))
     content = text.encode()
     try:
-        edited = with_acceptance(content, new, "f")
+        edited = with_entry(content, new, "f")
     except ConfigurationError:
         return
     before, after = load_yaml(content) or {}, load_yaml(edited)
