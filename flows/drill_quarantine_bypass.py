@@ -59,7 +59,7 @@ async def drill_quarantine_bypass(
 
 async def _drill(config: Bootstrap) -> DrillReport:
     check_names([image.location.repository for image in config.catalogue.images])
-    async with azure_runtime(config, drill=True):
+    async with azure_runtime(config, identity="drill"):
         registry = await find_live_registry(config.cluster, config.registries)
         leftovers = await clear_leftovers(registry)
         setup = await read_alert_setup(registry, config.drill)

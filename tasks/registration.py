@@ -39,6 +39,7 @@ async def register_cluster(config: Bootstrap, infrastructure: Infrastructure) ->
         branch=config.manifests.branch,
         folder=normpath(config.manifests.folder),
         identities=((await runtime.session.caller()).object_id,),
+        catalogue=tuple(sorted(f"{repository}:{tag}" for repository, tag in config.catalogue.sources)),
         registered=at,
         run=run,
     )
