@@ -8,7 +8,7 @@ from prefect import flow
 
 from pratique.config import Bootstrap, ConfigParameter
 from pratique.seal import report
-from pratique.seal.switch import require_enabled
+from pratique.seal.survey import require_enabled
 from tasks.configuration import configuration
 from tasks.infrastructure import find_live_registry
 from tasks.runtime import azure_runtime

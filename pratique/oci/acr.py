@@ -92,7 +92,7 @@ async def arrival(client: OciClient, reference: ImageReference) -> datetime:
 async def attributes(
     client: OciClient, reference: ImageReference, *, changes: Mapping[str, bool] | None = None
 ) -> Mapping[str, Any]:
-    """The registry's attributes of a digest or a tag, such as its times and locks. A tag and its manifest have their own.
+    """The registry's attributes of a digest or a tag, such as its times and locks. Tag and manifest have their own.
 
     :param reference: with the digest, or with a tag alone
     :param changes: flags to set first, such as ``readEnabled``; others stay as they are

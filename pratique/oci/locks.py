@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pratique.images import ImageReference
 from pratique.oci import acr
@@ -59,7 +59,7 @@ class Content:
     repository: str
     tags: Mapping[str, StoredTag]
     manifests: Mapping[str, StoredManifest]
-    flags: Flags = Flags()
+    flags: Flags = field(default_factory=Flags)
 
     def has(self, part: Part) -> bool:
         """Whether the tag or manifest is there."""

@@ -41,8 +41,8 @@ class RegisteredCluster:
     :ivar folder: of the manifests in the repository
     :ivar identities: object ids that have promoted for it
     :ivar regions: from which it pulls; empty for the registry's home region
-    :ivar catalogue: what its catalogue has below ``live/``, as ``repository:tag``; ``None`` in entries of versions that did
-        not write it
+    :ivar catalogue: what its catalogue has below ``live/``, as ``repository:tag``; ``None`` in entries of versions that
+        did not write it
     :ivar registered: when the entry last changed
     :ivar run: id of the flow run that changed it
     """

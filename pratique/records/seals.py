@@ -1,7 +1,7 @@
 """What Pratique has locked in ``live/`` (its seal), since when no cluster uses it, and what was unlocked again.
 
-A lock is on record from before it is set, so that the next run knows it for Pratique's own, and sets it again when it is
-gone::
+A lock is on record from before it is set, so that the next run knows it for Pratique's own, and sets it again when it
+is gone::
 
     seals = Seals.parse(text)
     seal = seals.by_key["acraks123.azurecr.io", "live/library/busybox", "sha256:…"]

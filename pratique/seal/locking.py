@@ -37,8 +37,8 @@ _LONGEST_PAUSE = 60.0  # seconds, whatever the registry asks for
 _FOR_ALL = (AuthenticationFailed, NetworkDenied, PermissionDenied)
 _OTHERWISE = "The registry accepted the change, and shows it otherwise afterwards."
 _OTHERWISE_STEP = (
-    "Run again: replicas of a registry have undone each other's locks (Azure/acr#592). If it stays so, find out who else "
-    "changes the attributes."
+    "Run again: replicas of a registry have undone each other's locks (Azure/acr#592). If it stays so, find out who "
+    "else changes the attributes."
 )
 
 #: Why tags and manifests could not be locked or unlocked.

@@ -1,7 +1,7 @@
 """Why an image in ``live/`` is still needed, so that it stays locked: pure decisions.
 
-The registry is shared. An image is retired only when no registered cluster's manifests use it, no catalogue names it, and
-no case about it is open. What cannot be read counts as needing every image.
+The registry is shared. An image is retired only when no registered cluster's manifests use it, no catalogue names it,
+and no case about it is open. What cannot be read counts as needing every image.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Needs:
     """Who may need images.
 
     :ivar users: by the manifests of all registered clusters
-    :ivar catalogues: by the name of each cluster, what its catalogue has below ``live/``, as ``repository:tag``; ``None``
-        where that is not on record
+    :ivar catalogues: by the name of each cluster, what its catalogue has below ``live/``, as ``repository:tag``;
+        ``None`` where that is not on record
     """
 
     users: Users

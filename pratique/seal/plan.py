@@ -128,9 +128,7 @@ class _Planner:
         )
 
 
-def _standing(
-    image: PromotedImage, needs: Needs, before: SealRecord | None, days: int, at: datetime
-) -> ImageSeal:
+def _standing(image: PromotedImage, needs: Needs, before: SealRecord | None, days: int, at: datetime) -> ImageSeal:
     needed_by = needs.of(image)
     since = None if needed_by else (before.unused_since if before else None) or at.replace(microsecond=0)
     retired = since is not None and before is not None and at - since >= timedelta(days=days)

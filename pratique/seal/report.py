@@ -89,7 +89,12 @@ def record(outcome: SealOutcome) -> dict[str, Any]:
             for tag in recorded.moved
         ],
         "unused": [
-            {"image": each.image.name, "digest": each.image.digest, "since": format_time(since), "retired": each.retired}
+            {
+                "image": each.image.name,
+                "digest": each.image.digest,
+                "since": format_time(since),
+                "retired": each.retired,
+            }
             for each in plan.images
             if (since := each.unused_since) is not None
         ],
@@ -102,8 +107,8 @@ def _notes(outcome: SealOutcome) -> Iterator[str]:
     yield from outcome.survey.notes
     for repository in outcome.survey.recorded.closed:
         yield (
-            f"The repository {repository} itself is locked, so nothing can be promoted into it: az acr repository update "
-            f"-n <registry> --repository {repository} --write-enabled true."
+            f"The repository {repository} itself is locked, so nothing can be promoted into it: az acr repository "
+            f"update -n <registry> --repository {repository} --write-enabled true."
         )
     for standing in outcome.plan.images:
         if standing.image.missing:

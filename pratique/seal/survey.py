@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from pratique.config import Bootstrap
-from pratique.errors import NotFound, PratiqueError
+from pratique.config import Bootstrap, Seal
+from pratique.errors import ConfigurationError, NotFound, PratiqueError
 from pratique.git.checkout import Repository
 from pratique.images import LIVE
 from pratique.oci import acr
@@ -111,3 +111,19 @@ class Surveyor:
         for other in others:
             named[other.cluster] = None if other.catalogue is None else frozenset(other.catalogue)
         return named
+
+
+def require_enabled(seal: Seal) -> Seal:
+    """The settings of the seal.
+
+    :raises ConfigurationError: when it is off
+    """
+    if seal.enabled:
+        return seal
+    raise ConfigurationError(
+        "seal live/",
+        "registries.seal",
+        "It is off, so nothing is locked or unlocked.",
+        "Set registries.seal.enabled to true, or switch the schedule of seal_live off. docs/seal.md says what to do "
+        "first, and how to lift all locks.",
+    )

@@ -14,7 +14,7 @@ import pytest
 from pratique.audit.drill.staging import REPOSITORIES
 from pratique.errors import PratiqueError
 from pratique.images import DRILL
-from sandbox.scenario import RegistryPermissions
+from sandbox.scenario import RegistryLocks, RegistryPermissions
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.test_drill import Drilling, MakeDrilling, drilling
 from tests.flows.test_least_privilege import INFRA, document
@@ -22,7 +22,9 @@ from tests.sandbox.callers import arm, owner
 
 __all__ = ["drilling"]
 COMMON, LEGACY, ABAC = "pipeline-role-drill", "pipeline-role-drill-registry", "pipeline-role-drill-registry-abac"
-ROLES: dict[str, dict[str, Any]] = {role: document(role) for role in (COMMON, LEGACY, ABAC)}
+#: In addition, with registry permissions, if the drill proves the seal.
+LOCKS = "pipeline-role-drill-seal"
+ROLES: dict[str, dict[str, Any]] = {role: document(role) for role in (COMMON, LEGACY, ABAC, LOCKS)}
 #: What is said instead of the action's name: a list leaves out what may not be read.
 SILENT = {"Microsoft.ContainerRegistry/registries/read": "has no registry of that name"}
 
@@ -34,13 +36,13 @@ def rights(role: str) -> list[str]:
 class Driller:
     """An identity that has the drill's roles and nothing else; what there is was deployed by somebody else.
 
-    :param registry: the role for the registry's content
+    :param roles: for the registry's content, besides the one for everything else
     """
 
-    def __init__(self, cluster: Drilling, registry: str) -> None:
+    def __init__(self, cluster: Drilling, *roles: str) -> None:
         self.cluster = cluster
         self.sandbox = cluster.sandbox
-        self._guids = {role: str(uuid.uuid4()) for role in (COMMON, registry)}
+        self._guids = {role: str(uuid.uuid4()) for role in (COMMON, *roles)}
         self._owner = owner(self.sandbox)
 
     @property
@@ -117,6 +119,29 @@ async def test_the_roles_are_what_a_drill_uses(drilling: MakeDrilling, registry:
     assert driller.cluster.left == set()
 
 
+@pytest.mark.parametrize(("registry", "more"), [(LEGACY, (LOCKS,)), (ABAC, ())])
+async def test_the_roles_are_what_a_drill_of_the_seal_uses(
+    drilling: MakeDrilling, registry: str, more: tuple[str, ...]
+) -> None:
+    """With registry permissions it takes one role more; with repository permissions nothing, and its reach stays the
+    drill's repositories."""
+    mode = RegistryPermissions(mode="abac" if registry == ABAC else "legacy")
+    locks = RegistryLocks(forced_imports="fail")
+    driller = Driller(drilling(permissions=mode, locks=locks, seal={}), registry, *more)
+    await driller.deploy()
+    before = driller.granted()
+    assert {each.outcome for each in (await driller.cluster.run()).seal} == {"refused"}
+    wanted = {right.lower() for role in (COMMON, registry, *more) for right in rights(role)}
+    assert {*(driller.granted() - before)} == wanted
+    for role in more:
+        for right in rights(role):
+            driller.define(role, right)
+            with pytest.raises(PratiqueError, match=right):
+                await driller.cluster.run()
+            driller.define(role)
+    assert driller.cluster.left == set()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_the_roles_are_narrow(role: str) -> None:
     """They may push and delete, and nothing else of what the pipeline may: no wildcard, no grant, no vault."""
@@ -130,6 +155,7 @@ def test_the_roles_are_narrow(role: str) -> None:
         == {
             COMMON: {"importImage/action"},
             LEGACY: {"artifacts/delete", "push/write"},
+            LOCKS: {"metadata/write"},
             ABAC: {f"repositories/{of}/{verb}" for of in ("content", "metadata") for verb in ("write", "delete")},
         }[role]
     )

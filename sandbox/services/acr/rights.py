@@ -7,8 +7,8 @@ name. Neither mode honours the rights of the other.
 It is not documented whether a push needs ``metadata/write``, and a deletion ``metadata/delete``, besides the right to
 the content. Microsoft's roles always have both, and so both are required here.
 
-With registry permissions, attributes (locks) are changed with ``metadata/write``, which AcrPush does not have: Microsoft's
-directory of roles says nothing else of AcrPush, and users report it. A scenario can let pushers change them.
+With registry permissions, attributes (locks) are changed with ``metadata/write``, which AcrPush does not have: so users
+report, and Microsoft's directory of roles names no locks for AcrPush. A scenario can let pushers change them.
 
 Sources: "Microsoft Entra repository permissions in Azure Container Registry", "Azure built-in roles for Containers"
 (Microsoft Learn).
