@@ -11,6 +11,7 @@ from flows.hooks import remove_drill_of_run
 from pratique.audit.drill.alert import AlertResult
 from pratique.audit.drill.diagnosis import defects
 from pratique.audit.drill.report import DrillReport
+from pratique.audit.drill.seal import SealAttempt
 from pratique.audit.drill.staging import StagedImage, check_names
 from pratique.branches import results, run_branches
 from pratique.config import Bootstrap, ConfigParameter
@@ -20,6 +21,7 @@ from tasks.drill import (
     clear_leftovers,
     conclude_drill,
     import_past_quarantine,
+    prove_seal,
     push_past_quarantine,
     read_alert_setup,
     remove_drill,
@@ -45,8 +47,9 @@ async def drill_quarantine_bypass(
 ) -> DrillReport:
     """Import and push a harmless image straight into live/, wait for the alert, and remove the image.
 
-    Fails, with the reason, when the alert does not fire in time or would notify nobody. It is safe to run at the same
-    time as any other run, as its images are in separate repositories below live/quarantine-drill/.
+    Fails, with the reason, when the alert does not fire in time or would notify nobody. With registries.seal, it also
+    locks the imported image, and fails when the lock does not refuse an overwrite or a deletion. It is safe to run at
+    the same time as any other run, as its images are in separate repositories below live/quarantine-drill/.
 
     Args:
         config: The configuration of prepare_cluster, or its place in Git.
@@ -59,13 +62,15 @@ async def drill_quarantine_bypass(
 
 async def _drill(config: Bootstrap) -> DrillReport:
     check_names([image.location.repository for image in config.catalogue.images])
-    async with azure_runtime(config, drill=True):
+    seal = config.registries.seal
+    async with azure_runtime(config, identity="drill"):
         registry = await find_live_registry(config.cluster, config.registries)
         leftovers = await clear_leftovers(registry)
         setup = await read_alert_setup(registry, config.drill)
         started = await begin_drill(registry, config.drill, leftovers)
         staged: list[StagedImage] = []
         result: AlertResult | None = None
+        attempts: list[SealAttempt] = []
         removed: list[str] = []
         try:
             if not defects(setup):
@@ -73,9 +78,12 @@ async def _drill(config: Bootstrap) -> DrillReport:
                     bypasses = [start(import_past_quarantine(registry, config.drill))]
                     bypasses += [start(push_past_quarantine(registry))] if config.drill.push else []
                 staged = results(bypasses)
-                result = await wait_for_alert(registry, setup, staged, config.drill)
+                async with run_branches() as start:
+                    waiting = start(wait_for_alert(registry, setup, staged, config.drill))
+                    proofs = [start(prove_seal(registry, staged))] if seal.enabled else []
+                result, attempts = waiting.result(), [attempt for proof in proofs for attempt in proof.result()]
         finally:
             removed = await remove_drill(registry)
-        report = await conclude_drill(registry, config.drill, started, setup, staged, result, removed)
+        report = await conclude_drill(registry, config.drill, started, setup, staged, result, attempts, seal, removed)
         report.require_passed()
         return report

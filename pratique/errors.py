@@ -7,6 +7,7 @@ Every error states the same four things: what was attempted, on what, what was o
     ├── GateBlocked             the scan gate refused a release                (exit code 3)
     ├── LiveImagesAtRisk        images in live/ no longer pass the policy      (exit code 3)
     ├── LiveImagesUnexplained   an image in live/ bypassed the quarantine      (exit code 3)
+    ├── LiveImagesNotSealed     an image in live/ could not be locked, or its tag was moved
     ├── TransientError          the same attempt may succeed later
     │   ├── Throttled           the service asked to slow down
     │   ├── Unavailable         no response, or a server error
@@ -31,6 +32,7 @@ Every error states the same four things: what was attempted, on what, what was o
         ├── ManifestRejected
         ├── GitRejected
         ├── AlertNotFired       the drill's alert did not fire, or would reach nobody
+        ├── SealNotEffective    what the drill had locked could be overwritten or deleted
         ├── DrillNotRemoved     an image of the drill could not be removed from live/
         └── AccessNotRevoked    temporary access could not be revoked
 
@@ -103,6 +105,13 @@ class LiveImagesUnexplained(PratiqueError):
     exit_code = 3
     state_name = "Live images unexplained"
     severity = 70
+
+
+class LiveImagesNotSealed(PratiqueError):
+    """Images in ``live/`` could not be locked or unlocked, or a tag names another digest than its promotion did."""
+
+    state_name = "Live images not sealed"
+    severity = 65
 
 
 class TransientError(PratiqueError):
@@ -218,6 +227,12 @@ class AlertNotFired(PermanentError):
     """An image bypassed the quarantine and no alert fired in time, or the alert would have reached nobody."""
 
     state_name = "Alert not fired"
+
+
+class SealNotEffective(PermanentError):
+    """A lock of the drill did not keep its image from being overwritten or deleted, or this could not be tried."""
+
+    state_name = "Seal not effective"
 
 
 class DrillNotRemoved(PermanentError):

@@ -23,11 +23,11 @@ from pratique.replicas import ReplicaState
 
 # Grammar: OCI distribution-spec v1.1, "Pulling manifests"; host as in the distribution/reference grammar.
 REPOSITORY_PATTERN = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+TAG_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 HOST_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]+)?"
 DIGEST_PATTERN = r"sha256:[a-f0-9]{64}"
 _REFERENCE = re.compile(
-    rf"(?P<registry>{HOST_PATTERN})/(?P<repository>{REPOSITORY_PATTERN})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
+    rf"(?P<registry>{HOST_PATTERN})/(?P<repository>{REPOSITORY_PATTERN})(?::(?P<tag>{TAG_PATTERN}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
 )
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

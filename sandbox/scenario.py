@@ -211,6 +211,26 @@ class RegistryPermissions(Section):
     )
 
 
+class RegistryLocks(Section):
+    """Locks of tags and manifests (their changeable attributes), in forms that Azure does not document."""
+
+    forced_imports: Literal["move", "fail", "conflict"] = Field(
+        default="move",
+        description="What a forced import does to a locked tag: move it and leave the lock, as was seen in 2026; fail "
+        "as an operation; or be refused at once.",
+    )
+    right: Literal["metadata", "push"] = Field(
+        default="metadata",
+        description="The action that changes attributes with registry permissions: registries/metadata/write, or "
+        "registries/push/write.",
+    )
+    undone_after: float | None = Field(
+        default=None,
+        description="Seconds after which the first change of each tag's and manifest's attributes is undone, as "
+        "replicas of a registry have done to each other (Azure/acr#592); default: never.",
+    )
+
+
 class PublicImage(Section):
     """An image in a public registry, in addition to the walkthrough's or replacing one of them."""
 
@@ -289,6 +309,7 @@ class Scenario(Section):
     registry_log: RegistryLog = RegistryLog()
     registry_permissions: RegistryPermissions = RegistryPermissions()
     replicas: Replicas = Replicas()
+    registry_locks: RegistryLocks = RegistryLocks()
     lock_lists: Literal["both", "above", "below", "neither"] = Field(
         default="both",
         description="Which management locks a list shows in addition to those at its scope: above, below, both or "

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
-from pratique.audit.drill import alert, diagnosis, staging
+from pratique.audit.drill import alert, diagnosis, seal, staging
 from pratique.audit.drill.alert import AlertResult, AlertSetup
 from pratique.audit.drill.report import FILE, DrillReport, final_report, merge_entry
+from pratique.audit.drill.seal import SealAttempt
 from pratique.audit.drill.staging import StagedImage
 from pratique.azure.registries import Registry
 from pratique.cancellation import run_to_completion
-from pratique.config import Drill
+from pratique.config import Drill, Seal
 from tasks.events import emit
 from tasks.policies import UNCACHED
 from tasks.runtime import current, run_id
@@ -79,6 +80,15 @@ async def wait_for_alert(registry: Registry, setup: AlertSetup, staged: list[Sta
     return result
 
 
+@step(name="prove seal", run_name="prove the seal of {registry.name}", **UNCACHED)
+async def prove_seal(registry: Registry, staged: list[StagedImage]) -> list[SealAttempt]:
+    """Lock the imported image, and try to overwrite and to delete it."""
+    attempts = await seal.prove_seal(current().session, current().oci, registry, staged)
+    for attempt in attempts:
+        get_run_logger().info("%s: %s %s", attempt.what, attempt.outcome, attempt.observed)
+    return attempts
+
+
 @step(name="clear leftovers", run_name="clear leftovers in {registry.name}", **UNCACHED)
 async def clear_leftovers(registry: Registry) -> list[str]:
     """Remove images that an earlier drill has left. A drill that cannot remove images must not begin."""
@@ -112,14 +122,29 @@ async def conclude_drill(
     setup: AlertSetup,
     staged: list[StagedImage],
     result: AlertResult | None,
+    attempts: list[SealAttempt],
+    settings: Seal,
     removed: list[str],
 ) -> DrillReport:
-    """Find out why the alert did not fire, if it did not, and record the drill."""
+    """Find out why the alert did not fire, if it did not, and record the drill.
+
+    The attempts are those on the locked image; none when the seal is off.
+    """
     found = diagnosis.defects(setup)
     if result is not None:
         setup = await alert.read_alert_setup(current().session, registry, drill.rule)
         found = diagnosis.diagnose(setup, staged, result)
-    report = final_report(begun, setup, staged, result, found, removed=removed, ended=datetime.now(UTC))
+    report = final_report(
+        begun,
+        setup,
+        staged,
+        result,
+        found,
+        seal=attempts,
+        seal_defects=seal.seal_defects(attempts, settings),
+        removed=removed,
+        ended=datetime.now(UTC),
+    )
     await asyncio.gather(
         _record(report),
         acreate_markdown_artifact(report.markdown(), key="quarantine-drill", description="Whether the alert fired"),
@@ -127,7 +152,7 @@ async def conclude_drill(
     if report.outcome == "passed":
         emit("drill.passed", registry=report.registry, rule=report.rule, delay=f"{report.delay:.0f} s")
     else:
-        reasons = [str(defect) for defect in report.defects]
+        reasons = [str(defect) for defect in (*report.defects, *report.seal_defects)]
         emit("drill.failed", registry=report.registry, rule=report.rule, reasons=reasons)
     return report
 

@@ -40,6 +40,7 @@ async def register_cluster(config: Bootstrap, infrastructure: Infrastructure) ->
         folder=normpath(config.manifests.folder),
         identities=((await runtime.session.caller()).object_id,),
         regions=tuple(sorted(set(config.registries.regions))),
+        catalogue=tuple(sorted(f"{repository}:{tag}" for repository, tag in config.catalogue.sources)),
         registered=at,
         run=run,
     )

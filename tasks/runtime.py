@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import httpx
 from prefect import runtime as prefect_runtime
@@ -93,6 +93,9 @@ class Runtime:
         return cluster_key(self.session.subscription_id, self.cluster)
 
 
+#: Whose rights a run has: the pipeline's, or those of a flow that takes more than the pipeline may have.
+Identity: TypeAlias = Literal["pipeline", "drill", "seal"]
+
 #: Concurrent imports: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
 #: "Understand how Azure Resource Manager throttles requests").
 _IMPORTS_AT_ONCE = 50
@@ -106,11 +109,11 @@ run_clock: ContextVar[Clock] = ContextVar("pratique_clock", default=SystemClock(
 
 @asynccontextmanager
 async def azure_runtime(
-    config: Bootstrap, *, drill: bool = False, judged: Literal["quarantine", "live"] = "quarantine"
+    config: Bootstrap, *, identity: Identity = "pipeline", judged: Literal["quarantine", "live"] = "quarantine"
 ) -> AsyncIterator[Runtime]:
     """Open the connections that the tasks need.
 
-    :param drill: whether the run is a drill, whose identity is another one
+    :param identity: whose the run is. The seal's reads no image from upstream, and so no account for that
     :param judged: where the images are that the gate judges
     :raises NotFound: when a secret that the configuration names does not exist
     """
@@ -118,12 +121,13 @@ async def azure_runtime(
         entry.registry: RegistryCredentials(
             entry.username, text_of(await read_secret(entry.password), entry.password).strip()
         )
-        for entry in config.catalogue.credentials
+        for entry in (config.catalogue.credentials if identity != "seal" else ())
     }
-    identity = config.drill.identity if drill else config.registries.identity
+    registries = config.registries
+    client_ids = {"pipeline": registries.identity, "drill": config.drill.identity, "seal": registries.seal.identity}
     logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
     async with (
-        AzureSession.open(config.subscription_id, config.cloud, identity=identity) as session,
+        AzureSession.open(config.subscription_id, config.cloud, identity=client_ids[identity]) as session,
         httpx.AsyncClient(timeout=_TIMEOUT) as http,
         AsyncExitStack() as closing,
     ):

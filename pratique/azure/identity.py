@@ -60,7 +60,8 @@ _NETWORK = re.compile(
 )
 _REMEDIES: Mapping[str, str] = {
     "busy": "Run again; if it persists, check the managed identity's endpoint, or the network, of this machine.",
-    "refused": "Check that the identity of AZURE_CLIENT_ID, registries.identity or drill.identity is assigned to this "
+    "refused": "Check that the identity of AZURE_CLIENT_ID, registries.identity, drill.identity or "
+    "registries.seal.identity is assigned to this "
     "machine, or sign in again (az login).",
     "absent": "Set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET, assign a managed identity, or az login.",
 }

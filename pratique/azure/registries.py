@@ -34,12 +34,14 @@ from pratique.errors import (
     OperationFailed,
     PermissionDenied,
     PratiqueError,
+    Prohibited,
     TagExists,
     Throttled,
     UnreadableAnswer,
 )
 from pratique.oci.auth import Authenticator, Login
 from pratique.oci.client import OciClient
+from pratique.oci.faults import LOCKED_STEP, is_locked_answer
 from pratique.oci.rights import Permissions, import_right
 
 IMPORT_DEADLINE_SECONDS = 30 * 60
@@ -155,6 +157,7 @@ async def import_image(
     :param force: move target tags that already exist
     :raises TagExists: a target tag already exists, with any digest, and ``force`` is not set
     :raises Conflict: the registry refuses the import for another reason that may be over later
+    :raises Prohibited: a lock on the target tag or its repository forbids the import
     :raises NotFound: the source or the registry does not exist
     :raises NetworkDenied: a registry's firewall blocks the import
     :raises Throttled: the upstream registry limits the service's pulls
@@ -201,6 +204,8 @@ def _import_error(
     if TAG_EXISTS in message and any(target.lower() in message for target in targets):
         remedy = "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
         return TagExists(error.attempted, error.subject, error.observed, remedy)
+    if is_locked_answer(error.observed):
+        return Prohibited(error.attempted, error.subject, error.observed, LOCKED_STEP)
     if isinstance(error, Conflict):
         remedy = "Resolve what the message names, then run again. Nothing was imported."
         return Conflict(error.attempted, error.subject, error.observed, remedy)

@@ -25,11 +25,11 @@ from pratique.cli.prepare import plan, prepare
 from pratique.cli.probe import probe
 from pratique.cli.records import clusters, records
 from pratique.cli.release import release
-from pratique.cli.rescan import drill, rescan
+from pratique.cli.rescan import drill, rescan, seal
 from pratique.cli.trust import trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for command in (check, probe, plan, prepare, release, accept, break_glass, renew, rescan, drill, sweep, deploy):
+for command in (check, probe, plan, prepare, release, accept, break_glass, renew, rescan, seal, drill, sweep, deploy):
     app.command()(exit_on_error(command))
 app.add_typer(trust, name="trust")
 app.add_typer(clusters, name="clusters")

@@ -1,4 +1,4 @@
-"""``pratique rescan`` and ``pratique drill``."""
+"""``pratique rescan``, ``pratique seal`` and ``pratique drill``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from pratique.config import load
 from pratique.errors import ConfigurationError
 
 
+_SEAL = {
+    "locked": "locked",
+    "undone": "was on record as locked, and was not",
+    "unlocked": "unlocked",
+    "unrecorded": "not on record",
+}
+
+
 def rescan(config: ConfigArgument, output: OutputOption = None) -> None:
     """Judge the images in live/ again, under today's policy and findings, and react as configured."""
     from flows.rescan_live import rescan_live
@@ -22,6 +30,20 @@ def rescan(config: ConfigArgument, output: OutputOption = None) -> None:
     print_line(f"{record['outcome']}: {record['images']} images in live/: {states}")
     for change in record["changes"]:
         print_line(f"{change['kind']}: {change['image']}: {change['why']}")
+    for note in record["notes"]:
+        print_line(f"note: {note}")
+
+
+def seal(config: ConfigArgument, output: OutputOption = None) -> None:
+    """Lock what was promoted into live/, and unlock what nothing has needed for long enough."""
+    from flows.seal_live import seal_live
+
+    record = run_flow(seal_live(load(config)))
+    write_json(record, output)
+    print_line(f"{record['outcome']}: {record['images']} images on record in live/")
+    for kind in ("locked", "undone", "unlocked", "unrecorded"):
+        for part in record[kind]:
+            print_line(f"{_SEAL[kind]}: {part}")
     for note in record["notes"]:
         print_line(f"note: {note}")
 

@@ -14,7 +14,7 @@ from pratique.config.drill import Drill
 from pratique.config.gate import Gate, Scanner, SignerTrust
 from pratique.config.manifests import Manifests
 from pratique.config.reading import load, parse
-from pratique.config.registries import Reader, Records, Registries
+from pratique.config.registries import Reader, Records, Registries, Seal
 from pratique.config.scanning import Scanning
 from pratique.config.source import ConfigParameter, ConfigSource
 
@@ -37,6 +37,7 @@ __all__ = [
     "Release",
     "Scanner",
     "Scanning",
+    "Seal",
     "SignerTrust",
     "SourceCredential",
     "load",

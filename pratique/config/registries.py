@@ -91,6 +91,33 @@ class Reader(Model):
         return self
 
 
+class Seal(Model):
+    """Locks on what was promoted into live/, which a flow with an identity of its own sets and lifts."""
+
+    enabled: bool = Field(
+        False,
+        description="Lock the tags and manifests in live/ that this project promoted. The flow seal_live does it, and "
+        "the drill proves that an overwrite is refused.",
+    )
+    identity: ClientId | None = Field(
+        None,
+        description="Client id of the managed identity that seal_live uses, on a work pool of its own. Leave empty for "
+        "the worker's own.",
+    )
+    unlock_after_days: int = Field(
+        90,
+        ge=1,
+        le=3650,
+        description="Days after which an image is unlocked that no registered cluster's manifests use, no catalogue "
+        "names and no case is open about.",
+    )
+    forced_imports: Literal["refused", "known"] = Field(
+        "refused",
+        description="What the drill makes of a forced import that moves a locked tag, as registries have been seen to "
+        "allow: refused (the drill fails) or known (the drill reports it, and does not fail).",
+    )
+
+
 class Registries(Model):
     """The registries of the cluster. Other clusters may use them, too, and others may own them."""
 
@@ -143,6 +170,7 @@ class Registries(Model):
         description="Object ids of further identities that may promote images, besides those of the registered "
         "clusters.",
     )
+    seal: Seal = Seal()
 
     def reader_of(self, remote: str) -> Reader | None:
         """The entry of ``readers`` for a remote: of several, the one that says most about it."""

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pratique.images import DIGEST_PATTERN, LIVE
+from pratique.images import DIGEST_PATTERN, LIVE, TAG_PATTERN
 from pratique.manifests.images import live_images
 from pratique.manifests.kustomize import KUSTOMIZATIONS
 
-_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _SUFFIXES = (".yaml", ".yml", ".json")  # patches are JSON, too
 _SIZE_LIMIT = 4 * 1024 * 1024  # bytes; larger files are not manifests
 
@@ -63,7 +62,7 @@ def references(root: Path, folder: str, registry: str) -> list[Use]:
 def _in_text(text: str, registry: str) -> Iterator[tuple[str, str, str]]:
     pattern = (
         rf"(?<![\w.-]){re.escape(registry)}/(?P<repository>{LIVE}[a-z0-9._/-]*[a-z0-9])"
-        rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
+        rf"(?::(?P<tag>{TAG_PATTERN}))?(?:@(?P<digest>{DIGEST_PATTERN}))?"
     )
     for match in re.finditer(pattern, text):
         yield match["repository"], match["tag"] or "", match["digest"] or ""

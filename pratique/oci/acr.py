@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pratique.errors import NotFound, UnreadableAnswer
-from pratique.images import DIGEST_PATTERN, UNKNOWN_PLATFORM, ImageReference, PlatformManifest
+from pratique.images import DIGEST_PATTERN, TAG_PATTERN, UNKNOWN_PLATFORM, ImageReference, PlatformManifest
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import IMAGE_CONFIGS, INDEXES
 from pratique.oci.transport import base_url
@@ -23,6 +23,34 @@ from pratique.platforms import Platform
 
 PAGE = 100
 MOST_PAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What may be done with a repository, a tag or a manifest. What the registry does not say is allowed.
+
+    :ivar delete: whether it may be deleted; that takes ``write`` as well (Azure/acr#561)
+    :ivar write: whether it may be changed: a tag moved, anything pushed into a repository
+    :ivar read: whether it may be pulled
+    """
+
+    delete: bool = True
+    write: bool = True
+    read: bool = True
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Flags:
+        """From an entry of a list, or the response about one thing; the flags are in it, or in a part of it."""
+        return cls(*(_flag(entry, name) for name in ("deleteEnabled", "writeEnabled", "readEnabled")))
+
+
+@dataclass(frozen=True)
+class StoredTag:
+    """One tag of a repository, as the registry lists it."""
+
+    name: str
+    digest: str
+    flags: Flags = Flags()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +61,6 @@ class StoredManifest:
     :ivar is_index: whether it is an image index; the list does not say all about its entries that a runtime reads
     :ivar platforms: the image itself; empty for an artifact and for an index
     :ivar children: digests of the manifests of an index
-    :ivar readable: whether it can be pulled
     """
 
     digest: str
@@ -42,7 +69,12 @@ class StoredManifest:
     is_index: bool
     platforms: tuple[PlatformManifest, ...]
     children: tuple[str, ...]
-    readable: bool
+    flags: Flags = Flags()
+
+    @property
+    def readable(self) -> bool:
+        """Whether it can be pulled."""
+        return self.flags.read
 
 
 async def arrival(client: OciClient, reference: ImageReference) -> datetime:
@@ -60,21 +92,22 @@ async def arrival(client: OciClient, reference: ImageReference) -> datetime:
 async def attributes(
     client: OciClient, reference: ImageReference, *, changes: Mapping[str, bool] | None = None
 ) -> Mapping[str, Any]:
-    """The registry's attributes of a digest, such as its times and locks.
+    """The registry's attributes of a digest or a tag, such as its times and locks. Tag and manifest have their own.
 
-    :param reference: with the digest
-    :param changes: flags to set first, such as ``readEnabled``
-    :raises UnreadableAnswer: when the response contains no manifest
+    :param reference: with the digest, or with a tag alone
+    :param changes: flags to set first, such as ``readEnabled``; others stay as they are
+    :raises UnreadableAnswer: when the response contains no such thing
     """
-    url = f"{base_url(reference.registry)}/acr/v1/{reference.repository}/_manifests/{reference.digest}"
+    kind, name = ("manifest", reference.digest) if reference.digest else ("tag", reference.tag)
+    url = f"{base_url(reference.registry)}/acr/v1/{reference.repository}/_{kind}s/{name}"
     action = "metadata_read" if changes is None else "metadata_write"
     attempted = "read the attributes" if changes is None else "change the attributes"
     scope = f"repository:{reference.repository}:{action}"
     document, _ = await client.acr(attempted, str(reference), url, scope, changes=changes)
-    manifest = document.get("manifest")
-    if not isinstance(manifest, dict):
-        raise _unreadable(attempted, str(reference), "The response contains no manifest.")
-    return manifest
+    found = document.get(kind)
+    if not isinstance(found, dict):
+        raise _unreadable(attempted, str(reference), f"The response contains no {kind}.")
+    return found
 
 
 async def readable(client: OciClient, reference: ImageReference) -> bool:
@@ -113,6 +146,32 @@ async def manifests(client: OciClient, registry: str, repository: str) -> list[S
     return found
 
 
+async def tags(client: OciClient, registry: str, repository: str) -> list[StoredTag]:
+    """Every tag of a repository.
+
+    :raises UnreadableAnswer: when the registry lists something other than tags
+    """
+    attempted, subject = "list the tags", f"{registry}/{repository}"
+    url = f"{base_url(registry)}/acr/v1/{repository}/_tags?n={PAGE}"
+    found: list[StoredTag] = []
+    async for page in _pages(client, attempted, subject, url, f"repository:{repository}:metadata_read", "tags"):
+        try:
+            found += [
+                StoredTag(_tag_name(entry, subject), _digest(entry, subject), Flags.of(entry)) for entry in page["tags"]
+            ]
+        except (AttributeError, KeyError, TypeError):
+            raise _unreadable(attempted, subject, "The response lists something other than tags.") from None
+    return found
+
+
+async def repository_flags(client: OciClient, registry: str, repository: str) -> Flags:
+    """What may be done with a repository as a whole; its tags and manifests have flags of their own."""
+    subject, scope = f"{registry}/{repository}", f"repository:{repository}:metadata_read"
+    url = f"{base_url(registry)}/acr/v1/{repository}"
+    document, _ = await client.acr("read the attributes", subject, url, scope)
+    return Flags.of(document)
+
+
 async def _pages(
     client: OciClient, attempted: str, subject: str, url: str, scope: str, key: str
 ) -> AsyncIterator[dict[str, Any]]:
@@ -148,7 +207,7 @@ def _stored(entry: Mapping[str, Any], subject: str) -> StoredManifest:
         is_index=is_index,
         platforms=() if is_index else _single_platform(entry, digest),
         children=tuple(_digest(child, subject) for child in references),
-        readable=_flag(entry, "readEnabled"),
+        flags=Flags.of(entry),
     )
 
 
@@ -158,6 +217,14 @@ def _digest(entry: Mapping[str, Any], subject: str) -> str:
     if not isinstance(digest, str) or not re.fullmatch(DIGEST_PATTERN, digest):
         raise _unreadable("list the manifests", subject, f"It lists {digest!r:.80} instead of a SHA-256 digest.")
     return digest
+
+
+def _tag_name(entry: Mapping[str, Any], subject: str) -> str:
+    """The name of an entry; see :func:`_digest`."""
+    name = entry["name"]
+    if not isinstance(name, str) or not re.fullmatch(TAG_PATTERN, name):
+        raise _unreadable("list the tags", subject, f"It lists {name!r:.80} instead of a tag.")
+    return name
 
 
 def _single_platform(entry: Mapping[str, Any], digest: str) -> tuple[PlatformManifest, ...]:
@@ -172,7 +239,8 @@ def _single_platform(entry: Mapping[str, Any], digest: str) -> tuple[PlatformMan
 
 def _flag(entry: Mapping[str, Any], name: str) -> bool:
     flags = entry.get("changeableAttributes")
-    return not isinstance(flags, dict) or flags.get(name) is not False
+    places = (entry, flags) if isinstance(flags, dict) else (entry,)
+    return all(place.get(name) is not False for place in places)
 
 
 def _created(entry: Mapping[str, Any], subject: str) -> datetime:

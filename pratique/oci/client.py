@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from pratique.errors import NotFound, NothingToRun, PermissionDenied, UnreadableAnswer
+from pratique.errors import NotFound, NothingToRun, OperationFailed, PermissionDenied, UnreadableAnswer
 from pratique.http_answers import is_web_page
 from pratique.images import DIGEST_PATTERN, Descriptor, ImageReference, ResolvedImage, digest_of
 from pratique.oci.auth import Authenticator, Login
@@ -132,8 +132,8 @@ class OciClient:
                 return digest
         except NotFound:
             return None
-        except PermissionDenied:
-            pass  # a rejected HEAD has no body, so only a GET distinguishes a closed network from a missing right
+        except (OperationFailed, PermissionDenied):
+            pass  # a rejected HEAD has no body: only a GET tells a closed network, a missing right and a lock apart
         try:
             return (await self.manifest(reference)).digest
         except NotFound:

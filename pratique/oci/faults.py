@@ -9,6 +9,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import re
 from urllib.parse import parse_qs
 
 import httpx
@@ -21,6 +22,7 @@ from pratique.errors import (
     OperationFailed,
     PermissionDenied,
     PratiqueError,
+    Prohibited,
     Throttled,
     Unavailable,
     UnreadableAnswer,
@@ -35,11 +37,26 @@ _MESSAGES = ("message", "detail", "details", "error_description", "error")  # wh
 LONGEST = 600  # characters of a registry's message that are kept
 _READ = 16 * 1024  # characters that are masked before it is cut
 _SECRET_FIELDS = ("access_token", "refresh_token", "password", "client_secret", "assertion")
+_DISALLOWED = "REGISTRY_DISALLOWED_OPERATION"  # Azure's code, with status 405, where an attribute forbids it
+_LOCKED = re.compile(r"\boperation is disallowed\b", re.IGNORECASE)  # in its message
 _NETWORK_DENIED = "is not allowed access"  # in Azure's message, with code DENIED
 _RIGHT = (
     "If it is private, add an account for the registry to catalogue.credentials, or give the worker's identity the "
     "right to pull from it (AcrPull, or Container Registry Repository Reader)."
 )
+
+
+#: The step for what a lock forbids. Nothing else of a registry's answer says who has set it.
+LOCKED_STEP = (
+    "Find out what is locked: az acr repository show -n <registry> --image <repository:tag>. In live/ it is the seal, "
+    "which seal_live sets on what was promoted and lifts from what is no longer used (docs/seal.md); a rescan may have "
+    "blocked pulls (docs/continuous-scanning.md)."
+)
+
+
+def is_locked_answer(text: str) -> bool:
+    """Whether an error of an Azure registry, or of an import into it, says that a lock forbids the operation."""
+    return _DISALLOWED in text or _LOCKED.search(text) is not None
 
 
 def response_error(response: httpx.Response, attempted: str, subject: str) -> PratiqueError:
@@ -58,6 +75,8 @@ def response_error(response: httpx.Response, attempted: str, subject: str) -> Pr
     if status == 403:
         remedy = f"Check the name: some registries answer 403 for a repository or a tag that does not exist. {_RIGHT}"
         return PermissionDenied(attempted, subject, observed, remedy)
+    if _DISALLOWED in codes or (status == 405 and is_locked_answer(observed)):
+        return Prohibited(attempted, subject, observed, LOCKED_STEP)
     if status == 404:
         return NotFound(attempted, subject, observed, "Check the registry, the repository and the tag or digest.")
     if status == 408 or (status >= 500 and status != 501):

@@ -1,4 +1,4 @@
-"""Pushes a small image to a registry, and deletes a repository.
+"""Pushes a small image to a registry, and deletes a repository, a tag or a manifest.
 
 ::
 
@@ -85,20 +85,38 @@ async def delete_repository(client: OciClient, registry: str, repository: str) -
     """Delete a repository of an Azure registry with everything in it; ``False`` when it does not exist.
 
     :raises PermissionDenied: when the identity lacks the right to delete, whether or not the repository exists
+    :raises Prohibited: when a lock on it, or on anything in it, forbids that
     """
-    request = Request(
-        attempted="delete the repository",
-        subject=f"{registry}/{repository}",
-        registry=registry,
-        url=_acr(registry, repository),
-        scope=f"repository:{repository}:delete",
-        method="DELETE",
-    )
+    url = _acr(registry, repository)
     try:
-        await client.transport.send(request)
+        await client.transport.send(_deletion("repository", f"{registry}/{repository}", registry, repository, url))
     except NotFound:
         return False
     return True
+
+
+async def delete_tag(client: OciClient, reference: ImageReference) -> None:
+    """Delete a tag of an Azure registry, and leave its manifest.
+
+    :param reference: with the tag
+    :raises PermissionDenied: when the identity lacks the right to delete
+    :raises Prohibited: when a lock forbids it
+    """
+    url = f"{_acr(reference.registry, reference.repository)}/_tags/{reference.tag}"
+    request = _deletion("tag", str(reference), reference.registry, reference.repository, url)
+    await client.transport.send(request)
+
+
+async def delete_manifest(client: OciClient, reference: ImageReference) -> None:
+    """Delete a manifest with its tags.
+
+    :param reference: with the digest
+    :raises PermissionDenied: when the identity lacks the right to delete
+    :raises Prohibited: when a lock forbids it
+    """
+    url = f"{_v2(reference)}/manifests/{reference.digest}"
+    request = _deletion("manifest", str(reference), reference.registry, reference.repository, url)
+    await client.transport.send(request)
 
 
 async def repository_exists(client: OciClient, registry: str, repository: str) -> bool:
@@ -115,6 +133,17 @@ async def repository_exists(client: OciClient, registry: str, repository: str) -
     except NotFound:
         return False
     return True
+
+
+def _deletion(what: str, subject: str, registry: str, repository: str, url: str) -> Request:
+    return Request(
+        attempted=f"delete the {what}",
+        subject=subject,
+        registry=registry,
+        url=url,
+        scope=f"repository:{repository}:delete",
+        method="DELETE",
+    )
 
 
 async def _upload(client: OciClient, reference: ImageReference, blob: bytes) -> None:

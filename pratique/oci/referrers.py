@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pratique.errors import DigestMismatch, NotFound, OperationFailed, UnreadableAnswer
+from pratique.errors import DigestMismatch, NotFound, OperationFailed, Prohibited, UnreadableAnswer
 from pratique.images import Descriptor, ImageReference
 from pratique.oci.client import OciClient, json_object, next_page
 from pratique.oci.media_types import OCI_INDEX
@@ -68,7 +68,7 @@ async def list_referrers(client: OciClient, reference: ImageReference) -> Referr
     problem = ""
     try:
         found += [_referrer(entry, reference) for entry in await listed_by_tag(client, reference)]
-    except (UnreadableAnswer, DigestMismatch, OperationFailed) as error:
+    except (UnreadableAnswer, DigestMismatch, OperationFailed, Prohibited) as error:
         if by_api is None:
             raise
         problem = error.observed

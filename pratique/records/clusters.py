@@ -41,6 +41,8 @@ class RegisteredCluster:
     :ivar folder: of the manifests in the repository
     :ivar identities: object ids that have promoted for it
     :ivar regions: of the replicas from which it pulls; empty when that is not known, so that it may be any
+    :ivar catalogue: what its catalogue has below ``live/``, as ``repository:tag``; ``None`` in entries of versions that
+        did not write it
     :ivar registered: when the entry last changed
     :ivar run: id of the flow run that changed it
     """
@@ -52,6 +54,7 @@ class RegisteredCluster:
     folder: str
     identities: tuple[str, ...]
     regions: tuple[str, ...] = ()
+    catalogue: tuple[str, ...] | None = None
     registered: datetime
     run: str
 
@@ -80,6 +83,7 @@ class RegisteredCluster:
         return cls(
             identities=tuple(map(_text, entry["identities"])),
             regions=tuple(map(_text, entry.get("regions", ()))),
+            catalogue=tuple(map(_text, entry["catalogue"])) if "catalogue" in entry else None,
             registered=parse_time(entry["registered"]),
             **texts,
         )
@@ -89,6 +93,7 @@ class RegisteredCluster:
         return (
             {name: getattr(self, name) for name in _TEXTS}
             | {"identities": list(self.identities), "regions": list(self.regions)}
+            | ({} if self.catalogue is None else {"catalogue": list(self.catalogue)})
             | {"registered": format_time(self.registered)}
         )
 

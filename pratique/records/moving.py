@@ -11,15 +11,17 @@ from pratique.records import cases as case_file
 from pratique.records import clusters as cluster_file
 from pratique.records import promotions as promotion_file
 from pratique.records import registry_policy as policy_file
+from pratique.records import seals as seal_file
 from pratique.records.branch import RecordsBranch
 from pratique.records.cases import Cases
 from pratique.records.clusters import Clusters
 from pratique.records.promotions import Promotions
 from pratique.records.registry_policy import RegistryPolicies
+from pratique.records.seals import Seals
 
 #: All files with records. That of drills is kept by :mod:`pratique.audit.drill.report`.
 DRILLS = "drills.json"
-FILES = (promotion_file.FILE, case_file.FILE, cluster_file.FILE, policy_file.FILE, DRILLS)
+FILES = (promotion_file.FILE, case_file.FILE, cluster_file.FILE, policy_file.FILE, seal_file.FILE, DRILLS)
 _ATTEMPTED = "copy the records"
 
 
@@ -77,6 +79,9 @@ def _merge(file: str, text: str) -> Callable[[str | None], str]:
             policies = RegistryPolicies.parse(present)
             new_policies = (each for each in RegistryPolicies.parse(text).records if not policies.find(each.registry))
             return RegistryPolicies((*policies.records, *new_policies)).text()
+        if file == seal_file.FILE:
+            seals = Seals.parse(present)
+            return Seals.parse(text).with_changes(seals.records).text()
         observed = f"Both repositories have {file}, which cannot be merged."
         raise Conflict(_ATTEMPTED, file, observed, "Merge that file by hand on the new branch, then copy again.")
 

@@ -183,7 +183,7 @@ async def _promote_unreadable(
     A second tag that is unique to this digest ensures that the digest is there, and keeps it when untagged digests are
     deleted.
     """
-    unique = replace(live, tag=f"{live.tag}-{image.digest.removeprefix('sha256:')[:12]}")
+    unique = replace(live, tag=unique_tag(live.tag or "", image.digest))
     with suppress(TagExists):  # an earlier run created it
         await import_image(session, target, source=source, targets=[_path(unique)], force=False)
     return ImportedImage(image=image, reference=live.at(image.digest), outcome="already there", verified=False)
@@ -252,6 +252,11 @@ def _check_size(image: ResolvedImage) -> None:
             f"Its index lists {listed} manifests; Azure Container Registry imports at most {_MOST_MANIFESTS} at once.",
             "In the catalogue, add the digest of the platform's manifest to the source (…:tag@sha256:…).",
         )
+
+
+def unique_tag(tag: str, digest: str) -> str:
+    """The second tag of an image whose own tag was taken, by a digest that could not be read."""
+    return f"{tag}-{digest.removeprefix('sha256:')[:12]}"
 
 
 def tag_taken(place: Place, current: str) -> Conflict:

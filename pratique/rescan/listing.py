@@ -48,11 +48,12 @@ class Listing:
         """
         registry = policy.registry
         texts = await self.records.texts(cluster_file.FILE, promotion_file.FILE, policy_file.FILE)
-        known, doubt = _clusters(texts.get(cluster_file.FILE))
+        known, doubt = registered_clusters(texts.get(cluster_file.FILE))
         others = [other for other in known.of(registry) if other.cluster != self.cluster]
         setting = self.config.registries.policy
         require_policy(texts.get(policy_file.FILE), policy, setting=setting, others=(*others, *doubt.unreadable))
-        usage = await read_usage(registry, self.manifests, others, self._find_login(), cluster=self.cluster)
+        find_login = login_finder(self.config, self.manifests, self.read)
+        usage = await read_usage(registry, self.manifests, others, find_login, cluster=self.cluster)
         knowledge = Knowledge(
             Promotions.parse(texts.get(promotion_file.FILE)),
             usage.uses,
@@ -68,19 +69,30 @@ class Listing:
             promoters=known.promoters(registry) | {*self.config.registries.promoters},
         )
 
-    def _find_login(self) -> FindLogin:
-        async def find(remote: str) -> Credentials:
-            if remote == self.config.manifests.remote:
-                return replace(self.manifests.credentials, signing=None)
-            reader = self.config.registries.reader_of(remote)
-            if reader is None:
-                raise no_reader(remote)
-            return await delivery.credentials(remote, reader, self.read)
 
-        return find
+def login_finder(config: Bootstrap, manifests: Repository, read: Callable[[str], Awaitable[bytes]]) -> FindLogin:
+    """Finds the login to another cluster's repository: that of the own manifests, or one of ``registries.readers``.
+
+    :param manifests: the configuration's own
+    :param read: reads a secret by its name
+    """
+
+    async def find(remote: str) -> Credentials:
+        if remote == config.manifests.remote:
+            return replace(manifests.credentials, signing=None)
+        reader = config.registries.reader_of(remote)
+        if reader is None:
+            raise no_reader(remote)
+        return await delivery.credentials(remote, reader, read)
+
+    return find
 
 
-def _clusters(text: str | None) -> tuple[Clusters, Usage]:
+def registered_clusters(text: str | None) -> tuple[Clusters, Usage]:
+    """The clusters on record, and what it means if the list cannot be read: any of them may use any image.
+
+    :param text: of the file with the clusters
+    """
     try:
         return Clusters.parse(text), Usage(())
     except UnreadableAnswer as error:

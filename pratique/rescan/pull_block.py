@@ -1,6 +1,7 @@
 """Blocks pulls of single digests, and allows them again, by the attribute ``readEnabled`` of a manifest.
 
-Running pods continue; a pod cannot start on a node that does not have the image yet.
+Running pods continue; a pod cannot start on a node that does not have the image yet. Locks against changes and deletion
+(:mod:`pratique.oci.locks`) are other attributes, and stay as they are.
 
 Facts: Microsoft Learn, "Lock a container image in an Azure container registry".
 """
@@ -17,7 +18,7 @@ async def set_pulls(client: OciClient, reference: ImageReference, *, allowed: bo
     """Allow or block pulls of a digest, and check that the registry does so.
 
     :param reference: with the digest
-    :raises PermissionDenied: when this identity may not change attributes; AcrPush allows it
+    :raises PermissionDenied: when this identity may not change attributes
     :raises Conflict: when the attribute has not changed
     """
     by_digest = ImageReference(reference.registry, reference.repository, digest=reference.digest)

@@ -71,9 +71,12 @@ async def read_usage(
     )
 
 
-def unreadable_clusters(error: PratiqueError) -> Usage:
-    """What is known when the list of the clusters itself cannot be read: any of them may use any image."""
-    return _unreadable("other clusters", "", error)
+def unreadable_clusters(error: PratiqueError, label: str = "other clusters") -> Usage:
+    """What is known when the list of the clusters itself cannot be read: any of them may use any image.
+
+    :param label: what to call them
+    """
+    return _unreadable(label, "", error)
 
 
 async def _read_other(registry: str, other: RegisteredCluster, label: str, find_login: FindLogin) -> Usage:
@@ -113,7 +116,7 @@ def _unreadable(label: str, cluster: str, error: PratiqueError) -> Usage:
     reason = "manifests that cannot be read, so that it counts as using every image"
     note = (
         f"The manifests of {label} cannot be read ({error.subject}: {error.observed}), so {label} counts as using "
-        f"every image: no pulls are blocked, and nothing counts as replaced. Next: {error.remedy}"
+        f"every image: no pulls are blocked, nothing counts as replaced, and nothing is unlocked. Next: {error.remedy}"
     )
     return Usage((), (OtherUse(label, reason, cluster or label),), (note,))
 

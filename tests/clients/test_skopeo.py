@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.clients.commands import refused, run
@@ -70,6 +71,27 @@ def test_one_platform_is_copied_then_deleted(cluster: Cluster, login: str, tmp_p
     run("skopeo", "delete", "--authfile", login, f"docker://{repository}:amd64")
     left = json.loads(run("skopeo", "list-tags", "--authfile", login, f"docker://{repository}"))
     assert left["Tags"] == ["arm64"]
+
+
+def test_a_locked_tag_is_neither_overwritten_nor_deleted(cluster: Cluster, login: str) -> None:
+    """skopeo's user reads the registry's own words, and the image is what it was; another tag may be written."""
+    repository = "live/skopeo/locked"
+    image = f"docker://{cluster.login_server}/{repository}"
+    copy = ("skopeo", "copy", "--all", "--dest-authfile", login)
+    run(*copy, f"docker://{KURED}", f"{image}:1")
+    before = raw(f"{cluster.login_server}/{repository}:1", "--authfile", login)
+    account = (os.environ["AZURE_CLIENT_ID"], os.environ["AZURE_CLIENT_SECRET"])
+    attributes = f"https://{cluster.login_server}/acr/v1/{repository}"
+    for path, flags in (
+        ("_tags/1", ["writeEnabled", "deleteEnabled"]),
+        (f"_manifests/{digest(before)}", ["deleteEnabled"]),
+    ):
+        httpx.patch(f"{attributes}/{path}", json=dict.fromkeys(flags, False), auth=account).raise_for_status()
+    said = refused(*copy, f"docker://{BUSYBOX}", f"{image}:1")
+    assert "operation is disallowed on this registry, repository or image" in said
+    assert "disallowed" in refused("skopeo", "delete", "--authfile", login, f"{image}:1")
+    assert raw(f"{cluster.login_server}/{repository}:1", "--authfile", login) == before
+    run(*copy, f"docker://{BUSYBOX}", f"{image}:2")
 
 
 def test_who_does_not_log_in_is_refused(cluster: Cluster) -> None:

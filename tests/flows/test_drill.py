@@ -18,17 +18,19 @@ from prefect.states import Cancelled, Crashed, Failed
 from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
 from flows.hooks import remove_drill_of_run
 from pratique.audit.drill.report import DrillReport
+from pratique.audit.drill.seal import FORCED_IMPORT
 from pratique.audit.drill.staging import IMPORTED, PUSHED, TAG
 from pratique.azure.session import AzureSession
 from pratique.cluster.deploy import deploy
 from pratique.cluster.infrastructure import read_network
 from pratique.config import Bootstrap
-from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied
-from sandbox.scenario import Client, RegistryPermissions, Scenario, Timings
+from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied, SealNotEffective
+from sandbox.scenario import Client, RegistryLocks, RegistryPermissions, Scenario, Timings
 from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.alerts.rules import RULE_TYPE
 from sandbox.services.alerts.state import Alerts
 from sandbox.services.loganalytics.state import DIAGNOSTICS_TYPE, Logs
+from sandbox.services.oci.repository import Attributes, Repository
 from sandbox.tenant import CLUSTER_GROUP, group_id
 from tests.flows.conftest import MakeWorld
 from tests.flows.world import KURED, World, git
@@ -53,10 +55,14 @@ BOTH = {f"{IMPORTED}:{TAG}", f"{PUSHED}:{TAG}"}
 
 
 class Drilling:
-    """A cluster whose alarm is complete until a test breaks it."""
+    """A cluster whose alarm is complete until a test breaks it.
 
-    def __init__(self, cluster: World, **drill: Any) -> None:
+    :param seal: settings of the seal, which is off without any
+    """
+
+    def __init__(self, cluster: World, seal: dict[str, Any] | None = None, **drill: Any) -> None:
         document = cluster.config.model_dump(mode="json")
+        document["registries"]["seal"] |= {} if seal is None else {"enabled": True, **seal}
         group = group_id(cluster.sandbox.azure, CLUSTER_GROUP)
         self.group_id = f"{group}/providers/Microsoft.Insights/actionGroups/sec"
         document["cluster"]["parameters"] |= {"actionGroups": [self.group_id]}
@@ -100,6 +106,18 @@ class Drilling:
     def left(self) -> set[str]:
         """Repositories of drills that are in the registry, with whatever in them."""
         return {name for name in self.cluster.registry.repositories() if "quarantine-drill" in name}
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the imported image is locked."""
+        registry = self.cluster.registry
+        tags = registry.repository(IMPORTED).tags if IMPORTED in registry.repositories() else {}
+        return TAG in tags and not tags[TAG].attributes.write_enabled
+
+    def deletions(self, since: int) -> int:
+        """How often anybody has tried to delete the imported image's repository since a request."""
+        path = f"/acr/v1/{IMPORTED}"
+        return sum((e["method"], e["path"]) == ("DELETE", path) for e in self.cluster.requests(since))
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -157,14 +175,19 @@ def drilling(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> MakeDrilling:
     monkeypatch.setattr("pratique.audit.drill.staging.LINGERS", 0.3)
 
     def make(
-        timings: dict[str, float] | None = None, permissions: RegistryPermissions | None = None, **drill: Any
+        timings: dict[str, float] | None = None,
+        permissions: RegistryPermissions | None = None,
+        locks: RegistryLocks | None = None,
+        seal: dict[str, Any] | None = None,
+        **drill: Any,
     ) -> Drilling:
         scenario = Scenario(
             registry_permissions=permissions or RegistryPermissions(),
+            registry_locks=locks or RegistryLocks(),
             timings=Timings.model_validate({"role_assignment": 0, "firewall_rule": 0, **(timings or {})}),
             clients={"laptop": Client(private_links=frozenset())},
         )
-        return Drilling(world(scenario=scenario), **drill)
+        return Drilling(world(scenario=scenario), seal, **drill)
 
     return make
 
@@ -392,6 +415,93 @@ class TestNothingStays:
         registry.set_attributes(registry.repository(IMPORTED), delete_enabled=True)
         await cluster.hook(Failed())
         assert cluster.left == set()
+
+
+REFUSED = {"push onto the tag", "deletion of the tag", "deletion of the manifest", "deletion of the repository"}
+
+
+class TestTheSeal:
+    """With registries.seal, the drill locks its own image and tries what the lock has to refuse."""
+
+    @pytest.mark.parametrize("form", ["fail", "conflict"])
+    async def test_it_holds(self, drilling: MakeDrilling, form: Any) -> None:
+        """Whatever way a forced import is refused: each attempt is in the report and on record, and nothing stays."""
+        cluster = drilling(locks=RegistryLocks(forced_imports=form), seal={})
+        await cluster.deploy()
+        report = await cluster.run()
+        assert report.outcome == "passed"
+        assert {attempt.what for attempt in report.seal} == {*REFUSED, FORCED_IMPORT}
+        assert {attempt.outcome for attempt in report.seal} == {"refused"}
+        assert all("disallowed" in attempt.observed for attempt in report.seal)
+        assert "## The seal" in report.markdown()
+        [entry] = cluster.records
+        assert {each["outcome"] for each in entry["seal"]} == {"refused"}
+        assert cluster.left == set()
+
+    async def test_a_forced_import_goes_through(self, drilling: MakeDrilling) -> None:
+        """As registries were seen to let it: the drill fails and says what holds instead, unless that is known."""
+        cluster = drilling(seal={})
+        await cluster.deploy()
+        with pytest.raises(SealNotEffective, match="did not refuse the forced import onto the tag") as broken:
+            await cluster.run()
+        assert "registries.seal.forced_imports" in broken.value.remedy
+        [entry] = cluster.records
+        assert {each["what"] for each in entry["seal"] if each["outcome"] == "refused"} == REFUSED
+        assert (entry["outcome"], len(entry["defects"])) == ("failed", 1)
+        assert cluster.left == set()
+        document = cluster.cluster.config.model_dump(mode="json")
+        document["registries"]["seal"]["forced_imports"] = "known"
+        report = await drill_quarantine_bypass(Bootstrap.model_validate(document), CONFIRMATION)
+        assert report.outcome == "passed"
+        assert [each.what for each in report.seal if each.outcome == "went through"] == [FORCED_IMPORT]
+        assert cluster.left == set()
+
+    async def test_locks_that_refuse_nothing(self, drilling: MakeDrilling, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each attempt that goes through is named, and what the drill itself has deleted is no problem."""
+        cluster = drilling(seal={})
+        await cluster.deploy()
+        monkeypatch.setattr(Attributes, "deletable", True)
+        monkeypatch.setattr(Repository, "check_movable", lambda *_: None)
+        with pytest.raises(SealNotEffective) as broken:
+            await cluster.run()
+        assert "push onto the tag" in broken.value.observed
+        assert cluster.left == set()
+
+    async def test_an_alarm_that_does_not_ring_comes_first(self, drilling: MakeDrilling) -> None:
+        """Of an alert that did not fire and a seal that does not hold the error says both, under the alert's name."""
+        cluster = drilling({"log_ingestion": 10**9}, seal={})
+        await cluster.deploy()
+        since = cluster.cluster.last_request()
+        # The first one clears what an earlier drill may have left.
+        said = await cluster.fails_late(lambda: cluster.sealed and cluster.deletions(since) >= 2)
+        assert "log delay" in said
+        assert "did not refuse the forced import" in said
+        assert cluster.left == set()
+
+    async def test_it_is_off(self, drilling: MakeDrilling) -> None:
+        """Without the setting no attribute is changed, and nothing is deleted but the drill's repositories."""
+        cluster = drilling()
+        await cluster.deploy()
+        since = cluster.cluster.last_request()
+        assert (await cluster.run()).seal == ()
+        requests = cluster.cluster.requests(since)
+        assert not [entry for entry in requests if entry["method"] == "PATCH" and "/acr/v1/" in entry["path"]]
+        assert not [entry for entry in requests if entry["method"] == "DELETE" and "/_tags/" in entry["path"]]
+
+    async def test_locked_leftovers(self, drilling: MakeDrilling, prefect: Path) -> None:
+        """A killed drill leaves a locked image: the hook lifts the locks and removes it, and so does the next drill."""
+        cluster = drilling({"log_ingestion": 10**9}, locks=RegistryLocks(forced_imports="fail"), seal={})
+        await cluster.deploy()
+        for ends in (cluster.hook_of_a_crash, cluster.next_drill):
+            process = cluster.cluster.start(prefect, "--confirm", CONFIRMATION, command="drill")
+            try:
+                await cluster.cluster.until(lambda: cluster.sealed)
+            finally:
+                process.kill()
+                await asyncio.to_thread(process.communicate)
+            assert len(cluster.left) == 2
+            await ends()
+            assert cluster.left == set()
 
 
 async def test_where_nothing_could_be_removed_nothing_is_imported(

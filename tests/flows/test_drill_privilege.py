@@ -5,8 +5,6 @@ That holds in both kinds of a registry's permissions, each with the role that is
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,87 +12,32 @@ import pytest
 from pratique.audit.drill.staging import REPOSITORIES
 from pratique.errors import PratiqueError
 from pratique.images import DRILL
-from sandbox.scenario import RegistryPermissions
-from sandbox.tenant import CLUSTER_GROUP, group_id
+from sandbox.scenario import RegistryLocks, RegistryPermissions
+from tests.flows.role_holder import SILENT, RoleHolder, rights
 from tests.flows.test_drill import Drilling, MakeDrilling, drilling
-from tests.flows.test_least_privilege import INFRA, document
-from tests.sandbox.callers import arm, owner
+from tests.flows.test_least_privilege import document
 
 __all__ = ["drilling"]
 COMMON, LEGACY, ABAC = "pipeline-role-drill", "pipeline-role-drill-registry", "pipeline-role-drill-registry-abac"
-ROLES: dict[str, dict[str, Any]] = {role: document(role) for role in (COMMON, LEGACY, ABAC)}
-#: What is said instead of the action's name: a list leaves out what may not be read.
-SILENT = {"Microsoft.ContainerRegistry/registries/read": "has no registry of that name"}
+#: In addition, with registry permissions, if the drill proves the seal.
+LOCKS = "pipeline-role-drill-seal"
+ROLES: dict[str, dict[str, Any]] = {role: document(role) for role in (COMMON, LEGACY, ABAC, LOCKS)}
 
 
-def rights(role: str) -> list[str]:
-    return [*ROLES[role]["Actions"], *ROLES[role]["DataActions"]]
-
-
-class Driller:
+class Driller(RoleHolder):
     """An identity that has the drill's roles and nothing else; what there is was deployed by somebody else.
 
-    :param registry: the role for the registry's content
+    :param roles: for the registry's content, besides the one for everything else
     """
 
-    def __init__(self, cluster: Drilling, registry: str) -> None:
+    def __init__(self, cluster: Drilling, *roles: str) -> None:
+        super().__init__(cluster.sandbox, COMMON, *roles)
         self.cluster = cluster
-        self.sandbox = cluster.sandbox
-        self._guids = {role: str(uuid.uuid4()) for role in (COMMON, registry)}
-        self._owner = owner(self.sandbox)
-
-    @property
-    def object_id(self) -> str:
-        return self.sandbox.azure.scenario.identity.object_id
 
     async def deploy(self) -> None:
         """With the default identity's roles, which it loses afterwards."""
         await self.cluster.deploy()
-        access = self.sandbox.azure.access
-        held = [one.id for one in access.assignments() if one.principal_id == self.object_id]
-        with arm(self.sandbox, self._owner) as client:
-            for assignment in held:
-                client.delete(assignment).raise_for_status()
-        for role, guid in self._guids.items():
-            self.define(role)
-            definition = f"{self._subscription}/providers/Microsoft.Authorization/roleDefinitions/{guid}"
-            body = {"roleDefinitionId": definition, "principalId": self.object_id, "principalType": "ServicePrincipal"}
-            if (condition := INFRA / f"{role}.condition").exists():
-                body |= {"condition": condition.read_text(), "conditionVersion": "2.0"}
-            self._put("roleAssignments", str(uuid.uuid4()), body)
-
-    def define(self, role: str, *without: str) -> None:
-        held = ROLES[role]
-        granted = {
-            kind: [right for right in held[name] if right not in without]
-            for kind, name in (("actions", "Actions"), ("dataActions", "DataActions"))
-        }
-        properties = {
-            "roleName": held["Name"],
-            "description": held["Description"],
-            "assignableScopes": [group_id(self.sandbox.azure, CLUSTER_GROUP)],
-            "permissions": [granted],
-        }
-        self._put("roleDefinitions", self._guids[role], properties)
-
-    @property
-    def _subscription(self) -> str:
-        return f"/subscriptions/{self.sandbox.azure.subscription_id}"
-
-    def _put(self, kind: str, name: str, properties: dict[str, Any]) -> None:
-        scope = group_id(self.sandbox.azure, CLUSTER_GROUP)
-        path = f"{scope}/providers/Microsoft.Authorization/{kind}/{name}"
-        with arm(self.sandbox, self._owner) as client:
-            client.put(path, json={"properties": properties}).raise_for_status()
-
-    def granted(self) -> Counter[str]:
-        """How often each right was asked for and granted."""
-        checks = self.sandbox.control("GET", "/checks")["checks"]
-        mine = [one for one in checks if one["granted"] and one["principal"] == self.object_id]
-        found: Counter[str] = Counter()
-        for one in mine:
-            found[one["action"].lower()] += one["times"]
-        return found
+        self.take_roles()
 
 
 @pytest.mark.parametrize(("registry", "refusal"), [(LEGACY, "request"), (ABAC, "request"), (ABAC, "token")])
@@ -117,6 +60,29 @@ async def test_the_roles_are_what_a_drill_uses(drilling: MakeDrilling, registry:
     assert driller.cluster.left == set()
 
 
+@pytest.mark.parametrize(("registry", "more"), [(LEGACY, (LOCKS,)), (ABAC, ())])
+async def test_the_roles_are_what_a_drill_of_the_seal_uses(
+    drilling: MakeDrilling, registry: str, more: tuple[str, ...]
+) -> None:
+    """With registry permissions it takes one role more; with repository permissions nothing, and its reach stays the
+    drill's repositories."""
+    mode = RegistryPermissions(mode="abac" if registry == ABAC else "legacy")
+    locks = RegistryLocks(forced_imports="fail")
+    driller = Driller(drilling(permissions=mode, locks=locks, seal={}), registry, *more)
+    await driller.deploy()
+    before = driller.granted()
+    assert {each.outcome for each in (await driller.cluster.run()).seal} == {"refused"}
+    wanted = {right.lower() for role in (COMMON, registry, *more) for right in rights(role)}
+    assert {*(driller.granted() - before)} == wanted
+    for role in more:
+        for right in rights(role):
+            driller.define(role, right)
+            with pytest.raises(PratiqueError, match=right):
+                await driller.cluster.run()
+            driller.define(role)
+    assert driller.cluster.left == set()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_the_roles_are_narrow(role: str) -> None:
     """They may push and delete, and nothing else of what the pipeline may: no wildcard, no grant, no vault."""
@@ -130,6 +96,7 @@ def test_the_roles_are_narrow(role: str) -> None:
         == {
             COMMON: {"importImage/action"},
             LEGACY: {"artifacts/delete", "push/write"},
+            LOCKS: {"metadata/write"},
             ABAC: {f"repositories/{of}/{verb}" for of in ("content", "metadata") for verb in ("write", "delete")},
         }[role]
     )

@@ -18,6 +18,7 @@ from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from flows.renew_certificate import renew_certificate
 from flows.rescan_live import rescan_live
+from flows.seal_live import seal_live
 from flows.sweep_access import sweep_access
 from tests.flows.conftest import MakeWorld
 
@@ -26,6 +27,7 @@ FLOWS: list[Flow[Any, Any]] = [
     release_images,
     renew_certificate,
     rescan_live,
+    seal_live,
     sweep_access,
     drill_quarantine_bypass,
 ]

@@ -71,7 +71,7 @@ def confined(sandbox: RunningSandbox, role: str, condition: str) -> Principal:
     ("role", "legacy", "abac"),
     [
         ("AcrPull", ["pull", "metadata_read"], []),
-        ("AcrPush", ["pull", "push", "metadata_read", "metadata_write"], []),
+        ("AcrPush", ["pull", "push", "metadata_read"], []),
         ("AcrDelete", ["delete"], []),
         ("Owner", ["pull", "push", "delete", "metadata_read", "metadata_write"], []),
         (READER, [], ["pull", "metadata_read"]),

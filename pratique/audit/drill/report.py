@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from pratique.audit.drill.alert import AlertResult, AlertSetup, LoggedEvent
 from pratique.audit.drill.diagnosis import Defect
+from pratique.audit.drill.seal import SealAttempt
 from pratique.audit.drill.staging import StagedImage
 from pratique.azure.alerts import Alert
-from pratique.errors import AlertNotFired
+from pratique.errors import AlertNotFired, PermanentError, SealNotEffective
 from pratique.markdown import literal, table
 from pratique.records.document import dump, format_time, load
 
@@ -34,6 +35,8 @@ class DrillReport:
     :ivar by: the identity that ran the drill
     :ivar rule: name of the alert rule
     :ivar notified: ids of the action groups
+    :ivar seal: what the locks had to refuse; empty when the seal is off
+    :ivar seal_defects: what they did not refuse, or could not be tried
     :ivar leftovers: repositories that an earlier drill had left and this one removed before it began
     :ivar removed: repositories of this drill that were removed, each read back as gone
     """
@@ -50,6 +53,8 @@ class DrillReport:
     events: tuple[LoggedEvent, ...] = ()
     alert: Alert | None = None
     defects: tuple[Defect, ...] = ()
+    seal: tuple[SealAttempt, ...] = ()
+    seal_defects: tuple[Defect, ...] = ()
     leftovers: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -61,18 +66,30 @@ class DrillReport:
         return (self.alert.started - min(event.happened for event in self.events)).total_seconds()
 
     def require_passed(self) -> None:
-        """:raises AlertNotFired: when the alert did not fire for all images, or would have notified nobody"""
-        if self.outcome == "failed":
-            raise AlertNotFired(
-                "get the alert",
-                f"{self.rule} of {self.registry}",
-                " ".join(defect.cause for defect in self.defects),
-                " ".join(dict.fromkeys(defect.remedy for defect in self.defects)),
-            )
+        """Check the result.
+
+        :raises AlertNotFired: when the alert did not fire for all images, or would have notified nobody
+        :raises SealNotEffective: when it did, and a lock let something through that it has to refuse
+        """
+        defects = (*self.defects, *self.seal_defects)
+        if not defects:
+            return
+        attempted, subject = "get the alert", f"{self.rule} of {self.registry}"
+        kind: type[PermanentError] = AlertNotFired
+        if not self.defects:
+            kind, attempted, subject = SealNotEffective, "prove the seal", self.registry
+        raise kind(
+            attempted,
+            subject,
+            " ".join(defect.cause for defect in defects),
+            " ".join(dict.fromkeys(defect.remedy for defect in defects)),
+        )
 
     def markdown(self) -> str:
         """The report as Markdown."""
         heading = {"passed": "The alert fired", "failed": "The alert is not reliable", "begun": "Begun"}
+        if self.seal_defects and not self.defects:
+            heading["failed"] = "The alert fired, and the seal is not effective"
         facts = [
             ("registry", self.registry),
             ("run by", self.by),
@@ -86,9 +103,13 @@ class DrillReport:
             ("left by an earlier drill", ", ".join(self.leftovers) or "nothing"),
         ]
         parts = [f"# {heading[self.outcome]}", table(("", ""), facts)]
-        parts += [f"- {literal(defect.cause)} {literal(defect.remedy)}" for defect in self.defects]
+        defects = (*self.defects, *self.seal_defects)
+        parts += [f"- {literal(defect.cause)} {literal(defect.remedy)}" for defect in defects]
         if self.staged:
             parts.append(table(("way", "image", "completed", "logged", "found by the rule's query"), self._rows()))
+        if self.seal:
+            attempts = [(attempt.what, attempt.outcome, attempt.observed or "-") for attempt in self.seal]
+            parts += ["## The seal", table(("attempt on the locked image", "outcome", "observed"), attempts)]
         return "\n\n".join(parts) + "\n"
 
     def _rows(self) -> list[tuple[str, ...]]:
@@ -131,7 +152,11 @@ class DrillReport:
             ],
             "alert": self.alert and {"id": self.alert.id, "started": format_time(self.alert.started)},
             "delay_seconds": self.delay,
-            "defects": [str(defect) for defect in self.defects],
+            "defects": [str(defect) for defect in (*self.defects, *self.seal_defects)],
+            "seal": [
+                {"what": attempt.what, "outcome": attempt.outcome, "observed": attempt.observed}
+                for attempt in self.seal
+            ],
             "leftovers": list(self.leftovers),
             "removed": list(self.removed),
         }
@@ -144,6 +169,8 @@ def final_report(
     result: AlertResult | None,
     found: Sequence[Defect],
     *,
+    seal: Sequence[SealAttempt] = (),
+    seal_defects: Sequence[Defect] = (),
     removed: Sequence[str],
     ended: datetime,
 ) -> DrillReport:
@@ -152,17 +179,21 @@ def final_report(
     :param begun: the report from when the drill began
     :param result: ``None`` when the alert's setup had defects, so that no image was staged
     :param found: the alert's defects
+    :param seal: what was tried on the locked image
+    :param seal_defects: what of it the locks did not refuse
     """
     return replace(
         begun,
         ended=ended,
-        outcome="failed" if found else "passed",
+        outcome="failed" if found or seal_defects else "passed",
         rule=setup.name,
         notified=tuple(group_id for group_id, group in setup.action_groups if group is not None),
         staged=tuple(staged),
         events=result.events if result else (),
         alert=result.alert if result else None,
         defects=tuple(found),
+        seal=tuple(seal),
+        seal_defects=tuple(seal_defects),
         removed=tuple(removed),
     )
 

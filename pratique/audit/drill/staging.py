@@ -16,9 +16,17 @@ from typing import Literal
 
 from pratique.azure.registries import Registry, RegistryCredentials, Upstream, import_image
 from pratique.azure.session import AzureSession
-from pratique.errors import ConfigurationError, DrillNotRemoved, NetworkDenied, PratiqueError, TransientError
+from pratique.errors import (
+    ConfigurationError,
+    DrillNotRemoved,
+    NetworkDenied,
+    PratiqueError,
+    Prohibited,
+    TransientError,
+)
 from pratique.images import DRILL, LIVE, ImageReference
 from pratique.oci.client import OciClient
+from pratique.oci.locks import unlock_everything
 from pratique.oci.pushing import delete_repository, empty_image, push, repository_exists
 
 TAG = "SkippedQuarantine"
@@ -129,11 +137,13 @@ async def clean_up_after_crash(client: OciClient, registry: Registry) -> list[st
 async def _remove(client: OciClient, registry: Registry, repository: str) -> bool:
     """Remove a repository, and return whether it existed. Transient errors are retried.
 
+    Locks of its tags and manifests, such as a drill of the seal leaves when it crashes, are lifted first.
+
     :raises PratiqueError: when it cannot be deleted
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            found = await delete_repository(client, registry.login_server, repository)
+            found = await _delete(client, registry.login_server, repository)
             if not await repository_exists(client, registry.login_server, repository):
                 return found
         except TransientError:
@@ -143,6 +153,16 @@ async def _remove(client: OciClient, registry: Registry, repository: str) -> boo
     raise _not_removed(
         registry, f"{repository} was deleted but still exists.", "Find out who else writes to the repository."
     )
+
+
+async def _delete(client: OciClient, host: str, repository: str) -> bool:
+    """Delete a repository, whatever of it is locked; a lock of the repository itself stays, and keeps it."""
+    try:
+        return await delete_repository(client, host, repository)
+    except Prohibited:
+        if not await unlock_everything(client, host, repository):
+            raise
+    return await delete_repository(client, host, repository)
 
 
 def _not_removed(registry: Registry, observed: str, remedy: str) -> DrillNotRemoved:

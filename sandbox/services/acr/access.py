@@ -77,7 +77,7 @@ async def authorize(call: Call, action: Action | None, repository: str) -> None:
         covered = required is None or grants(claims, required)
     call.caller, call.entry.principal = principal, principal.name
     if required is not None:
-        call.entry.action, call.entry.scope = right(registry, required), registry["id"]
+        call.entry.action, call.entry.scope = right(call, registry, required), registry["id"]
     if not covered:
         raise _unauthorized(call, required, "insufficient_scope")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from sandbox.core.operations import Operation
 from sandbox.core.routing import Call, Service, answer
 from sandbox.services.oci.distribution import RegistryBackend, page
 from sandbox.services.oci.errors import ManifestInvalid, ManifestUnknown
@@ -45,6 +46,7 @@ def add_attributes(service: Service, backend: RegistryBackend) -> None:
 class _Api:
     def __init__(self, backend: RegistryBackend) -> None:
         self._backend = backend
+        self._changed: set[tuple[int, str, str]] = set()
 
     async def list_repositories(self, call: Call) -> Response:
         await self._backend.authorize(call, "catalog")
@@ -57,8 +59,7 @@ class _Api:
 
     async def patch_repository(self, call: Call) -> Response:
         await self._backend.authorize(call, "metadata_write", call.params["name"])
-        store = self._backend.store(call)
-        _lock(store, store.repository(call.params["name"]), call)
+        self._lock(self._backend.store(call).repository(call.params["name"]), call)
         return self._show_repository(call)
 
     async def delete_repository(self, call: Call) -> Response:
@@ -83,7 +84,7 @@ class _Api:
 
     async def patch_tag(self, call: Call) -> Response:
         await self._backend.authorize(call, "metadata_write", call.params["name"])
-        _lock(self._backend.store(call), self._tag(call), call)
+        self._lock(self._tag(call), call)
         return self._show_tag(call)
 
     async def delete_tag(self, call: Call) -> Response:
@@ -109,7 +110,7 @@ class _Api:
 
     async def patch_manifest(self, call: Call) -> Response:
         await self._backend.authorize(call, "metadata_write", call.params["name"])
-        _lock(self._backend.store(call), self._manifest(call), call)
+        self._lock(self._manifest(call), call)
         return self._show_manifest(call)
 
     def _show_repository(self, call: Call) -> Response:
@@ -146,16 +147,29 @@ class _Api:
             raise ManifestUnknown({"name": name, "digest": digest})
         return found
 
+    def _lock(self, target: Lockable, call: Call) -> None:
+        """Apply the changeable attributes from a PATCH's body.
 
-def _lock(store: RegistryStore, target: Lockable, call: Call) -> None:
-    """Apply the changeable attributes from a PATCH's body.
+        :raises ManifestInvalid: for anything except the four flags
+        """
+        changes, before = call.json(), target.attributes
+        if not all(key in _FLAGS and isinstance(value, bool) for key, value in changes.items()):
+            raise ManifestInvalid(changes, f"only {', '.join(_FLAGS)} can be changed, to true or false")
+        self._backend.store(call).set_attributes(target, **{_FLAGS[key]: value for key, value in changes.items()})
+        self._replicate(target, before, call)
 
-    :raises ManifestInvalid: for anything except the four flags
-    """
-    changes = call.json()
-    if not all(key in _FLAGS and isinstance(value, bool) for key, value in changes.items()):
-        raise ManifestInvalid(changes, f"only {', '.join(_FLAGS)} can be changed, to true or false")
-    store.set_attributes(target, **{_FLAGS[key]: value for key, value in changes.items()})
+    def _replicate(self, target: Lockable, before: Attributes, call: Call) -> None:
+        """Undo the first change of a target's attributes later, as a race between replicas does; by scenario."""
+        delay, key = call.azure.scenario.registry_locks.undone_after, (id(call.azure), call.host, call.path)
+        if delay is None or key in self._changed:
+            return
+        self._changed.add(key)
+
+        async def undo(_: Operation) -> None:
+            await call.azure.clock.sleep(delay)
+            target.attributes = before
+
+        call.azure.operations.start("replication", call.path, undo)
 
 
 def _ordered(entries: Mapping[str, Lockable], call: Call) -> list[str]:

@@ -20,7 +20,7 @@ from sandbox.scenario import Credentials
 from sandbox.services.acr import rights
 from sandbox.services.acr.models import LOGIN_SUFFIX, bypassed, policy_enabled
 from sandbox.services.acr.state import Registries
-from sandbox.services.oci.errors import OciError
+from sandbox.services.oci.errors import Locked, OciError
 from sandbox.services.oci.manifests import Manifest
 from sandbox.services.oci.store import RegistryStore
 from sandbox.services.public_registries.state import PublicRegistries
@@ -124,6 +124,19 @@ def check_conflicts(store: RegistryStore, request: ImportRequest) -> None:
             raise arm_fault(409, "Conflict", f"Tag {repository}:{tag} already exists in target registry.")
 
 
+def check_locks(call: Call, store: RegistryStore, request: ImportRequest) -> None:
+    """Refuse a forced import onto a locked tag at once, in the scenario's form for that.
+
+    :raises HttpFault: 409 with the data plane's message
+    """
+    if call.azure.scenario.registry_locks.forced_imports != "conflict":
+        return
+    for repository, tag in request.tagged:
+        found = store.repository(repository).tags.get(tag) if repository in store.repositories() else None
+        if found is not None and not found.attributes.write_enabled:
+            raise arm_fault(409, "Conflict", f"{repository}:{tag}: {Locked.default_message}")
+
+
 def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
     """The manifests to copy, the image's own last. Resolves tags now.
 
@@ -141,9 +154,12 @@ def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
     return manifests
 
 
-def copy(source: Source, request: ImportRequest, manifests: list[Manifest], target: RegistryStore) -> None:
+def copy(
+    source: Source, request: ImportRequest, manifests: list[Manifest], target: RegistryStore, *, past_locks: bool
+) -> None:
     """Copy the manifests with their blobs to every target.
 
+    :param past_locks: whether locked tags are moved, and stay locked
     :raises HttpFault: 400 when something was deleted or locked in the meantime
     """
     targets = [*request.tagged, *((repository, "") for repository in request.untagged)]
@@ -154,7 +170,7 @@ def copy(source: Source, request: ImportRequest, manifests: list[Manifest], targ
                     target.put_blob(repository, source.store.blob(request.repository, blob.digest))
                 target.put_manifest(repository, manifest.digest, manifest)
             if tag:
-                target.put_manifest(repository, tag, manifests[-1])
+                target.put_manifest(repository, tag, manifests[-1], past_lock=past_locks)
     except OciError as error:
         raise _invalid(f"Error copying {source.label}: {error.message}.") from None
 

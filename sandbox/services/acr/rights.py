@@ -7,6 +7,9 @@ name. Neither mode honours the rights of the other.
 It is not documented whether a push needs ``metadata/write``, and a deletion ``metadata/delete``, besides the right to
 the content. Microsoft's roles always have both, and so both are required here.
 
+With registry permissions, attributes (locks) are changed with ``metadata/write``, which AcrPush does not have: so users
+report, and Microsoft's directory of roles names no locks for AcrPush. A scenario can let pushers change them.
+
 Sources: "Microsoft Entra repository permissions in Azure Container Registry", "Azure built-in roles for Containers"
 (Microsoft Learn).
 """
@@ -27,6 +30,7 @@ _REGISTRY = "Microsoft.ContainerRegistry/registries/"
 PULL = f"{_REGISTRY}pull/read"
 _PUSH = f"{_REGISTRY}push/write"
 _DELETE = f"{_REGISTRY}artifacts/delete"
+_ATTRIBUTES = f"{_REGISTRY}metadata/write"
 _REPOSITORY = f"{_REGISTRY}repositories/"
 _NAME = f"{_REPOSITORY.removesuffix('/')}:name".lower()
 CATALOG = f"{_REGISTRY}catalog/read"
@@ -36,7 +40,7 @@ _LEGACY: Mapping[str, str] = {
     "pull": PULL,
     "metadata_read": PULL,
     "push": _PUSH,
-    "metadata_write": _PUSH,
+    "metadata_write": _ATTRIBUTES,
     "delete": _DELETE,
 }
 #: The data actions behind each action of a token, with repository permissions.
@@ -49,12 +53,12 @@ _ABAC: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def right(registry: Document, scope: TokenScope) -> str:
+def right(call: Call, registry: Document, scope: TokenScope) -> str:
     """The first right behind a scope with one action, for the request log."""
     abac = repository_permissions(registry)
     if scope.kind == "registry":
         return CATALOG if abac else PULL
-    return _ABAC[scope.actions[0]][0] if abac else _LEGACY[scope.actions[0]]
+    return _ABAC[scope.actions[0]][0] if abac else _legacy(call, scope.actions[0]) or ""
 
 
 def permitted(call: Call, registry: Document, principal: Principal, scope: TokenScope) -> tuple[str, ...]:
@@ -123,8 +127,15 @@ def _may(call: Call, registry: Document, principal: Principal, action: str, repo
     if repository_permissions(registry):
         required = _ABAC.get(action, ())
         return bool(required) and all(_allowed(call, registry, principal, one, named(repository)) for one in required)
-    legacy = _LEGACY.get(action)
+    legacy = _legacy(call, action)
     return legacy is not None and call.azure.access.allowed(principal.object_id, legacy, registry["id"])
+
+
+def _legacy(call: Call, action: str) -> str | None:
+    """The action behind an action of a token, with registry permissions; ``None`` for an unknown one."""
+    if action == "metadata_write" and call.azure.scenario.registry_locks.right == "push":
+        return _PUSH
+    return _LEGACY.get(action)
 
 
 def _may_list(call: Call, registry: Document, principal: Principal) -> bool:

@@ -22,6 +22,7 @@ from sandbox.services.acr.data import data_plane
 from sandbox.services.acr.imports import (
     ImportRequest,
     check_conflicts,
+    check_locks,
     check_target,
     copy,
     open_source,
@@ -126,6 +127,7 @@ async def import_image(call: Call) -> Response:
     rights.check_target(call, registry, request.repositories)
     source = open_source(call, body, request, registry)
     store = call.azure.state(Registries).store(registry["name"])
+    check_locks(call, store, request)
 
     async def work(operation: Operation) -> None:
         check_target(registry)
@@ -133,7 +135,8 @@ async def import_image(call: Call) -> Response:
         manifests = read_source(source, request)
         await call.azure.clock.sleep(call.azure.scenario.timings.import_image)
         check_conflicts(store, request)
-        copy(source, request, manifests, store)
+        past_locks = call.azure.scenario.registry_locks.forced_imports == "move"
+        copy(source, request, manifests, store, past_locks=past_locks)
         for repository, tag in (*request.tagged, *((name, None) for name in request.untagged)):
             _arrived(call, registry, repository, tag, manifests[-1].digest, source.label)
 

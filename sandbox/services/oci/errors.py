@@ -89,10 +89,14 @@ class Unauthorized(OciError):
 
 
 class Locked(OciError):
-    """An attribute of the repository, manifest or tag forbids the operation."""
+    """An attribute of the repository, manifest or tag forbids the operation.
+
+    Code and message are those of Azure's registries, as users have published them.
+    """
 
     code, http_status, default_message = (
-        "UNSUPPORTED",
+        "REGISTRY_DISALLOWED_OPERATION",
         405,
-        "The operation is disallowed on this registry, repository or image.",
+        "The operation is disallowed on this registry, repository or image. View troubleshooting steps at "
+        "https://aka.ms/acr/faq/#why-does-my-pull-or-push-request-fail-with-disallowed-operation-",
     )

@@ -122,9 +122,12 @@ class RegistryStore:
 
     # Manifests and tags
 
-    def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> StoredManifest:
+    def put_manifest(
+        self, repository: str, reference: str, manifest: Manifest, *, past_lock: bool = False
+    ) -> StoredManifest:
         """Store a manifest under its digest and, if `reference` is a tag, under the tag.
 
+        :param past_lock: whether a tag is moved although it is locked; the repository's own lock counts anyway
         :raises ManifestBlobUnknown: when the repository lacks a blob or child manifest of it
         :raises DigestInvalid: when `reference` is a digest other than the content's
         :raises Locked: when the tag must not move
@@ -135,7 +138,8 @@ class RegistryStore:
                 raise DigestInvalid({"expected": reference, "actual": manifest.digest})
         else:
             tag = _checked_tag(reference)
-            target.check_movable(tag, manifest.digest)
+            if not past_lock:
+                target.check_movable(tag, manifest.digest)
         missing = [blob.digest for blob in manifest.blobs if blob.digest not in target.blobs]
         missing += [child.digest for child in manifest.children if child.digest not in target.manifests]
         if missing:

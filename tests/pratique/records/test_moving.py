@@ -11,9 +11,11 @@ from pratique.errors import ConfigurationError, Conflict, NotFound
 from pratique.records.cases import Cases
 from pratique.records.moving import copy_records, require_moved
 from pratique.records.promotions import Promotions
+from pratique.records.seals import Seals
 from pratique.rescan.proposals import with_proposal
 from tests.pratique.records.test_records import BUSYBOX, CASE, HOST, OTHER
 from tests.pratique.records.test_registration import BLUE, GREEN, STRICT, branch, policy_of, registering
+from tests.pratique.records.test_seals import SEAL
 from tests.pratique.repositories import git, make_remote, somebody_pushes
 
 STORED = Path(__file__).parent / "stored"
@@ -71,6 +73,16 @@ async def test_copying_records(remotes: tuple[Path, Path]) -> None:
     head = git("rev-parse", "pratique-records", cwd=remotes[0])
     assert head in git("log", "-1", "--format=%B", "pratique-records", cwd=remotes[1])
     assert (await copy_records(new, old)).unchanged
+
+
+async def test_seals_on_both_sides(remotes: tuple[Path, Path]) -> None:
+    """Those of the new repository stay as they are, and others are added."""
+    old, new = (branch(remote) for remote in remotes)
+    newer, other = replace(SEAL, unused_since=None), replace(SEAL, digest=OTHER)
+    await old.write({"seals.json": lambda _: Seals((SEAL, other)).text()}, "old", run="run-1")
+    await new.write({"seals.json": lambda _: Seals((newer,)).text()}, "new", run="run-2")
+    await copy_records(new, old)
+    assert Seals.parse((await new.texts("seals.json"))["seals.json"]) == Seals((newer, other))
 
 
 async def test_drills_on_both_sides(remotes: tuple[Path, Path]) -> None:

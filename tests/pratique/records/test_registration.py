@@ -122,6 +122,16 @@ def test_regions_of_a_cluster() -> None:
     assert Clusters((BLUE,)).with_cluster(placed).clusters == (placed,)
 
 
+def test_a_clusters_catalogue() -> None:
+    """It is kept, also if it is empty; entries of versions that did not write it say nothing about it."""
+    for catalogue in (None, (), ("library/busybox:1.37.0",)):
+        (read,) = Clusters.parse(Clusters((replace(BLUE, catalogue=catalogue),)).text()).clusters
+        assert read.catalogue == catalogue
+    known = Clusters((replace(BLUE, catalogue=("a:1",)),))
+    assert known.with_cluster(replace(BLUE, catalogue=("a:1",), run="run-2")) == known
+    assert known.with_cluster(replace(BLUE, catalogue=("a:2",), run="run-2")) != known
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"version": 2, "clusters": []}', '{"version": 1, "clusters": [{}]}', '{"version": 1, "clusters": [1]}', "{"],
