@@ -16,10 +16,10 @@ from flows.release_images import release_images
 from pratique.config import Bootstrap
 from pratique.errors import NetworkDenied, NotReplicated, PratiqueError
 from pratique.git.checkout import CommitAuthor, Repository
+from pratique.git.publish import publish
 from pratique.preflight.check import run_checks
 from pratique.records import clusters as cluster_file
 from pratique.records.branch import RecordsBranch
-from pratique.release import delivery
 from sandbox.replicas import Replicas
 from sandbox.services.acr.models import REGISTRY_TYPE
 from tasks.runtime import run_clock
@@ -313,14 +313,14 @@ async def test_what_is_restored_before_the_push(cluster: World, monkeypatch: pyt
 
 def before_publishing(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], times: int = 10) -> None:
     """Let something happen when a run begins to publish manifests, which it does not know yet."""
-    publish, left = delivery.publish, iter(range(times))
+    left = iter(range(times))
 
     async def first(*arguments: Any, **options: Any) -> Any:
         if next(left, None) is not None:
             await asyncio.to_thread(work)
         return await publish(*arguments, **options)
 
-    monkeypatch.setattr(delivery, "publish", first)
+    monkeypatch.setattr("pratique.release.delivery.publish", first)
 
 
 async def test_what_is_said_beforehand(cluster: World) -> None:
