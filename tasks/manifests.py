@@ -14,7 +14,7 @@ from pratique.gate.wait import GateReport
 from pratique.git.publish import Publication
 from pratique.images import ImageReference, ImportedImage
 from pratique.release import delivery
-from pratique.release.live import being_purged, require_known_digests, require_live
+from pratique.release.live import disappearing, require_known_digests, require_live
 from pratique.release.manifest_edits import edits, images_edit
 from pratique.release.summary import PublishedManifests
 from pratique.replicas import Replication
@@ -26,7 +26,7 @@ from tasks.runtime import current, run_id
 from tasks.secrets import read_text_secret
 from tasks.step import NOTHING_TO_DO, step
 
-_LOOKS = 3  # at live/ and its replicas, while something is restored in between
+_LOOKS = 3  # at verdicts, live/ and its replicas, as long as something has to be waited for
 _NOT_PUSHED = "No manifests were pushed. What had been promoted before is in live/."
 
 
@@ -92,18 +92,17 @@ class _LastLook:
     images: list[ImportedImage] = field(default_factory=list)
 
     async def __call__(self) -> None:
-        runtime, at, images = current(), self.infrastructure, self.promoted
+        runtime, at, self.images = current(), self.infrastructure, self.promoted
         for _ in range(_LOOKS):
-            # First what may take long, so that the others are as of the push.
-            images = await replicate(images, self.replicas)
-            self.reports = await renew_verdicts({image.image.digest for image in images}, _NOT_PUSHED)
-            self.images = await require_live(runtime.session, runtime.oci, images, at.quarantine, at.registry)
-            images = self.images
-            # What was restored has to reach the replicas again.
-            if not self.replicas.needed or all(image.replicas for image in images):
+            self.reports = await renew_verdicts({image.image.digest for image in self.promoted}, _NOT_PUSHED)
+            # What this restores has to reach the replicas again.
+            self.images = await require_live(runtime.session, runtime.oci, self.images, at.quarantine, at.registry)
+            waits: list[str] = []
+            self.images = await replicate(self.images, self.replicas, waits.append)
+            if not waits:
                 break
-        else:
-            raise being_purged(images)
+        else:  # each of the looks was followed by a wait, and is too old by now
+            raise disappearing(self.images)
         require_known_digests(self.target.pin, self.images)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prefect import get_run_logger
 
 from pratique.azure.registries import Registry
@@ -57,11 +59,21 @@ async def wait_for_replicas(release: str, promoted: list[ImportedImage], replica
     return await replicate(promoted, replicas)
 
 
-async def replicate(images: list[ImportedImage], replicas: Replication) -> list[ImportedImage]:
-    """As :func:`wait_for_replicas`, in a step that does it for something else."""
+async def replicate(
+    images: list[ImportedImage], replicas: Replication, waiting: Callable[[str], None] = lambda text: None
+) -> list[ImportedImage]:
+    """As :func:`wait_for_replicas`, in a step that does it for something else.
+
+    :param waiting: is told what is waited for; not called if nothing is
+    """
     if not replicas.needed:
         return images
     runtime, log = current(), get_run_logger()
+
+    def progress(text: str) -> None:
+        log.info("Waiting for replicas: %s", text)
+        waiting(text)
+
     since = {}
     if replicas.not_observable and replicas.pause and any(image.replicas is None for image in images):
         promotions = await (await runtime.records()).promotions()
@@ -72,5 +84,5 @@ async def replicate(images: list[ImportedImage], replicas: Replication) -> list[
         images,
         replicas,
         since=since,
-        progress=lambda text: log.info("Waiting for replicas: %s", text),
+        progress=progress,
     )

@@ -45,13 +45,12 @@ async def require_live(
     return list(await asyncio.gather(*(now(*pair) for pair in zip(promoted, looks, strict=True))))
 
 
-def being_purged(images: Sequence[ImportedImage]) -> Unavailable:
-    """The error when images have to be restored again and again."""
-    restored = [str(image.reference) for image in images if image.replicas is None]
+def disappearing(images: Sequence[ImportedImage]) -> Unavailable:
+    """The error when a look at ``live/`` and its replicas finds something missing again and again."""
     return Unavailable(
         "publish the manifests",
-        ", ".join(restored[:10]),
-        "Manifests below the digest disappear as fast as they are restored, so replicas never have them all.",
+        ", ".join(str(image.reference) for image in images[:10]),
+        "What is missing in live/ or in a replica comes back, and something is missing again.",
         "Keep purges and retention away from manifests below an index, then run again: the registry's log says who "
         "deletes them.",
     )

@@ -16,18 +16,17 @@ from flows.release_images import release_images
 from pratique.config import Bootstrap
 from pratique.errors import NetworkDenied, NotReplicated, PratiqueError
 from pratique.git.checkout import CommitAuthor, Repository
+from pratique.git.publish import publish
 from pratique.preflight.check import run_checks
 from pratique.records import clusters as cluster_file
 from pratique.records.branch import RecordsBranch
-from pratique.release import delivery
 from sandbox.replicas import Replicas
 from sandbox.services.acr.models import REGISTRY_TYPE
 from tasks.runtime import run_clock
 from tests.flows.conftest import MakeWorld
 from tests.flows.test_records import promotions
 from tests.flows.test_release import NEWER, imports, with_newer
-from tests.flows.test_rescan import Life
-from tests.flows.test_shared_registry import configured, make_green
+from tests.flows.two_clusters import configured, make_green
 from tests.flows.world import World, git
 from tests.sandbox.callers import arm, owner
 
@@ -241,7 +240,7 @@ async def test_a_replica_that_never_has_it(cluster: World, waits: Waits) -> None
 async def test_two_clusters_in_two_regions(cluster: World, tmp_path: Path) -> None:
     """A cluster waits for the replicas of the other registered ones, too, and for no others."""
     arrival(cluster, Replicas(lag={WEST: "never"}))
-    green = await make_green(Life(cluster, tmp_path), tmp_path)
+    green = await make_green(cluster, tmp_path / "green")
     green = settings(green, regions=[WEST], replication_deadline_minutes=1)
     blue = settings(cluster, regions=[EAST], replication_deadline_minutes=1)
     kept = git("rev-parse", "main", folder=green.gitops)
@@ -313,14 +312,14 @@ async def test_what_is_restored_before_the_push(cluster: World, monkeypatch: pyt
 
 def before_publishing(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], times: int = 10) -> None:
     """Let something happen when a run begins to publish manifests, which it does not know yet."""
-    publish, left = delivery.publish, iter(range(times))
+    left = iter(range(times))
 
     async def first(*arguments: Any, **options: Any) -> Any:
         if next(left, None) is not None:
             await asyncio.to_thread(work)
         return await publish(*arguments, **options)
 
-    monkeypatch.setattr(delivery, "publish", first)
+    monkeypatch.setattr("pratique.release.delivery.publish", first)
 
 
 async def test_what_is_said_beforehand(cluster: World) -> None:

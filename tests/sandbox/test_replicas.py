@@ -78,7 +78,7 @@ async def test_replicas_are_made_listed_changed_and_deleted(sandbox: RunningSand
         with pytest.raises(HttpResponseError, match="already"):
             await client.replications.begin_create(group, NAME, "other", body)
         change = {"properties": {"regionEndpointEnabled": False}}
-        changed = await (await client.replications.begin_update(group, NAME, "east", change)).result()  # type: ignore[call-overload]
+        changed = await (await client.replications.begin_update(group, NAME, "east", change)).result()
         assert isinstance(changed.properties, ReplicationProperties)
         assert changed.properties.region_endpoint_enabled is False
         assert (await client.replications.get(group, NAME, "centralus")).location == "centralus"
