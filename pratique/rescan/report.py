@@ -253,7 +253,8 @@ def _explain(case: Case, rescan: Rescan) -> str:
     if case.condition is Condition.BREAK_GLASS:
         why = next((use.description for image, use in rescan.break_glass if image.key == case.key), "")
         findings = f"not assessed since it came in by {why}"
-    return f"{case.name} ({_due(case, rescan.at)}; used by {users}): {plain(findings or 'no finding is confirmed').rstrip('.')}."
+    known = plain(findings or "no finding is confirmed").rstrip(".")
+    return f"{case.name} ({_due(case, rescan.at)}; used by {users}): {known}."
 
 
 def _named(finding: Tracked) -> str:
