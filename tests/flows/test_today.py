@@ -74,13 +74,13 @@ def with_manifests(cluster: World, **changes: Any) -> World:
     return replace(cluster, config=Bootstrap.model_validate(document))
 
 
-async def learns(cluster: World, source: str, scan: Scan) -> None:
-    """Defender scans an image in quarantine once more, and makes this of it."""
+async def learns(cluster: World, source: str, scan: Scan, place: str = "quarantine/") -> None:
+    """Defender scans an image in quarantine, or in another place, once more, and makes this of it."""
     reference, azure = ImageReference.parse(source), cluster.sandbox.azure
     azure.scans[reference.repository] = scan
     (name,) = cluster.state()["registries"]
-    repository = f"quarantine/{reference.repository}"
-    digest = cluster.tags("quarantine/")[f"{reference.repository}:{reference.tag}"]
+    repository = f"{place}{reference.repository}"
+    digest = cluster.tags(place)[f"{reference.repository}:{reference.tag}"]
 
     async def scan_again() -> None:
         azure.events.emit(

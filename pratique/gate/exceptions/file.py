@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -193,6 +193,11 @@ class Acceptance(_Entry[Reference]):
         return digest is not None and covers_image(digest, image)
 
 
+class _Keyed(Protocol):
+    @property
+    def key(self) -> tuple[str, ...]: ...
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -237,7 +242,8 @@ def entries(files: Iterable[tuple[str, bytes]], policy: Policy, now: datetime) -
         exemptions += ((name, exemption) for exemption in file.exceptions)
         acceptances += ((name, acceptance) for acceptance in file.acceptances)
         break_glass += (entry.value(name) for entry in file.break_glass)
-        for entry in (*file.exceptions, *file.acceptances, *file.break_glass):
+        keyed: tuple[_Keyed, ...] = (*file.exceptions, *file.acceptances, *file.break_glass)
+        for entry in keyed:
             if entry.key in seen:
                 raise unreadable(
                     name, f"It repeats {' '.join(filter(None, entry.key))}; the first is in {seen[entry.key]}."
