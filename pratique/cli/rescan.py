@@ -11,7 +11,6 @@ from pratique.cli.output import print_line, write_json
 from pratique.config import load
 from pratique.errors import ConfigurationError
 
-
 _SEAL = {
     "locked": "locked",
     "undone": "was on record as locked, and was not",
