@@ -82,8 +82,11 @@ async def wait_for_alert(registry: Registry, setup: AlertSetup, staged: list[Sta
 
 @step(name="prove seal", run_name="prove the seal of {registry.name}", **UNCACHED)
 async def prove_seal(registry: Registry, staged: list[StagedImage]) -> list[SealAttempt]:
-    """Lock the imported image, and try to overwrite and to delete it."""
-    attempts = await seal.prove_seal(current().session, current().oci, registry, staged)
+    """Lock the imported image, and try to overwrite and to delete it. Azure completes an import even if cancelled."""
+    runtime = current()
+    attempts = await run_to_completion(
+        lambda: seal.prove_seal(runtime.session, runtime.oci, registry, staged), patience=_IMPORT_PATIENCE
+    )
     for attempt in attempts:
         get_run_logger().info("%s: %s %s", attempt.what, attempt.outcome, attempt.observed)
     return attempts

@@ -130,5 +130,5 @@ class Seals:
 
     def with_changes(self, records: Iterable[SealRecord], gone: Collection[ImageKey] = ()) -> Seals:
         """The seals with some in place of those of the same images, and without images that are gone."""
-        together = {**self.by_key, **{record.key: record for record in records}}
+        together = {record.key: record for record in (*self.records, *records)}
         return Seals(tuple(record for key, record in sorted(together.items()) if key not in gone))

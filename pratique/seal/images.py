@@ -24,6 +24,7 @@ class PromotedImage:
     :ivar repository: with ``live/``
     :ivar digest: of the index or manifest that was promoted
     :ivar tags: under which it was promoted, and that name it
+    :ivar names: every tag by which manifests may mean it: those that name it or anything below, and those on record
     :ivar below: digests of everything below its own that is there
     :ivar missing: digests below its own that are not there, although its record has them
     """
@@ -32,6 +33,7 @@ class PromotedImage:
     repository: str
     digest: str
     tags: tuple[str, ...]
+    names: tuple[str, ...]
     below: tuple[str, ...]
     missing: tuple[str, ...] = ()
 
@@ -121,13 +123,17 @@ def _images(registry: str, content: Content, records: Sequence[PromotionRecord])
     for digest, recorded in by_digest.items():
         if digest not in content.manifests:
             continue
-        tags = (name for name, tag in content.tags.items() if tag.digest == digest and names.get(name) == digest)
+        below = (recorded & content.manifests.keys()) | content.below(digest)
+        named = {tag.name for tag in content.tags.values() if tag.digest in {digest, *below}}
+        on_record = {name for name, promoted in names.items() if promoted == digest}
+        tags = {name for name in named & on_record if content.tags[name].digest == digest}
         yield PromotedImage(
             registry=registry,
             repository=content.repository,
             digest=digest,
             tags=tuple(sorted(tags)),
-            below=tuple(sorted((recorded & content.manifests.keys()) | content.below(digest))),
+            names=tuple(sorted(named | on_record)),
+            below=tuple(sorted(below)),
             missing=tuple(sorted(recorded - content.manifests.keys())),
         )
 

@@ -36,13 +36,13 @@ class Needs:
 
     def of(self, image: PromotedImage) -> tuple[str, ...]:
         """Why an image is still needed, for people; nothing if it is not."""
-        place = (image.repository, image.digests, image.tags)
+        place = (image.repository, image.digests, image.names)
         files = self.users.own(*place)
         others = map(str, self.users.elsewhere(*place))
         return (*files, *others, *self._catalogues(image), *self._case(self.cases.by_key.get(image.key)))
 
     def _catalogues(self, image: PromotedImage) -> Iterator[str]:
-        names = {f"{image.repository.removeprefix(LIVE)}:{tag}" for tag in image.tags}
+        names = {f"{image.repository.removeprefix(LIVE)}:{tag}" for tag in image.names}
         for cluster, catalogue in self.catalogues.items():
             if catalogue is None:
                 yield f"the catalogue of {cluster} is not on record: release to that cluster again"

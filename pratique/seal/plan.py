@@ -143,9 +143,13 @@ def _ours(registry: str, seals: Seals) -> frozenset[Part]:
 def _gone(
     registry: str, contents: Mapping[str, Content], there: Collection[ImageKey], seals: Seals
 ) -> frozenset[ImageKey]:
-    """Images on record that the registry no longer has. A list that is empty does not say so."""
+    """Images on record of which the registry no longer has anything. A list that is empty does not say so."""
 
-    def is_gone(repository: str) -> bool:
-        return bool(contents[repository].manifests) if repository in contents else bool(contents)
+    def is_gone(record: SealRecord) -> bool:
+        content = contents.get(record.repository)
+        if content is None:
+            return bool(contents)
+        return bool(content.manifests) and not any(content.has(Part(content.repository, each)) for each in record.parts)
 
-    return frozenset(key for key in seals.by_key if key[0] == registry and key not in there and is_gone(key[1]))
+    candidates = (record for record in seals.records if record.registry == registry and record.key not in there)
+    return frozenset(record.key for record in candidates if is_gone(record))

@@ -26,7 +26,7 @@ from pratique.records.clusters import Clusters, RegisteredCluster
 from sandbox.scenario import RegistryLocks, Scenario
 from sandbox.services.oci.catalogue import image_spec
 from sandbox.services.oci.manifests import OCI_MANIFEST, encoded, sha256
-from sandbox.services.oci.repository import Attributes, Lockable
+from sandbox.services.oci.repository import Attributes, Lockable, StoredManifest, Tag
 from sandbox.services.oci.repository import Repository as StoredRepository
 from sandbox.tenant import CLUSTER_GROUP
 from tasks.runtime import run_clock
@@ -77,7 +77,7 @@ class Sealed:
     def digest(self) -> str:
         return self.repository.tags[TAG].digest
 
-    def set(self, target: Lockable, **changes: bool) -> None:
+    def mark(self, target: Lockable, **changes: bool) -> None:
         self.world.registry.set_attributes(target, **changes)
 
     def flags(self, name: str) -> tuple[bool, bool]:
@@ -93,7 +93,7 @@ class Sealed:
     @property
     def locked(self) -> set[str]:
         """What cannot be deleted in the repository: tags and digests."""
-        everything = {**self.repository.tags, **self.repository.manifests}
+        everything: dict[str, Tag | StoredManifest] = {**self.repository.tags, **self.repository.manifests}
         return {name for name, found in everything.items() if not found.attributes.deletable}
 
     @property
@@ -158,10 +158,11 @@ class Somebody:
         return cls(http, host)
 
     async def overwrite(self, tag: str = TAG) -> httpx.Response:
-        empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2}
+        digest = sha256(b"{}")
+        empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": 2}
         manifest = encoded({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": empty, "layers": [empty]})
         url = f"https://{self.host}/v2/{REPOSITORY}"
-        await self.http.post(f"{url}/blobs/uploads/", params={"digest": empty["digest"]}, content=b"{}")
+        await self.http.post(f"{url}/blobs/uploads/", params={"digest": digest}, content=b"{}")
         return await self.http.put(f"{url}/manifests/{tag}", content=manifest, headers={"Content-Type": OCI_MANIFEST})
 
     async def delete(self, path: str) -> httpx.Response:
@@ -245,8 +246,9 @@ class TestSealed:
                 (405, "REGISTRY_DISALLOWED_OPERATION")
             }
             assert cluster.world.live == before
-            for target in (cluster.repository.tags[TAG], *cluster.repository.manifests.values()):
-                cluster.set(target, write_enabled=True, delete_enabled=True)
+            found: list[Lockable] = [cluster.repository.tags[TAG], *cluster.repository.manifests.values()]
+            for target in found:
+                cluster.mark(target, write_enabled=True, delete_enabled=True)
             assert (await somebody.overwrite()).status_code == 201
             assert (await somebody.delete(f"/acr/v1/{REPOSITORY}")).status_code == 202
 
@@ -279,14 +281,14 @@ class TestThePipeline:
         and locked again."""
         await cluster.seal()
         child = next(iter(cluster.below(TAG) - {cluster.digest}))
-        cluster.set(cluster.repository.manifests[child], delete_enabled=True)
+        cluster.mark(cluster.repository.manifests[child], delete_enabled=True)
         cluster.world.registry.delete_manifest(REPOSITORY, child)
         (note,) = (await cluster.seal())["notes"]
         assert child in note
         await release_images(cluster.world.config)
         assert child in cluster.repository.manifests
         found = await cluster.seal()
-        assert found["undone"] == found["locked"] == [f"{REPOSITORY}@{child}"]
+        assert (found["locked"], found["undone"]) == ([f"{REPOSITORY}@{child}"], [])
         assert cluster.locked == {TAG, *cluster.below(TAG)}
 
 
@@ -473,7 +475,7 @@ class TestProblems:
 
     async def test_a_repository_that_is_locked_as_a_whole(self, cluster: Sealed) -> None:
         """As ``az acr repository update`` without a tag does: the report says how to undo it."""
-        cluster.set(cluster.repository, write_enabled=False)
+        cluster.mark(cluster.repository, write_enabled=False)
         (note,) = (await cluster.seal())["notes"]
         assert f"--repository {REPOSITORY} --write-enabled true" in note
 

@@ -15,6 +15,7 @@ from pratique.errors import PratiqueError
 from pratique.oci.tokens import claims
 from sandbox.scenario import RegistryPermissions, Scenario
 from sandbox.services.entra.state import Entra
+from sandbox.services.oci.repository import Lockable
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.role_holder import SILENT, RoleHolder, rights
 from tests.flows.test_least_privilege import document
@@ -45,8 +46,10 @@ class Sealer(RoleHolder):
 
     def lift_locks(self) -> None:
         """So that there is something to do again."""
-        for target in (*self.cluster.repository.tags.values(), *self.cluster.repository.manifests.values()):
-            self.cluster.set(target, write_enabled=True, delete_enabled=True)
+        repository = self.cluster.repository
+        targets: list[Lockable] = [*repository.tags.values(), *repository.manifests.values()]
+        for target in targets:
+            self.cluster.mark(target, write_enabled=True, delete_enabled=True)
 
     async def token_actions(self, repository: str) -> set[str]:
         """What the registry lets the identity do with a repository."""

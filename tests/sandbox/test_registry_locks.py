@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -25,10 +25,23 @@ LOCKED = {"writeEnabled": False, "deleteEnabled": False}
 OTHER = ImportSource(registry_uri="docker.io", source_image="library/busybox:1.37.0")
 
 
+class Start(Protocol):
+    def __call__(self, locks: RegistryLocks | None = None) -> tuple[RunningSandbox, httpx.AsyncClient]: ...
+
+
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
-        yield client
+async def start(start_sandbox: StartSandbox) -> AsyncIterator[Start]:
+    """Starts a sandbox, and then makes a client of it."""
+    clients: list[httpx.AsyncClient] = []
+
+    def starting(locks: RegistryLocks | None = None) -> tuple[RunningSandbox, httpx.AsyncClient]:
+        sandbox = start_sandbox(Scenario(registry_locks=locks or RegistryLocks()))
+        clients.append(httpx.AsyncClient())
+        return sandbox, clients[-1]
+
+    yield starting
+    for client in clients:
+        await client.aclose()
 
 
 async def imported(sandbox: RunningSandbox) -> None:
@@ -45,9 +58,10 @@ async def signed_in(sandbox: RunningSandbox, http: httpx.AsyncClient, *roles: st
 
 async def push_other(http: httpx.AsyncClient) -> httpx.Response:
     """Push another manifest onto the tag."""
-    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2}
+    digest = sha256(b"{}")
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": 2}
     manifest = encoded({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": empty, "layers": [empty]})
-    uploaded = await http.post(f"{V2}/blobs/uploads/", params={"digest": empty["digest"]}, content=b"{}")
+    uploaded = await http.post(f"{V2}/blobs/uploads/", params={"digest": digest}, content=b"{}")
     assert uploaded.status_code == 201
     return await http.put(f"{V2}/manifests/{TAG}", content=manifest, headers={"Content-Type": OCI_MANIFEST})
 
@@ -57,9 +71,10 @@ def answered(response: httpx.Response) -> tuple[int, str, str]:
     return response.status_code, error["code"], error["message"].partition(". ")[0]
 
 
-async def test_what_locks_refuse(sandbox: RunningSandbox, http: httpx.AsyncClient) -> None:
+async def test_what_locks_refuse(start: Start) -> None:
     """In the words that users of Azure have published. A locked tag is not pushed over and not deleted; a locked
     manifest is not deleted, by its digest or with its repository. The same manifest may get another tag."""
+    sandbox, http = start()
     await imported(sandbox)
     await signed_in(sandbox, http, "Contributor")
     disallowed = (
@@ -75,8 +90,8 @@ async def test_what_locks_refuse(sandbox: RunningSandbox, http: httpx.AsyncClien
     assert answered(await http.delete(f"{V2}/manifests/{DIGEST}")) == disallowed
     assert answered(await http.delete(V1)) == disallowed
     index = await http.get(f"{V2}/manifests/{TAG}", headers=MANIFESTS)
-    again = {"content": index.content, "headers": {"Content-Type": index.headers["Content-Type"]}}
-    assert (await http.put(f"{V2}/manifests/again", **again)).status_code == 201
+    kind = {"Content-Type": index.headers["Content-Type"]}
+    assert (await http.put(f"{V2}/manifests/again", content=index.content, headers=kind)).status_code == 201
     assert (await push_other(http)).status_code == 201  # the tag has no lock of its own any more
     assert content(sandbox, NAME).repository(REPOSITORY).tags[TAG].digest != DIGEST
 
@@ -85,12 +100,10 @@ async def test_what_locks_refuse(sandbox: RunningSandbox, http: httpx.AsyncClien
     ("form", "moves", "says"),
     [("move", True, ""), ("fail", False, "InvalidParameters"), ("conflict", False, "Conflict")],
 )
-async def test_a_forced_import_onto_a_locked_tag(
-    start_sandbox: StartSandbox, http: httpx.AsyncClient, form: Any, moves: bool, says: str
-) -> None:
+async def test_a_forced_import_onto_a_locked_tag(start: Start, form: Any, moves: bool, says: str) -> None:
     """Moves the tag and leaves the lock, as was seen; or is refused, as an operation or at once. Without force, the tag
     exists."""
-    sandbox = start_sandbox(Scenario(registry_locks=RegistryLocks(forced_imports=form)))
+    sandbox, http = start(RegistryLocks(forced_imports=form))
     await imported(sandbox)
     await signed_in(sandbox, http, "Contributor")
     await http.patch(f"{V1}/_tags/{TAG}", json=LOCKED)
@@ -110,9 +123,9 @@ async def test_a_forced_import_onto_a_locked_tag(
 
 
 @pytest.mark.parametrize(("right", "role"), [("metadata", "Contributor"), ("push", "AcrPush")])
-async def test_who_may_lock(start_sandbox: StartSandbox, http: httpx.AsyncClient, right: Any, role: str) -> None:
+async def test_who_may_lock(start: Start, right: Any, role: str) -> None:
     """With registry permissions it takes an action of its own, or, in the other form, that of a push."""
-    sandbox = start_sandbox(Scenario(registry_locks=RegistryLocks(right=right)))
+    sandbox, http = start(RegistryLocks(right=right))
     await imported(sandbox)
     await signed_in(sandbox, http, "AcrPush")
     allowed = right == "push"
@@ -121,9 +134,9 @@ async def test_who_may_lock(start_sandbox: StartSandbox, http: httpx.AsyncClient
     assert (await http.patch(f"{V1}/_tags/{TAG}", json=LOCKED)).status_code == 200
 
 
-async def test_a_replica_undoes_a_lock(start_sandbox: StartSandbox, http: httpx.AsyncClient) -> None:
+async def test_a_replica_undoes_a_lock(start: Start) -> None:
     """Once for each tag and manifest, some time after it was set; set again, it stays."""
-    sandbox = start_sandbox(Scenario(registry_locks=RegistryLocks(undone_after=30)))
+    sandbox, http = start(RegistryLocks(undone_after=30))
     await imported(sandbox)
     await signed_in(sandbox, http, "Contributor")
     tag = content(sandbox, NAME).repository(REPOSITORY).tags[TAG]

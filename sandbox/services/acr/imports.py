@@ -129,7 +129,7 @@ def check_locks(call: Call, store: RegistryStore, request: ImportRequest) -> Non
 
     :raises HttpFault: 409 with the data plane's message
     """
-    if call.azure.scenario.registry_locks.forced_imports != "conflict":
+    if not request.force or call.azure.scenario.registry_locks.forced_imports != "conflict":
         return
     for repository, tag in request.tagged:
         found = store.repository(repository).tags.get(tag) if repository in store.repositories() else None
@@ -155,7 +155,12 @@ def read_source(source: Source, request: ImportRequest) -> list[Manifest]:
 
 
 def copy(
-    source: Source, request: ImportRequest, manifests: list[Manifest], target: RegistryStore, *, past_locks: bool
+    source: Source,
+    request: ImportRequest,
+    manifests: list[Manifest],
+    target: RegistryStore,
+    *,
+    past_locks: bool = False,
 ) -> None:
     """Copy the manifests with their blobs to every target.
 

@@ -65,7 +65,8 @@ async def test_locked_and_unlocked(live: Connected) -> None:
     tag, manifest = live.parts
     content = await read_content(live.client, HOST, REPOSITORY)
     assert [content.is_locked(part) for part in live.parts] == [False, False]
-    assert content.below(live.digest) == content.manifests.keys() - {live.digest}
+    assert content.below(live.digest) == {*content.manifests[live.digest].children}
+    assert content.below(live.digest)
     assert content.flags == Flags()
     await lock(live.client, HOST, tag)
     await lock(live.client, HOST, manifest)

@@ -19,7 +19,7 @@ SEAL = SealRecord(
     registry=HOST,
     repository="live/library/busybox",
     digest=INDEX,
-    parts=("1.37.0", CHILD, INDEX),
+    parts=("1.37.0", INDEX, CHILD),
     sealed=ACTION,
     unused_since=NOW + timedelta(days=1),
 )

@@ -95,12 +95,12 @@ class Registry:
         )
         for parts, flags in ((plan.lock, LOCKED), (plan.unlock, Flags())):
             for part in parts:
-                self.set(part, flags)
+                self.mark(part, flags)
         self.seals = self.seals.with_changes(plan.records, plan.gone).with_changes(plan.unsealed)
         self.seals = Seals.parse(self.seals.text())
         return plan
 
-    def set(self, part: Part, flags: Flags) -> None:
+    def mark(self, part: Part, flags: Flags) -> None:
         there = self.contents[part.repository]
         tags, manifests = dict(there.tags), dict(there.manifests)
         if part.is_tag:
@@ -180,6 +180,8 @@ KEPT = {
     "by digest": needs(USES_NEW, Use("deploy.yaml", APP, "", OLD)),
     "by what is below": needs(USES_NEW, Use("deploy.yaml", APP, "", OLD_CHILD)),
     "by neither": needs(USES_NEW, Use("deploy.yaml", APP, "", "")),
+    "by a tag of somebody's": needs(USES_NEW, Use("deploy.yaml", APP, "theirs", "")),
+    "by a tag below": needs(USES_NEW, Use("deploy.yaml", APP, "child", "")),
     "by another cluster": needs(USES_NEW, Use("deploy.yaml", APP, "1", "", "0000/rg-green", "rg-green")),
     "unreadable": needs(USES_NEW, unreadable=(UNREADABLE,)),
     "catalogue": needs(USES_NEW, catalogues={"this configuration": frozenset({"team/app:1"})}),
@@ -194,7 +196,7 @@ KEPT = {
 @pytest.mark.parametrize("why", KEPT)
 def test_what_keeps_an_image_locked(why: str) -> None:
     """Any use, also one that is possible only; a catalogue; an open case. However long it lasts."""
-    registry = Registry()
+    registry = Registry(content(t1=OLD, t2=NEW, ttheirs=OLD, tchild=OLD_CHILD))
     for day in (0, DAYS, 10 * DAYS):
         registry.run(day, KEPT[why])
     assert registry.locked == EVERYTHING
@@ -223,7 +225,7 @@ def test_a_lock_that_was_undone() -> None:
     registry = Registry()
     first = registry.run(0, needs(USES_NEW))
     assert not first.undone
-    registry.set(Part(APP, "2"), Flags())
+    registry.mark(Part(APP, "2"), Flags())
     plan = registry.run(1, needs(USES_NEW))
     assert plan.undone == {*plan.lock} == {Part(APP, "2")}
     assert registry.locked == EVERYTHING
@@ -232,7 +234,7 @@ def test_a_lock_that_was_undone() -> None:
 def test_locks_of_others_stay() -> None:
     """What was locked before Pratique came is never unlocked by it."""
     registry = Registry()
-    registry.set(Part(APP, OLD), LOCKED)
+    registry.mark(Part(APP, OLD), LOCKED)
     for day in (0, DAYS):
         registry.run(day, needs(USES_NEW))
     assert registry.locked == {*OF_NEW, OLD}
@@ -245,7 +247,7 @@ def test_a_part_that_images_shared() -> None:
     registry.contents[APP] = replace(registry.contents[APP], tags={**registry.contents[APP].tags, **content().tags})
     registry.promotions = Promotions(RECORDS)
     for part in ("1", OLD, OLD_CHILD, SHARED):
-        registry.set(Part(APP, part), LOCKED)
+        registry.mark(Part(APP, part), LOCKED)
     registry.run(1, needs(USES_NEW))
     registry.run(DAYS + 1, needs(USES_NEW))
     assert SHARED in registry.locked
@@ -314,6 +316,8 @@ def test_images_that_are_gone() -> None:
     registry.run(0, needs(USES_NEW))
     registry.contents[APP] = Content(APP, {}, {})
     assert not registry.run(1, needs()).gone
+    registry.contents[APP] = replace(content(), manifests={OLD_CHILD: manifest(OLD_CHILD)}, tags={})
+    assert registry.run(1, needs()).gone == {(HOST, APP, NEW)}  # of the other one something is still there
     whole = registry.contents
     registry.contents = {}
     assert not registry.run(2, needs()).gone
@@ -337,7 +341,7 @@ def test_whatever_happens(history: list[tuple[int, Needs, set[str]]]) -> None:
     for days, who, lifted in history:
         day += days
         for name in lifted:
-            registry.set(Part(APP, name), Flags())
+            registry.mark(Part(APP, name), Flags())
         plan = registry.run(day, who)
         for standing in plan.images:
             if standing.needed_by:
