@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from flows.rescan_live import rescan_live
 from pratique.cli.app import app
-from pratique.errors import GateBlocked, LiveImagesAtRisk, PermissionDenied
+from pratique.errors import GateBlocked, GitRejected, LiveImagesAtRisk, PermissionDenied
 from pratique.images import ImageReference
 from sandbox.scenario import Finding, Scan, Scenario
 from tasks.runtime import run_clock
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.test_events import Told, told
+from tests.flows.test_gate import attach
 from tests.flows.test_records import promotions
 from tests.flows.test_rescan import CloudClock
 from tests.flows.test_today import Run, learns
@@ -207,6 +208,32 @@ async def test_a_promotion_that_fails(cluster: World) -> None:
     assert cluster.live == {}
     (record,) = promotions(cluster)
     assert (len(record["breakGlass"]), record["verified"]) == (1, False)
+
+
+async def test_nothing_comes_in_unrecorded(cluster: World) -> None:
+    """If the record cannot be written, nothing is promoted, whatever two people have agreed on."""
+    ask(cluster)
+    run = await Run.of(cluster)
+    attempt = asyncio.create_task(run.attempt())
+    await run.until_it_asks()
+    hook = cluster.gitops / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'not now'\nexit 1\n")
+    hook.chmod(0o755)
+    await answer(run)
+    with pytest.raises(GitRejected):
+        await attempt
+    assert cluster.live == {}
+
+
+async def test_an_attestation_that_nobody_trusted_has_signed(cluster: World) -> None:
+    """Its signature does not count, so neither does the entry: somebody may have tampered with the image."""
+    cluster = cluster.with_gate(deadline=AT_ONCE)
+    await cluster.fail()
+    attach(cluster, None)
+    ask(cluster)
+    error = await cluster.fail()
+    assert isinstance(error, GateBlocked)
+    assert "break-glass entry does not count: no trusted signature covers sha256:" in str(error)
 
 
 @pytest.fixture

@@ -123,14 +123,14 @@ async def test_record(world: MakeWorld) -> None:
 Forge = Callable[[World, Path], None]
 
 
-def _attach(cluster: World, signer: Signer | None, digest: str | None = None) -> None:
+def attach(cluster: World, signer: Signer | None, digest: str | None = None) -> None:
     """Put a statement of a clean scan beside the quarantined image.
 
     :param digest: what the statement is about, if not that image
     """
     store, repository, now = cluster.registry, f"quarantine/{KURED_NAME}", datetime.now(UTC)
 
-    async def attach() -> None:
+    async def put() -> None:
         for manifest in list(platform_manifests(store, repository, store.repository(repository).tags["1.14.0"].digest)):
             image = ScannedImage("", "acr.azurecr.io", repository, digest or manifest.digest)
             document = statement(image, [], started=now, finished=now)
@@ -138,19 +138,19 @@ def _attach(cluster: World, signer: Signer | None, digest: str | None = None) ->
             if signer is not None:
                 signer.attach_signature(store, repository, artifact, now)
 
-    cluster.sandbox.run(attach())
+    cluster.sandbox.run(put())
 
 
 def _unsigned(cluster: World, folder: Path) -> None:
-    _attach(cluster, None)
+    attach(cluster, None)
 
 
 def _signed_by_somebody(cluster: World, folder: Path) -> None:
-    _attach(cluster, Signer(Home(folder / "somebody")))
+    attach(cluster, Signer(Home(folder / "somebody")))
 
 
 def _about_another_image(cluster: World, folder: Path) -> None:
-    _attach(cluster, Signer(cluster.sandbox.azure.home), "sha256:" + "0" * 64)
+    attach(cluster, Signer(cluster.sandbox.azure.home), "sha256:" + "0" * 64)
 
 
 @pytest.mark.parametrize("forge", [_unsigned, _signed_by_somebody, _about_another_image])

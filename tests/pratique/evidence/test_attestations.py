@@ -111,8 +111,9 @@ async def test_no_trusted_signature(scanned: Scanning, artifact: str) -> None:
     assert (observation.status, observation.findings) == (SourceStatus.NOTHING, frozenset())
     (note,) = observation.notes
     assert "does not count" in note
+    assert [f"the attestation {digest} does" in note for digest in observation.rejected] == [True]
     accepted = (await observe(image, {FINDINGS_ARTIFACT: None}))[FINDINGS_ARTIFACT]
-    assert accepted.status is SourceStatus.ASSESSED
+    assert (accepted.status, accepted.rejected) == (SourceStatus.ASSESSED, ())
     assert "forged" in accepted.detail
 
 
