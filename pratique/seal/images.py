@@ -158,9 +158,10 @@ def _moved(content: Content, records: Sequence[PromotionRecord]) -> Iterator[Mov
 def _unrecorded(content: Content, images: Sequence[PromotedImage], moved: set[Part]) -> Iterator[Part]:
     known = {part for image in images for part in image.parts} | moved
     tags = [Part(content.repository, name) for name in sorted(content.tags)]
+    tagged = {tag.digest for tag in content.tags.values()}
     untagged = [
         Part(content.repository, manifest.digest)
         for manifest in possible_images(list(content.manifests.values()), ())
-        if not any(tag.digest == manifest.digest for tag in content.tags.values())
+        if manifest.digest not in tagged
     ]
     return (part for part in (*tags, *untagged) if part not in known)
