@@ -57,10 +57,11 @@ class SealRecord:
     :ivar registry: login server
     :ivar repository: with ``live/``
     :ivar digest: of the index or manifest that was promoted
-    :ivar parts: tags and digests that Pratique locked; what others had locked before is not among them
+    :ivar parts: tags and digests that Pratique locked, without what others had locked before; once the image is
+        unlocked, those that another image still needs
     :ivar sealed: the first lock
     :ivar unused_since: when a run first found that nothing needs it; ``None`` while something does
-    :ivar unsealed: when its locks were lifted; ``None`` while it is locked
+    :ivar unsealed: when it was unlocked; ``None`` while it is locked
     """
 
     registry: str

@@ -1,6 +1,7 @@
 """Which tags and manifests in ``live/`` Pratique has put there, by the records of promotions: pure decisions.
 
-Only what is on record with a verdict is locked. Everything else is reported, and never locked as Pratique's own.
+Only what is on record with a verdict is locked. Everything else is reported, and never locked as Pratique's own; what
+break glass has let in is locked once it was assessed.
 """
 
 from __future__ import annotations
@@ -79,13 +80,15 @@ class MovedTag:
 class Recorded:
     """What is in ``live/``, by whether it is on record.
 
-    :ivar images: on record
+    :ivar images: on record, with a verdict
+    :ivar unassessed: on record, let in by break glass, and not assessed since
     :ivar moved: tags on record that name something else
     :ivar unrecorded: tags, and images without one, that are not on record
     :ivar closed: repositories that are locked themselves, so that nothing can be promoted into them
     """
 
     images: tuple[PromotedImage, ...]
+    unassessed: tuple[PromotedImage, ...] = ()
     moved: tuple[MovedTag, ...] = ()
     unrecorded: tuple[Part, ...] = ()
     closed: tuple[str, ...] = ()
@@ -110,8 +113,15 @@ def recorded_images(registry: str, contents: Sequence[Content], promotions: Prom
         images += found
         moved += _moved(content, records)
         unrecorded += _unrecorded(content, found, {tag.part for tag in moved})
+    unassessed = {image.key for image in images if promotions.break_glass(*image.key) is not None}
     closed = tuple(content.repository for content in looked_at if not content.flags.write)
-    return Recorded(images=tuple(images), moved=tuple(moved), unrecorded=tuple(unrecorded), closed=closed)
+    return Recorded(
+        images=tuple(image for image in images if image.key not in unassessed),
+        unassessed=tuple(image for image in images if image.key in unassessed),
+        moved=tuple(moved),
+        unrecorded=tuple(unrecorded),
+        closed=closed,
+    )
 
 
 def _images(registry: str, content: Content, records: Sequence[PromotionRecord]) -> Iterator[PromotedImage]:

@@ -1,7 +1,7 @@
 """What to lock and what to unlock in ``live/``, and what goes on record about it: pure decisions.
 
-Everything on record is locked, except images that nothing has needed for a number of days. A part that several images
-share stays locked as long as one of them does.
+Everything on record with a verdict is locked, except images that nothing has needed for a number of days. A part that
+several images share stays locked as long as one of them does.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def plan_seal(
     planner = _Planner({content.repository: content for content in contents}, seals, action, _ours(registry, seals))
     images = [_standing(image, needs, seals.by_key.get(image.key), days, action.at) for image in recorded.images]
     kept = [standing for standing in images if not standing.retired]
-    needed = {part for standing in kept for part in standing.image.parts}
+    needed = {part for image in (*(each.image for each in kept), *recorded.unassessed) for part in image.parts}
     sealed = [planner.seal(standing) for standing in kept]
     lifted = [planner.lift(standing.image, needed) for standing in images if standing.retired]
     to_lock = tuple(dict.fromkeys(part for _, lock in sealed for part in lock))
@@ -82,7 +82,9 @@ def plan_seal(
         unlock=tuple(dict.fromkeys(part for _, unlock in lifted for part in unlock)),
         records=tuple(record for record, _ in sealed if seals.by_key.get(record.key) != record),
         unsealed=tuple(record for record, _ in lifted if seals.by_key.get(record.key) != record),
-        gone=_gone(registry, planner.contents, {image.key for image in recorded.images}, seals),
+        gone=_gone(
+            registry, planner.contents, {image.key for image in (*recorded.images, *recorded.unassessed)}, seals
+        ),
     )
 
 
@@ -109,13 +111,15 @@ class _Planner:
         return replace(before, parts=parts, unused_since=standing.unused_since), lock
 
     def lift(self, image: PromotedImage, needed: Collection[Part]) -> tuple[SealRecord, list[Part]]:
-        """The record of a retired image once it is unlocked, and which locks to lift: Pratique's own."""
+        """The record of a retired image once it is unlocked, and which locks to lift: Pratique's own.
+
+        What another image still needs stays locked, and on this record as well, as Pratique's.
+        """
         before, content = self.seals.by_key[image.key], self.contents[image.repository]
-        parts = [part for part in image.parts if part.name in before.parts and part not in needed]
-        unlock = [part for part in parts if content.is_locked(part)]
-        if before.unsealed is not None:
-            return before, []
-        return replace(before, parts=(), unsealed=self.action), unlock
+        shared = tuple(name for name in before.parts if Part(image.repository, name) in needed)
+        own = [part for part in image.parts if part.name in before.parts and part not in needed]
+        after = replace(before, parts=shared, unsealed=before.unsealed or self.action)
+        return after, [part for part in own if content.is_locked(part)]
 
     def _new(self, image: PromotedImage, parts: tuple[str, ...], unused: datetime | None) -> SealRecord:
         return SealRecord(
@@ -136,7 +140,8 @@ def _standing(image: PromotedImage, needs: Needs, before: SealRecord | None, day
 
 
 def _ours(registry: str, seals: Seals) -> frozenset[Part]:
-    records = [record for record in seals.records if record.registry == registry and record.unsealed is None]
+    """What Pratique has locked, for whatever image."""
+    records = (record for record in seals.records if record.registry == registry)
     return frozenset(Part(record.repository, name) for record in records for name in record.parts)
 
 

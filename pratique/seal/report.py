@@ -65,6 +65,11 @@ def markdown(outcome: SealOutcome, days: int) -> str:
         ),
         *_rows("Unused", ("image", "since", "unlocked from", "digest"), _unused(plan.images, days)),
         *_rows("Unused, but for an open case", ("image", "why", "digest"), _with_case(plan.images)),
+        *_rows(
+            "Let in by break glass and not assessed since, so not locked",
+            ("image", "digest"),
+            [(image.name, image.digest) for image in recorded.unassessed],
+        ),
         *_list("Not on record, so not locked", recorded.unrecorded),
     ]
     return "\n\n".join(parts) + "\n"
@@ -98,6 +103,7 @@ def record(outcome: SealOutcome) -> dict[str, Any]:
             for each in plan.images
             if (since := each.unused_since) is not None
         ],
+        "unassessed": [{"image": image.name, "digest": image.digest} for image in recorded.unassessed],
         "unrecorded": _names(recorded.unrecorded),
         "notes": list(_notes(outcome)),
     }

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.images import PlatformManifest
+from pratique.gate.exceptions.break_glass import BreakGlass, BreakGlassUse
+from pratique.images import ImageReference, PlatformManifest
 from pratique.manifests.usage import Use
 from pratique.oci.acr import Flags, StoredManifest, StoredTag
 from pratique.oci.locks import Content, Part
@@ -294,6 +295,33 @@ def test_what_is_not_on_record() -> None:
     plan = registry.run(0, needs())
     assert {part.repository for part in plan.lock} == {APP}
     assert not {part.name for part in plan.lock} & {"evil", "again", STRAY, UNKNOWN}
+
+
+def test_what_break_glass_has_let_in() -> None:
+    """It is not locked before it was assessed; what it shares with a retired image stays locked for it, and is unlocked
+    with it."""
+    glass = BreakGlass(
+        origin="gate-exceptions.yaml",
+        image=ImageReference("docker.io", "team/app", "2", NEW),
+        requested_by="ada@contoso.example",
+        reason="The shop is down.",
+        incident="INC-1",
+        opened=START,
+        until=START + timedelta(hours=4),
+    )
+    use = BreakGlassUse(glass=glass, approved_by="bob@contoso.example", approval="Agreed.", at=START, run="run-1")
+    registry = Registry(records=(RECORDS[0], replace(RECORDS[1], break_glass=(use,))))
+    for day in (0, DAYS):
+        assert [image.digest for image in registry.recorded.unassessed] == [NEW]
+        assert registry.recorded.unrecorded == ()
+        registry.run(day, needs())
+        assert registry.locked == ({"1", OLD, OLD_CHILD, SHARED} if day == 0 else {SHARED})
+    registry.promotions = registry.promotions.with_verdicts({(HOST, APP, NEW): "Healthy"}, START)
+    registry.run(DAYS + 1, needs(USES_NEW))
+    assert registry.locked == OF_NEW
+    for day in (DAYS + 2, 2 * DAYS + 2):
+        registry.run(day, needs())
+    assert registry.locked == set()
 
 
 def test_records_that_do_not_say_what_is_below() -> None:
