@@ -50,6 +50,7 @@ async def test_nothing_to_do(world: MakeWorld) -> None:
     idle = {name for name, state in (await task_states(again)).items() if state == "Nothing to do"}
     assert {name.split()[0] for name in idle} == {
         "deploy",
+        "find",
         "quarantine",
         "promote",
         "store",
