@@ -14,6 +14,8 @@
 # make image     build the images of deployments/Dockerfile (IMAGE_ARGS="--network host")
 # make compose-test   test docker-compose.yml on the local Docker engine: the demo, a retry, a killed worker; five minutes
 # make docs      generate what the documentation takes from the code: the sandbox's table of supported operations
+# make bench     compare ways to prepare a cluster on the same local Azure: ours, az, a bare script, the limit; hours (ARGS="--images 7 --speed 20")
+# make plots     draw the plots of docs/performance.md (RESULTS=FILE)
 # make bench-sandbox   measure the local Azure (ARGS="--images 1000")
 # make bench-gate      measure the gate with a thousand images (ARGS="--interval 5")
 # make bench-live      measure a rescan of five thousand images in live/ (ARGS="--images 1000"), half an hour
@@ -32,10 +34,12 @@ AZ_VENV := .venv-az
 AZ_READY := $(AZ_VENV)/.installed
 MUTATION_VENV := .venv-mutation
 MUTATION_READY := $(MUTATION_VENV)/.installed
+PLOTS_VENV := .venv-plots
+PLOTS_READY := $(PLOTS_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench-sandbox bench-gate bench-live bench-run-page faults fuzz mutate docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench plots bench-sandbox bench-gate bench-live bench-run-page faults fuzz mutate docs check format lock clean
 
 install: $(READY)
 
@@ -92,6 +96,12 @@ server-tools:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo 'PostgreSQL is missing: apt-get install postgresql' >&2; exit 1; }
 	@command -v redis-server >/dev/null || { echo 'Redis is missing: apt-get install redis-server' >&2; exit 1; }
 
+bench: $(READY) $(AZ_READY)
+	$(VENV)/bin/python -m benchmarks.comparison $(ARGS)
+
+plots: $(PLOTS_READY)
+	$(PLOTS_VENV)/bin/python benchmarks/comparison/plots.py $(RESULTS)
+
 bench-sandbox: $(READY)
 	$(VENV)/bin/python -m benchmarks.sandbox $(ARGS)
 
@@ -142,6 +152,11 @@ $(MUTATION_READY): benchmarks/mutation/requirements.lock
 	$(MUTATION_VENV)/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
+$(PLOTS_READY): benchmarks/comparison/requirements.lock
+	$(PYTHON) -m venv $(PLOTS_VENV)
+	$(PLOTS_VENV)/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
 $(NODE_READY): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 	cd $(NODE_CLIENTS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
@@ -151,7 +166,8 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --constraint requirements.lock --extra server --extra blob pyproject.toml --output-file deployments/requirements.lock
 	echo cosmic-ray==8.7.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file benchmarks/mutation/requirements.lock
+	echo matplotlib==3.11.2 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file benchmarks/comparison/requirements.lock
 	echo azure-cli==2.91.0 | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - --output-file tests/az/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(AZ_VENV) $(MUTATION_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox .tools
+	rm -rf $(VENV) $(AZ_VENV) $(MUTATION_VENV) $(PLOTS_VENV) $(NODE_CLIENTS)/node_modules .demo .sandbox .tools

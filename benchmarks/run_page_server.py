@@ -43,9 +43,13 @@ class PrefectServer:
 
     def newest_run(self, flow: str) -> str:
         """Id of the newest run of a flow."""
+        return str(self.read_newest(flow)["id"])
+
+    def read_newest(self, flow: str) -> dict[str, Any]:
+        """The newest run of a flow; empty when there is none."""
         query = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-        (run,) = self._post("/flow_runs/filter", query)
-        return str(run["id"])
+        found: list[dict[str, Any]] = self._post("/flow_runs/filter", query)
+        return found[0] if found else {}
 
     def task_runs(self, run_id: str) -> list[dict[str, Any]]:
         """All task runs of a run, read page by page."""
@@ -95,11 +99,12 @@ class PrefectServer:
 
 
 @contextmanager
-def prefect_server(home: Path, database_url: str | None) -> Iterator[PrefectServer]:
+def prefect_server(home: Path, database_url: str | None, **others: str) -> Iterator[PrefectServer]:
     """Start a server with its UI and services on a free port of loopback.
 
     :param home: becomes PREFECT_HOME
     :param database_url: an empty PostgreSQL database, for asyncpg; ``None`` for a new SQLite one
+    :param others: further settings, by the names of their environment variables
     """
     home.mkdir()
     address = f"http://127.0.0.1:{free_port()}"
@@ -108,6 +113,7 @@ def prefect_server(home: Path, database_url: str | None) -> Iterator[PrefectServ
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_API_URL": f"{address}/api",
         "DO_NOT_TRACK": "1",
+        **others,
     }
     if database_url is not None:
         settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url

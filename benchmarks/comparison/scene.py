@@ -1,0 +1,142 @@
+"""What each contender works on: a fresh local Azure, a configuration, a GitOps repository, a certificate."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from ruamel.yaml import YAML
+
+from benchmarks.sandbox import CONTROL, Served, catalogue, served
+from pratique.images import ImageReference
+from sandbox.services.acr.models import LOGIN_SUFFIX
+from tests.flows.world import PROJECT, git, make_config
+
+#: Seconds between two looks of the gate, of Azure's time: what the configuration has by default.
+INTERVAL = 30.0
+#: Azure's speed is divided out of it, but never below.
+SHORTEST_INTERVAL = 0.5
+GROUP, DEPLOYMENT = "rg-bu0001a0005-centralus", "pre-cluster-stamp"
+#: Every third image has three findings within the limits.
+_FINDINGS = [
+    {"cve": f"CVE-2026-{number:04}", "severity": "Medium", "package": f"package-{number}", "version": "1.0"}
+    for number in range(3)
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One run's surroundings.
+
+    :ivar sandbox: the local Azure, in a process of its own
+    :ivar sources: references of the images
+    :ivar interval: real seconds between two looks for scans
+    :ivar config: path of the configuration
+    """
+
+    sandbox: Served
+    folder: Path
+    sources: tuple[str, ...]
+    speed: int
+    interval: float
+    config: Path
+
+    @property
+    def pem(self) -> Path:
+        return self.folder / "azure" / "ingress.pem"
+
+    @property
+    def gitops(self) -> Path:
+        return self.folder / "azure" / "gitops.git"
+
+    def control(self, path: str) -> Any:
+        """What the local Azure's control host answers."""
+        trusted = ssl.create_default_context(cafile=self.sandbox.variables["SSL_CERT_FILE"])
+        with httpx.Client(proxy=self.sandbox.variables["HTTPS_PROXY"], verify=trusted, timeout=300) as client:
+            return client.get(f"{CONTROL}{path}").raise_for_status().json()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The contender's requests to Azure."""
+        found: list[dict[str, Any]] = self.control("/requests")["requests"]
+        return [entry for entry in found if entry["service"] != "control"]
+
+    def unfinished(self) -> str:
+        """What is not as it has to be at the end; empty if the cluster is prepared."""
+        state = self.control("/state")
+        (tags,) = state["registries"].values()
+        (vault,) = state["vaults"].values()
+        problems = []
+        for source in self.sources:
+            reference = ImageReference.parse(source)
+            there = [tags.get(f"{at}/{reference.repository}", {}).get(reference.tag) for at in ("quarantine", "live")]
+            if there[0] is None or there[0] != there[1]:
+                problems.append(f"{reference.repository} is not in live/ as it was in quarantine/")
+        if not vault["certificates"]:
+            problems.append("no certificate was imported")
+        if vault["ipRules"]:
+            problems.append("the vault's firewall is open")
+        if "REPLACE_ME" in git("grep", "-h", "", "main", "--", "*.yaml", folder=self.gitops):
+            problems.append("the manifests were not pushed")
+        return "; ".join(problems[:3])
+
+
+@contextmanager
+def scene(folder: Path, images: int, speed: int) -> Iterator[Scene]:
+    """Set the scene, and end its local Azure with the block.
+
+    :param folder: an empty one
+    :param images: size of the release
+    :param speed: divides Azure's durations
+    """
+    azure = folder / "azure"
+    azure.mkdir(parents=True)
+    known = catalogue(images)
+    sources = tuple(str(image["reference"]) for image in known)
+    interval = max(SHORTEST_INTERVAL, INTERVAL / speed)
+    with served(_scenario(known), azure, speed=speed) as sandbox:
+        config = _write_config(azure, sources, interval)
+        yield Scene(sandbox=sandbox, folder=folder, sources=sources, speed=speed, interval=interval, config=config)
+
+
+def by_kind(requests: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Numbers of requests by what they cost: ARM's reads and writes, queries, registries, and the rest."""
+    return dict(sorted(Counter(map(_kind, requests)).items()))
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    host, reads = str(entry["host"]), entry["method"] in ("GET", "HEAD")
+    if host == "management.azure.com":
+        if entry["path"].endswith("ResourceGraph/resources"):
+            return "Resource Graph"
+        return "ARM reads" if reads else "ARM writes"
+    if host.endswith(LOGIN_SUFFIX):
+        return "registry tokens" if entry["path"].startswith("/oauth2/") else "registry"
+    if host.endswith(".vault.azure.net"):
+        return "vault"
+    return "upstream" if entry["path"].startswith("/v2/") else "others"
+
+
+def _scenario(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = {"outcome": "unhealthy", "findings": _FINDINGS}
+    names = [str(image["reference"]).removeprefix("docker.io/").partition(":")[0] for image in images]
+    return {
+        "images": [{**image, "platforms": ["linux/amd64"]} for image in images],
+        "scans": dict.fromkeys(names[::3], found),
+    }
+
+
+def _write_config(folder: Path, sources: Sequence[str], interval: float) -> Path:
+    config = make_config(folder, folder, [sources])
+    document = config.model_dump(mode="json", exclude_none=True)
+    document["gate"] |= {"interval": interval, "deadline": 240, "patience": 30}
+    document["cluster"]["template"] = str(PROJECT / document["cluster"]["template"])
+    path = folder / "bootstrap.yaml"
+    YAML().dump(json.loads(json.dumps(document)), path)
+    return path
