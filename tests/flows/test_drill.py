@@ -25,7 +25,8 @@ from pratique.cluster.deploy import deploy
 from pratique.cluster.infrastructure import read_network
 from pratique.config import Bootstrap
 from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied, SealNotEffective
-from sandbox.scenario import Client, RegistryLocks, RegistryPermissions, Scenario, Timings
+from sandbox.registry_forms import RegistryLocks, RegistryPermissions
+from sandbox.scenario import Client, Scenario, Timings
 from sandbox.services.acr.models import RepositoryEvent
 from sandbox.services.alerts.rules import RULE_TYPE
 from sandbox.services.alerts.state import Alerts

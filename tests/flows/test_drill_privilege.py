@@ -12,7 +12,7 @@ import pytest
 from pratique.audit.drill.staging import REPOSITORIES
 from pratique.errors import PratiqueError
 from pratique.images import DRILL
-from sandbox.scenario import RegistryLocks, RegistryPermissions
+from sandbox.registry_forms import RegistryLocks, RegistryPermissions
 from tests.flows.role_holder import SILENT, RoleHolder, rights
 from tests.flows.test_drill import Drilling, MakeDrilling, drilling
 from tests.flows.test_least_privilege import document

@@ -27,7 +27,8 @@ from pratique.preflight.check import (
 )
 from pratique.preflight.registry_rights import ACTIONS, DATA_ACTIONS
 from sandbox.core.rbac import contains
-from sandbox.scenario import Finding, Identity, RegistryPermissions, Scan, Scenario
+from sandbox.registry_forms import RegistryPermissions
+from sandbox.scenario import Finding, Identity, Scan, Scenario
 from sandbox.tenant import CLUSTER_GROUP, SPOKE_GROUP
 from tests.flows.conftest import PROMPT, MakeWorld
 from tests.flows.world import PROJECT, World, write_certificate

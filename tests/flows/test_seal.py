@@ -23,7 +23,8 @@ from pratique.errors import ConfigurationError, LiveImagesNotSealed, LiveImagesU
 from pratique.git.checkout import CommitAuthor, Repository
 from pratique.records.branch import RecordsBranch
 from pratique.records.clusters import Clusters, RegisteredCluster
-from sandbox.scenario import RegistryLocks, Scenario
+from sandbox.registry_forms import RegistryLocks
+from sandbox.scenario import Scenario
 from sandbox.services.oci.catalogue import image_spec
 from sandbox.services.oci.manifests import OCI_MANIFEST, encoded, sha256
 from sandbox.services.oci.repository import Attributes, Lockable, StoredManifest, Tag

@@ -13,7 +13,8 @@ import pytest
 from flows.seal_live import seal_live
 from pratique.errors import PratiqueError
 from pratique.oci.tokens import claims
-from sandbox.scenario import RegistryPermissions, Scenario
+from sandbox.registry_forms import RegistryPermissions
+from sandbox.scenario import Scenario
 from sandbox.services.entra.state import Entra
 from sandbox.services.oci.repository import Lockable
 from tests.flows.conftest import PROMPT, MakeWorld

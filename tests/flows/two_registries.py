@@ -15,7 +15,8 @@ from pratique.azure.registries import Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
 from sandbox.core.rbac import Principal, RoleDefinition, contains
-from sandbox.scenario import Finding, Identity, RegistryLog, Scan, Scenario
+from sandbox.registry_forms import RegistryLog
+from sandbox.scenario import Finding, Identity, Scan, Scenario
 from sandbox.services.acr.models import REGISTRY_TYPE
 from sandbox.services.acr.state import Registries
 from sandbox.services.alerts.state import Alerts

@@ -10,7 +10,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerregistry.models import ImportSource
 
-from sandbox.scenario import RegistryLocks, Scenario
+from sandbox.registry_forms import RegistryLocks
+from sandbox.scenario import Scenario
 from sandbox.services.oci.manifests import OCI_MANIFEST, encoded, sha256
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.callers import jump

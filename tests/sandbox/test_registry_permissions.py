@@ -13,7 +13,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerregistry.models import ImportSource
 
 from sandbox.core.rbac import Principal
-from sandbox.scenario import RegistryPermissions, Scenario
+from sandbox.registry_forms import RegistryPermissions
+from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.callers import arm, owner
 from tests.sandbox.registries import (

@@ -16,7 +16,8 @@ from pratique.azure.registries import Internal, Upstream, get_registry, import_i
 from pratique.azure.session import AzureSession
 from pratique.images import ImageReference
 from pratique.records.promotions import Promotions
-from sandbox.scenario import RegistryLog, Scenario, Timings
+from sandbox.registry_forms import RegistryLog
+from sandbox.scenario import Scenario, Timings
 from sandbox.services.acr.models import REGISTRY_TYPE
 from sandbox.subscriptions import SharedGroup, SharedRegistry, Subscription
 from tests.conftest import RunningSandbox, StartSandbox

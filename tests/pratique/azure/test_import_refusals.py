@@ -10,7 +10,8 @@ import pytest
 from pratique import errors
 from pratique.azure.registries import Registry, RegistryCredentials, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
-from sandbox.scenario import Credentials, Identity, PublicImage, RegistryPermissions, Scenario
+from sandbox.registry_forms import RegistryPermissions
+from sandbox.scenario import Credentials, Identity, PublicImage, Scenario
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.registries import add_registry
 

@@ -19,7 +19,8 @@ from pratique.oci.client import OciClient
 from pratique.oci.locks import Part, lock, read_content, unlock, unlock_everything
 from pratique.oci.pushing import delete_manifest, delete_repository, delete_tag, empty_image, push
 from pratique.rescan.pull_block import set_pulls
-from sandbox.scenario import Identity, RegistryLocks, Scenario
+from sandbox.registry_forms import RegistryLocks
+from sandbox.scenario import Identity, Scenario
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.pratique.oci.in_memory import client_of, registry_client
 from tests.sandbox.defending import FALCO, NAME, bring

@@ -19,7 +19,8 @@ from pratique.oci.client import OciClient
 from pratique.oci.pushing import delete_repository, empty_image, push
 from pratique.preflight.registry_rights import check_reading, check_rights
 from sandbox.core.rbac import RoleDefinition
-from sandbox.scenario import Identity, RegistryPermissions, Scenario
+from sandbox.registry_forms import RegistryPermissions
+from sandbox.scenario import Identity, Scenario
 from tests.conftest import RunningSandbox, StartSandbox
 from tests.sandbox.callers import arm, group, owner
 from tests.sandbox.registries import add_registry, registry_id
