@@ -408,6 +408,15 @@ async def test_two_processes_and_one_database(scanner: MakeScanner, tmp_path: Pa
     assert {observation.status for observation in observations} == {SourceStatus.ASSESSED}
 
 
+async def test_grype_matches_gos_standard_library(scanner: MakeScanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer versions leave it out unless they are told to match it; a user's variable does not turn it off."""
+    name = "GRYPE_MATCH_GOLANG_ALWAYS_USE_CPE_FOR_STDLIB"
+    monkeypatch.setenv(name, "false")
+    body = f"assert os.environ[{name!r}] == 'true'\n"
+    observation = await observe(CommandScanner(scanner(body + prints(GRYPE, PACKAGES), "grype")))
+    assert observation.status is SourceStatus.ASSESSED
+
+
 @pytest.mark.parametrize(
     ("format", "hostile", "kept"),
     [
