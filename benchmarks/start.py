@@ -63,14 +63,17 @@ def start(server: Server, config: dict[str, Any]) -> Start:
     """Create a run, and wait for its first task and its end."""
     run = server.run(DEPLOYMENT, {"config": config, "plan_only": True})
     began: list[str] = []
+    spent: list[tuple[float, float]] = []  # at a time, CPU time until then
 
     def has_begun() -> bool:
+        if process := server.read(run)["infrastructure_pid"]:
+            spent.append((time.time(), cpu_seconds(int(process))))
         tasks = server.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
         began[:] = sorted(task["start_time"] for task in tasks if task["start_time"])
         return bool(began)
 
     until(has_begun, lambda: server.story(run))
-    cpu = cpu_seconds(int(server.read(run)["infrastructure_pid"]))
+    cpu = max(seconds for at, seconds in [(0.0, 0.0), *spent] if at <= _time(began[0]))
     at = {state["type"]: _time(state["timestamp"]) for state in reversed(server.states(run))}  # the first of each type
     server.until_ended(run)
     return Start(
