@@ -20,6 +20,7 @@
 # make bench-gate      measure the gate with a thousand images (ARGS="--interval 5")
 # make bench-live      measure a rescan of five thousand images in live/ (ARGS="--images 1000"), half an hour
 # make bench-run-page  measure what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
+# make bench-start     measure how long a deployed run takes to start (ARGS="--runs 9")
 # make faults   run the fault campaign: kills and faults at every request (ARGS="--part kills"), half an hour or more
 # make fuzz     run the property tests with new random examples, ROUNDS times (ROUNDS=20), two minutes each
 # make mutate   change the code that decides, and count the changes that no test notices (ARGS="--room gate --sample 40")
@@ -39,7 +40,7 @@ PLOTS_READY := $(PLOTS_VENV)/.installed
 NODE_CLIENTS := tests/clients/node
 NODE_READY := $(NODE_CLIENTS)/node_modules/.installed
 
-.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench plots bench-sandbox bench-gate bench-live bench-run-page faults fuzz mutate docs check format lock clean
+.PHONY: install demo deploy test test-az test-clients test-postgres test-automations test-interruptions test-reruns test-browser tools test-oracles image compose-test client-tools server-tools bench plots bench-sandbox bench-gate bench-live bench-run-page bench-start faults fuzz mutate docs check format lock clean
 
 install: $(READY)
 
@@ -113,6 +114,9 @@ bench-live: $(READY)
 
 bench-run-page: $(READY)
 	$(VENV)/bin/python -m benchmarks.run_page $(ARGS)
+
+bench-start: $(READY)
+	$(VENV)/bin/python -m benchmarks.start $(ARGS)
 
 faults: $(READY)
 	$(VENV)/bin/python -m benchmarks.faults $(ARGS)

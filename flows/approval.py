@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from prefect import get_run_logger
-from prefect.client.base import ServerType
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.flow_runs import apause_flow_run, asuspend_flow_run
@@ -26,6 +25,7 @@ from pratique.gate.approval import Approval
 from pratique.gate.approval_request import NAME, REASON, Choice, Question
 from tasks.cluster_lock import lock_released
 from tasks.events import emit
+from tasks.runtime import server_ends_with_run
 
 #: How many answers may be invalid before the release is blocked.
 _ATTEMPTS = 3
@@ -65,7 +65,7 @@ async def ask(question: Question, *, hours: float, cluster: str) -> Approval:
     :raises prefect.exceptions.Pause: Prefect's signal that this process ends; not an error
     """
     context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.client.server_type is ServerType.EPHEMERAL:
+    if context is None or context.flow_run is None or server_ends_with_run(context.client):
         raise _blocked(
             question,
             "It needs a person's approval, and this run cannot ask anybody, as its Prefect server ends with the run.",

@@ -15,6 +15,7 @@ from pratique.audit.drill.seal import SealAttempt
 from pratique.audit.drill.staging import StagedImage, check_names
 from pratique.branches import results, run_branches
 from pratique.config import Bootstrap, ConfigParameter
+from pratique.config.drill import CONFIRMATION
 from tasks.configuration import configuration
 from tasks.drill import (
     begin_drill,
@@ -30,8 +31,6 @@ from tasks.drill import (
 from tasks.infrastructure import find_live_registry
 from tasks.runtime import azure_runtime
 from tasks.step import named_states
-
-CONFIRMATION = "bypass the quarantine"
 
 
 @flow(

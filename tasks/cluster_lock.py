@@ -23,7 +23,6 @@ from uuid import UUID
 import httpx
 from prefect import get_client, get_run_logger
 from prefect import runtime as prefect_runtime
-from prefect.client.base import ServerType
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.objects import FlowRun, Variable
@@ -31,7 +30,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.urls import url_for
 
 from tasks.policies import UNCACHED
-from tasks.runtime import current, run_id
+from tasks.runtime import current, run_id, server_ends_with_run
 from tasks.step import step
 
 #: Seconds between two heartbeats of the run that holds the lock.
@@ -103,7 +102,7 @@ async def lock_released() -> AsyncIterator[None]:
 
 async def _acquire() -> None:
     async with get_client() as client:
-        if client.server_type is ServerType.EPHEMERAL:
+        if server_ends_with_run(client):
             return
     runtime = current()
     name = runtime.cluster_key

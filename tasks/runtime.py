@@ -16,6 +16,8 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 import httpx
 from prefect import runtime as prefect_runtime
+from prefect.client.base import ServerType
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 
 from pratique.access.grant import Deadline
 from pratique.azure.registries import RegistryCredentials, oci_client
@@ -34,6 +36,7 @@ from pratique.records.moving import require_moved
 from pratique.release import delivery
 from pratique.release.configuration import ConfigOrigin
 from pratique.secret import text_of
+from pratique.server_lifetime import server_is_temporary
 from tasks.secrets import read_secret
 
 T = TypeVar("T")
@@ -178,6 +181,11 @@ async def _records(config: Bootstrap) -> RecordsBranch:
 def current() -> Runtime:
     """The runtime of the flow run that this task belongs to."""
     return _current.get()
+
+
+def server_ends_with_run(client: PrefectClient | SyncPrefectClient) -> bool:
+    """Whether the server is a temporary one, which no other run and no person reaches."""
+    return server_is_temporary.get() or client.server_type is ServerType.EPHEMERAL
 
 
 def run_id() -> str:

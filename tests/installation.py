@@ -86,6 +86,13 @@ class Server:
         found: dict[str, Any] = self.get(f"/flow_runs/{run}")
         return found
 
+    def states(self, run: str) -> list[dict[str, Any]]:
+        """All states that a run has had, the oldest first."""
+        found: list[dict[str, Any]] = (
+            self._client.get("/flow_run_states/", params={"flow_run_id": run}).raise_for_status().json()
+        )
+        return sorted(found, key=lambda state: str(state["timestamp"]))
+
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """All runs of a flow."""
         found: list[dict[str, Any]] = self.post("/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -54,3 +57,13 @@ def test_runs_find_their_flows_where_they_are() -> None:
     pull = yaml.safe_load(FILE.read_text())["pull"]
     assert pull == [{"pratique.deployment.enter": {}}]
     assert Path(enter()["directory"]) == ROOT
+
+
+def test_workers_look_for_runs_often() -> None:
+    """A worker that starts in a checkout, as the documentation says, asks every two seconds, without a setting."""
+    program = "from prefect.settings import get_current_settings; print(get_current_settings().worker.query_seconds)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    assert float(done.stdout) == 2

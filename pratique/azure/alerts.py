@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from azure.mgmt.alertsmanagement import models
+from typing import TYPE_CHECKING
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
+
+if TYPE_CHECKING:
+    from azure.mgmt.alertsmanagement import models
 
 _DAYS = 30  # Azure keeps alerts for this long
 _PAGE = 250

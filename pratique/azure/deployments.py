@@ -19,9 +19,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-from azure.mgmt.resource.deployments import models
+from typing import TYPE_CHECKING, Any, Literal
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.lists import every_page
@@ -36,6 +34,9 @@ from pratique.errors import (
     PratiqueError,
     UnreadableAnswer,
 )
+
+if TYPE_CHECKING:
+    from azure.mgmt.resource.deployments import models
 
 DEADLINE_SECONDS = 45 * 60
 _ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
@@ -94,6 +95,8 @@ class _Request:
 
     @property
     def body(self) -> models.Deployment:
+        from azure.mgmt.resource.deployments import models
+
         values = {name: {"value": value} for name, value in self.parameters.items()}
         return models.Deployment(
             {"properties": {"mode": "Incremental", "template": self.template, "parameters": values}}

@@ -22,9 +22,7 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Any
-
-from azure.mgmt.keyvault import models
+from typing import TYPE_CHECKING, Any
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.network_rules import Firewall
@@ -33,6 +31,9 @@ from pratique.azure.rule_marks import RANGES, marks
 from pratique.azure.session import AzureSession
 from pratique.errors import Conflict, NetworkDenied, OperationFailed, PratiqueError, Throttled, Unavailable
 from pratique.lease import Lease, is_record
+
+if TYPE_CHECKING:
+    from azure.mgmt.keyvault import models
 
 LONGEST_TAG = 256  # characters; Azure's limit for a tag's value
 ATTEMPTS = 20  # enough for as many concurrent writers
@@ -195,6 +196,8 @@ async def _patch(session: AzureSession, vault_id: str, vault: models.Vault, chan
 
     :returns: an error that another attempt may avoid: the answer was lost, or another writer interfered
     """
+    from azure.mgmt.keyvault import models
+
     at = ResourceId.parse(vault_id)
     body: dict[str, Any] = {"tags": change.tags}
     if (acls := vault.properties.network_acls) is not None:

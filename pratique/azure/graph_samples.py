@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-
-from azure.mgmt.resourcegraph import models
+from typing import TYPE_CHECKING, Any, cast
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession
 from pratique.errors import Throttled, UnreadableAnswer
+
+if TYPE_CHECKING:
+    from azure.mgmt.resourcegraph import models
 
 API_VERSIONS = ("2021-03-01", "2022-10-01")
 _ATTEMPTED = "sample the security rows"
@@ -80,6 +81,8 @@ async def sample(
     :raises Throttled: when the quota is used up, although one wait was kept
     :raises UnreadableAnswer: when the answer is not a list of rows
     """
+    from azure.mgmt.resourcegraph import models
+
     request = models.QueryRequest(
         query=query,
         subscriptions=None if tenant else [session.subscription_id],

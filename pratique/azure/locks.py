@@ -18,8 +18,7 @@ import asyncio
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from functools import partial
-
-from azure.mgmt.resource.locks.v2016_09_01 import models
+from typing import TYPE_CHECKING
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.lists import every_page
@@ -27,6 +26,9 @@ from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
 from pratique.errors import UnreadableAnswer
+
+if TYPE_CHECKING:
+    from azure.mgmt.resource.locks.v2016_09_01 import models
 
 _PROVIDER = "/providers/microsoft.authorization/locks/"
 

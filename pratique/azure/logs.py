@@ -15,8 +15,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from azure.monitor.query import LogsQueryPartialResult, LogsQueryResult
-
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession
 from pratique.errors import PermissionDenied, PratiqueError, UnreadableAnswer
@@ -40,6 +38,8 @@ async def query_logs(
     :raises UnreadableAnswer: when the answer is incomplete or has no table
     :raises OperationFailed: when the query is invalid
     """
+    from azure.monitor.query import LogsQueryPartialResult, LogsQueryResult
+
     timespan = (since, until) if since is not None and until is not None else None
     with azure_faults(_ATTEMPTED, resource_id, remedies=_REMEDIES):
         answer = await session.logs.query_resource(resource_id, query, timespan=timespan)

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
-
-from azure.mgmt.keyvault import models
+from typing import TYPE_CHECKING
 
 from pratique.azure.rule_marks import marks
 from pratique.azure.wire import enum_value
 from pratique.lease import Records, read_tags
+
+if TYPE_CHECKING:
+    from azure.mgmt.keyvault import models
 
 
 @dataclass(frozen=True, kw_only=True)

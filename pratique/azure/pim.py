@@ -21,14 +21,16 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
-
-from azure.mgmt.authorization.v2020_10_01 import models
+from typing import TYPE_CHECKING
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession, Caller
 from pratique.azure.wire import enum_value
 from pratique.errors import Conflict, NotFound, OperationFailed, PermissionDenied, ScopeLocked, Unavailable
 from pratique.lease import Lease
+
+if TYPE_CHECKING:
+    from azure.mgmt.authorization.v2020_10_01 import models
 
 #: Prefix of :attr:`Lease.assignment` when it is an activation, which Azure ends by itself; the request's GUID follows.
 ACTIVATION_PREFIX = "pim:"
@@ -104,6 +106,8 @@ async def deactivate(session: AzureSession, scope: str, activation: str) -> bool
     :param activation: as a lease's record names it
     :returns: False for an activation that no lease has made: it goes on
     """
+    from azure.mgmt.authorization.v2020_10_01 import models
+
     request = await _find(session, scope, activation)
     if request is None or _has_ended(request):
         return True
@@ -134,6 +138,8 @@ async def deactivate(session: AzureSession, scope: str, activation: str) -> bool
 async def _request(
     session: AzureSession, scope: str, role_guid: str, principal: Caller, lease: Lease, minutes: int, kind: str
 ) -> models.RoleAssignmentScheduleRequest:
+    from azure.mgmt.authorization.v2020_10_01 import models
+
     request = models.RoleAssignmentScheduleRequest(
         principal_id=principal.object_id,
         role_definition_id=(

@@ -17,13 +17,14 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-
-from azure.mgmt.resourcegraph import models
+from typing import TYPE_CHECKING, Any, cast
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.session import AzureSession
 from pratique.errors import Throttled, UnreadableAnswer
+
+if TYPE_CHECKING:
+    from azure.mgmt.resourcegraph import models
 
 PAGE = 1000  # rows; Resource Graph's maximum
 MAX_THROTTLED = 5  # consecutive throttled answers
@@ -67,6 +68,8 @@ async def query_rows(
     :raises UnreadableAnswer: when rows are missing, or the result is not a list of rows
     :raises Throttled: when Resource Graph keeps throttling although the waits that it asked for were kept
     """
+    from azure.mgmt.resourcegraph import models
+
     asked = None if whole_tenant else list(subscriptions or [session.subscription_id])
     rows: list[dict[str, Any]] = []
     tokens: list[str] = []

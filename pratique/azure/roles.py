@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-
-from azure.mgmt.authorization.v2022_04_01 import models
+from typing import TYPE_CHECKING
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.lists import every_page
 from pratique.azure.session import AzureSession, Caller
 from pratique.errors import Conflict, NotFound, Unavailable, UnreadableAnswer
+
+if TYPE_CHECKING:
+    from azure.mgmt.authorization.v2022_04_01 import models
 
 _NAMESPACE = uuid.UUID("f5d0a8c1-3f0b-5b0e-9a53-6a5d9c2f7e41")
 _MANAGEMENT_GROUP = "/providers/microsoft.management/managementgroups/"
@@ -101,6 +103,8 @@ async def grant_role(
     :raises PermissionDenied: when the worker may not assign roles at the scope
     :raises Unavailable: when an assignment exists that cannot be listed yet
     """
+    from azure.mgmt.authorization.v2022_04_01 import models
+
     attempted = "grant the role"
     request = models.RoleAssignmentCreateParameters(
         role_definition_id=_role_id(session, role_guid),

@@ -7,6 +7,8 @@
         vault = await session.vaults.vaults.get("rg-bu0001a0005-centralus", "kv-aks-abc")
 
 The cloud's name selects the endpoints. For the identity see :mod:`pratique.azure.identity`.
+
+A client's SDK is imported with the first use of the client: all of them would delay the start of every run.
 """
 
 from __future__ import annotations
@@ -14,34 +16,34 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import HttpResponseError, ResponseNotReadError
-from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import SansIOHTTPPolicy
-from azure.keyvault.certificates.aio import CertificateClient
-from azure.mgmt.alertsmanagement.aio import AlertsManagementClient
-from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
-from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
-from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
-from azure.mgmt.keyvault.aio import KeyVaultManagementClient
-from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
-from azure.mgmt.resource.locks.v2016_09_01.aio import ManagementLockClient
-from azure.mgmt.resource.resources.aio import ResourceManagementClient
-from azure.mgmt.resourcegraph.aio import ResourceGraphClient
-from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
-from azure.monitor.query.aio import LogsQueryClient
 
 from pratique.azure.clouds import CLOUDS, Cloud
-from pratique.azure.faults import NotRegistered, azure_faults
+from pratique.azure.faults import azure_faults
 from pratique.azure.identity import worker_identity
+from pratique.azure.policies import InGroup, NoRegistration
 from pratique.azure.transport import Transport, open_transport
 from pratique.errors import ConfigurationError, UnreadableAnswer
 from pratique.oci.tokens import claims as token_claims
+
+if TYPE_CHECKING:
+    from azure.keyvault.certificates.aio import CertificateClient
+    from azure.mgmt.alertsmanagement.aio import AlertsManagementClient
+    from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
+    from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+    from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
+    from azure.mgmt.keyvault.aio import KeyVaultManagementClient
+    from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
+    from azure.mgmt.resource.locks.v2016_09_01.aio import ManagementLockClient
+    from azure.mgmt.resource.resources.aio import ResourceManagementClient
+    from azure.mgmt.resourcegraph.aio import ResourceGraphClient
+    from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
+    from azure.monitor.query.aio import LogsQueryClient
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -64,32 +66,6 @@ class Caller:
     kind: Literal["User", "ServicePrincipal"]
     name: str
     application_id: str = ""
-
-
-class _InGroup(SansIOHTTPPolicy[Any, Any]):
-    """Sends to a resource group the requests that an SDK sends to the subscription, where more rights are needed."""
-
-    def __init__(self, subscription: str, group: str) -> None:
-        self._subscription_path = f"{subscription}/providers/"
-        self._group_path = f"{subscription}/resourceGroups/{group}/providers/"
-
-    def on_request(self, request: PipelineRequest[Any]) -> None:
-        request.http_request.url = request.http_request.url.replace(self._subscription_path, self._group_path, 1)
-
-
-class _NoRegistration(SansIOHTTPPolicy[Any, Any]):
-    """Lets a resource provider that is not registered be an error.
-
-    Otherwise the SDK registers it, which changes the subscription without a word, and waits for it without an end.
-    """
-
-    def on_response(self, request: PipelineRequest[Any], response: PipelineResponse[Any, Any]) -> None:
-        answer = response.http_response
-        if answer.status_code != 409:
-            return
-        with suppress(ResponseNotReadError, UnicodeError, LookupError):  # the SDK reads others later, and leaves them
-            if "MissingSubscriptionRegistration" in answer.text():
-                raise NotRegistered(HttpResponseError(response=answer))
 
 
 class AzureSession:
@@ -125,7 +101,7 @@ class AzureSession:
             "base_url": cloud.resource_manager,
             "credential_scopes": [cloud.arm_scope],
             "polling_interval": poll_seconds,
-            "per_retry_policies": [_NoRegistration()],
+            "per_retry_policies": [NoRegistration()],
             **self._common,
         }
 
@@ -182,43 +158,63 @@ class AzureSession:
 
     @cached_property
     def deployments(self) -> DeploymentsMgmtClient:
+        from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
+
         return DeploymentsMgmtClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def resources(self) -> ResourceManagementClient:
+        from azure.mgmt.resource.resources.aio import ResourceManagementClient
+
         return ResourceManagementClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def registries(self) -> ContainerRegistryManagementClient:
+        from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
+
         return ContainerRegistryManagementClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def vaults(self) -> KeyVaultManagementClient:
+        from azure.mgmt.keyvault.aio import KeyVaultManagementClient
+
         return KeyVaultManagementClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def authorization(self) -> AuthorizationManagementClient:
+        from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+
         return AuthorizationManagementClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def schedules(self) -> ScheduleClient:
         """Client of time-limited role assignments, at the newest API version that has them."""
+        from azure.mgmt.authorization.v2020_10_01.aio import AuthorizationManagementClient as ScheduleClient
+
         return ScheduleClient(self._credential, **self._arm)
 
     @cached_property
     def locks(self) -> ManagementLockClient:
+        from azure.mgmt.resource.locks.v2016_09_01.aio import ManagementLockClient
+
         return ManagementLockClient(self._credential, self.subscription_id, **self._arm)
 
     @cached_property
     def graph(self) -> ResourceGraphClient:
+        from azure.mgmt.resourcegraph.aio import ResourceGraphClient
+
         return ResourceGraphClient(self._credential, **self._arm)
 
     @cached_property
     def security(self) -> SecurityCenter:
+        from azure.mgmt.security.v2024_01_01.aio import SecurityCenter
+
         return SecurityCenter(self._credential, **self._arm)
 
     @cached_property
     def logs(self) -> LogsQueryClient:
+        from azure.monitor.query.aio import LogsQueryClient
+
         return LogsQueryClient(self._credential, endpoint=self.cloud.logs, **self._common)
 
     def alerts(self, group: str) -> AlertsManagementClient:
@@ -226,8 +222,10 @@ class AzureSession:
 
         :param group: the resource group's name
         """
+        from azure.mgmt.alertsmanagement.aio import AlertsManagementClient
+
         if group not in self._alerts:
-            scoped = _InGroup(f"/subscriptions/{self.subscription_id}", group)
+            scoped = InGroup(f"/subscriptions/{self.subscription_id}", group)
             self._alerts[group] = AlertsManagementClient(
                 self._credential, self.subscription_id, per_call_policies=[scoped], **self._arm
             )
@@ -238,6 +236,8 @@ class AzureSession:
 
         :param vault: the vault's name
         """
+        from azure.keyvault.certificates.aio import CertificateClient
+
         if vault not in self._certificates:
             url = f"https://{vault}{self.cloud.vault_suffix}"
             self._certificates[vault] = CertificateClient(url, self._credential, **self._common)

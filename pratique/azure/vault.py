@@ -19,10 +19,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from azure.core.exceptions import ResourceExistsError
-from azure.keyvault.certificates import CertificateContentType, CertificatePolicy, KeyVaultCertificate
 from cryptography import x509
 
 from pratique.azure.faults import azure_faults, read_fault
@@ -41,6 +40,9 @@ from pratique.errors import (
     Unavailable,
     UnreadableAnswer,
 )
+
+if TYPE_CHECKING:
+    from azure.keyvault.certificates import KeyVaultCertificate
 
 #: Time limit of a recovery. Key Vault's documentation gives no figure.
 _RECOVERY_SECONDS = 120.0
@@ -146,6 +148,8 @@ async def _import(
     session: AzureSession, vault: str, name: str, bundle: CertificateBundle, fresh_access: bool
 ) -> StoredCertificate | None:
     """Import once, without retries; ``None`` when a deleted certificate has the name."""
+    from azure.keyvault.certificates import CertificateContentType, CertificatePolicy
+
     policy = CertificatePolicy(content_type=CertificateContentType.pem)
     with _temporary_refusals(fresh_access), azure_faults("import the certificate", f"{vault}/{name}"):
         try:

@@ -14,9 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from azure.mgmt.resource.deployments import models
+from typing import TYPE_CHECKING, Any
 
 from pratique.azure.faults import azure_faults
 from pratique.azure.holdings import Holding, Holdings, holdings
@@ -24,6 +22,9 @@ from pratique.azure.session import AzureSession
 from pratique.azure.wire import enum_value
 from pratique.errors import ConfigurationError, OperationFailed, UnreadableAnswer
 from pratique.masking import masked, shortened
+
+if TYPE_CHECKING:
+    from azure.mgmt.resource.deployments import models
 
 _LONGEST = 100  # characters shown of a value
 #: Kinds of change that leave a resource unchanged.
@@ -87,6 +88,8 @@ async def what_if(
 
     :raises ConfigurationError: when Azure would refuse the template
     """
+    from azure.mgmt.resource.deployments import models
+
     values = {key: {"value": value} for key, value in parameters.items()}
     body = models.DeploymentWhatIf({"properties": {"mode": "Incremental", "template": template, "parameters": values}})
     attempted, subject = "predict the deployment's changes", f"{group}/{name}"

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pratique.cli.frame import ConfigArgument
+from pratique.cli.frame import ConfigArgument, load
 from pratique.cli.output import print_line
-from pratique.config import load
-from pratique.images import ImageReference
 
 if TYPE_CHECKING:
     from pratique.gate.exceptions.file import AcceptedKind
@@ -40,6 +38,7 @@ def accept(
     ] = None,
 ) -> None:
     """Accept an image that no source assesses: add its digest to the exceptions file. Never accepts findings."""
+    from pratique.images import ImageReference
     from pratique.release import acceptance
 
     states: tuple[AcceptedKind, ...] = ("unverified", "not-applicable") if state == "both" else (state,)

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pratique.cli.frame import ConfigArgument, run_flow
+from pratique.cli.flow_runner import FlowRunner
+from pratique.cli.frame import ConfigArgument, load
 from pratique.cli.output import print_certificate, print_line
-from pratique.config import Bootstrap, load
 
 if TYPE_CHECKING:
     from pratique.access.revoke import SweepResult
+    from pratique.config import Bootstrap
 
 
 def renew(config: ConfigArgument) -> None:
     """Import the certificate if the vault's is missing, expires soon, or is older than yours."""
+    runner = FlowRunner(config)
+
     from flows.renew_certificate import renew_certificate
 
-    renewal = run_flow(renew_certificate(load(config)))
+    renewal = runner.run(renew_certificate(runner.config))
     print_line(f"{'imported' if renewal.imported else 'nothing to do'}: {renewal.reason}")
     print_certificate(renewal.certificate, renewal.vault, renewal.thumbprint, renewal.expires_on)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -38,10 +39,19 @@ app.add_typer(config, name="config")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(demo)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pratique {version('pratique')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="PRATIQUE_DEBUG", help="Print tracebacks of errors.")
+    ] = False,
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     debugging.set(debug)

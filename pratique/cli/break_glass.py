@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pratique.cli.frame import ConfigArgument
+from pratique.cli.frame import ConfigArgument, load
 from pratique.cli.output import print_line
-from pratique.config import load
-from pratique.images import ImageReference
+
+if TYPE_CHECKING:
+    from pratique.images import ImageReference
 
 ImageArgument = Annotated[
     str, typer.Argument(help="Image as in the catalogue, with @sha256:… and its digest. A tag alone is refused.")
@@ -31,6 +32,7 @@ def break_glass(
     ] = None,
 ) -> None:
     """Ask to let one digest in before it is assessed, for some hours. Another person approves it in Prefect's UI."""
+    from pratique.images import ImageReference
     from pratique.release.break_glass import Request, request_break_glass
 
     request = Request(

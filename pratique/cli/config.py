@@ -9,10 +9,7 @@ import typer
 
 from pratique.cli.frame import ConfigArgument, exit_on_error
 from pratique.cli.output import print_line
-from pratique.config.migrated_text import migrated_text
-from pratique.config.migration import CURRENT, VersionProblem
 from pratique.errors import ConfigurationError
-from pratique.yaml_document import LARGEST, InvalidYaml
 
 config = typer.Typer(no_args_is_help=True, help="Work on a configuration file.")
 
@@ -22,6 +19,10 @@ def migrate(
     write: Annotated[bool, typer.Option("--write", help="Change the file. Without it, only show the diff.")] = False,
 ) -> None:
     """Bring an older configuration file up to date: show what changes, and write it with --write."""
+    from pratique.config.migrated_text import migrated_text
+    from pratique.config.migration import CURRENT, VersionProblem
+    from pratique.yaml_document import LARGEST, InvalidYaml
+
     with file.open("rb") as opened:
         content = opened.read(LARGEST + 1)
     before = _text(content, str(file))

@@ -1,32 +1,34 @@
-"""What the commands share: their common arguments, how they run a flow, and how they exit after an error.
+"""What the commands share: their common arguments, and how they exit after an error.
 
-Importing a command imports neither Prefect nor an Azure SDK: those take a second, which ``--help`` need not spend.
-A command imports what it runs when it runs.
+The module of a command imports this one, how to print, and what its arguments are made of. What the command runs, and
+with it Prefect, the Azure SDKs and the model of the configuration, it imports when it runs: that takes seconds, which
+``--help`` need not spend.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import functools
-import logging
 import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
-from pydantic import ValidationError
 
 from pratique.errors import ConfigurationError, PratiqueError
-from pratique.masking import mask_logs, masked
+from pratique.masking import masked
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from pratique.config import Bootstrap
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as of programs that the signal ends
 PIPE_CLOSED = 141  # exit code when nobody reads the output any longer, as of programs that the signal ends
@@ -49,6 +51,16 @@ ConfigArgument = Annotated[Path, typer.Argument(help="Configuration file. Exampl
 OutputOption = Annotated[
     Path | None, typer.Option("--output", callback=_writable, help="Also write the result to this file, as JSON.")
 ]
+
+
+def load(path: Path) -> Bootstrap:
+    """Read and check a configuration file.
+
+    :raises ConfigurationError: when it is missing or invalid
+    """
+    from pratique import config
+
+    return config.load(path)
 
 
 def exit_on_error(command: Callable[P, None]) -> Callable[P, None]:
@@ -76,14 +88,18 @@ def exit_on_error(command: Callable[P, None]) -> Callable[P, None]:
             if error.filename is None and error.errno != errno.ENOSPC:
                 raise _exit(_defect(error), DEFECT) from None
             raise _exit(_file_problem(error), PratiqueError.exit_code) from None
-        except ValidationError as error:
-            if not error.title.endswith("Settings"):
-                raise _exit(_defect(error), DEFECT) from None
-            raise _exit(_wrong_settings(error), ConfigurationError.exit_code) from None
         except Exception as error:
-            raise _exit(_defect(error), DEFECT) from None
+            raise _unexpected(error) from None
 
     return run
+
+
+def _unexpected(error: Exception) -> typer.Exit:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
+        return _exit(_wrong_settings(error), ConfigurationError.exit_code)
+    return _exit(_defect(error), DEFECT)
 
 
 def _exit(message: str, code: int) -> typer.Exit:
@@ -121,31 +137,3 @@ def _details() -> str | None:
     except OSError:
         return None
     return path
-
-
-def run_flow(run: Coroutine[Any, Any, T]) -> T:
-    """Run a flow in this process.
-
-    Prefect logs a failed run with its traceback. For a :class:`PratiqueError` the message is enough.
-
-    :raises PratiqueError: the flow's own, or when Prefect cannot run it
-    """
-    from pratique.cli.prefect_faults import prefect_faults
-    from pratique.cli.temporary_server import start_temporary_server
-
-    mask_logs()
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        if not debugging.get():
-            logging.getLogger(name).addFilter(_strip_traceback)
-    try:
-        with prefect_faults("run the flow"):
-            start_temporary_server("run the flow")
-            return asyncio.run(run)
-    finally:
-        run.close()  # it may never have begun
-
-
-def _strip_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], PratiqueError):
-        record.exc_info = record.exc_text = None
-    return True

@@ -23,6 +23,7 @@ from pratique.errors import (
     Unavailable,
 )
 from pratique.markdown import plain
+from pratique.server_lifetime import server_is_temporary
 from pratique.text import first_few
 
 _TOO_LARGE = "parameters must be less than"
@@ -76,7 +77,7 @@ def prefect_faults(attempted: str) -> Iterator[None]:
 
 def _server() -> str:
     url = get_current_settings().api.url
-    return f"Prefect server {url}" if url else "temporary Prefect server"
+    return f"Prefect server {url}" if url and not server_is_temporary.get() else "temporary Prefect server"
 
 
 def _by_status(response: httpx.Response) -> tuple[type[PratiqueError], str, str]:

@@ -88,6 +88,7 @@ async def _deploy(
         typer.echo(f"Automation {line}")
     if block is None:
         typer.echo("No notifications will be sent: --notify and PRATIQUE_NOTIFY name no block.")
+    typer.echo(f"Next, in a checkout on the machine that is to execute runs: prefect worker start --pool {POOL}")
     if warning := WARNINGS.get(await server_database(client, FLOW)):
         typer.echo(warning, err=True)
 

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 import typer
 
-from pratique.cli.frame import ConfigArgument
+from pratique.cli.frame import ConfigArgument, load
 from pratique.cli.output import console, print_line
-from pratique.config import load
 from pratique.errors import ConfigurationError, PratiqueError
 
 

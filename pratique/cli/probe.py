@@ -6,9 +6,8 @@ import asyncio
 
 import typer
 
-from pratique.cli.frame import ConfigArgument, OutputOption
+from pratique.cli.frame import ConfigArgument, OutputOption, load
 from pratique.cli.output import print_line, write_json
-from pratique.config import load
 from pratique.errors import PratiqueError
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pratique.cli.frame import ConfigArgument, exit_on_error
+from pratique.cli.frame import ConfigArgument, exit_on_error, load
 from pratique.cli.output import print_line
-from pratique.config import load
 from pratique.errors import ConfigurationError
 
 if TYPE_CHECKING:

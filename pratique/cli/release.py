@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pratique.cli.frame import ConfigArgument, run_flow
+from pratique.cli.flow_runner import FlowRunner
+from pratique.cli.frame import ConfigArgument
 from pratique.cli.output import print_commits, print_images
-from pratique.config import load
 
 
 def release(
@@ -21,8 +21,10 @@ def release(
     ] = None,
 ) -> None:
     """Release the images of a changed catalogue to a cluster that is already prepared."""
+    runner = FlowRunner(config)
+
     from flows.release_images import release_images
 
-    delivery = run_flow(release_images(load(config), only or []))
+    delivery = runner.run(release_images(runner.config, only or []))
     print_images(delivery)
     print_commits(delivery)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pratique.cli.frame import ConfigArgument, OutputOption, run_flow
+from pratique.cli.flow_runner import FlowRunner
+from pratique.cli.frame import ConfigArgument, OutputOption
 from pratique.cli.output import print_line, write_json
-from pratique.config import load
 from pratique.errors import ConfigurationError
 
 _SEAL = {
@@ -21,9 +21,11 @@ _SEAL = {
 
 def rescan(config: ConfigArgument, output: OutputOption = None) -> None:
     """Judge the images in live/ again, under today's policy and findings, and react as configured."""
+    runner = FlowRunner(config)
+
     from flows.rescan_live import rescan_live
 
-    record = run_flow(rescan_live(load(config)))
+    record = runner.run(rescan_live(runner.config))
     write_json(record, output)
     states = ", ".join(f"{count} {state}" for state, count in record["states"].items()) or "none"
     print_line(f"{record['outcome']}: {record['images']} images in live/: {states}")
@@ -35,9 +37,11 @@ def rescan(config: ConfigArgument, output: OutputOption = None) -> None:
 
 def seal(config: ConfigArgument, output: OutputOption = None) -> None:
     """Lock what was promoted into live/, and unlock what nothing has needed for long enough."""
+    runner = FlowRunner(config)
+
     from flows.seal_live import seal_live
 
-    record = run_flow(seal_live(load(config)))
+    record = runner.run(seal_live(runner.config))
     write_json(record, output)
     print_line(f"{record['outcome']}: {record['images']} images on record in live/")
     for kind in ("locked", "undone", "unlocked", "unrecorded"):
@@ -57,11 +61,14 @@ def drill(
     ],
 ) -> None:
     """Bypass the quarantine on purpose, wait for the alert, then clean up."""
-    from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
+    from pratique.config.drill import CONFIRMATION
 
-    loaded = load(config)
     if confirm != CONFIRMATION:
         raise ConfigurationError(
             "start the drill", confirm, "This is not the confirmation.", f"Add --confirm {CONFIRMATION!r}."
         )
-    print_line(run_flow(drill_quarantine_bypass(loaded, confirm)).markdown())
+    runner = FlowRunner(config)
+
+    from flows.drill_quarantine_bypass import drill_quarantine_bypass
+
+    print_line(runner.run(drill_quarantine_bypass(runner.config, confirm)).markdown())

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from pratique.cli.frame import OutputOption, exit_on_error
+from pratique.cli.frame import OutputOption, exit_on_error, load
 from pratique.cli.output import print_line, write_json
-from pratique.config import load
 
 trust = typer.Typer(no_args_is_help=True, help="Show who signs findings artifacts, and how to trust them.")
 

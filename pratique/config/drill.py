@@ -8,6 +8,9 @@ from pratique.config.base import Address, ClientId, Model
 from pratique.config.catalogue import Image
 from pratique.images import ImageReference
 
+#: What a person types to start the drill.
+CONFIRMATION = "bypass the quarantine"
+
 
 class Drill(Model):
     """The drill that bypasses the quarantine on purpose, to check that the alert fires."""

@@ -66,7 +66,7 @@ def options(program: str, command: str) -> frozenset[str]:
 
 def own_options(program: str) -> frozenset[str]:
     """The options of the program itself, which stand before the command."""
-    return frozenset(name for parameter in programs()[program].params for name in parameter.opts)
+    return frozenset(name for parameter in programs()[program].params for name in parameter.opts) | {"--help"}
 
 
 def wrong(text: Text) -> Iterator[str]:

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Crashed, Failed
 
-from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
+from flows.drill_quarantine_bypass import drill_quarantine_bypass
 from flows.hooks import remove_drill_of_run
 from pratique.audit.drill.report import DrillReport
 from pratique.audit.drill.seal import FORCED_IMPORT
@@ -24,6 +24,7 @@ from pratique.azure.session import AzureSession
 from pratique.cluster.deploy import deploy
 from pratique.cluster.infrastructure import read_network
 from pratique.config import Bootstrap
+from pratique.config.drill import CONFIRMATION
 from pratique.errors import AlertNotFired, ConfigurationError, DrillNotRemoved, NetworkDenied, SealNotEffective
 from sandbox.registry_forms import RegistryLocks, RegistryPermissions
 from sandbox.scenario import Client, Scenario, Timings

@@ -13,13 +13,14 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
 
-from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
+from flows.drill_quarantine_bypass import drill_quarantine_bypass
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
 from flows.renew_certificate import renew_certificate
 from flows.rescan_live import rescan_live
 from flows.seal_live import seal_live
 from flows.sweep_access import sweep_access
+from pratique.config.drill import CONFIRMATION
 from tests.flows.conftest import MakeWorld
 
 FLOWS: list[Flow[Any, Any]] = [

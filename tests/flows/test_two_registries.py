@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
+from flows.drill_quarantine_bypass import drill_quarantine_bypass
 from flows.release_images import release_images
 from flows.rescan_live import rescan_live
 from pratique.azure.registries import Upstream
+from pratique.config.drill import CONFIRMATION
 from pratique.errors import ConfigurationError, GateBlocked, LiveImagesUnexplained, PratiqueError
 from pratique.preflight.check import CLUSTER_ACTIONS, LIVE_ACTIONS, REGISTRY_ACTIONS, run_checks
 from pratique.rescan import report

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import pytest
 
-from flows.drill_quarantine_bypass import CONFIRMATION, drill_quarantine_bypass
+from flows.drill_quarantine_bypass import drill_quarantine_bypass
 from pratique.audit.drill.report import DrillReport
 from pratique.azure.registries import Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.config import Bootstrap
+from pratique.config.drill import CONFIRMATION
 from sandbox.core.rbac import Principal, RoleDefinition, contains
 from sandbox.registry_forms import RegistryLog
 from sandbox.scenario import Finding, Identity, Scan, Scenario

@@ -13,26 +13,39 @@ from pratique.cli.app import app
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "bootstrap.yaml"
 COMMANDS = ["check", "probe", "plan", "prepare", "release", "renew", "rescan", "drill", "sweep", "deploy", "demo"]
+#: All but the demo, which replaces the process that starts it.
+IN_PROCESS = [*(command for command in COMMANDS if command != "demo"), "trust", "clusters", "records", "config"]
+#: Packages that only what a command runs needs.
+HEAVY = {"aiohttp", "asn1crypto", "cbor2", "cryptography", "httpx", "msal", "pydantic_settings", "requests", "ruamel"}
 
 
-def _imported(*modules: str) -> set[str]:
-    """The top-level packages, and azure's own, that a new process holds after importing these modules."""
-    program = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
-    return {name.partition(".")[0] for name in loaded}
+def _imported(program: str) -> set[str]:
+    """The modules that a process holds after a program."""
+    run = [sys.executable, "-c", f"import sys\n{program}\nprint('modules:', *sys.modules)"]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    return {*done.stdout.rpartition("modules:")[2].split()}
 
 
-def test_help_needs_neither_prefect_nor_azure() -> None:
-    """Importing all commands imports neither Prefect nor an Azure SDK, so that --help starts fast."""
-    imported = _imported("pratique.cli.app")
-    assert "typer" in imported
-    assert not imported & {"prefect", "azure", "flows", "tasks"}
+def _packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([command, "--help"] for command in IN_PROCESS)])
+def test_help_imports_little(arguments: list[str]) -> None:
+    """Neither Prefect, an SDK, nor the model of the configuration, nor what those are made of. They take seconds."""
+    program = (
+        f"from pratique.cli.app import app\ntry: app({arguments})\nexcept SystemExit as ended: assert not ended.code"
+    )
+    modules = _imported(program)
+    assert "typer" in modules
+    assert not _packages(modules) & {"prefect", "azure", "flows", "tasks", *HEAVY}
+    assert not {name for name in modules if name.startswith(("pratique.config", "pratique.gate", "pratique.azure"))}
 
 
 def test_check_probe_and_sweep_need_no_prefect() -> None:
     """What these commands run on Azure works without Prefect."""
-    modules = ("pratique.preflight.check", "pratique.preflight.probe.run", "pratique.access.revoke")
-    imported = _imported("pratique.cli.app", *modules)
+    modules = ("pratique.cli.app", "pratique.preflight.check", "pratique.preflight.probe.run", "pratique.access.revoke")
+    imported = _packages(_imported(f"import {', '.join(modules)}"))
     assert "azure" in imported
     assert not imported & {"prefect", "flows", "tasks"}
 

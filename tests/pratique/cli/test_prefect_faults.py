@@ -17,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from pratique import errors
-from pratique.cli.frame import run_flow
+from pratique.cli.flow_runner import FlowRunner
 from tests.processes import free_port
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "bootstrap.yaml"
@@ -64,7 +64,7 @@ async def _flow() -> None:
 
 def _refused(url: str, flow: Callable[[], object] = _flow) -> errors.PratiqueError:
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(errors.PratiqueError) as refused:
-        run_flow(flow())  # type: ignore[arg-type]  # a coroutine
+        FlowRunner(EXAMPLE).run(flow())  # type: ignore[arg-type]  # a coroutine
     return refused.value
 
 
@@ -122,7 +122,7 @@ def test_what_is_not_prefects_passes() -> None:
 
     for flow, kind in ((ours, errors.GateBlocked), (defect, RuntimeError)):
         with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), pytest.raises(kind):
-            run_flow(flow())
+            FlowRunner(EXAMPLE).run(flow())
 
 
 def test_a_temporary_server_that_does_not_start(tmp_path: Path) -> None:
