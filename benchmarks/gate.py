@@ -15,6 +15,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,20 @@ def work(sandbox: Served, home: Path, images: list[dict[str, Any]], worker: str,
     return measurements
 
 
+def kind(request: Mapping[str, Any]) -> str:
+    """What a request of the gate is for. The requests are those of the sandbox's log."""
+    path = str(request["path"])
+    if path.endswith("ResourceGraph/resources"):
+        return "queries to Resource Graph"
+    if "/referrers/" in path:
+        return "lists of referrers"
+    if "/manifests/sha256-" in path:
+        return "lists under a referrers tag"
+    if request["method"] == "HEAD":
+        return "whether an image exists"
+    return "content of artifacts" if "/v2/" in path else "others"
+
+
 async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
     """The worker's measurements, with those from the sandbox's log and operations."""
     async with sandbox.client() as client:
@@ -78,18 +94,18 @@ async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
         datetime.fromisoformat(operation["finished"]) for operation in operations if operation["kind"] == "scan"
     )
     gate = [entry for entry in log if began <= datetime.fromisoformat(entry["at"]) <= decided]
-    queries = sum(entry["path"].endswith("ResourceGraph/resources") for entry in gate)
-    lookups = sum("/referrers/" in entry["path"] and "in-toto" in entry["query"] for entry in gate)
+    kinds = Counter(map(kind, gate))
     throttled = sum(entry["status"] == 429 for entry in log)
     return [
         Figure("import into quarantine", f"{worker['imported']:.1f} s"),
         Figure("wait at the gate", f"{(decided - began).total_seconds():.1f} s"),
         Figure("from the last scan to the verdict", f"{(decided - scanned).total_seconds():.1f} s"),
         Figure("progress reports", str(worker["reports"])),
-        Figure("queries to Resource Graph", str(queries)),
-        Figure("artifact lookups", str(lookups)),
         Figure("requests of the gate", str(len(gate))),
+        *(Figure(f"requests: {name}", str(count)) for name, count in sorted(kinds.items())),
         Figure("throttled requests", str(throttled), "0"),
+        Figure("CPU at the gate", f"{worker['cpu']:.2f} s"),
+        Figure("CPU at the gate, for each image", f"{1000 * worker['cpu'] / sum(worker['states'].values()):.1f} ms"),
         Figure("worker's memory before the gate", f"{worker['memory_before']} MiB"),
         Figure("worker's peak memory", f"{worker['memory']} MiB"),
         *(Figure(f"verdict {state}", str(count)) for state, count in sorted(worker["states"].items())),

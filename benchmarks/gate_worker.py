@@ -70,6 +70,7 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
         started = time.perf_counter()
         imported_images = await import_images(session, client, registry, references, gate.platforms)
         imported, before, began = time.perf_counter() - started, memory(), datetime.now(UTC)
+        cpu = time.process_time()
         waiting = await candidates(client, registry.login_server, imported_images, gate.platforms)
         wait_policy = WaitPolicy(gate.interval, gate.patience, gate.deadline, fail_fast=False)
         ready = await set_up(gate, session, client, judged=session.group_id(options.group), clock=SystemClock())
@@ -77,11 +78,12 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
             report = await assess(
                 "benchmark", waiting, ready.rules, wait_policy, poller=ready.poller, progress=progress
             )
-            decided = datetime.now(UTC)
+            cpu, decided = time.process_time() - cpu, datetime.now(UTC)
     return {
         "imported": imported,
         "began": began.isoformat(),
         "decided": decided.isoformat(),
+        "cpu": cpu,
         "reports": len(reports),
         "memory_before": before,
         "memory": memory(),

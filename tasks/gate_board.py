@@ -15,8 +15,13 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from pratique.gate.break_glass import companions
 from pratique.gate.record import record
 from pratique.gate.report import markdown, rows
+from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport
+from pratique.text import first_few
 from tasks.runtime import current
+
+#: Log lines of one look about images of which the same is new.
+_MOST_LINES = 10
 
 
 class GateBoard:
@@ -31,19 +36,17 @@ class GateBoard:
 
     async def show(self, report: GateReport) -> None:
         """Log what has changed, and update the table."""
+        changes: dict[tuple[VerdictState, str], list[str]] = {}
         for verdict in report.verdicts:
             name = verdict.image.location.short
             for platform_verdict in verdict.platforms:
-                place = (name, platform_verdict.platform)
-                if self._states.get(place) != platform_verdict.state:
-                    self._states[place], self._since[place] = platform_verdict.state, current().clock.now()
-                    get_run_logger().info(
-                        "%s %s: %s (%s)",
-                        name,
-                        platform_verdict.platform,
-                        platform_verdict.state,
-                        platform_verdict.reason,
-                    )
+                place, state = (name, platform_verdict.platform), platform_verdict.state
+                if self._states.get(place) != state:
+                    self._states[place], self._since[place] = state, current().clock.now()
+                    changes.setdefault((state, platform_verdict.reason), []).append(" ".join(place))
+        for (state, reason), places in changes.items():
+            for names in places if len(places) <= _MOST_LINES else [f"{len(places)} images, {first_few(places)}"]:
+                get_run_logger().info("%s: %s (%s)", names, state, reason)
         if (waits := companions(report)) != self._waits:
             self._waits = waits
             get_run_logger().warning(waits or "The image with a break-glass entry no longer waits for others")

@@ -150,11 +150,12 @@ async def _rows(
     if wrong := [text for text in digests if not re.fullmatch(DIGEST_PATTERN, text)]:
         raise ValueError(f"not a digest: {wrong[0]!r}")
     wanted = {digest.removeprefix("sha256:") for digest in digests}
+    expected = wanted | {_UNNAMED}
     rows: dict[tuple[str, str], dict[str, Any]] = {}  # by id and content: an id may be empty, or there twice
     for batch in _batches(sorted(wanted)):
         query = _QUERY.format(rows=which, digests=_quoted(batch), unnamed=_UNNAMED)
         for row in await query_rows(session, query, _ATTEMPTED, subscriptions=subscriptions):
-            if not isinstance(row.get("id"), str) or row.get("digest") not in (wanted | {_UNNAMED}):
+            if not isinstance(row.get("id"), str) or row.get("digest") not in expected:
                 observed = "A row names none of the digests that were asked for."
                 raise UnreadableAnswer(_ATTEMPTED, "Azure Resource Graph", observed, "Report this.")
             rows[row["id"], json.dumps(row.get("properties"), sort_keys=True)] = row

@@ -115,7 +115,10 @@ class Gate(SignerTrust):
         30, ge=0, description="Minutes to wait for an image that the exceptions accept without an assessment."
     )
     interval: float = Field(
-        30, gt=0, description="Seconds between the first polls. The interval grows to ten times as long."
+        30,
+        gt=0,
+        description="Seconds between polls for half an hour, and after each change. Without news, the interval then "
+        "grows to ten times as long.",
     )
     report: Literal["fail-fast", "full"] = Field(
         "fail-fast",

@@ -9,6 +9,9 @@ A statement is the only positive proof that a digest was scanned. Anybody who ca
 therefore proves a scan only to the sources that trust its signer. The findings in any other statement count as well:
 bad news about a digest needs no signature. A stranger who can push can block an image, but cannot make one pass.
 
+While an image has no news, a lookup is one request: the list of its referrers (:mod:`.full_lookups`). Its observations
+are then partial, and the gate has everything looked at before it decides on them.
+
 Facts: Microsoft Learn, "Gated deployment for Kubernetes container images" (the findings artifact) and "Azure Container
 Registry SKU features and limits" (how often referrers may be listed).
 """
@@ -31,6 +34,7 @@ from pratique.errors import (
     UnreadableAnswer,
 )
 from pratique.evidence.findings_artifact import SignedStatement, fetch_findings
+from pratique.evidence.full_lookups import FullLookups
 from pratique.evidence.parsers.in_toto import bad_news, from_statement, is_about_something_else
 from pratique.evidence.signature_artifacts import Unusable
 from pratique.evidence.signatures.trust import TrustStore
@@ -40,6 +44,7 @@ from pratique.gate.evidence import Observation, SourceStatus, Subject
 from pratique.gate.policy import FINDINGS_ARTIFACT, Policy
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
+from pratique.oci.referrers import referrers_by_api, with_tagged
 
 AT_ONCE = 16
 ATTEMPTS = 3  # at one image, when the registry asks to slow down
@@ -72,6 +77,7 @@ class AttachedStatements:
         self._clock = clock or SystemClock()
         self._policy = policy or Policy()
         self._verifier = SignatureVerifier(client.transport.http)
+        self._full = FullLookups()
         self._paused_until = 0.0  # monotonic seconds
 
     @property
@@ -89,10 +95,18 @@ class AttachedStatements:
         ordered = list(subjects)
         return dict(zip(ordered, await asyncio.gather(*map(observe, ordered)), strict=True))
 
+    def forget(self, subjects: Collection[Subject]) -> None:
+        """Begin anew with a lookup everywhere."""
+        self._full.demand(subjects)
+
+    def look_everywhere(self, subjects: Collection[Subject]) -> None:
+        """Look everywhere for the subjects' attestations next time."""
+        self._full.demand(subjects)
+
     async def _observe(self, subject: Subject) -> Sequence[Observation]:
-        reference = ImageReference(subject.registry, subject.repository, digest=subject.digest)
         try:
-            return await self._observations(subject, await self._fetch(reference))
+            found, full = await self._fetch(subject)
+            return [replace(seen, partial=not full) for seen in await self._observations(subject, found)]
         except NetworkDenied:
             status, detail = SourceStatus.NOTHING, _UNREACHABLE
         except NotFound:
@@ -103,19 +117,36 @@ class AttachedStatements:
             status, detail = SourceStatus.FAILED, f"could not be queried: {error.observed} Next: {error.remedy}"
         return [Observation(source=name, status=status, detail=detail) for name in self._trusted]
 
-    async def _fetch(self, reference: ImageReference) -> list[SignedStatement | Unusable]:
-        """The statements attached to an image. When the registry asks to slow down, all lookups wait."""
+    async def _fetch(self, subject: Subject) -> tuple[list[SignedStatement | Unusable], bool]:
+        """The statements attached to an image, and whether they were looked for everywhere.
+
+        When the registry asks to slow down, all lookups wait.
+        """
         attempts = ATTEMPTS
         while True:
             await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
             try:
-                return await fetch_findings(self._client, reference)
+                return await self._look_up(subject)
             except Throttled as error:
                 attempts -= 1
                 pause = _PAUSE if error.retry_after is None else error.retry_after
                 if not attempts or pause > LONGEST_PAUSE:
                     raise
                 self._paused_until = max(self._paused_until, time.monotonic() + pause)
+
+    async def _look_up(self, subject: Subject) -> tuple[list[SignedStatement | Unusable], bool]:
+        reference = ImageReference(subject.registry, subject.repository, digest=subject.digest)
+        at, demands = self._clock.now(), self._full.demands(subject)
+        listed = by_api = await referrers_by_api(self._client, reference)
+        if listed is None or not listed.by_index:
+            listed = await with_tagged(self._client, reference, by_api)
+        if self._full.covers(subject, listed, at):
+            return [], False
+        both = listed if listed is not by_api else await with_tagged(self._client, reference, by_api)
+        found = await fetch_findings(self._client, reference, both)
+        if not found:
+            self._full.done(subject, listed, at, demands)
+        return found, True
 
     async def _observations(
         self, subject: Subject, found: Collection[SignedStatement | Unusable]

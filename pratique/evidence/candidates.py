@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pratique.errors import NetworkDenied, NotFound, PermissionDenied, UnreadableAnswer
-from pratique.gate.wait import Candidate
+from pratique.gate.candidate import Candidate
 from pratique.images import ImageReference, ImportedImage
 from pratique.oci.acr import arrival
 from pratique.oci.client import OciClient

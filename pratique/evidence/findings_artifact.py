@@ -36,7 +36,7 @@ from pratique.evidence.signature_artifacts import (
 from pratique.images import Descriptor, ImageReference
 from pratique.oci.client import Manifest, OciClient
 from pratique.oci.media_types import IMAGE_CONFIGS
-from pratique.oci.referrers import Referrer, list_referrers
+from pratique.oci.referrers import Referrer, Referrers, list_referrers
 
 IN_TOTO = "application/vnd.in-toto+json"
 PREDICATE_ANNOTATION = "in-toto.io/predicate-type"
@@ -95,16 +95,19 @@ class _Artifact:
         )
 
 
-async def fetch_findings(client: OciClient, reference: ImageReference) -> list[SignedStatement | Unusable]:
+async def fetch_findings(
+    client: OciClient, reference: ImageReference, listed: Referrers | None = None
+) -> list[SignedStatement | Unusable]:
     """The findings artifacts of an image, and those that cannot be used; newest first by their own annotations.
 
     :param reference: with the digest that was assessed; artifacts are per repository
+    :param listed: its referrers, from both lists; by default they are listed
     :raises NotFound: when the image itself does not exist
     :raises NetworkDenied: when this worker cannot reach the registry
     :raises UnreadableAnswer: when the list of artifacts cannot be read, or not to its end
     :raises TransientError: when another attempt may help
     """
-    listed = await list_referrers(client, reference)
+    listed = listed or await list_referrers(client, reference)
     artifacts = sorted(filter(_may_be_findings, listed.found), key=_created, reverse=True)
     if not artifacts and await client.head(reference) is None:
         raise NotFound("read the findings artifacts", str(reference), "There is no such image.", "Import it again.")

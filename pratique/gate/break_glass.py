@@ -40,8 +40,10 @@ def companions(report: GateReport) -> str:
     Empty when there is no such image, or no other image that does not pass yet.
     """
     asked = [verdict for verdict in report.verdicts if any(_entries(verdict))]
+    if not asked:
+        return ""
     others = [verdict for verdict in report.verdicts if verdict not in asked and not verdict.state.passes]
-    if not (asked and others):
+    if not others:
         return ""
     return (
         f"{_names(asked)} passes together with {_names(others)}, or not at all: images of a release do. To let it in "

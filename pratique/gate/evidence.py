@@ -49,6 +49,8 @@ class Observation:
     :ivar notes: evidence that proves nothing, such as a forged artifact or rows about an earlier push
     :ivar rejected: attestations of the digest whose signatures do not count
     :ivar asked_at: when the source was asked, or began the scan that it reports once more
+    :ivar partial: whether the source looked only where news is likely. No verdict passes on that: the gate has such a
+        source look everywhere first (:class:`LooksEverywhere`)
     """
 
     source: str
@@ -60,6 +62,7 @@ class Observation:
     notes: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     asked_at: datetime | None = field(default=None, compare=False)
+    partial: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,15 @@ class KeepsAnswers(Protocol):
 
     def forget(self, subjects: Collection[Subject]) -> None:
         """Ask anew about the subjects next time."""
+        ...
+
+
+@runtime_checkable
+class LooksEverywhere(Protocol):
+    """A source that looks everywhere only now and then, because that takes many requests."""
+
+    def look_everywhere(self, subjects: Collection[Subject]) -> None:
+        """Look everywhere for what there is about the subjects next time."""
         ...
 
 
@@ -141,6 +153,8 @@ def prove(observations: Sequence[Observation], policy: Policy, sources: Collecti
 
 def with_earlier_findings(now: Observation, before: Observation) -> Observation:
     """What a source reports now, with the findings that it reported before: that it is silent about them cures none."""
+    if before.findings <= now.findings:
+        return now
     still = {finding.key for finding in now.findings}
     gone = sorted({finding.vulnerability for finding in before.findings if finding.key not in still})
     notes = now.notes

@@ -15,7 +15,7 @@ from typing import Self
 
 from pratique.clock import Clock, SystemClock
 from pratique.errors import TransientError, UnreadableAnswer
-from pratique.gate.evidence import EvidenceSource, KeepsAnswers, Observation, SourceStatus, Subject
+from pratique.gate.evidence import EvidenceSource, KeepsAnswers, LooksEverywhere, Observation, SourceStatus, Subject
 
 #: Observations by subject and source.
 Evidence = dict[Subject, dict[str, Observation]]
@@ -63,6 +63,12 @@ class EvidencePoller:
         for source in (*self._broad, *self._narrow):
             if isinstance(source, KeepsAnswers):
                 source.forget(subjects)
+
+    def look_everywhere(self, subjects: Collection[Subject]) -> None:
+        """Have every source look everywhere for the subjects next time, also where news is unlikely."""
+        for source in (*self._broad, *self._narrow):
+            if isinstance(source, LooksEverywhere):
+                source.look_everywhere(subjects)
 
     async def poll(
         self, subjects: Collection[Subject], undecided: Callable[[Evidence], Collection[Subject]], due: datetime
@@ -126,10 +132,10 @@ class EvidencePoller:
         undecided = {
             subject for request, answer in zip(waiting, answers, strict=True) for subject in request.undecided(answer)
         }
-        for subject, observations in (await self._ask_all(self._narrow, undecided)).items():
-            for answer in answers:
-                if subject in answer:
-                    answer[subject] |= observations
+        narrow = await self._ask_all(self._narrow, undecided)
+        for answer in answers:
+            for subject in answer.keys() & narrow.keys():
+                answer[subject] |= narrow[subject]
         return list(answers)
 
     async def _ask_all(self, sources: Sequence[EvidenceSource], subjects: Collection[Subject]) -> Evidence:

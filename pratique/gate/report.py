@@ -26,6 +26,8 @@ _NAMED = 10
 _NOTES = 4
 #: Notes on one platform in the summary; the record has all.
 _MOST_NOTES = 100
+#: Rows of the table that is updated while the gate waits.
+MOST_SHOWN = 100
 #: Rows of findings in one summary: as many as Prefect's page still shows.
 _MOST_ROWS = 2000
 _ADVICE = (
@@ -81,12 +83,20 @@ def _waits(report: GateReport) -> list[str]:
     return [literal(sentence)] if (sentence := companions(report)) else []
 
 
-def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[dict[str, str]]:
+def rows(report: GateReport, since: Mapping[tuple[str, str], datetime], most: int = MOST_SHOWN) -> list[dict[str, str]]:
     """The gate's table, one row per platform, important columns first: Prefect shows only three or four at once.
 
+    A longer table begins with what blocks, asks and waits, and counts the rest in its last row. The whole table is sent
+    again for each change.
+
     :param since: when a row's state was first seen, by image and platform
+    :param most: number of rows, besides that of the rest
     """
-    return [
+    found = list(_platform_verdicts(report))
+    if len(found) > most:
+        found.sort(key=lambda pair: _urgency(pair[1].state), reverse=True)
+    shown, rest = found[:most], Counter(str(platform.state) for _, platform in found[most:])
+    table = [
         {
             "image": verdict.image.location.short,
             "state": str(platform_verdict.state),
@@ -97,8 +107,17 @@ def rows(report: GateReport, since: Mapping[tuple[str, str], datetime]) -> list[
             "since": f"{since.get(_place(verdict, platform_verdict), report.at):%Y-%m-%d %H:%M:%S}",
             "digest": platform_verdict.digest,
         }
-        for verdict, platform_verdict in _platform_verdicts(report)
+        for verdict, platform_verdict in shown
     ]
+    if rest:
+        others = ", ".join(f"{count} {state}" for state, count in rest.most_common())
+        empty = dict.fromkeys(("findings", "worst", "why", "platform", "since", "digest"), "")
+        table.append({"image": f"… and {rest.total()} more", "state": others} | empty)
+    return table
+
+
+def _urgency(state: VerdictState) -> tuple[bool, bool, int]:
+    return state.blocks, state.asks, state.rank
 
 
 def counts(findings: tuple[Finding, ...]) -> str:

@@ -64,6 +64,12 @@ class Wait:
     deadline: float
 
     @property
+    def ends(self) -> tuple[datetime, datetime, datetime]:
+        """When the properties below change. The image's and the gate's own times are in no order."""
+        patience, deadline = timedelta(minutes=min(self.patience, self.deadline)), timedelta(minutes=self.deadline)
+        return self.since + patience, self.since + deadline, self.started + patience
+
+    @property
     def patience_over(self) -> bool:
         return self.at >= self.since + timedelta(minutes=min(self.patience, self.deadline))
 

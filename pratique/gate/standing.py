@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pratique.clock import Clock
 from pratique.gate.approval import Approval
@@ -39,6 +39,7 @@ class StandingVerdict:
         self._approval: Approval | None = None
         self._renewal = asyncio.Lock()
         self._renewals = 0
+        self._ending: tuple[GateReport, datetime | None] | None = None
 
     async def approve(self, approval: Approval) -> GateReport:
         """Apply a person's answer. An approval applies to what the sources say after it was given.
@@ -83,11 +84,18 @@ class StandingVerdict:
 
     @property
     def _current(self) -> bool:
-        now, end = self._clock.now(), ends(self.report)
+        now, end = self._clock.now(), self._end
         if end is not None and now >= end:
             return False
         age = now - self.report.at
         return -CLOCKS_DIFFER <= age <= timedelta(minutes=self.report.rules.policy.maximum_verdict_age)
+
+    @property
+    def _end(self) -> datetime | None:
+        """When the verdict ends that rests on break glass. Each promotion asks, so it is found once for each report."""
+        if self._ending is None or self._ending[0] is not self.report:
+            self._ending = self.report, ends(self.report)
+        return self._ending[1]
 
     async def _ask(self) -> None:
         report = await self._ask_again()

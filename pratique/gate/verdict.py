@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from pratique.findings import Finding, merged
 from pratique.gate.evidence import Observation
@@ -123,7 +124,7 @@ class ImageVerdict:
     platforms: tuple[PlatformVerdict, ...]
     others: tuple[str, ...] = ()
 
-    @property
+    @cached_property  # everything that looks at a release asks each image
     def _worst(self) -> PlatformVerdict:
         return max(self.platforms, key=lambda platform_verdict: platform_verdict.state.rank)
 

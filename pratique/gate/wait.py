@@ -6,53 +6,29 @@ quarantine, so a repeated run continues from the current evidence.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from pratique.gate.approval import Approval
-from pratique.gate.evaluate import evaluate_image
-from pratique.gate.evidence import Observation, Subject, with_earlier_findings, with_findings_of_index
-from pratique.gate.polling import Evidence, EvidencePoller
-from pratique.gate.rules import Rules, Wait
+from pratique.gate.assessment import BAD, Assessment
+from pratique.gate.candidate import Candidate
+from pratique.gate.polling import EvidencePoller
+from pratique.gate.rules import Rules
 from pratique.gate.verdict import ImageVerdict, PlatformVerdict, VerdictState
-from pratique.images import ResolvedImage
-from pratique.platforms import required_manifests
 
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """An image in quarantine.
-
-    :ivar repository: its repository in quarantine
-    :ivar since: when its wait begins; ``None`` for the gate's start
-    :ivar arrivals: digests, and when they were pushed to the repository, where that is known
-    """
-
-    image: ResolvedImage
-    registry: str
-    repository: str
-    since: datetime | None = None
-    arrivals: tuple[tuple[str, datetime], ...] = ()
-
-    def subjects(self, platforms: Sequence[str]) -> list[Subject]:
-        """The digests that need a verdict."""
-        required, _ = required_manifests(self.image, platforms)
-        digests = dict.fromkeys(manifest.digest for manifest in required)
-        arrived = dict(self.arrivals)
-        return [Subject(self.registry, self.repository, digest, arrived.get(digest)) for digest in digests]
-
-    @property
-    def indexes(self) -> list[Subject]:
-        """The indexes above these digests. They need no proof, but Defender may name one of them in its findings."""
-        return [Subject(self.registry, self.repository, digest) for digest in self.image.indexes]
+#: How long news is likely: after images arrive, Defender's scans end within a quarter of an hour to hours, many of them
+#: close together.
+_LIVELY = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
 class WaitPolicy:
     """How the gate waits.
 
-    :ivar interval: seconds between polls at first; later a tenth of the time without changes, up to ten intervals
+    :ivar interval: seconds between polls for the first half hour of the wait, and for half an hour after each change of
+        a verdict; then a tenth of the time beyond that half hour, up to ten intervals
     :ivar patience: minutes to wait for an image that is accepted unassessed
     :ivar deadline: minutes to wait for all others
     :ivar fail_fast: whether one blocked image ends the wait
@@ -64,8 +40,12 @@ class WaitPolicy:
     fail_fast: bool = True
 
     def next_poll(self, at: datetime, quiet_since: datetime) -> datetime:
-        quiet = (at - quiet_since).total_seconds()
-        return at + timedelta(seconds=min(max(self.interval, quiet / 10), 10 * self.interval))
+        """When to poll next.
+
+        :param quiet_since: when the wait began, or a verdict last changed
+        """
+        long = (at - quiet_since - _LIVELY).total_seconds()
+        return at + timedelta(seconds=min(max(self.interval, long / 10), 10 * self.interval))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +62,7 @@ class GateReport:
     at: datetime
     approval: Approval | None = None
 
-    @property
+    @cached_property  # each promotion of the release asks for it
     def passed(self) -> bool:
         return all(verdict.state.passes for verdict in self.verdicts)
 
@@ -114,9 +94,6 @@ class GateReport:
         return replace(self, verdicts=verdicts, approval=approval)
 
 
-#: States in which a narrow source is not needed: it cannot change them, or has proven them.
-_DECIDED = (VerdictState.UNHEALTHY, VerdictState.HELD, VerdictState.HEALTHY, VerdictState.TOLERATED)
-
 Progress = Callable[[GateReport], Awaitable[None]]
 
 
@@ -136,26 +113,30 @@ async def assess(
     :param progress: called whenever a verdict changes
     :raises PratiqueError: when a source cannot be asked at all
     """
-    assessment = _Assessment(release, candidates, rules, wait_policy, poller)
+    assessment = Assessment(candidates, rules, poller, patience=wait_policy.patience, deadline=wait_policy.deadline)
     due = quiet_since = assessment.started
     before: GateReport | None = None
     renewed = False
     while True:
         await assessment.ask(due)
         at = poller.clock.now()
-        report = assessment.report(at)
+        report = _report(release, rules, assessment, at)
+        if _decisive(report, wait_policy) is not None:
+            assessment.forget_verdicts()  # the wait ends by verdicts that are evaluated for its end
+            report = _report(release, rules, assessment, at)
         if before is None or report.verdicts != before.verdicts:
             quiet_since = at
             await progress(report)
         before = report
-        if wait_policy.fail_fast and report.blocked:
+        decisive = _decisive(report, wait_policy)
+        if decisive is None:
+            due = min([wait_policy.next_poll(at, quiet_since), *assessment.deadlines(report.verdicts, at)])
+        elif assessment.look_everywhere(report.verdicts, decisive):
+            due = at
+        elif (wait_policy.fail_fast and report.blocked) or renewed or not assessment.renew(at):
             return report
-        if all(verdict.state.final for verdict in report.verdicts):
-            if renewed or not assessment.renew(at):
-                return report
-            renewed, due = True, at
         else:
-            due = min([wait_policy.next_poll(at, quiet_since), *assessment.deadlines(report, at)])
+            renewed, due = True, at
 
 
 async def assess_once(
@@ -165,120 +146,23 @@ async def assess_once(
 
     :raises PratiqueError: when a source cannot be asked at all
     """
-    assessment = _Assessment(release, candidates, rules, wait_policy, poller)
+    assessment = Assessment(candidates, rules, poller, patience=wait_policy.patience, deadline=wait_policy.deadline)
     await assessment.ask(assessment.started)
-    return assessment.report(poller.clock.now())
+    return _report(release, rules, assessment, poller.clock.now())
 
 
-class _Assessment:
-    """The evidence on a release's images so far, and the verdicts that follow from it.
-
-    :ivar started: when the wait began
-    """
-
-    def __init__(
-        self,
-        release: str,
-        candidates: Sequence[Candidate],
-        rules: Rules,
-        wait_policy: WaitPolicy,
-        poller: EvidencePoller,
-    ) -> None:
-        self._release = release
-        self._subjects = [(candidate, candidate.subjects(rules.platforms)) for candidate in candidates]
-        self._rules = rules
-        self._wait_policy = wait_policy
-        self._poller = poller
-        self.started = self._asking_since = poller.clock.now()
-        indexes = [index for candidate in candidates for index in candidate.indexes]
-        self._known: Evidence = {s: {} for s in [*(s for _, some in self._subjects for s in some), *indexes]}
-        self._outdated: frozenset[Subject] = frozenset()
-        poller.forget(self._known)  # a scan of an earlier wait is not today's word
-
-    async def ask(self, due: datetime) -> None:
-        """Ask the sources, when the next round is due.
-
-        :raises PratiqueError: when a source cannot be asked at all
-        """
-        if self._rules.sources and self._known:
-            self.add(await self._poller.poll(self._known, self.undecided, due))
-            self._outdated = frozenset()
-
-    def renew(self, at: datetime) -> bool:
-        """Whether answers have become too old for a verdict. Every source is asked again about these digests next."""
-        oldest = at - timedelta(minutes=self._rules.policy.maximum_verdict_age)
-        self._outdated = frozenset(s for s in self._known if (asked := self._asked_at([s])) and asked < oldest)
-        if self._outdated:
-            self._asking_since = at
-        return bool(self._outdated)
-
-    def add(self, evidence: Evidence) -> None:
-        """Add evidence. What a source reported earlier in this wait still counts when it is silent about it now."""
-        for subject, observations in evidence.items():
-            before = self._known[subject]
-            for name, observation in observations.items():
-                if name in before:
-                    observation = with_earlier_findings(observation, before[name])
-                before[name] = observation
-
-    def report(self, at: datetime, latest: Evidence | None = None) -> GateReport:
-        """The verdicts on the evidence so far, and on the latest evidence if it is given."""
-        known = {s: said | (latest or {}).get(s, {}) for s, said in self._known.items()}
-        verdicts = []
-        for candidate, subjects in self._subjects:
-            evidence = {s.digest: _with_indexes(known[s], candidate.indexes, known) for s in subjects}
-            wait = Wait(
-                at=at,
-                since=self._since(candidate),
-                started=self._asking_since,
-                patience=self._wait_policy.patience,
-                deadline=self._wait_policy.deadline,
-            )
-            verdicts.append(evaluate_image(candidate.image, evidence, self._rules, wait))
-        asked_at = self._asked_at(self._known) or at
-        return GateReport(release=self._release, verdicts=tuple(verdicts), rules=self._rules, at=asked_at)
-
-    def undecided(self, latest: Evidence) -> Collection[Subject]:
-        """The subjects to ask the narrow sources about: those whose verdict they can change, and outdated ones.
-
-        Neither those that block nor those proven are undecided.
-        """
-        so_far = self.report(self._poller.clock.now(), latest)
-        return [
-            subject
-            for (_, subjects), verdict in zip(self._subjects, so_far.verdicts, strict=True)
-            for subject in subjects
-            if subject in self._outdated or verdict.state not in _DECIDED
-        ]
-
-    def deadlines(self, report: GateReport, at: datetime) -> Iterator[datetime]:
-        """The times after ``at`` at which the wait for an image ends."""
-        for (candidate, _), verdict in zip(self._subjects, report.verdicts, strict=True):
-            for since in (self._since(candidate), self._asking_since) if not verdict.state.final else ():
-                for minutes in (self._wait_policy.patience, self._wait_policy.deadline):
-                    if (end := since + timedelta(minutes=minutes)) > at:
-                        yield end
-
-    def _since(self, candidate: Candidate) -> datetime:
-        return candidate.since or self.started
-
-    def _asked_at(self, subjects: Collection[Subject]) -> datetime | None:
-        """When the oldest question about the subjects was asked; ``None`` when none was."""
-        times = (said.asked_at for subject in subjects for said in self._known[subject].values())
-        return min(filter(None, times), default=None)
+def _report(release: str, rules: Rules, assessment: Assessment, at: datetime) -> GateReport:
+    verdicts = assessment.verdicts(at)
+    return GateReport(release=release, verdicts=verdicts, rules=rules, at=assessment.asked_at or at)
 
 
-def _with_indexes(
-    own: Mapping[str, Observation], indexes: Collection[Subject], known: Evidence
-) -> tuple[Observation, ...]:
-    """What the sources report about a manifest and about the indexes above it."""
-    observations = []
-    for name, observation in own.items():
-        for index in indexes:
-            if (about_index := known[index].get(name)) is not None:
-                observation = with_findings_of_index(observation, index.digest, about_index)
-        observations.append(observation)
-    return tuple(observations)
+def _decisive(report: GateReport, wait_policy: WaitPolicy) -> frozenset[VerdictState] | None:
+    """The states of the verdicts by which the wait ends; ``None`` while it goes on."""
+    if wait_policy.fail_fast and report.blocked:
+        blocking = frozenset(verdict.state for verdict in report.blocked)
+        return blocking & BAD or blocking
+    states = frozenset(verdict.state for verdict in report.verdicts)
+    return states if all(state.final for state in states) else None
 
 
 def _with_approval(image: str, platform_verdict: PlatformVerdict, approval: Approval, at: datetime) -> PlatformVerdict:

@@ -21,7 +21,7 @@ from pratique.change import Change
 from pratique.images import LIVE, ImageReference, LiveImage
 from pratique.manifests.documents import NotFollowed
 from pratique.manifests.files import mapping, path_inside, read_yaml, scalar, write_yaml
-from pratique.manifests.image_names import is_matched, split
+from pratique.manifests.image_names import Matched, split
 from pratique.manifests.kustomize import Renderer, kustomizations
 from pratique.manifests.release_check import Usage, find_usage
 from pratique.manifests.versions import Choices, Pins, Version, Versions
@@ -93,6 +93,7 @@ def point_versions(root: Path, folder: str, registry: str, versions: Versions, *
     path_inside(root, folder)
     edits: list[tuple[Path, YamlText]] = []
     changes: list[Change] = []
+    bases = _Bases(root)
     for path, before, entries in _chosen_entries(root, folder, registry, versions):
         registry_name = registry.partition(".")[0]
         text = before.replaced(REGISTRY_PLACEHOLDER, registry_name, but=_unchanged_values(entries))
@@ -101,7 +102,7 @@ def point_versions(root: Path, folder: str, registry: str, versions: Versions, *
             if image is None:
                 continue
             wanted = _wanted(f"{registry}/{LIVE}{repository}", image, pin)
-            if pin == "tag" and "newTag" not in entry and _has_tag(root, path, entry, image.tag):
+            if pin == "tag" and "newTag" not in entry and _has_tag(bases, path, entry, image.tag):
                 del wanted["newTag"]
             for key, value in wanted.items():
                 values[*place, key] = value
@@ -138,20 +139,40 @@ def _chosen_entries(root: Path, folder: str, registry: str, versions: Versions) 
 
     :raises ConfigurationError: when an entry could get several
     """
-    choices, found = Choices(versions), list[_Chosen]()
+    choices, bases, found = Choices(versions), _Bases(root), list[_Chosen]()
     for path in kustomizations(root, folder):
         text, file = read_yaml(root, path), path.relative_to(root / folder).as_posix()
         entries = []
         for entry in _live_entries(text, registry):
             repository = entry[2]
-            pins = _pins(root, path, entry[1], registry) if len(versions.get(repository, ())) > 1 else Pins()
+            pins = _pins(bases, path, entry[1], registry) if len(versions.get(repository, ())) > 1 else Pins()
             entries.append((entry, choices.image(repository, file, pins)))
         found.append((path, text, entries))
     choices.require_decided(folder)
     return found
 
 
-def _pins(root: Path, kustomization: Path, entry: Mapping[str, Plain], registry: str) -> Pins:
+class _Bases:
+    """The images of kustomizations before their ``images:`` are applied. Each kustomization is rendered once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._rendered: dict[Path, tuple[Matched, bool]] = {}
+
+    def images(self, kustomization: Path, entry: Mapping[str, Plain]) -> tuple[list[str], bool]:
+        """The images to which an entry applies, and whether all could be read.
+
+        :raises NotFollowed: when the entry's name is a pattern
+        """
+        if kustomization not in self._rendered:
+            renderer = Renderer(self._root)
+            images = Matched(base.image for base in renderer.base_images(kustomization))
+            self._rendered[kustomization] = images, not renderer.unread
+        matched, is_complete = self._rendered[kustomization]
+        return matched.by(scalar(entry.get("name")) or ""), is_complete
+
+
+def _pins(bases: _Bases, kustomization: Path, entry: Mapping[str, Plain], registry: str) -> Pins:
     """The tag and digest that an entry sets; without either, those of the manifests that it applies to.
 
     These say nothing if one of them has no tag, or cannot be read, or was renamed into ``live/`` by an entry of another
@@ -160,12 +181,12 @@ def _pins(root: Path, kustomization: Path, entry: Mapping[str, Plain], registry:
     tag, digest = scalar(entry.get("newTag")), scalar(entry.get("digest"))
     if tag or digest:
         return Pins(frozenset(filter(None, [tag])), frozenset(filter(None, [digest])))
-    name, renderer = scalar(entry.get("name")) or "", Renderer(root)
     try:
-        names = {split(base.image) for base in renderer.base_images(kustomization) if is_matched(base.image, name)}
+        images, is_complete = bases.images(kustomization, entry)
     except NotFollowed:
         return Pins()
-    if renderer.unread or any(not suffix or _below_live(base, registry) for base, suffix in names):
+    names = {split(image) for image in images}
+    if not is_complete or any(not suffix or _below_live(base, registry) for base, suffix in names):
         return Pins()
     suffixes = [suffix.partition("@") for _, suffix in names]
     return Pins(
@@ -186,11 +207,10 @@ def _wanted(name: str, image: LiveImage, pin: Pin) -> dict[str, str | None]:
     return {"newName": name, "newTag": tag, "digest": digest}
 
 
-def _has_tag(root: Path, kustomization: Path, entry: Mapping[str, Plain], tag: str) -> bool:
+def _has_tag(bases: _Bases, kustomization: Path, entry: Mapping[str, Plain], tag: str) -> bool:
     """Whether the manifests to which an entry applies already have that tag."""
-    name, used = scalar(entry.get("name")) or "", Renderer(root).base_images(kustomization)
     try:
-        return {split(base.image)[1] for base in used if is_matched(base.image, name)} == {f":{tag}"}
+        return {split(image)[1] for image in bases.images(kustomization, entry)[0]} == {f":{tag}"}
     except NotFollowed:
         return False
 

@@ -19,7 +19,7 @@ from pratique.errors import ManifestRejected
 from pratique.manifests import patches
 from pratique.manifests.documents import NOT_A_MANIFEST, NotFollowed, Value, is_null, is_text_only, load
 from pratique.manifests.files import exists_inside, is_inside
-from pratique.manifests.image_names import renamed
+from pratique.manifests.image_names import Entries
 from pratique.manifests.resources import Resource, mapping, mounted_images, resources, text
 from pratique.markdown import plain
 
@@ -148,21 +148,16 @@ class Renderer:
     def _apply_images(self, file: Path, entries: Any, collected: Iterable[Resource]) -> None:
         if not isinstance(entries, list):
             return
+        by_name, used = Entries(entries), False
         for resource in collected:
-            names = {image: self._renamed(file, image, entries) for _, image in resource.images}
+            names = {image: by_name.renamed(image) for _, image in resource.images}
             for image in mounted_images(resource.document):
                 if names[image] != image:
                     self._skip(file, _MOUNTED.format(image))
             resource.rename_images(names)
-
-    def _renamed(self, file: Path, image: str, entries: Iterable[Any]) -> str:
-        for entry in entries:
-            if isinstance(entry, dict) and text(entry, "name"):
-                try:
-                    image = renamed(image, entry)
-                except NotFollowed as reason:
-                    self._skip(file, str(reason))
-        return image
+            used = used or bool(names)
+        for reason in by_name.problems if used else ():
+            self._skip(file, reason)
 
     def _document(self, file: Path) -> dict[str, Any]:
         """The kustomization in a file: its first document, as with kustomize."""

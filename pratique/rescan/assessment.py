@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from pratique.config.scanning import Scanning
 from pratique.findings import Finding, merged
+from pratique.gate.candidate import Candidate
 from pratique.gate.evaluate import excess
 from pratique.gate.evidence import SourceStatus, prove
 from pratique.gate.exceptions.exemption import Waiver
@@ -19,7 +20,7 @@ from pratique.gate.holds import NO_HOLDS
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.rules import Rules
 from pratique.gate.verdict import ImageVerdict, VerdictState
-from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
+from pratique.gate.wait import GateReport, WaitPolicy, assess
 from pratique.rescan.inventory import LiveImageEntry
 
 #: Images per batch: their digests fit into one Resource Graph query or two, and the result into a few megabytes.

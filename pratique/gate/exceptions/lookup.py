@@ -143,6 +143,14 @@ class Exceptions:
         )
         return tuple(notices)
 
+    @cached_property
+    def changes(self) -> tuple[datetime, ...]:
+        """The times, sorted, at which an entry or a statement begins or ceases to count."""
+        waivers = [waiver for waiver, _ in (*self.exemptions, *self.acceptances)]
+        waivers += [statement.waiver for statement in self.statements.all if statement.waiver]
+        times = {waiver.expires for waiver in waivers}
+        return tuple(sorted(times.union(*((entry.opened, entry.until) for entry in self.break_glass))))
+
     def _waivers(self, finding: Finding, image: ResolvedImage) -> Iterator[Waiver]:
         for waiver, entry in self._by_vulnerability.get(finding.vulnerability.upper(), ()):
             if entry.covers(finding, image):

@@ -14,6 +14,7 @@ from pratique.evidence.resource_graph import ResourceGraph
 from pratique.findings import Fix, Severity
 from pratique.gate.evidence import Observation, SourceStatus
 from pratique.gate.policy import RECOMMENDATIONS, SUB_ASSESSMENTS
+from pratique.gate.polling import EvidencePoller
 from sandbox.scenario import DefenderPlan, Finding, Identity, Scan, Scenario
 from sandbox.services.defender.reports import Row
 from sandbox.services.defender.state import Defender
@@ -51,6 +52,25 @@ async def test_two_generations_are_two_sources(scanned: Scanning) -> None:
     assert [[observation.source for observation in found[subject]] for subject in image.subjects] == [NAMES] * 2
     requests = image.sandbox.azure.requests.since(0)
     assert sum(entry.path.endswith("/resources") and entry.method == "POST" for entry in requests) == 3
+
+
+async def test_a_look_at_all_releases_is_one_query(scanned: Scanning) -> None:
+    """Three releases of a hundred images each, with their indexes, cost one query a look, and one generation."""
+    rated = Finding(cve="CVE-2026-1", severity="Medium", package="openssl", version="3.0.1")
+    image = await scanned(Scenario(scans={FALCO: Scan(outcome="unhealthy", findings=(rated,))}))
+    waiting = [
+        [subject(f"sha256:{release * 1000 + number:064x}", f"quarantine/{release}/{number}") for number in range(200)]
+        for release in range(3)
+    ]
+    waiting[0].append(image.subjects[0])
+    log, before = image.sandbox.azure.requests, len(image.sandbox.azure.requests.since())
+    async with image.session() as session, EvidencePoller([ResourceGraph(session, (RECOMMENDATIONS,))], []) as poller:
+        for _ in range(2):
+            due = poller.clock.now()
+            found = await asyncio.gather(*(poller.poll(subjects, lambda _: (), due) for subjects in waiting))
+            assert found[0][image.subjects[0]][RECOMMENDATIONS].findings
+    queries = [entry for entry in log.since()[before:] if entry.path.endswith("ResourceGraph/resources")]
+    assert len(queries) == 2
 
 
 async def test_a_clean_image_has_no_row(scanned: Scanning) -> None:

@@ -21,8 +21,9 @@ from pratique.clock import SystemClock
 from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import GateSetup, set_up
+from pratique.gate.candidate import Candidate
 from pratique.gate.verdict import PlatformVerdict, VerdictState
-from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
+from pratique.gate.wait import GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage, UnresolvedReference
 from pratique.oci.client import OciClient
 from pratique.release.promotion import quarantine, resolve

@@ -16,13 +16,14 @@ from starlette.responses import Response
 from pratique.errors import GateBlocked
 from pratique.evidence.findings_artifact import LARGEST_STATEMENT
 from pratique.findings import Severity
+from pratique.gate.candidate import Candidate
 from pratique.gate.evaluate import evaluate_image
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Limits, Policy
 from pratique.gate.record import record
 from pratique.gate.report import markdown, require_passed, rows
 from pratique.gate.rules import Rules, Wait
 from pratique.gate.verdict import VerdictState
-from pratique.gate.wait import Candidate, GateReport
+from pratique.gate.wait import GateReport
 from sandbox.scenario import PublicImage, Scan, Scenario
 from sandbox.services.defender.findings_artifact import attach_statement, statement
 from sandbox.services.defender.images import ScannedImage

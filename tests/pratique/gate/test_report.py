@@ -23,6 +23,7 @@ from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.gate.record import record
 from pratique.gate.rules import Rules, Wait
+from pratique.gate.verdict import VerdictState
 from pratique.gate.wait import GateReport
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
@@ -196,6 +197,25 @@ def test_the_table_has_a_row_for_each_platform() -> None:
     }
     assert "2 findings beyond the limits" in first["why"]
     assert (second["state"], second["since"], second["worst"]) == ("Pending", f"{since} 12:00:00", "")
+
+
+@pytest.mark.parametrize("size", [300, 3000])
+def test_a_long_table_is_cut(size: int) -> None:
+    """It has what blocks, asks and waits first, and counts the rest in one row: it is sent again for each change."""
+    states = {7: VerdictState.PENDING, 100: VerdictState.ASKING, 200: VerdictState.UNHEALTHY, 250: VerdictState.HELD}
+    one = reported((NO_ROWS, CLEAN))
+    verdicts = tuple(
+        replace(
+            one.verdicts[0],
+            platforms=(replace(one.verdicts[0].platforms[0], state=states.get(number, VerdictState.HEALTHY)),),
+        )
+        for number in range(size)
+    )
+    shown = pages.rows(replace(one, verdicts=verdicts), {})
+    assert [row["state"] for row in shown[:5]] == ["Unhealthy", "Held", "Asking a person", "Pending", "Healthy"]
+    assert len(shown) == pages.MOST_SHOWN + 1
+    assert (shown[-1]["image"], shown[-1]["state"]) == (f"… and {size - 100} more", f"{size - 100} Healthy")
+    assert all(row.keys() == shown[0].keys() for row in shown)
 
 
 def test_the_table_is_printable() -> None:

@@ -194,7 +194,7 @@ async def test_an_approval_covers_what_was_shown(later: Observation, named: str)
 async def test_an_approval_of_an_answer_that_cannot_be_read(reason: str) -> None:
     """It covers the reason that was shown: behind another one, there may be other findings."""
     shown = unreadable(RECOMMENDATIONS)
-    gate = Gate(rows_of(*[{"a": shown}] * 30, {"a": replace(shown, detail=reason)}), artifacts(), ASKS)
+    gate = Gate(rows_of(*[{"a": shown}] * 70, {"a": replace(shown, detail=reason)}), artifacts(), ASKS)
     async with gate.verdicts("a") as (verdict,):
         assert states(verdict.report) == [VerdictState.ASKING]
         gate.broad._rounds = gate.broad._rounds[-1:]

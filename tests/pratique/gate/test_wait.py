@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,17 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import GateBlocked, PermissionDenied, PratiqueError, Throttled, UnreadableAnswer
+from pratique.gate import assessment
 from pratique.gate.approval import Approval as Word
 from pratique.gate.approval_request import Question
+from pratique.gate.candidate import Candidate
 from pratique.gate.clearance import clear
+from pratique.gate.evaluate import evaluate_image
 from pratique.gate.evidence import Observation, Subject
 from pratique.gate.exceptions.lookup import Exceptions
 from pratique.gate.policy import FINDINGS_ARTIFACT, RECOMMENDATIONS, Policy
 from pratique.gate.polling import EvidencePoller
 from pratique.gate.record import record
 from pratique.gate.rules import Rules
-from pratique.gate.verdict import VerdictState
-from pratique.gate.wait import Candidate, GateReport, WaitPolicy, assess
+from pratique.gate.verdict import ImageVerdict, VerdictState
+from pratique.gate.wait import GateReport, WaitPolicy, assess
 from pratique.images import ImageReference, PlatformManifest, ResolvedImage
 from tests.pratique.gate.kit import (
     AMD64,
@@ -54,7 +59,7 @@ from tests.pratique.gate.kit import (
     unreadable,
 )
 
-BAD = rows(HIGH)
+BAD, BAD_ARTIFACT = rows(HIGH), artifact(HIGH)
 NESTED = "sha256:" + "e" * 64
 ASKED = frozenset({RECOMMENDATIONS, FINDINGS_ARTIFACT})
 PLATFORMS = ("linux/amd64",)
@@ -135,6 +140,42 @@ class ByDigest(Source):
     async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
         self.digests |= {subject.digest for subject in subjects}
         return {subject: [self._said[subject.digest]] for subject in subjects if subject.digest in self._said}
+
+
+class Cursory(Source):
+    """Sees some of the news only when it looks everywhere, as it does at first and when the gate demands it.
+
+    :ivar hidden: what only such a look shows, and from which minute on
+    :ivar full: how often it looked everywhere for each image
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        hidden: Mapping[str, tuple[float, Observation]],
+        plain: Mapping[str, tuple[float, Observation]],
+    ) -> None:
+        super().__init__(FINDINGS_ARTIFACT)
+        self._clock, self._plain, self.hidden = clock, plain, hidden
+        self._demanded: set[Subject] = set()
+        self.full: Counter[str] = Counter()
+
+    def forget(self, subjects: Collection[Subject]) -> None:
+        self._demanded |= {*subjects}
+
+    look_everywhere = forget
+
+    async def __call__(self, subjects: Collection[Subject]) -> Mapping[Subject, Sequence[Observation]]:
+        found: dict[Subject, Sequence[Observation]] = {}
+        for subject in subjects:
+            name, full = subject.repository.rpartition("/")[2], subject in self._demanded
+            self._demanded.discard(subject)
+            self.full[name] += full
+            known = [self._plain, *([self.hidden] if full else [])]
+            news = [said[name] for said in known if name in said and self._clock.minutes >= said[name][0]]
+            seen = news[-1][1] if news else NO_ARTIFACT
+            found[subject] = [replace(_fresh(seen, self._clock.now()), partial=not full)]
+        return found
 
 
 def _fresh(observation: Observation, at: datetime) -> Observation:
@@ -293,6 +334,44 @@ async def test_without_sources_none_is_asked() -> None:
     assert run.broad.asked == run.narrow.asked == []
 
 
+# Where it looks
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(0, 230), st.sampled_from([CLEAN, BAD_ARTIFACT]))),
+    st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(0, 230), st.just(CLEAN))),
+    st.sampled_from([(), ("a",), ("a", "b", "c")]),
+    st.booleans(),
+)
+def test_no_verdict_rests_on_a_partial_look(
+    hidden: dict[str, tuple[int, Observation]],
+    plain: dict[str, tuple[int, Observation]],
+    accepted: tuple[str, ...],
+    fail_fast: bool,
+) -> None:
+    """What a source only sees when it looks everywhere decides like anything else, whatever the verdict rests on."""
+
+    async def judge() -> tuple[GateReport, Run, FakeClock]:
+        clock = FakeClock()
+        entries = [acceptance(image=str(image(name).pinned)) for name in accepted]
+        with TemporaryDirectory() as folder:
+            exceptions = on_file(Path(folder), acceptances=entries)
+        run = Run(narrow=Cursory(clock, hidden, plain), clock=clock, exceptions=exceptions, fail_fast=fail_fast)
+        return await run.of("a", "b", "c"), run, clock
+
+    report, run, clock = asyncio.run(judge())
+    assert isinstance(run.narrow, Cursory)
+    for name, verdict in zip("abc", report.verdicts, strict=True):
+        minute, news = hidden.get(name, (clock.minutes + 1, CLEAN))
+        if report.passed or (verdict.state is VerdictState.UNVERIFIED and not fail_fast):
+            assert not any(seen.partial for seen in verdict.platforms[0].observations)
+        if minute <= (report.at - NOW).total_seconds() / 60:
+            assert not (report.passed and news == BAD_ARTIFACT)
+            assert not (verdict.state is VerdictState.UNVERIFIED and news == CLEAN)
+        assert run.narrow.full[name] <= 3
+
+
 # Whom it asks
 
 
@@ -443,7 +522,7 @@ def test_sources_are_asked_only_about_required_manifests() -> None:
 
 
 async def test_the_interval_adapts() -> None:
-    """The interval grows with the time without changes, up to ten times, and shrinks again after a change."""
+    """It stays for half an hour, grows with the time without changes, up to ten times, and shrinks after a change."""
     clock = FakeClock()
     run = Run(narrow=Timed(FINDINGS_ARTIFACT, clock, {"a": (90, CLEAN)}), clock=clock, patience=0)
     await run.of("a", "b")
@@ -453,11 +532,64 @@ async def test_the_interval_adapts() -> None:
     news = next(number for number, seconds in enumerate(times) if seconds >= 90 * 60)
     before, after = clock.slept[:news], clock.slept[news:]
     for pauses in (before, after[:-1]):
-        assert pauses[0] == 30
+        assert pauses[:60] == [30] * 60
         assert all(shorter <= longer for shorter, longer in pairwise(pauses))
         assert max(pauses) == 300
     assert clock.minutes == 240
-    assert len(clock.slept) < 240 * 60 / 30 / 3
+    assert len(clock.slept) < 240 * 60 / 30 / 2
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 30), min_size=1, max_size=4), st.sampled_from([5.0, 30.0, 60.0]))
+def test_news_of_the_first_half_hour_is_seen_within_an_interval(after: list[float], interval: float) -> None:
+    """So is what happens within half an hour after each change of a verdict."""
+
+    async def delays() -> list[float]:
+        clock, times = FakeClock(), list(accumulate(after))
+        names = [chr(ord("a") + number) for number in range(len(times))]
+        narrow = Timed(FINDINGS_ARTIFACT, clock, {name: (at, CLEAN) for name, at in zip(names, times, strict=True)})
+        seen: dict[str, float] = {}
+
+        async def progress(report: GateReport) -> None:
+            passed = [name for name, state in zip(names, states(report), strict=True) if state.passes]
+            seen.update({name: clock.minutes for name in passed if name not in seen})
+
+        run = Run(narrow=narrow, clock=clock, interval=interval)
+        async with EvidencePoller([run.broad], [narrow], clock) as poller:
+            waiting = [candidate(name) for name in names]
+            await assess("release", waiting, run.rules, run.wait_policy, poller=poller, progress=progress)
+        return [60 * (seen[name] - at) for name, at in zip(names, times, strict=True)]
+
+    assert max(asyncio.run(delays())) <= interval + 0.001
+
+
+# What it evaluates
+
+
+class Counted:
+    """Counts the evaluations of images."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+
+        def evaluate(*args: Any) -> ImageVerdict:
+            self.count += 1
+            return evaluate_image(*args)
+
+        monkeypatch.setattr(assessment, "evaluate_image", evaluate)
+
+
+@pytest.mark.parametrize("size", [10, 40])
+async def test_images_are_evaluated_when_something_changes(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """The number of evaluations grows with images and changes, and not with looks at images of which nothing is new."""
+    names = [f"image-{number}" for number in range(size)]
+    clock, counted = FakeClock(), Counted(monkeypatch)
+    learns = {name: (3.0 * number / size * 60, CLEAN) for number, name in enumerate(names)}
+    run = Run(narrow=Timed(FINDINGS_ARTIFACT, clock, learns), clock=clock)
+    assert (await run.of(*names)).passed
+    assert len(run.narrow.asked) > 100
+    # At the first look and at the last; when its patience ends, its proof arrives, its answer is renewed.
+    assert counted.count <= 8 * size
 
 
 async def test_a_changed_reason_is_reported() -> None:
