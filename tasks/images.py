@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import get_run_logger
 
+from pratique.azure.import_pacing import paced_import
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Image
 from pratique.gate.clearance import PromotionClearance
@@ -47,10 +48,13 @@ async def quarantine_image(
 ) -> ImportedImage:
     """Import the digest into quarantine/, unless it is already there."""
     runtime = current()
-    async with runtime.imports:
-        quarantined = await promotion.quarantine(
+
+    async def work() -> ImportedImage:
+        return await promotion.quarantine(
             runtime.session, runtime.oci, infrastructure.quarantine, resolved, runtime.credentials
         )
+
+    quarantined = await paced_import(runtime.session, infrastructure.quarantine, work)
     _log(quarantined)
     emit_imported("image.quarantined", quarantined)
     return quarantined
@@ -69,12 +73,15 @@ async def promote_image(
 ) -> ImportedImage:
     """Import the cleared digest into live/, unless it is already there with everything below it."""
     runtime = current()
-    async with runtime.imports:
-        # The wait for a slot, or for another attempt, may have been long.
+
+    async def work() -> ImportedImage:
+        # The wait for its turn, or for another attempt, may have been long.
         await renew_verdict(clearance.release, _NOT_PROMOTED)
-        promoted = await promotion.promote(
+        return await promotion.promote(
             runtime.session, runtime.oci, image, clearance, infrastructure.quarantine, infrastructure.registry
         )
+
+    promoted = await paced_import(runtime.session, infrastructure.registry, work)
     _log(promoted)
     emit_imported("image.promoted", promoted)
     return promoted

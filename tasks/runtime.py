@@ -61,7 +61,6 @@ class Runtime:
     :ivar policy: digest of the gate's policy
     :ivar platforms: that need a verdict
     :ivar credentials: accounts, by source registry
-    :ivar imports: limits concurrent imports
     :ivar gate: set up by the first release that needs it, and shared by all
     :ivar repository: the manifests' repository
     :ivar records: the branch with the registries' records, of all runs and clusters
@@ -78,7 +77,6 @@ class Runtime:
     http: httpx.AsyncClient
     oci: OciClient
     credentials: dict[str, RegistryCredentials]
-    imports: asyncio.Semaphore
     gate: Shared[GateSetup]
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
@@ -95,10 +93,6 @@ class Runtime:
 
 #: Whose rights a run has: the pipeline's, or those of a flow that takes more than the pipeline may have.
 Identity: TypeAlias = Literal["pipeline", "drill", "seal"]
-
-#: Concurrent imports: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
-#: "Understand how Azure Resource Manager throttles requests").
-_IMPORTS_AT_ONCE = 50
 
 #: Where in Git the configuration of this run is from.
 config_origin: ContextVar[ConfigOrigin | None] = ContextVar("pratique_config_origin", default=None)
@@ -152,7 +146,6 @@ async def azure_runtime(
             http=http,
             oci=client,
             credentials=credentials,
-            imports=asyncio.Semaphore(_IMPORTS_AT_ONCE),
             gate=Shared(gate),
             repository=repository,
             records=records,

@@ -39,6 +39,7 @@ from azure.monitor.query.aio import LogsQueryClient
 from pratique.azure.clouds import CLOUDS, Cloud
 from pratique.azure.faults import NotRegistered, azure_faults
 from pratique.azure.identity import worker_identity
+from pratique.azure.pacing import Pace
 from pratique.azure.transport import Transport, open_transport
 from pratique.errors import ConfigurationError, UnreadableAnswer
 from pratique.oci.tokens import claims as token_claims
@@ -153,8 +154,9 @@ class AzureSession:
             raise ConfigurationError(attempted, cloud, "No subscription is set.", "Set AZURE_SUBSCRIPTION_ID.")
         if cloud not in CLOUDS:
             raise ConfigurationError(attempted, cloud, "There is no such cloud.", f"Use one of: {', '.join(CLOUDS)}.")
+        principal = f"{cloud}/{identity or os.environ.get('AZURE_CLIENT_ID', '')}"
         async with (
-            open_transport(connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
+            open_transport(principal, connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
             worker_identity(CLOUDS[cloud], transport, identity) as credential,
         ):
             yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
@@ -170,6 +172,11 @@ class AzureSession:
             view.graph_lock, view._views = self.graph_lock, self._views
             self._views[key] = view
         return self._views[key]
+
+    @property
+    def pace(self) -> Pace:
+        """The pace of requests to the session's subscription, which all sessions of the process share."""
+        return self._transport.paces.of(self.subscription_id)
 
     @property
     def subscription(self) -> str:
