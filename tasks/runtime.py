@@ -26,6 +26,7 @@ from pratique.config import Bootstrap
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.gate.standing import StandingVerdict
 from pratique.git.checkout import CommitAuthor, Repository
+from pratique.http_pool import open_http
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
@@ -122,7 +123,7 @@ async def azure_runtime(
     logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
     async with (
         AzureSession.open(config.subscription_id, config.cloud, identity=client_ids[identity]) as session,
-        httpx.AsyncClient(timeout=_TIMEOUT) as http,
+        open_http(_TIMEOUT) as http,
         AsyncExitStack() as closing,
     ):
         client, cluster, clock = oci_client(session, http, logins), config.cluster.resource_group, run_clock.get()

@@ -21,6 +21,7 @@ _REMEMBERED = 64  # imports
 _GROWTH = 0.1  # of the elapsed time
 _PROBED = 8  # one import of so many is polled earlier
 _EARLIER, _LATER = 0.95, 1.02  # of the duration that imports are known to take at most
+_CLOSE = 0.9  # of that duration
 _ALIKE = 0.25  # of the longest duration: those that differ less count as the same
 _MOST_REFUSED = 5  # polls in a row that tell nothing
 _TELLS_NOTHING = frozenset({408, 429, 500, 502, 503, 504})  # about the import
@@ -37,10 +38,11 @@ class Durations:
     def probes(self) -> bool:
         """Whether the next import is one of the few that are polled earlier, to find out whether they take less time.
 
-        A poll that is too early delays its import by the least interval that the service allows.
+        A poll that is too early delays its import by the least interval that the service allows, so there is none
+        where another was too early a short time ago.
         """
         self._begun += 1
-        return self._begun % _PROBED == 0
+        return self._begun % _PROBED == 0 and max(self._pending, default=0.0) < _CLOSE * self.first_poll()
 
     def learn(self, pending: float, done: float) -> None:
         """Remember an import that ended between two polls.

@@ -380,13 +380,14 @@ def test_durations_that_are_known() -> None:
     durations = Durations()
     assert durations.next_poll(0, 10) == 10
     assert durations.next_poll(200, 10) == 20
-    assert [durations.probes() for _ in range(8)] == [False] * 7 + [True]
     durations.learn(60, 80)
+    assert [durations.probes() for _ in range(16)] == ([False] * 7 + [True]) * 2
     assert (durations.first_poll(), durations.first_poll(probing=True)) == pytest.approx((81.6, 76))
     durations.learn(0, 76)
     assert durations.first_poll() == pytest.approx(76 * 1.02)
     durations.learn(77, 87)
     assert durations.first_poll() == pytest.approx(80 * 1.02)
+    assert not any(durations.probes() for _ in range(16))
     for done in (10, 10, 30, 200):
         durations.learn(0, done)
     assert durations.first_poll() == durations.first_poll(probing=True) == 10
