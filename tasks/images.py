@@ -7,6 +7,7 @@ from prefect import get_run_logger
 from pratique.azure.import_pacing import paced_import
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Image
+from pratique.errors import Throttled
 from pratique.gate.clearance import PromotionClearance
 from pratique.images import ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.release import promotion
@@ -54,7 +55,7 @@ async def quarantine_image(
             runtime.session, runtime.oci, infrastructure.quarantine, resolved, runtime.credentials
         )
 
-    quarantined = await paced_import(runtime.session, infrastructure.quarantine, work)
+    quarantined = await paced_import(runtime.session, infrastructure.quarantine, work, on_busy=_log_busy)
     _log(quarantined)
     emit_imported("image.quarantined", quarantined)
     return quarantined
@@ -81,10 +82,14 @@ async def promote_image(
             runtime.session, runtime.oci, image, clearance, infrastructure.quarantine, infrastructure.registry
         )
 
-    promoted = await paced_import(runtime.session, infrastructure.registry, work)
+    promoted = await paced_import(runtime.session, infrastructure.registry, work, on_busy=_log_busy)
     _log(promoted)
     emit_imported("image.promoted", promoted)
     return promoted
+
+
+def _log_busy(error: Throttled, seconds: float) -> None:
+    get_run_logger().warning("Azure is too busy, trying again in %.0f s: %s", seconds, error.observed)
 
 
 def _log(imported: ImportedImage) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -27,6 +28,7 @@ from weakref import WeakKeyDictionary
 from pratique.azure.pacing import Pace
 from pratique.azure.queues import Queue
 from pratique.azure.registries import IMPORT_DEADLINE_SECONDS, Registry
+from pratique.azure.resource_ids import ResourceId
 from pratique.azure.session import AzureSession
 from pratique.azure.transport import LONGEST_SECONDS
 from pratique.errors import Throttled
@@ -37,6 +39,8 @@ T = TypeVar("T")
 #: is slack. It bounds the open work of a process.
 MOST_AT_ONCE = 1000
 _GROWTH = 0.5  # imports more at once for each that ends
+#: Resource Manager's bucket, for which the queue waits. It says nothing about the registry.
+_BUCKET_EMPTY = re.compile(r"429 (subscription|tenant)requeststhrottled\b", re.IGNORECASE)
 
 
 class Window:
@@ -85,7 +89,7 @@ class _Window:
         try:
             yield
         except Throttled as error:
-            if not error.source_limit:
+            if not (error.source_limit or _BUCKET_EMPTY.match(error.observed)):
                 with self._queue.changing():
                     self._window.refused(self._now(), began)
             raise
@@ -100,15 +104,22 @@ class _Window:
 _windows: WeakKeyDictionary[Pace, dict[str, _Window]] = WeakKeyDictionary()
 
 
-async def paced_import(session: AzureSession, registry: Registry, work: Callable[[], Awaitable[T]]) -> T:
+async def paced_import(
+    session: AzureSession,
+    registry: Registry,
+    work: Callable[[], Awaitable[T]],
+    *,
+    on_busy: Callable[[Throttled, float], None] = lambda error, seconds: None,
+) -> T:
     """Do work that imports an image, when it is its turn, and do it again after Azure was too busy for it.
 
     :param registry: that is imported into
     :param work: looks whether there is anything to import, and imports it. It is called again from its beginning,
         because what it rests on may have changed in the meantime
+    :param on_busy: is told the error and the seconds until the next attempt
     :raises Throttled: when Azure is still too busy half an hour after it said so first, or the source limits pulls
     """
-    pace = session.in_subscription(registry.id.split("/")[2]).pace
+    pace = session.in_subscription(ResourceId.parse(registry.id).subscription).pace
     window = _windows.setdefault(pace, {}).setdefault(registry.id.lower(), _Window(pace.now))
     attempt, refused_at = 0, math.inf
     while True:
@@ -120,6 +131,7 @@ async def paced_import(session: AzureSession, registry: Registry, work: Callable
             if error.source_limit or pace.now() - refused_at > IMPORT_DEADLINE_SECONDS:
                 raise
             seconds = back_off(attempt, session.poll_seconds, error.retry_after)
+            on_busy(error, seconds)
         attempt += 1
         await asyncio.sleep(seconds)
 

@@ -83,7 +83,7 @@ class Azure:
     async def run_import(self, number: int) -> None:
         status, headers = await self.request("POST")
         if status == 429:
-            refused = Throttled("import", "it", "429", "Wait.")
+            refused = Throttled("import", "it", "429 SubscriptionRequestsThrottled: too many writes", "Wait.")
             refused.retry_after = float(headers["Retry-After"])
             raise refused
         if self.running >= self.most:
