@@ -17,8 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from pratique.azure.registries import Registry, get_registry, oci_client
 from pratique.azure.session import AzureSession
 from pratique.clock import SystemClock
@@ -26,6 +24,7 @@ from pratique.config import Gate
 from pratique.evidence.candidates import candidates
 from pratique.evidence.setup import set_up
 from pratique.gate.wait import GateReport, WaitPolicy, assess
+from pratique.http_pool import open_http
 from pratique.images import ImageReference, ImportedImage
 from pratique.oci.client import OciClient
 from pratique.release.promotion import quarantine, resolve
@@ -64,7 +63,7 @@ async def work(options: argparse.Namespace, references: Sequence[str]) -> Mappin
     async def progress(report: GateReport) -> None:
         reports.append(report)
 
-    async with AzureSession.open() as session, httpx.AsyncClient(timeout=60) as http:
+    async with AzureSession.open() as session, open_http(60) as http:
         client = oci_client(session, http, {})
         registry = await get_registry(session, options.registry, options.group)
         started = time.perf_counter()

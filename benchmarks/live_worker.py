@@ -25,6 +25,7 @@ from pratique.config import Gate
 from pratique.config.scanning import Scanning
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.git.checkout import CommitAuthor, Repository
+from pratique.http_pool import open_http
 from pratique.images import ImageReference, ImportedImage
 from pratique.records import cases
 from pratique.records.branch import RecordsBranch
@@ -133,7 +134,7 @@ class Worker:
 
     async def _wait_for_scans(self, images: int) -> None:
         """Wait until Defender has scanned every image."""
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with open_http(60) as http:
             while True:
                 state = (await http.get("https://sandbox.localhost/state")).json()
                 scans = [entry for entry in state["operations"] if entry["kind"] == "scan" and entry["finished"]]
@@ -146,7 +147,7 @@ class Worker:
 
 
 async def run(options: argparse.Namespace, references: Sequence[str]) -> Mapping[str, Any]:
-    async with AzureSession.open() as session, httpx.AsyncClient(timeout=60) as http:
+    async with AzureSession.open() as session, open_http(60) as http:
         return await Worker(options, session, http).work(references)
 
 

@@ -122,9 +122,11 @@ class Throttled(TransientError):
     """The service asked to slow down.
 
     :ivar retry_after: seconds that it asked to wait, or ``None`` when it gave no time
+    :ivar source_limit: whether the limit is that of the registry from which Azure was to import
     """
 
     retry_after: float | None = None
+    source_limit: bool = False
 
 
 class Unavailable(TransientError):

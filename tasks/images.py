@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from prefect import get_run_logger
 
+from pratique.azure.import_pacing import paced_import
 from pratique.cluster.infrastructure import Infrastructure
 from pratique.config import Image
+from pratique.errors import Throttled
 from pratique.gate.clearance import PromotionClearance
 from pratique.images import ImportedImage, ResolvedImage, UnresolvedReference
 from pratique.release import promotion
@@ -47,10 +49,13 @@ async def quarantine_image(
 ) -> ImportedImage:
     """Import the digest into quarantine/, unless it is already there."""
     runtime = current()
-    async with runtime.imports:
-        quarantined = await promotion.quarantine(
+
+    async def work() -> ImportedImage:
+        return await promotion.quarantine(
             runtime.session, runtime.oci, infrastructure.quarantine, resolved, runtime.credentials
         )
+
+    quarantined = await paced_import(runtime.session, infrastructure.quarantine, work, on_busy=_log_busy)
     _log(quarantined)
     emit_imported("image.quarantined", quarantined)
     return quarantined
@@ -69,15 +74,22 @@ async def promote_image(
 ) -> ImportedImage:
     """Import the cleared digest into live/, unless it is already there with everything below it."""
     runtime = current()
-    async with runtime.imports:
-        # The wait for a slot, or for another attempt, may have been long.
+
+    async def work() -> ImportedImage:
+        # The wait for its turn, or for another attempt, may have been long.
         await renew_verdict(clearance.release, _NOT_PROMOTED)
-        promoted = await promotion.promote(
+        return await promotion.promote(
             runtime.session, runtime.oci, image, clearance, infrastructure.quarantine, infrastructure.registry
         )
+
+    promoted = await paced_import(runtime.session, infrastructure.registry, work, on_busy=_log_busy)
     _log(promoted)
     emit_imported("image.promoted", promoted)
     return promoted
+
+
+def _log_busy(error: Throttled, seconds: float) -> None:
+    get_run_logger().warning("Azure is too busy, trying again in %.0f s: %s", seconds, error.observed)
 
 
 def _log(imported: ImportedImage) -> None:

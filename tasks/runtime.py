@@ -28,6 +28,7 @@ from pratique.config import Bootstrap
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.gate.standing import StandingVerdict
 from pratique.git.checkout import CommitAuthor, Repository
+from pratique.http_pool import open_http
 from pratique.oci.auth import Login
 from pratique.oci.client import OciClient
 from pratique.records.branch import RecordsBranch
@@ -64,7 +65,6 @@ class Runtime:
     :ivar policy: digest of the gate's policy
     :ivar platforms: that need a verdict
     :ivar credentials: accounts, by source registry
-    :ivar imports: limits concurrent imports
     :ivar gate: set up by the first release that needs it, and shared by all
     :ivar repository: the manifests' repository
     :ivar records: the branch with the registries' records, of all runs and clusters
@@ -81,7 +81,6 @@ class Runtime:
     http: httpx.AsyncClient
     oci: OciClient
     credentials: dict[str, RegistryCredentials]
-    imports: asyncio.Semaphore
     gate: Shared[GateSetup]
     repository: Shared[Repository]
     records: Shared[RecordsBranch]
@@ -98,10 +97,6 @@ class Runtime:
 
 #: Whose rights a run has: the pipeline's, or those of a flow that takes more than the pipeline may have.
 Identity: TypeAlias = Literal["pipeline", "drill", "seal"]
-
-#: Concurrent imports: ARM's write bucket holds 200 requests and refills 10 a second (Microsoft Learn,
-#: "Understand how Azure Resource Manager throttles requests").
-_IMPORTS_AT_ONCE = 50
 
 #: Where in Git the configuration of this run is from.
 config_origin: ContextVar[ConfigOrigin | None] = ContextVar("pratique_config_origin", default=None)
@@ -131,7 +126,7 @@ async def azure_runtime(
     logins = {name: Login(account.username or "", account.password) for name, account in credentials.items()}
     async with (
         AzureSession.open(config.subscription_id, config.cloud, identity=client_ids[identity]) as session,
-        httpx.AsyncClient(timeout=_TIMEOUT) as http,
+        open_http(_TIMEOUT) as http,
         AsyncExitStack() as closing,
     ):
         client, cluster, clock = oci_client(session, http, logins), config.cluster.resource_group, run_clock.get()
@@ -155,7 +150,6 @@ async def azure_runtime(
             http=http,
             oci=client,
             credentials=credentials,
-            imports=asyncio.Semaphore(_IMPORTS_AT_ONCE),
             gate=Shared(gate),
             repository=repository,
             records=records,

@@ -23,6 +23,7 @@ import httpx
 from azure.mgmt.containerregistry import models
 
 from pratique.azure.faults import azure_faults
+from pratique.azure.import_polling import ImportPolling, durations_of
 from pratique.azure.import_refusals import Import, import_step
 from pratique.azure.lists import every_page
 from pratique.azure.resource_ids import ResourceId
@@ -37,6 +38,7 @@ from pratique.errors import (
     Prohibited,
     TagExists,
     Throttled,
+    Unavailable,
     UnreadableAnswer,
 )
 from pratique.oci.auth import Authenticator, Login
@@ -52,7 +54,8 @@ _PERMISSIONS: Mapping[str, Permissions] = {
     models.RoleAssignmentMode.ABAC_REPOSITORY_PERMISSIONS.value.lower(): "abac",
 }
 _RIGHTS = re.compile(r"\b(linked)?authorizationfailed\b")  # the caller's, not Azure's at the source
-_OWN_LIMIT = re.compile(r"429\b")  # of Resource Manager, not of the source
+#: Azure is too busy, not the source. The codes that container registries use for that are not documented.
+_BUSY = re.compile(r"(429|503)\b|(\d{3} )?(toomanyrequests|\w*requeststhrottled|serverbusy|\w*operationinprogress)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +163,8 @@ async def import_image(
     :raises Prohibited: a lock on the target tag or its repository forbids the import
     :raises NotFound: the source or the registry does not exist
     :raises NetworkDenied: a registry's firewall blocks the import
-    :raises Throttled: the upstream registry limits the service's pulls
+    :raises Throttled: Azure is too busy, or the source registry limits Azure's pulls (``source_limit``). Repeat it with
+        :func:`~pratique.azure.import_pacing.paced_import`
     :raises Unavailable: the answer was lost; check the tag before you try again
     :raises OperationFailed: the import failed
     """
@@ -172,13 +176,21 @@ async def import_image(
         untagged_target_repositories=list(untagged_repositories),
         mode=models.ImportMode.FORCE if force else models.ImportMode.NO_FORCE,
     )
+    session = session.in_subscription(at.subscription)
+    polling = ImportPolling(
+        session.pace,
+        durations_of(session.pace, registry.id, _attempt(source, registry).source),
+        endpoint=session.cloud.resource_manager,
+        poll_seconds=session.poll_seconds,
+    )
     try:
         with azure_faults("import the image", subject):
-            async with asyncio.timeout(IMPORT_DEADLINE_SECONDS):
-                registries = session.in_subscription(at.subscription).registries.registries
-                poller = await registries.begin_import_image(at.group, at.name, request)
+            async with session.pace.turn("writes"), asyncio.timeout(IMPORT_DEADLINE_SECONDS):
+                begin = session.registries.registries.begin_import_image
+                # Before it is sent again, paced_import looks again.
+                poller = await begin(at.group, at.name, request, polling=polling, retry_status=0)
                 await poller.result()
-    except (Conflict, OperationFailed, PermissionDenied, Throttled) as error:
+    except (Conflict, OperationFailed, PermissionDenied, Throttled, Unavailable) as error:
         raise _import_error(error, source, targets, registry) from None
 
 
@@ -201,6 +213,10 @@ def _import_error(
     A conflict is an existing tag only if the message says so of one of the targets.
     """
     message = error.observed.lower()
+    if _BUSY.match(message):
+        return error if isinstance(error, Throttled) else Throttled(*error.args)
+    if isinstance(error, Unavailable):
+        return error
     if TAG_EXISTS in message and any(target.lower() in message for target in targets):
         remedy = "Compare its digest: az acr repository show -n <registry> -t <repository:tag>"
         return TagExists(error.attempted, error.subject, error.observed, remedy)
@@ -212,15 +228,16 @@ def _import_error(
     if _RIGHTS.search(message):
         remedy = f"{error.remedy} {import_right(registry.permissions)}"
         return type(error)(error.attempted, error.subject, error.observed, remedy)
-    if _OWN_LIMIT.match(message):
-        return error
     found = import_step(error.observed, _attempt(source, registry))
     if found is None:
         return error
     kind, remedy = found
     if isinstance(error, PermissionDenied) and kind is OperationFailed:
         return error  # Azure itself refused the request
-    return kind(error.attempted, error.subject, error.observed, remedy)
+    refused = kind(error.attempted, error.subject, error.observed, remedy)
+    if isinstance(refused, Throttled):
+        refused.source_limit = isinstance(source, Upstream)
+    return refused
 
 
 def _attempt(source: Upstream | Internal, registry: Registry) -> Import:

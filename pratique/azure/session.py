@@ -26,6 +26,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from pratique.azure.clouds import CLOUDS, Cloud
 from pratique.azure.faults import azure_faults
 from pratique.azure.identity import worker_identity
+from pratique.azure.pacing import Pace
 from pratique.azure.policies import InGroup, NoRegistration
 from pratique.azure.transport import Transport, open_transport
 from pratique.errors import ConfigurationError, UnreadableAnswer
@@ -129,8 +130,9 @@ class AzureSession:
             raise ConfigurationError(attempted, cloud, "No subscription is set.", "Set AZURE_SUBSCRIPTION_ID.")
         if cloud not in CLOUDS:
             raise ConfigurationError(attempted, cloud, "There is no such cloud.", f"Use one of: {', '.join(CLOUDS)}.")
+        principal = f"{cloud}/{identity or os.environ.get('AZURE_CLIENT_ID', '')}"
         async with (
-            open_transport(connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
+            open_transport(principal, connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS) as transport,
             worker_identity(CLOUDS[cloud], transport, identity) as credential,
         ):
             yield cls(subscription, CLOUDS[cloud], credential, transport, poll_seconds)
@@ -146,6 +148,11 @@ class AzureSession:
             view.graph_lock, view._views = self.graph_lock, self._views
             self._views[key] = view
         return self._views[key]
+
+    @property
+    def pace(self) -> Pace:
+        """The pace of requests to the session's subscription, which all sessions of the process share."""
+        return self._transport.paces.of(self.subscription_id)
 
     @property
     def subscription(self) -> str:

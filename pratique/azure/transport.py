@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 
+from pratique.azure.pacing import Paces, shared_paces
 from pratique.http_errors import retry_after
 
 #: A service may ask for a longer wait, and is asked again after this one.
@@ -43,24 +44,46 @@ def brief_waits() -> Iterator[None]:
 
 
 class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it lazily, without a type
-    """azure-core's transport, with bounded ``Retry-After`` headers."""
+    """azure-core's transport, with bounded ``Retry-After`` headers.
+
+    :ivar paces: counts the requests to Resource Manager
+    """
+
+    def __init__(self, paces: Paces, **options: Any) -> None:
+        super().__init__(**options)
+        self.paces = paces
 
     async def send(self, request: Any, **options: Any) -> Any:
-        response = await super().send(request, **options)
+        counted = self.paces.sent(request.method, request.url)
+        try:
+            response = await super().send(request, **options)
+        except BaseException:
+            if counted is not None:
+                counted.answered()
+            raise
         limit_waits(response.headers, BRIEF_SECONDS if _brief.get() else LONGEST_SECONDS)
+        if counted is not None:
+            counted.answered(response.status_code, response.headers)
         return response
 
 
 @asynccontextmanager
-async def open_transport(*, connect_seconds: float, read_seconds: float) -> AsyncIterator[Transport]:
-    """Open the connection pool."""
+async def open_transport(principal: str, *, connect_seconds: float, read_seconds: float) -> AsyncIterator[Transport]:
+    """Open the connection pool.
+
+    :param principal: whose requests are counted together, see :func:`~pratique.azure.pacing.shared_paces`
+    """
     # aiohttp creates its own TLS context when it is imported; this one uses the current SSL_CERT_FILE.
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
     async with aiohttp.ClientSession(
         connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     ) as pool:
         yield Transport(
-            session=pool, session_owner=False, connection_timeout=connect_seconds, read_timeout=read_seconds
+            shared_paces(principal),
+            session=pool,
+            session_owner=False,
+            connection_timeout=connect_seconds,
+            read_timeout=read_seconds,
         )
 
 

@@ -1,8 +1,9 @@
 """Tokens for registries: anonymous, for a user name and password, or in exchange for an Entra ID token.
 
-A registry's 401 response names its token endpoint. Tokens are cached per registry and scope until shortly before they
-expire. Credentials are sent only where they belong: an Entra ID token to the Azure registry itself, a password over
-TLS. Other programs, such as scanners, sign in with the result of :meth:`Authenticator.docker_login`.
+A registry's 401 response names its token endpoint, which is remembered: further tokens are fetched before the requests
+that need them. Tokens are cached per registry and scope until shortly before they expire. Credentials are sent only
+where they belong: an Entra ID token to the Azure registry itself, a password over TLS. Other programs, such as
+scanners, sign in with the result of :meth:`Authenticator.docker_login`.
 
 Facts: CNCF Distribution, "Token Authentication Specification"; Azure Container Registry, "AAD-OAuth".
 """
@@ -11,18 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from pratique.errors import AuthenticationFailed, PermissionDenied, PratiqueError, UnreadableAnswer
+from pratique.errors import AuthenticationFailed, PermanentError, PermissionDenied, PratiqueError, UnreadableAnswer
 from pratique.http_answers import is_web_page, json_of, send
 from pratique.masking import shortened
+from pratique.oci.challenges import Challenge
 from pratique.oci.faults import response_error, web_page
 from pratique.oci.rights import Permissions
 from pratique.oci.tokens import claims, is_token, lifetime
@@ -31,8 +33,6 @@ _MARGIN = 0.2  # last part of its lifetime in which a token is no longer used
 _ATTEMPTED = "get a token"
 _LARGEST = 1024 * 1024  # bytes of a token endpoint's response
 _NULL_USER = "00000000-0000-0000-0000-000000000000"  # user name for signing in to Azure's registries with a token
-_FIELD = re.compile(r'(\w+)="([^"]*)"')
-_SCHEME = re.compile(r"\b(bearer|basic)\s+", re.IGNORECASE)
 
 
 #: Returns an Entra ID token.
@@ -45,31 +45,6 @@ class Login:
 
     username: str
     password: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """A ``WWW-Authenticate`` header.
-
-    :ivar scheme: ``bearer`` or ``basic``
-    :ivar realm: URL of the token endpoint, for bearer
-    """
-
-    scheme: str
-    realm: str = ""
-    service: str = ""
-    scope: str = ""
-
-    @classmethod
-    def parse(cls, header: str) -> Challenge | None:
-        """The bearer challenge of the header, else its basic one, or ``None``."""
-        _, *parts = _SCHEME.split(header)  # scheme, its fields, the next scheme, …
-        found = {}
-        for scheme, text in zip(parts[::2], parts[1::2], strict=True):
-            fields = {name.lower(): value for name, value in _FIELD.findall(text)}
-            known = {name: fields.get(name, "") for name in ("realm", "service", "scope")}
-            found[scheme.lower()] = cls(scheme.lower(), **known)
-        return found.get("bearer") or found.get("basic")
 
 
 class _Refused(Exception):
@@ -114,6 +89,8 @@ class Authenticator:
         self._access: dict[tuple[str, str], _CachedToken] = {}
         self._refresh: dict[str, _CachedToken] = {}
         self._permissions: dict[str, Permissions] = {}
+        self._challenges: dict[str, Challenge] = {}
+        self._contacts: dict[str, asyncio.Event] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def authorization(self, registry: str, scope: str) -> str | None:
@@ -128,6 +105,33 @@ class Authenticator:
         """
         return self._permissions.get(registry)
 
+    @asynccontextmanager
+    async def contact(self, registry: str) -> AsyncIterator[None]:
+        """Let the first request to a registry find out how it authenticates; others wait for its first answer."""
+        if (contact := self._contacts.get(registry)) is not None:
+            await contact.wait()
+            yield
+            return
+        contact = self._contacts[registry] = asyncio.Event()
+        try:
+            yield
+        finally:
+            contact.set()
+
+    async def ahead(self, registry: str, scope: str) -> str | None:
+        """The ``Authorization`` header for a request: cached, or fetched if the registry's challenge is known.
+
+        :returns: ``None`` when the registry has not asked for a token yet, or gives none: it may still answer
+        :raises TransientError: when the token endpoint does not answer now
+        """
+        cached, challenge = self.authorization(registry, scope), self._challenges.get(registry)
+        if cached is not None or challenge is None:
+            return cached
+        try:
+            return await self._token(registry, scope, challenge, None)
+        except PermanentError:
+            return None
+
     async def answer(self, registry: str, scope: str, header: str, rejected: str | None) -> str:
         """The ``Authorization`` header that answers a challenge.
 
@@ -139,6 +143,12 @@ class Authenticator:
         if challenge is None:
             asks = f"It asks for {shortened(header, 80)!r}." if header else "It asks for a login, and does not say how."
             raise AuthenticationFailed(_ATTEMPTED, registry, asks, "Use a registry with bearer or basic login.")
+        if challenge.scheme == "bearer":
+            self._challenges[registry] = challenge
+        return await self._token(registry, scope, challenge, rejected)
+
+    async def _token(self, registry: str, scope: str, challenge: Challenge, rejected: str | None) -> str:
+        """A token, fetched once however many requests need it."""
         key = (registry, scope)
         async with self._locks[key]:
             cached = self.authorization(registry, scope)

@@ -74,11 +74,13 @@ class Transport:
             raise missing_right(error, request.registry, request.scope, permissions) from None
 
     async def _send(self, request: Request) -> httpx.Response:
-        authorization = self._auth.authorization(request.registry, request.scope)
-        response = await self._read(request, authorization)
-        if response.status_code == 401:
-            challenge = response.headers.get("WWW-Authenticate", "")
-            authorization = await self._auth.answer(request.registry, request.scope, challenge, authorization)
+        async with self._auth.contact(request.registry):
+            authorization = await self._auth.ahead(request.registry, request.scope)
+            response = await self._read(request, authorization)
+            if challenged := response.status_code == 401:
+                challenge = response.headers.get("WWW-Authenticate", "")
+                authorization = await self._auth.answer(request.registry, request.scope, challenge, authorization)
+        if challenged:
             response = await self._read(request, authorization)
         if not (response.is_success or (response.has_redirect_location and not request.follow)):
             raise response_error(response, request.attempted, request.subject)

@@ -23,6 +23,7 @@ from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS, trust_store
 from pratique.gate.exceptions.lookup import Exceptions
+from pratique.http_pool import open_http
 from pratique.images import ImageReference
 from pratique.oci.client import OciClient
 from pratique.preflight.deployment import deployment_checks
@@ -64,7 +65,7 @@ async def run_checks(config: Bootstrap) -> list[Line]:
     try:
         async with (
             AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session,
-            httpx.AsyncClient(timeout=30) as http,
+            open_http(30) as http,
         ):
             lines += [line async for line in _azure(config, session, http, public_certificate)]
     except PratiqueError as error:

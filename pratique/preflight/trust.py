@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -27,6 +26,7 @@ from pratique.evidence.signatures.trust import NOBODY, TrustStore
 from pratique.evidence.signatures.verify import Claims, claims
 from pratique.evidence.verifier import SignatureVerifier
 from pratique.gate.policy import FINDINGS_ARTIFACT
+from pratique.http_pool import open_http
 from pratique.images import Descriptor, ImageReference
 from pratique.oci.client import OciClient
 from pratique.oci.referrers import Referrer, list_referrers
@@ -153,7 +153,7 @@ async def trust_report(image: str, config: Bootstrap | None = None) -> TrustRepo
     identity = config.registries.identity if config else None
     async with (
         AzureSession.open(subscription, cloud, identity=identity) as session,
-        httpx.AsyncClient(timeout=30) as http,
+        open_http(30) as http,
     ):
         client = oci_client(session, http, {})
         return await show_trust(client, ImageReference.parse(image), config.gate if config else None)

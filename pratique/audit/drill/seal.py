@@ -13,6 +13,7 @@ from typing import Literal
 
 from pratique.audit.drill.diagnosis import Defect
 from pratique.audit.drill.staging import IMPORTED, TAG, StagedImage
+from pratique.azure.import_pacing import paced_import
 from pratique.azure.registries import Internal, Registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.config import Seal
@@ -127,8 +128,11 @@ async def _import(
     if source is None:
         observed = "The drill has no other image to import. Let it push one (drill.push), or import one with an index."
         return SealAttempt(FORCED_IMPORT, "unclear", observed)
-    work = import_image(session, registry, source=source, targets=[f"{IMPORTED}:{TAG}"], force=True)
-    attempt = await _attempt(FORCED_IMPORT, work)
+
+    async def work() -> None:
+        await import_image(session, registry, source=source, targets=[f"{IMPORTED}:{TAG}"], force=True)
+
+    attempt = await _attempt(FORCED_IMPORT, paced_import(session, registry, work))
     now = await client.head(ImageReference(registry.login_server, IMPORTED, TAG))
     if attempt.outcome == "went through" and now == digest:
         return SealAttempt(FORCED_IMPORT, "refused", "The import is reported as done, and the tag has not moved.")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from pratique.azure.import_pacing import paced_import
 from pratique.azure.registries import Registry, RegistryCredentials, Upstream, import_image
 from pratique.azure.session import AzureSession
 from pratique.errors import (
@@ -78,7 +79,11 @@ async def stage_import(
     """Import an image straight into ``live/``, as somebody might do by mistake."""
     began = datetime.now(UTC)
     upstream = Upstream(source.registry, source.repository, source.digest or source.tag or "", credentials)
-    await import_image(session, registry, source=upstream, targets=[f"{IMPORTED}:{TAG}"], force=True)
+
+    async def work() -> None:
+        await import_image(session, registry, source=upstream, targets=[f"{IMPORTED}:{TAG}"], force=True)
+
+    await paced_import(session, registry, work)
     return StagedImage("import", ImageReference(registry.login_server, IMPORTED, TAG), began)
 
 

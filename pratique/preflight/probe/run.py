@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-import httpx
-
 from pratique.azure.registries import oci_client
 from pratique.azure.replications import READ_REPLICAS
 from pratique.azure.session import AzureSession
@@ -18,6 +16,7 @@ from pratique.cluster.infrastructure import find_infrastructure
 from pratique.config import Bootstrap
 from pratique.errors import PratiqueError
 from pratique.evidence.setup import READ_FINDINGS
+from pratique.http_pool import open_http
 from pratique.preflight.probe import artifacts, defender_rows, read_azure, registry_log, surroundings
 from pratique.preflight.probe.answers import Answer, ProbeReport, Question, not_read, not_read_because
 from pratique.preflight.probe.place import Place
@@ -84,7 +83,7 @@ async def run_probe(config: Bootstrap) -> ProbeReport:
     """
     async with (
         AzureSession.open(config.subscription_id, config.cloud, identity=config.registries.identity) as session,
-        httpx.AsyncClient(timeout=30) as http,
+        open_http(30) as http,
     ):
         place = Place(config, session, oci_client(session, http, {}), await session.caller())
         with suppress(PratiqueError):  # what needs it says so

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from pratique.azure.import_pacing import paced_import
 from pratique.azure.registries import Internal, Registry, Upstream, get_registry, import_image
 from pratique.azure.session import AzureSession
 from pratique.errors import Conflict, NotFound, PermissionDenied, PratiqueError
-from sandbox.scenario import Identity, Scenario
+from sandbox.scenario import Identity, Scenario, Timings
 from sandbox.services.public_registries.state import PublicRegistries
 from sandbox.tenant import CLUSTER_GROUP
 from tests.conftest import RunningSandbox, StartSandbox
@@ -115,3 +118,63 @@ async def test_without_the_right_to_import(start_sandbox: StartSandbox) -> None:
 def test_an_upstream_image_is_named_by_digest_or_tag(version: str, image: str) -> None:
     """As importImage writes it."""
     assert Upstream("docker.io", "x/y", version).image == image
+
+
+async def _import_two(session: AzureSession, registry: Registry, digest: str) -> None:
+    """From upstream into quarantine, and from there into live."""
+
+    async def first() -> None:
+        source = Upstream("docker.io", BUSYBOX, digest)
+        await import_image(session, registry, source=source, targets=["quarantine/a:1"], force=True)
+
+    async def second() -> None:
+        inside = Internal(registry.id, "quarantine/a", digest)
+        await import_image(session, registry, source=inside, targets=["live/a:1"], force=True)
+
+    await paced_import(session, registry, first)
+    await paced_import(session, registry, second)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        {"kind": "status", "status": 429, "path": "*/importImage", "times": 6},
+        {"kind": "status", "status": 429, "path": "*/importImage", "times": 2, "retry_after": "1"},
+        {"kind": "status", "status": 503, "path": "*/importImage", "times": 6},
+        {"kind": "status", "status": 429, "path": "*/operationResults/*", "times": 4},
+        {"kind": "status", "status": 503, "path": "*/operationResults/*", "times": 4},
+        {"kind": "operation-fails", "operation": "import", "code": "TooManyRequests", "times": 3},
+        {"kind": "operation-fails", "operation": "import", "code": "AnotherOperationInProgress", "times": 3},
+    ],
+    ids=lambda busy: f"{busy.get('status', '')}{busy.get('code', '')} {busy.get('path', '')}",
+)
+async def test_azure_is_too_busy_for_a_while(
+    session: AzureSession, registry: Registry, sandbox: RunningSandbox, busy: dict[str, Any]
+) -> None:
+    """Whether Resource Manager, the registry or the poll is refused: the images are imported in the end."""
+    fault, digest = sandbox.azure.faults.add(**busy), upstream_digest(sandbox)
+    await _import_two(session, registry, digest)
+    assert fault.hits == busy["times"]
+    assert content(sandbox, NAME).manifest("live/a", "1").manifest.digest == digest
+
+
+async def test_imports_are_not_refused_for_their_number(start_sandbox: StartSandbox) -> None:
+    """More imports at once than the write bucket holds, in two sessions: Resource Manager refuses none of them."""
+    sandbox = start_sandbox(Scenario(timings=Timings(import_image=5)))
+    add_registry(sandbox, NAME)
+    digest = upstream_digest(sandbox)
+
+    async def work(session: AzureSession, registry: Registry, number: int) -> None:
+        source = Upstream("docker.io", BUSYBOX, digest)
+        await import_image(session, registry, source=source, targets=[f"quarantine/a:{number}"], force=True)
+
+    async with AzureSession.open() as one, AzureSession.open() as other:
+        registry = await get_registry(one, NAME)
+        sessions = [(one, number) for number in range(125)] + [(other, number) for number in range(125, 250)]
+        await asyncio.gather(
+            *(paced_import(session, registry, partial(work, session, registry, number)) for session, number in sessions)
+        )
+        assert one.pace is other.pace
+    requests = [request for request in sandbox.azure.requests.since(0) if request.host == "management.azure.com"]
+    assert 429 not in [request.status for request in requests]
+    assert len(content(sandbox, NAME).repository("quarantine/a").tags) == 250

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from sandbox.services.oci.images import ImageSpec, build
 from sandbox.services.public_registries.state import PublicRegistries
 from tests.sandbox.defending import FALCO, NAME, bring
 from tests.sandbox.registries import add_registry
+from tests.waiting import HANGS, UNTIL_A_JUMP, until
 
 if TYPE_CHECKING:
     from tests.conftest import RunningSandbox, StartSandbox
@@ -148,6 +150,42 @@ async def test_one_exchange_serves_all_repositories(as_pipeline: OciClient, sand
         assert await as_pipeline.head(ImageReference(HOST, repository, "1")) is None
     asked = [entry.path for entry in sandbox.azure.requests.since() if entry.method == "POST" and entry.host == HOST]
     assert sorted(asked) == ["/oauth2/exchange", *["/oauth2/token"] * 3]
+
+
+async def test_each_token_is_fetched_once(as_pipeline: OciClient, sandbox: RunningSandbox) -> None:
+    """Of many requests at once, one is challenged; the others fetch a token for each repository, and no second one."""
+    add_registry(sandbox, NAME)
+    places = [ImageReference(HOST, f"quarantine/{number}", str(tag)) for number in range(10) for tag in range(5)]
+    assert set(await asyncio.gather(*map(as_pipeline.head, places))) == {None}
+    entries = [entry for entry in sandbox.azure.requests.since() if entry.host == HOST]
+    tokens = Counter(entry.path for entry in entries if entry.method == "POST")
+    assert tokens == {"/oauth2/exchange": 1, "/oauth2/token": 10}
+    assert [entry.status for entry in entries].count(401) == 1
+
+
+async def test_a_registry_that_does_not_answer_keeps_nobody_waiting(
+    as_pipeline: OciClient, sandbox: RunningSandbox
+) -> None:
+    """If the first request fails or is cancelled, the others are sent at once."""
+    add_registry(sandbox, NAME)
+    fault = sandbox.azure.faults.add(kind="timeout", host=HOST, seconds=UNTIL_A_JUMP)
+    first = asyncio.create_task(as_pipeline.head(QUARANTINED))
+    others = [asyncio.create_task(as_pipeline.head(QUARANTINED)) for _ in range(3)]
+    await until(lambda: fault.hits == 1)
+    first.cancel()
+    async with asyncio.timeout(HANGS):
+        assert await asyncio.gather(*others) == [None] * 3
+
+
+async def test_a_token_that_is_refused_ahead_is_not_the_end(http: httpx.AsyncClient, sandbox: RunningSandbox) -> None:
+    """A registry that has asked for a token before may answer without one."""
+    client = OciClient(http, Authenticator(http))
+    await client.head(BUSYBOX)
+    sandbox.azure.faults.add(kind="status", status=403, host="auth.docker.io", times=None)
+    with pytest.raises(PermissionDenied):
+        await client.head(ImageReference.parse("docker.io/library/nothing:1"))
+    challenged = [entry for entry in sandbox.azure.requests.since() if entry.status == 401]
+    assert [entry.method for entry in challenged] == ["HEAD", "HEAD", "GET"]
 
 
 async def test_an_azure_registry_without_a_right(start_sandbox: StartSandbox) -> None:

@@ -19,7 +19,8 @@ from pratique.evidence.findings_artifact import IN_TOTO, SignedStatement, fetch_
 from pratique.evidence.signature_artifacts import Unusable
 from pratique.images import ImageReference
 from pratique.oci import acr
-from pratique.oci.auth import Authenticator, Challenge, Login
+from pratique.oci.auth import Authenticator, Login
+from pratique.oci.challenges import Challenge
 from pratique.oci.client import OciClient
 from pratique.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from pratique.oci.pushing import SmallImage, push
