@@ -86,8 +86,8 @@ def _waits(report: GateReport) -> list[str]:
 def rows(report: GateReport, since: Mapping[tuple[str, str], datetime], most: int = MOST_SHOWN) -> list[dict[str, str]]:
     """The gate's table, one row per platform, important columns first: Prefect shows only three or four at once.
 
-    A longer table begins with what blocks, asks and waits, and counts the rest in its last row. The whole table is sent
-    again for each change.
+    A longer table begins with what asks a person, of which it has all, then has what blocks and waits, and counts the
+    rest in its last row. The whole table is sent again for each change.
 
     :param since: when a row's state was first seen, by image and platform
     :param most: number of rows, besides that of the rest
@@ -95,6 +95,7 @@ def rows(report: GateReport, since: Mapping[tuple[str, str], datetime], most: in
     found = list(_platform_verdicts(report))
     if len(found) > most:
         found.sort(key=lambda pair: _urgency(pair[1].state), reverse=True)
+        most = max(most, sum(platform.state.asks for _, platform in found))
     shown, rest = found[:most], Counter(str(platform.state) for _, platform in found[most:])
     table = [
         {
@@ -117,7 +118,7 @@ def rows(report: GateReport, since: Mapping[tuple[str, str], datetime], most: in
 
 
 def _urgency(state: VerdictState) -> tuple[bool, bool, int]:
-    return state.blocks, state.asks, state.rank
+    return state.asks, state.blocks, state.rank
 
 
 def counts(findings: tuple[Finding, ...]) -> str:

@@ -201,7 +201,7 @@ def test_the_table_has_a_row_for_each_platform() -> None:
 
 @pytest.mark.parametrize("size", [300, 3000])
 def test_a_long_table_is_cut(size: int) -> None:
-    """It has what blocks, asks and waits first, and counts the rest in one row: it is sent again for each change."""
+    """It has what asks, blocks and waits first, and counts the rest in one row: it is sent again for each change."""
     states = {7: VerdictState.PENDING, 100: VerdictState.ASKING, 200: VerdictState.UNHEALTHY, 250: VerdictState.HELD}
     one = reported((NO_ROWS, CLEAN))
     verdicts = tuple(
@@ -212,10 +212,18 @@ def test_a_long_table_is_cut(size: int) -> None:
         for number in range(size)
     )
     shown = pages.rows(replace(one, verdicts=verdicts), {})
-    assert [row["state"] for row in shown[:5]] == ["Unhealthy", "Held", "Asking a person", "Pending", "Healthy"]
+    assert [row["state"] for row in shown[:5]] == ["Asking a person", "Unhealthy", "Held", "Pending", "Healthy"]
     assert len(shown) == pages.MOST_SHOWN + 1
     assert (shown[-1]["image"], shown[-1]["state"]) == (f"… and {size - 100} more", f"{size - 100} Healthy")
     assert all(row.keys() == shown[0].keys() for row in shown)
+
+
+def test_a_long_table_has_everything_that_a_person_is_asked_about() -> None:
+    """The question names the first images, and the table for the others."""
+    one = reported((NO_ROWS, CLEAN))
+    asking = replace(one.verdicts[0], platforms=(replace(one.verdicts[0].platforms[0], state=VerdictState.ASKING),))
+    shown = pages.rows(replace(one, verdicts=(*one.verdicts, *[asking] * 150)), {})
+    assert [row["state"] for row in shown] == ["Asking a person"] * 150 + ["1 Healthy"]
 
 
 def test_the_table_is_printable() -> None:
