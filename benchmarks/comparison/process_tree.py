@@ -14,7 +14,7 @@ from benchmarks.usage import cpu_seconds, peak_mib
 
 _LOOK_SECONDS = 0.2
 #: In the command line of Prefect's server, temporary or not.
-_SERVER = ("prefect.server", "uvicorn")
+_SERVER = ("prefect.server", "uvicorn", "temporary_server")
 
 
 @dataclass(frozen=True, kw_only=True)
