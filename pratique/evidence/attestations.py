@@ -30,6 +30,7 @@ from pratique.errors import (
     Throttled,
     UnreadableAnswer,
 )
+from pratique.evidence.content_store import ContentStore
 from pratique.evidence.findings_artifact import SignedStatement, fetch_findings
 from pratique.evidence.parsers.in_toto import bad_news, from_statement, is_about_something_else
 from pratique.evidence.signature_artifacts import Unusable
@@ -58,6 +59,7 @@ class AttachedStatements:
         source trusts: anybody who can push could have forged it
     :param clock: for the validity of certificates and signatures
     :param policy: which vulnerability databases are fit for a scan that replaces older ones
+    :param store: contents that need no download; by default everything is downloaded
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class AttachedStatements:
         trusted: Mapping[str, TrustStore | None],
         clock: Clock | None = None,
         policy: Policy | None = None,
+        store: ContentStore | None = None,
     ) -> None:
         self._client = client
+        self._store = store
         self._trusted = dict(trusted)
         self._clock = clock or SystemClock()
         self._policy = policy or Policy()
@@ -109,7 +113,7 @@ class AttachedStatements:
         while True:
             await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
             try:
-                return await fetch_findings(self._client, reference)
+                return await fetch_findings(self._client, reference, self._store)
             except Throttled as error:
                 attempts -= 1
                 pause = _PAUSE if error.retry_after is None else error.retry_after
