@@ -1,4 +1,4 @@
-"""A rescan with thousands of images in ``live/``: requests, memory, and time.
+"""A rescan with thousands of images in ``live/``: requests, memory, CPU seconds, and time.
 
     make bench-live
 
@@ -44,8 +44,10 @@ async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
             if began <= datetime.fromisoformat(entry["at"]) <= ended and entry["service"] != "control"
         ]
         times = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in measured["seconds"].items())
+        cpu = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in measured["cpu"].items())
         found += [
             Figure(f"{name} rescan", f"{(ended - began).total_seconds():.1f} s ({times})"),
+            Figure("  CPU seconds", f"{sum(measured['cpu'].values()):.2f} s ({cpu})"),
             Figure("  newly bad, bad in total", f"{measured['new']}, {measured['bad']}"),
             Figure("  queries to Resource Graph", str(sum(entry["path"].endswith("/resources") for entry in own))),
             Figure("  pages of the registry's lists", str(sum("/acr/v1/" in entry["path"] for entry in own))),

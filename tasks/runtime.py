@@ -25,6 +25,7 @@ from pratique.azure.session import AzureSession
 from pratique.clock import Clock, SystemClock
 from pratique.cluster.infrastructure import registry_groups
 from pratique.config import Bootstrap
+from pratique.evidence.content_store import ContentStore
 from pratique.evidence.setup import GateSetup, set_up
 from pratique.gate.standing import StandingVerdict
 from pratique.git.checkout import CommitAuthor, Repository
@@ -138,7 +139,11 @@ async def azure_runtime(
             groups = registry_groups(session, config.cluster, config.registries)
             at = groups.live if judged == "live" else groups.quarantine
             others = [group for group in groups.all if group.lower() != at.lower()]
-            setup = await set_up(config.gate, session, client, judged=at, others=others, clock=clock, holds=holds)
+            # A rescan reads the same attestations every day; the gate decides on fresh downloads alone.
+            store = closing.enter_context(ContentStore.open()) if judged == "live" else None
+            setup = await set_up(
+                config.gate, session, client, judged=at, others=others, clock=clock, holds=holds, store=store
+            )
             await closing.enter_async_context(setup.poller)
             return setup
 

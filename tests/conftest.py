@@ -125,6 +125,7 @@ def start_sandbox(sandbox_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         running.append(sandbox)
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(sandbox_home / "cache"))  # no rescan fills the user's
         return sandbox
 
     yield start

@@ -33,6 +33,7 @@ from pratique.errors import (
     Throttled,
     UnreadableAnswer,
 )
+from pratique.evidence.content_store import ContentStore
 from pratique.evidence.findings_artifact import SignedStatement, fetch_findings
 from pratique.evidence.full_lookups import FullLookups
 from pratique.evidence.parsers.in_toto import bad_news, from_statement, is_about_something_else
@@ -63,6 +64,7 @@ class AttachedStatements:
         source trusts: anybody who can push could have forged it
     :param clock: for the validity of certificates and signatures
     :param policy: which vulnerability databases are fit for a scan that replaces older ones
+    :param store: contents that need no download; by default everything is downloaded
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class AttachedStatements:
         trusted: Mapping[str, TrustStore | None],
         clock: Clock | None = None,
         policy: Policy | None = None,
+        store: ContentStore | None = None,
     ) -> None:
         self._client = client
+        self._store = store
         self._trusted = dict(trusted)
         self._clock = clock or SystemClock()
         self._policy = policy or Policy()
@@ -143,7 +147,7 @@ class AttachedStatements:
         if self._full.covers(subject, listed, at):
             return [], False
         both = listed if listed is not by_api else await with_tagged(self._client, reference, by_api)
-        found = await fetch_findings(self._client, reference, both)
+        found = await fetch_findings(self._client, reference, both, self._store)
         if not found:
             self._full.done(subject, listed, at, demands)
         return found, True

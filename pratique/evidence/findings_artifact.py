@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pratique.errors import NotFound
+from pratique.evidence.content_store import ContentStore, fetch_blob, fetch_manifest
 from pratique.evidence.signature_artifacts import (
     UNUSABLE,
     Layer,
@@ -96,12 +97,16 @@ class _Artifact:
 
 
 async def fetch_findings(
-    client: OciClient, reference: ImageReference, listed: Referrers | None = None
+    client: OciClient,
+    reference: ImageReference,
+    listed: Referrers | None = None,
+    store: ContentStore | None = None,
 ) -> list[SignedStatement | Unusable]:
     """The findings artifacts of an image, and those that cannot be used; newest first by their own annotations.
 
     :param reference: with the digest that was assessed; artifacts are per repository
     :param listed: its referrers, from both lists; by default they are listed
+    :param store: contents that need no download; which artifacts there are is always asked
     :raises NotFound: when the image itself does not exist
     :raises NetworkDenied: when this worker cannot reach the registry
     :raises UnreadableAnswer: when the list of artifacts cannot be read, or not to its end
@@ -118,7 +123,7 @@ async def fetch_findings(
     done = size = 0
     while done < len(artifacts):
         batch = artifacts[done : min(done + _AT_ONCE, MOST_ARTIFACTS)]
-        for artifact in await asyncio.gather(*(_fetch(client, reference, item) for item in batch)):
+        for artifact in await asyncio.gather(*(_fetch(client, reference, item, store) for item in batch)):
             found += artifact.found
             done, size = done + 1, size + artifact.size
             if artifact.cut or size > LARGEST_TOTAL or done == MOST_ARTIFACTS:
@@ -151,11 +156,13 @@ def _left_out(rest: Sequence[Referrer]) -> list[Unusable]:
     return [Unusable(rest[0].descriptor.digest, observed, unread=True, older=all(map(_is_dated, rest)))]
 
 
-async def _fetch(client: OciClient, reference: ImageReference, referrer: Referrer) -> _Artifact:
+async def _fetch(
+    client: OciClient, reference: ImageReference, referrer: Referrer, store: ContentStore | None
+) -> _Artifact:
     digest = referrer.descriptor.digest
     try:
         pinned = pin(reference, digest)
-        manifest = await client.manifest(pinned)
+        manifest = await fetch_manifest(client, pinned, store)
     except UNUSABLE as error:
         return _Artifact((Unusable(digest, error.observed, unread=True),))
     labels = list(_labels(manifest.document))
@@ -165,8 +172,8 @@ async def _fetch(client: OciClient, reference: ImageReference, referrer: Referre
     if sum(layer.size for layer in layers) > LARGEST_STATEMENT:
         observed = f"It is larger than {LARGEST_STATEMENT} bytes."
         return _Artifact((Unusable(digest, observed, unread=True, older=_is_dated(referrer)),), cut=True)
-    contents, unread = await _contents(client, pinned, layers)
-    signatures, unusable = await fetch_signatures(client, pinned)
+    contents, unread = await _contents(client, pinned, layers, store)
+    signatures, unusable = await fetch_signatures(client, pinned, store)
     if not _names(manifest.document, reference):
         flaw, signatures = "Its subject is not the image that it is attached to.", ()
     else:
@@ -207,7 +214,7 @@ def _flaw(manifest: Manifest) -> str:
 
 
 async def _contents(
-    client: OciClient, artifact: ImageReference, layers: Sequence[Layer]
+    client: OciClient, artifact: ImageReference, layers: Sequence[Layer], store: ContentStore | None
 ) -> tuple[list[bytes], list[Unusable]]:
     """What the layers of an artifact hold, whatever their type, and those that could not be had."""
     contents: list[bytes] = []
@@ -216,7 +223,7 @@ async def _contents(
     for layer in layers[:MOST_LAYERS]:
         try:
             largest = LARGEST_STATEMENT - sum(map(len, contents))
-            contents.append(await client.blob(artifact, layer.digest, largest=largest))
+            contents.append(await fetch_blob(client, artifact, layer.digest, store, largest=largest))
         except UNUSABLE as error:
             unread.append(Unusable(digest, error.observed, unread=True))
     if len(layers) > MOST_LAYERS:

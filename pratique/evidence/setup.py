@@ -14,6 +14,7 @@ from pratique.clock import Clock
 from pratique.config import Gate, SignerTrust
 from pratique.errors import GateBlocked, PermissionDenied
 from pratique.evidence.attestations import AttachedStatements
+from pratique.evidence.content_store import ContentStore
 from pratique.evidence.resource_graph import ResourceGraph
 from pratique.evidence.scanners import CommandScanner
 from pratique.evidence.signatures.identities import ANYBODY
@@ -54,12 +55,14 @@ async def set_up(
     others: Collection[str] = (),
     clock: Clock | None = None,
     holds: Holds = NO_HOLDS,
+    store: ContentStore | None = None,
 ) -> GateSetup:
     """Read the exceptions, the trusted roots and Defender's plans.
 
     :param judged: ARM id of the resource group of the registry whose images are judged
     :param others: ARM ids of the resource groups of the other registries: findings there count, and prove nothing
     :param holds: digests that are refused whatever the sources say
+    :param store: contents of attestations that need no download
     :raises PermissionDenied: when this identity cannot read findings: Resource Graph would omit them without an error
     :raises ConfigurationError: when a file that the configuration names is missing or invalid
     :raises GateBlocked: when Defender is off, and the policy does not allow continuing without it
@@ -82,7 +85,7 @@ async def set_up(
         for group in groups:
             await require_actions(session, group, [READ_FINDINGS])
     asked = subscriptions_of([session.subscription, *groups])  # rows about the cluster's own registries count, too
-    broad, narrow = _sources(gate, rules.sources, session, client, clock, asked)
+    broad, narrow = _sources(gate, rules.sources, session, client, clock, asked, store)
     warnings = [*_warnings(gate, rules, plan, at), *_other_warnings(subscriptions_of(groups)[1:], other_plans)]
     return GateSetup(rules, EvidencePoller(broad, narrow, clock), tuple(warnings))
 
@@ -94,6 +97,7 @@ def _sources(
     client: OciClient,
     clock: Clock | None,
     subscriptions: Collection[str],
+    store: ContentStore | None,
 ) -> tuple[list[EvidenceSource], list[EvidenceSource]]:
     generations = [generation for generation in gate.resource_graph if generation in asked]
     trusted: dict[str, TrustStore | None] = {
@@ -101,7 +105,7 @@ def _sources(
     }
     if FINDINGS_ARTIFACT in asked:
         trusted[FINDINGS_ARTIFACT] = None if gate.unsafe_accept_unsigned_artifacts else trust_store(gate)
-    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock, gate.policy)] if trusted else []
+    narrow: list[EvidenceSource] = [AttachedStatements(client, trusted, clock, gate.policy, store)] if trusted else []
     keep = timedelta(minutes=gate.policy.maximum_verdict_age)
     narrow += [CommandScanner(scanner, client.docker_login, keep=keep, clock=clock) for scanner in gate.scanners]
     return ([ResourceGraph(session, generations, subscriptions)] if generations else []), narrow

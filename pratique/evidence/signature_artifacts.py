@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pratique.errors import DigestMismatch, NotFound, OperationFailed, UnreadableAnswer
+from pratique.evidence.content_store import ContentStore, fetch_blob, fetch_manifest
 from pratique.evidence.signatures.envelope import ARTIFACT_TYPE as SIGNATURE
 from pratique.evidence.signatures.envelope import LARGEST as LARGEST_ENVELOPE
 from pratique.evidence.signatures.verify import ENVELOPE_TYPES
@@ -63,13 +64,14 @@ class Layer:
 
 
 async def fetch_signatures(
-    client: OciClient, artifact: ImageReference
+    client: OciClient, artifact: ImageReference, store: ContentStore | None = None
 ) -> tuple[tuple[SignatureEnvelope, ...], tuple[Unusable, ...]]:
     """The signatures of an artifact, and those that cannot be used.
 
     Registries have listed referrers without their type, so those are looked into as well.
 
     :param artifact: with its digest
+    :param store: contents that need no download
     :raises TransientError: when another attempt may help
     """
     own = artifact.digest or ""
@@ -79,7 +81,7 @@ async def fetch_signatures(
         return (), (Unusable(own, f"Its signatures cannot be listed. {error.observed}"),)
     known = [referrer for referrer in listed.found if referrer.artifact_type == SIGNATURE]
     candidates = [*known, *(referrer for referrer in listed.found if not referrer.artifact_type)]
-    read = [await fetch_signature(client, artifact, item) for item in candidates[:MOST_SIGNATURES]]
+    read = [await fetch_signature(client, artifact, item, store) for item in candidates[:MOST_SIGNATURES]]
     usable = tuple(item for item in read if isinstance(item, SignatureEnvelope))
     unusable = [item for item in read if isinstance(item, Unusable)]
     if listed.problem:
@@ -90,23 +92,24 @@ async def fetch_signatures(
 
 
 async def fetch_signature(
-    client: OciClient, artifact: ImageReference, referrer: Referrer
+    client: OciClient, artifact: ImageReference, referrer: Referrer, store: ContentStore | None = None
 ) -> SignatureEnvelope | Unusable | None:
     """One signature among the referrers of an artifact; ``None`` for a referrer of another type.
 
+    :param store: contents that need no download
     :raises TransientError: when another attempt may help
     """
     digest = referrer.descriptor.digest
     try:
         pinned = pin(artifact, digest)
-        document = (await client.manifest(pinned)).document
+        document = (await fetch_manifest(client, pinned, store)).document
         if SIGNATURE not in types_of(document):
             return Unusable(digest, "It is not a signature.") if referrer.artifact_type else None
         layer = only_layer(document)
         if layer is None or layer.media_type not in ENVELOPE_TYPES:
             observed = f"It should have one layer of the type {' or '.join(sorted(ENVELOPE_TYPES))}."
             return Unusable(digest, f"This signature cannot be read. {observed}")
-        content = await client.blob(pinned, layer.digest, largest=LARGEST_ENVELOPE)
+        content = await fetch_blob(client, pinned, layer.digest, store, largest=LARGEST_ENVELOPE)
         return SignatureEnvelope(layer.media_type, content, digest)
     except UNUSABLE as error:
         return Unusable(digest, f"This signature cannot be read. {error.observed}")

@@ -24,7 +24,7 @@ from pratique.oci import acr
 from pratique.oci.acr import StoredManifest
 from pratique.oci.client import OciClient
 from pratique.records.promotions import PromotionRecord, Promotions
-from pratique.rescan.stored import possible_images, resolve_stored
+from pratique.rescan.stored import named_digests, possible_images, resolve_stored
 from pratique.rescan.users import OtherUse, Users
 
 _AT_ONCE = 16
@@ -143,6 +143,7 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
     except NetworkDenied as error:
         return _without_registry(registry, known, users, error.observed)
     limit = asyncio.Semaphore(_AT_ONCE)
+    named = named_digests(known.uses, known.promotions.records)
 
     async def entries(repository: str) -> tuple[list[LiveImageEntry], str]:
         async with limit:
@@ -151,11 +152,9 @@ async def take_inventory(client: OciClient, registry: str, known: Knowledge) -> 
             except NotFound:
                 listed = []
             gap = "" if listed else f"The registry names {repository}, and lists nothing in it."
-            named = {use.digest for use in known.uses if use.repository == repository}
-            named |= {record.digest for record in known.promotions.records if record.repository == repository}
             found = [
                 await _entry(client, registry, repository, image, listed, known, users)
-                for image in possible_images(listed, named)
+                for image in possible_images(listed, named.get(repository, ()))
             ]
             return [entry for entry in found if entry is not None], gap
 

@@ -6,10 +6,12 @@ promotion says it, since a digest names the same bytes for ever; an index withou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 
 from pratique.errors import DigestMismatch, NotFound, NothingToRun, UnreadableAnswer
 from pratique.images import UNKNOWN_PLATFORM, ImageReference, PlatformManifest, ResolvedImage
+from pratique.manifests.usage import Use
 from pratique.oci.acr import StoredManifest
 from pratique.oci.client import OciClient
 from pratique.records.promotions import PromotionRecord
@@ -41,6 +43,16 @@ async def resolve_stored(
         return None, ""
     except (DigestMismatch, NotFound, UnreadableAnswer) as error:
         return itself, error.observed
+
+
+def named_digests(uses: Iterable[Use], records: Iterable[PromotionRecord]) -> Mapping[str, Collection[str]]:
+    """The digests that manifests or records name, by repository. Of each there may be as many as images."""
+    named: dict[str, set[str]] = {}
+    for repository, digest in chain(
+        ((use.repository, use.digest) for use in uses), ((record.repository, record.digest) for record in records)
+    ):
+        named.setdefault(repository, set()).add(digest)
+    return named
 
 
 def possible_images(listed: Collection[StoredManifest], named: Collection[str]) -> Iterator[StoredManifest]:

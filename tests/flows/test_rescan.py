@@ -193,6 +193,23 @@ async def test_a_month(life: Life) -> None:
     assert after["outcome"] == "All is well"
 
 
+async def test_known_attestations_are_asked_for_and_not_downloaded(life: Life) -> None:
+    """The second rescan lists all referrers again, and downloads no attestation; on the next day it downloads the new
+    ones. Each finds the same."""
+    downloads, lists = [], []
+    for days in (1, 0, 1):
+        if days:
+            await life.days(days)
+        since = life.world.last_request()
+        assert (await life.rescan())["outcome"] == "All is well"
+        paths = [str(entry["path"]) for entry in life.world.requests(since)]
+        lists.append(sum("/referrers/" in path for path in paths))
+        downloads.append({path for path in paths if "/blobs/" in path})
+    first, second, third = downloads
+    assert (bool(first), second, bool(third), first & third) == (True, set(), True, set())
+    assert lists[0] == lists[1] < lists[2]
+
+
 async def test_a_held_digest_is_refused(life: Life) -> None:
     """A hold keeps the digest out also when the gate would let it in: it says why, and how it lifts. The next rescan
     finds the image cured, and lifts it."""

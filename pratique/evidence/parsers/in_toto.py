@@ -7,9 +7,11 @@ the scanner's knowledge was.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pratique.config.scanner_command import filters
 from pratique.errors import UnreadableAnswer
@@ -27,6 +29,7 @@ _ARGUMENTS = ("parameters", "environment", "env")
 _VECTOR = re.compile(r"\(?(CVSS:|AV:[NAL]/)", re.IGNORECASE)
 #: Methods that rate how likely an attack is, and what to do about it.
 _OTHER_METHODS = re.compile(r"epss|ssvc|kev")
+_REMEMBERED, _LONGEST_REMEMBERED = 16_384, 2_000  # findings, and characters of one
 _SHOWN = 40  # characters of an unknown rating
 
 
@@ -135,6 +138,25 @@ def _written(key: str, name: str, value: object) -> str:
 
 
 def _finding(result: Reader, source: str) -> Finding:
+    """A result's finding. Images share most of theirs, and so do the days: each is parsed once, and is one object.
+
+    :raises UnreadableAnswer: when the result cannot be read
+    """
+    try:
+        text = json.dumps(result.mapping)
+        if len(text) <= _LONGEST_REMEMBERED:
+            return _finding_of(text, source)
+    except (UnreadableAnswer, RecursionError):
+        pass  # the error names the place of the result in its statement
+    return _parse_finding(result, source)
+
+
+@lru_cache(_REMEMBERED)
+def _finding_of(text: str, source: str) -> Finding:
+    return _parse_finding(Reader.of(text, "", ""), source)
+
+
+def _parse_finding(result: Reader, source: str) -> Finding:
     """An entry of ``scanner.result``. The predicate does not define the names of annotations; scanners choose them."""
     annotations = result.documents("annotations")
     severity, unknown = _rating(result)

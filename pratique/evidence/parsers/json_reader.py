@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NoReturn
 
 from pratique.errors import UnreadableAnswer
@@ -46,10 +47,19 @@ class Reader:
 
     def get(self, key: str) -> Any:
         """The value under the key; ``None`` when there is none."""
-        values = [value for name, value in self.mapping.items() if name.lower() == key.lower() and value is not None]
+        values = self._values.get(key.lower(), ())
         if len(values) > 1 and not _equal(values):
             raise self.invalid(key, "has two values")
         return values[0] if values else None
+
+    @cached_property
+    def _values(self) -> Mapping[str, Sequence[Any]]:
+        """The values that are not null, by key in lower case. Most objects are asked for a dozen keys."""
+        values: dict[str, list[Any]] = {}
+        for name, value in self.mapping.items():
+            if value is not None:
+                values.setdefault(name.lower(), []).append(value)
+        return values
 
     def has(self, key: str) -> bool:
         """Whether the key has a value that is not empty, readable or not."""
@@ -179,7 +189,7 @@ def _reject_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
 
 
-def _equal(values: list[Any]) -> bool:
+def _equal(values: Sequence[Any]) -> bool:
     try:
         return all(value == values[0] for value in values)
     except RecursionError:

@@ -2,12 +2,17 @@
 
 Source: Notary Project signature specification, "Certificate Requirements". Extensions that it does not name are
 ignored, as it demands. Revocation is in :mod:`.revocation`.
+
+A registry's attestations share a few chains, so a chain that meets the requirements is remembered for the process. That
+holds for the same certificates for ever: neither the time nor who is trusted is part of it. :func:`check_validity` and
+:class:`.TrustStore` are asked each time, and a chain that fails is checked anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -31,6 +36,8 @@ _SMALLEST_RSA, _SMALLEST_CURVE = 2048, 256  # bits
 _LONGEST_NAME = 200  # characters of an untrusted name that a message quotes
 _NOT_ISSUED = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
 
+_REMEMBERED = 256  # chains
+
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
@@ -39,6 +46,11 @@ def check_signing_chain(chain: Sequence[x509.Certificate]) -> None:
 
     :raises MalformedEnvelope: when it does not, or ``InvalidSignature`` when a certificate is not signed by its issuer
     """
+    _check_signing_chain(tuple(chain))
+
+
+@lru_cache(_REMEMBERED)
+def _check_signing_chain(chain: tuple[x509.Certificate, ...]) -> None:
     for certificate, issuer in zip(chain, (*chain[1:], chain[-1]), strict=True):
         certificate.verify_directly_issued_by(issuer)
         _check_hash(certificate)
@@ -59,6 +71,13 @@ def timestamping_chain(
     :param anchors: trusted certificates
     :raises MalformedEnvelope: when there is none, or the certificates are not those of a timestamp authority
     """
+    return _timestamping_chain(leaf, tuple(others), tuple(anchors))
+
+
+@lru_cache(_REMEMBERED)
+def _timestamping_chain(
+    leaf: x509.Certificate, others: tuple[x509.Certificate, ...], anchors: tuple[x509.Certificate, ...]
+) -> tuple[x509.Certificate, ...]:
     chain, known = [leaf], (*anchors, *others)
     while chain[-1] not in anchors:
         issuer = next((other for other in known if other not in chain and _issued(chain[-1], other)), None)

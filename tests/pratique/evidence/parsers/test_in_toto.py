@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pratique.errors import UnreadableAnswer
+from pratique.evidence.parsers import in_toto
 from pratique.evidence.parsers.in_toto import BadNews, bad_news, from_statement
 from pratique.findings import Finding, Fix, Severity
 from tests.pratique.evidence.parsers.mutations import DIGEST, JSON, encoded, listed, mutated
@@ -307,6 +309,24 @@ def test_nothing_gets_lost(document: bytes) -> None:
     with suppress(UnreadableAnswer):
         found = from_statement(document, digest=DIGEST, source="artifact").findings
         assert len(found) == len(listed(json.loads(document), "predicate", "scanner", "result"))
+
+
+@settings(max_examples=300)
+@given(encoded(statement()), st.permutations(["artifact", "artifact", "other"]))
+def test_what_was_parsed_before_changes_nothing(document: bytes, sources: Sequence[str]) -> None:
+    """Findings and errors are the same whether or not an equal result was parsed before, for any source."""
+
+    def parsed(source: str) -> object:
+        try:
+            return from_statement(document, digest=DIGEST, source=source), bad_news(
+                document, digest=DIGEST, source=source
+            )
+        except UnreadableAnswer as error:
+            return str(error), bad_news(document, digest=DIGEST, source=source)
+
+    found = [parsed(source) for source in sources]
+    with patch.object(in_toto, "_finding", in_toto._parse_finding):
+        assert found == [parsed(source) for source in sources]
 
 
 @given(JSON, st.sampled_from(["id", "severity", "annotations"]))
