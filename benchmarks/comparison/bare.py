@@ -74,6 +74,25 @@ class Bare:
             poller = await self.registries.registries.begin_import_image(GROUP, registry, body)
             await poller.result()
 
+    async def quarantine(self, registry: str, reader: Registry, source: str, path: str) -> None:
+        """Import an image, and look whether it is there, before and after: so that it can be run again."""
+        repository, _, tag = path.rpartition(":")
+        await reader.look(f"quarantine/{repository}", [tag])
+        await self.import_image(registry, _upstream(source), f"quarantine/{path}")
+        await reader.look(f"quarantine/{repository}", [tag])
+
+    async def promote(self, outputs: dict[str, str], reader: Registry, path: str) -> None:
+        """The same from ``quarantine/`` into ``live/``; afterwards also the index and the platform's manifest."""
+        repository, _, tag = path.rpartition(":")
+        await reader.look(f"live/{repository}", [tag])
+        origin = (
+            f"/subscriptions/{self.subscription}/resourceGroups/{GROUP}"
+            f"/providers/Microsoft.ContainerRegistry/registries/{outputs['quarantineContainerRegistryName']}"
+        )
+        source = {"resourceId": origin, "sourceImage": f"quarantine/{path}"}
+        await self.import_image(outputs["containerRegistryName"], source, f"live/{path}")
+        await reader.look(f"live/{repository}", [tag, tag, tag])
+
     async def import_certificate(self, vault: str, pem: bytes) -> None:
         vault_id = (
             f"/subscriptions/{self.subscription}/resourceGroups/{GROUP}/providers/Microsoft.KeyVault/vaults/{vault}"
@@ -140,30 +159,16 @@ async def prepare(gitops: str, pem: Path, interval: float, images: Sequence[tupl
         outputs = await bare.deploy(public)
         certificate = asyncio.ensure_future(bare.import_certificate(outputs["keyVaultName"], content.encode()))
         registry = outputs["quarantineContainerRegistryName"]
-        await asyncio.gather(
-            *(bare.import_image(registry, _upstream(source), f"quarantine/{path}") for source, path in images)
-        )
 
         async def entra(scope: str) -> str:
             return str((await credential.get_token(scope)).token)
 
         reader = await Registry.open(http, f"{registry}.azurecr.io", entra)
+
+        await asyncio.gather(*(bare.quarantine(registry, reader, source, path) for source, path in images))
         split = [(f"quarantine/{path.rpartition(':')[0]}", path.rpartition(":")[2]) for _, path in images]
         await wait_for_scans(reader, split, interval)
-        origin = (
-            f"/subscriptions/{bare.subscription}/resourceGroups/{GROUP}"
-            f"/providers/Microsoft.ContainerRegistry/registries/{registry}"
-        )
-        await asyncio.gather(
-            *(
-                bare.import_image(
-                    outputs["containerRegistryName"],
-                    {"resourceId": origin, "sourceImage": f"quarantine/{path}"},
-                    f"live/{path}",
-                )
-                for _, path in images
-            )
-        )
+        await asyncio.gather(*(bare.promote(outputs, reader, path) for _, path in images))
         await certificate
         await asyncio.to_thread(push, gitops, outputs)
 

@@ -43,9 +43,12 @@ Contender = Callable[[Scene], Finished]
 
 
 def command(scene: Scene) -> Finished:
-    """``pratique prepare``, with its own temporary server."""
+    """``pratique prepare``, with its own temporary server, on a machine where it ran before."""
     words = [sys.executable, "-m", "pratique", "prepare", str(scene.config)]
     own = {"PREFECT_HOME": str(scene.folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    # Every run but the first finds the database that an earlier one made.
+    made = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    subprocess.run(made, env={**os.environ, **own}, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return _timed(scene, words, own, PROJECT, lambda line: "pratique prepare" in line)
 
 

@@ -59,10 +59,18 @@ class Registry:
         return str(answer.raise_for_status().json()["access_token"])
 
     async def read(self, repository: str, path: str, token: str) -> Any:
+        return (await self.fetch(repository, path, token)).raise_for_status().json()
+
+    async def fetch(self, repository: str, path: str, token: str, method: str = "GET") -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", "Accept": _ACCEPT}
         url = f"https://{self.login_server}/v2/{repository}/{path}"
-        answer = await self.http.get(url, headers=headers, follow_redirects=True)
-        return answer.raise_for_status().json()
+        return await self.http.request(method, url, headers=headers, follow_redirects=True)
+
+    async def look(self, repository: str, versions: Sequence[str]) -> None:
+        """Ask whether the repository has these tags or digests."""
+        token = await self.token(repository)
+        for version in versions:
+            await self.fetch(repository, f"manifests/{version}", token, "HEAD")
 
 
 async def wait_for_scans(registry: Registry, images: Sequence[tuple[str, str]], interval: float) -> None:
@@ -86,7 +94,10 @@ async def wait_for_scans(registry: Registry, images: Sequence[tuple[str, str]], 
             for artifact in listed["manifests"]:
                 manifest = await registry.read(repository, f"manifests/{artifact['digest']}", token)
                 await registry.read(repository, f"blobs/{manifest['layers'][0]['digest']}", token)
-                await registry.read(repository, f"referrers/{artifact['digest']}", token)
+                signatures = await registry.read(repository, f"referrers/{artifact['digest']}", token)
+                for signature in signatures["manifests"]:
+                    envelope = await registry.read(repository, f"manifests/{signature['digest']}", token)
+                    await registry.fetch(repository, f"blobs/{envelope['layers'][0]['digest']}", token)
             return bool(listed["manifests"])
 
     waiting = list(await asyncio.gather(*(digest(*image) for image in images)))
