@@ -29,6 +29,25 @@ class Point:
     broken: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A point that has ended.
+
+    :ivar seconds: that it took, without the start of what it runs in
+    """
+
+    point: Point
+    seconds: float
+
+
+def failed(part: str, name: str, text: str) -> Finished:
+    """A point that could not be run to its end: nothing shows that the invariants hold.
+
+    :param text: what the process said
+    """
+    return Finished(Point(part=part, group="not run to its end", name=name, outcome="failed", broken=(text,)), 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encounter:
     """How a run fared with an obstacle. See :class:`Point`."""
@@ -53,10 +72,14 @@ class Obstacle:
     meet: Callable[[Scene, int], Encounter]
     at_requests: bool = False
 
+    @property
+    def selection(self) -> str:
+        """The command-line options that select its points."""
+        return f"--part obstacles --situation '{self.situation}' --kind '{self.kind}'"
+
     def options(self, number: int) -> str:
         """The command-line options that repeat it."""
-        options = f"--part obstacles --situation '{self.situation}' --kind '{self.kind}'"
-        return f"{options} --at {number}" if self.at_requests else options
+        return f"{self.selection} --at {number}" if self.at_requests else self.selection
 
     def point(self, scene: Scene, number: int) -> Point:
         found = self.meet(scene, number)

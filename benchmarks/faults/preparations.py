@@ -31,7 +31,7 @@ from prefect.testing.utilities import prefect_test_harness
 from benchmarks.faults.invariants import BLOCKED, unfinished, unwell, wrong
 from benchmarks.faults.points import Point
 from benchmarks.faults.refusals import KINDS
-from benchmarks.faults.scene import short
+from benchmarks.faults.requests import short
 from benchmarks.faults.surroundings import SURROUNDINGS, Run, Surrounding
 from benchmarks.faults.worker import HANGS, PAUSES, SUBJECT
 from flows.sweep_access import sweep_access
