@@ -62,7 +62,7 @@ def _run(
     options: argparse.Namespace, selection: Selection, series: Sequence[Series], tally: Tally, stop: Stop
 ) -> list[str]:
     """Run the points that are not in the tally, and add them. Returns the names of those that did not end."""
-    known = {point.name: bool(point.request) for point in tally.points if point.name != SECRETS}
+    known = {point.name: point.ended_before for point in tally.points if point.name != SECRETS}
     order = None if options.budget is None else options.seed
     schedule = Schedule(series, at=options.at, shard=options.shard, known=known, seed=order)
     reserve = min(_RESERVE_SECONDS, (options.budget or 0) * _RESERVE_SHARE)

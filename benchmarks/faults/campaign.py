@@ -28,6 +28,10 @@ class Processes(Protocol):
     def abandon(self) -> Sequence[Job]: ...
 
 
+#: After so many points in a row that could not be run, no other one will be.
+_MOST_FAILURES = 10
+
+
 @dataclass
 class Campaign:
     """A campaign while it runs.
@@ -44,9 +48,10 @@ class Campaign:
     stopped: Callable[[], bool]
     abandoned: list[Job] = field(default_factory=list)
     _started: dict[Job, float] = field(default_factory=dict)
+    _failures: int = 0
 
     def run(self) -> None:
-        """Run all points, then search for secrets in what the whole runs have left."""
+        """Run all points, or until many in a row cannot be run, and search for secrets in what whole runs have left."""
         self._run_points()
         self.abandoned += self.processes.abandon()
         self.budget.reserve = 0
@@ -57,7 +62,7 @@ class Campaign:
             self.abandoned += self.processes.abandon()
 
     def _run_points(self) -> None:
-        while not self.stopped():
+        while not self.stopped() and self._failures < _MOST_FAILURES:
             while self.processes.free and (job := self.schedule.next(self.budget, self.processes.running)):
                 self._started[job] = self.budget.clock()
                 self.processes.start(job)
@@ -69,7 +74,8 @@ class Campaign:
         ended = self.processes.wait(self.budget.left)
         for job, finished in ended:
             if job in self._started:
-                self.schedule.done(job, hit=bool(finished.point.request))
-                self.budget.spend(job.part, self.budget.clock() - self._started.pop(job))
+                self.schedule.done(job, ended=finished.point.ended_before)
+                self.budget.spend(job.part, self.budget.clock() - self._started.pop(job), finished.seconds)
+            self._failures = self._failures + 1 if finished.point.failed else 0
             self.report(finished.point, finished.seconds)
         return bool(ended)

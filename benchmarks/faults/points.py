@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from benchmarks.faults.scene import Scene, Snapshot
 
+#: The group of the points that could not be run to their end.
+NOT_RUN = "not run to its end"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -28,6 +31,16 @@ class Point:
     request: str = ""
     broken: tuple[str, ...] = ()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be run to its end."""
+        return self.group == NOT_RUN
+
+    @property
+    def ended_before(self) -> bool:
+        """Whether the run ended before its fault: later requests do not exist."""
+        return not self.request and not self.failed
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -45,7 +58,7 @@ def failed(part: str, name: str, text: str) -> Finished:
 
     :param text: what the process said
     """
-    return Finished(Point(part=part, group="not run to its end", name=name, outcome="failed", broken=(text,)), 0)
+    return Finished(Point(part=part, group=NOT_RUN, name=name, outcome="failed", broken=(text,)), 0)
 
 
 @dataclass(frozen=True, kw_only=True)

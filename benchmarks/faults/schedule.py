@@ -107,9 +107,14 @@ class Budget:
     def spent(self, part: str) -> float:
         return self._spent.get(part, 0)
 
-    def spend(self, part: str, seconds: float) -> None:
+    def spend(self, part: str, seconds: float, alone: float) -> None:
+        """Take note of a point.
+
+        :param seconds: that it took
+        :param alone: of them, those without the start of what it runs in
+        """
         self._spent[part] = self.spent(part) + seconds
-        self._longest[part] = max(self._longest.get(part, 0), seconds)
+        self._longest[part] = max(self._longest.get(part, 0), alone)
 
 
 def parse_duration(text: str) -> float:
@@ -131,7 +136,7 @@ class _Progress:
         self._numbers = numbers
         self._known = known
         self._end = min(
-            (n for n in range(1, _MOST + 1) if series.last is None and known.get(series.name(n)) is False),
+            (n for n in range(1, _MOST + 1) if series.last is None and known.get(series.name(n))),
             default=_MOST + 1,
         )
 
@@ -141,9 +146,8 @@ class _Progress:
                 return number
         return None
 
-    def done(self, number: int, *, hit: bool) -> None:
-        """A run that ends before its fault has fewer requests: later numbers meet nothing either."""
-        if not hit and self._series.last is None:
+    def done(self, number: int, *, ended: bool) -> None:
+        if ended and self._series.last is None:
             self._end = min(self._end, number)
 
 
@@ -152,7 +156,7 @@ class Schedule:
 
     :param at: only the points with this number, and those that have none
     :param shard: only the points of this share
-    :param known: the points to skip, by name, and whether they met their fault
+    :param known: the points to skip, by name, and whether their runs ended before their faults
     :param seed: of the random order; None for the order of the series
     """
 
@@ -185,9 +189,12 @@ class Schedule:
                 return job
         return None
 
-    def done(self, job: Job, *, hit: bool) -> None:
-        """Take note of a point's end."""
-        self._progress[job.series].done(job.number, hit=hit)
+    def done(self, job: Job, *, ended: bool) -> None:
+        """Take note of a point.
+
+        :param ended: whether its run ended before its fault: later requests do not exist
+        """
+        self._progress[job.series].done(job.number, ended=ended)
 
     def _next_of(self, part: str) -> Job | None:
         while indices := [index for index in self._open if self._series[index].part == part]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from benchmarks.faults.campaign import Campaign
-from benchmarks.faults.points import Finished, Point
+from benchmarks.faults.points import Finished, Point, failed
 from benchmarks.faults.schedule import Budget, Job, Schedule, Shard, parse_duration
 from benchmarks.faults.series import PARTS, SECRETS, Selection
 
@@ -26,6 +26,7 @@ class Processes:
 
     :ivar seconds: by part; others take a second
     :ivar ran: the points that were started
+    :ivar fails: whether the point that was started as the Nth one cannot be run
     """
 
     jobs: int = 1
@@ -34,6 +35,7 @@ class Processes:
     ran: list[Job] = field(default_factory=list)
     ends: dict[Job, float] = field(default_factory=dict)
     searches: int = 0
+    fails: Callable[[int], bool] = lambda number: False
 
     @property
     def running(self) -> Collection[Job]:
@@ -57,9 +59,12 @@ class Processes:
             self.now += seconds
             return []
         self.now = self.ends.pop(job)
+        if self.fails(len(self.ran)):
+            return [(job, failed(job.part, job.name, "It died."))]
+        took = self.seconds.get(job.part, 1)
         series = SERIES[job.series]
         hit = job.number <= (series.last or REQUESTS)
-        return [(job, Finished(Point(part=job.part, group="", name=job.name, outcome="", request="GET" * hit), 1))]
+        return [(job, Finished(Point(part=job.part, group="", name=job.name, outcome="", request="GET" * hit), took))]
 
     def abandon(self) -> Sequence[Job]:
         abandoned, self.ends = list(self.ends), {}
@@ -146,11 +151,11 @@ def test_resumed(budget: float | None, jobs: int) -> None:
     """What is left is run, once; where a series ends is known already."""
     _, whole = campaign(Processes())
     _, some = campaign(Processes(2), budget=90)
-    known = {point.name: bool(point.request) for point in some}
+    known = {point.name: point.ended_before for point in some}
     _, rest = campaign(Processes(jobs), budget, known=known)
     assert hits(some) + hits(rest) == hits(whole)
     assert not known.keys() & {point.name for point in rest}
-    _, nothing = campaign(Processes(), known={point.name: bool(point.request) for point in (*whole, *some)})
+    _, nothing = campaign(Processes(), known={point.name: point.ended_before for point in (*whole, *some)})
     assert nothing == []
 
 
@@ -169,6 +174,17 @@ def test_told_to_end() -> None:
     assert len(points) == 3
     assert [job.name for job in ended.abandoned] == [processes.ran[3].name]
     assert processes.searches == 0
+
+
+def test_points_that_cannot_be_run() -> None:
+    """One of them does not end its series. After ten in a row the campaign gives up, before its time is up."""
+    _, whole = campaign(Processes())
+    processes = Processes(fails=lambda number: number == 3)
+    _, points = campaign(processes)
+    assert hits(whole).keys() == {point.name for point in points if not point.ended_before}
+    processes = Processes(fails=lambda number: number > 5)
+    _, points = campaign(processes)
+    assert [point.failed for point in points] == [False] * 5 + [True] * 10
 
 
 def test_one_number() -> None:
