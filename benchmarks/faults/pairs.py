@@ -31,11 +31,16 @@ def options(situation: str, seed: int) -> str:
     return f"--part pairs --situation '{situation}' --seed {seed}"
 
 
+def _distance(chance: random.Random) -> int:
+    """How many requests after the first fault the second one comes: mostly few, since many runs end soon after one."""
+    return chance.randint(1, chance.randint(1, _DISTANCE))
+
+
 def _two_faults(scene: Scene, chance: random.Random) -> tuple[str, str, str, list[str]]:
     """A fault at a request of a run, and another one a few requests later."""
     situation, kinds = chance.choice(_REFUSED), chance.choices(tuple(KINDS), k=2)
     first = chance.randint(1, _requests(scene, situation))
-    second = first + chance.randint(1, _DISTANCE)
+    second = first + _distance(chance)
     outcome, broken = run_twice(scene, situation, (kinds[0], first), (kinds[1], second))
     pair = f"{kinds[0]} at request {first}, {kinds[1]} at request {second}"
     return situation.name, pair, outcome, broken
@@ -45,7 +50,7 @@ def _kill_and_fault(scene: Scene, chance: random.Random) -> tuple[str, str, str,
     """A run dies, and the first sweep meets a fault: it ends the access or fails, and then the next one ends it."""
     situation, moment, kind = chance.choice(_KILLED), chance.choice(tuple(MOMENTS)), chance.choice(tuple(KINDS))
     patience = scene.patience if kind.startswith("timeout") else HANGS
-    first, second = chance.randint(1, _requests(scene, situation)), chance.randint(1, _DISTANCE)
+    first, second = chance.randint(1, _requests(scene, situation)), _distance(chance)
     scene.set(situation)
     pristine, broken = scene.snapshot(), list[str]()
     if situation.other:
