@@ -21,7 +21,7 @@
 # make bench-live      measure a rescan of five thousand images in live/ (ARGS="--images 1000"), half an hour
 # make bench-run-page  measure what a run with 300 images costs Prefect's server and the run's page (ARGS="--images 7")
 # make bench-start     measure how long a deployed run takes to start (ARGS="--runs 9")
-# make faults   run the fault campaign: kills and faults at every request (ARGS="--part kills"), half an hour or more
+# make faults   run the fault campaign: kills and faults at every request, all of it or what BUDGET=20m allows (ARGS="--part kills")
 # make fuzz     run the property tests with new random examples, ROUNDS times (ROUNDS=20), two minutes each
 # make mutate   change the code that decides, and count the changes that no test notices (ARGS="--room gate --sample 40")
 # make check     check formatting, lint, types and the import contract
@@ -119,7 +119,7 @@ bench-start: $(READY)
 	$(VENV)/bin/python -m benchmarks.start $(ARGS)
 
 faults: $(READY)
-	$(VENV)/bin/python -m benchmarks.faults $(ARGS)
+	$(VENV)/bin/python -m benchmarks.faults $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)
 
 fuzz: $(READY)
 	for round in $$(seq $(ROUNDS)); do $(VENV)/bin/pytest -n 4 -m hypothesis --hypothesis-profile fuzz $(ARGS) || exit 1; done

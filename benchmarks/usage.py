@@ -1,9 +1,10 @@
-"""CPU time and memory of a running process, from Linux's ``/proc``."""
+"""CPU time and memory of running processes, from Linux's ``/proc``."""
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,3 +22,18 @@ def peak_mib(pid: int) -> int:
     """
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) // 1024 if found else 0
+
+
+def descendants(root: int) -> list[int]:
+    """A process and all processes below it, by their ids."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, IndexError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = [], [root]
+    while waiting:
+        found.append(current := waiting.pop())
+        waiting += parents.get(current, [])
+    return found

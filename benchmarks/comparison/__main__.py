@@ -13,13 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.comparison.contenders import CONTENDERS, Finished
 from benchmarks.comparison.goals import goals
@@ -27,6 +25,7 @@ from benchmarks.comparison.process_tree import Usage
 from benchmarks.comparison.report import goals_table, prefect_table, requests_table, runs_table
 from benchmarks.comparison.results import Result, medians, result
 from benchmarks.comparison.scene import scene
+from benchmarks.machine import machine
 from tests.flows.world import PROJECT
 
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -65,17 +64,6 @@ def measure(name: str, images: int, speed: int) -> Result:
             finished, seen = Finished(seconds=0, usage=_NOTHING), []
             error = f"{type(failure).__name__}: {failure}"
     return result(name, images, speed, finished, seen, load, cores, error)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "processor": model[0].partition(":")[2].strip() if model else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-    }
 
 
 def keep(path: Path, results: Sequence[Result]) -> None:

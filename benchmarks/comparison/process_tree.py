@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.usage import cpu_seconds, peak_mib
+from benchmarks.usage import cpu_seconds, descendants, peak_mib
 
 _LOOK_SECONDS = 0.2
 #: In the command line of Prefect's server, temporary or not.
@@ -71,7 +71,7 @@ class ProcessTree:
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
-            for pid in _descendants(self.root):
+            for pid in descendants(self.root):
                 with suppress(OSError):  # it has ended meanwhile
                     command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                     # A process that has ended and was not waited for has no command line any more.
@@ -108,17 +108,3 @@ def run(
             tree.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, tree.usage(usage.ru_utime + usage.ru_stime)
-
-
-def _descendants(root: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError, IndexError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, waiting = [], [root]
-    while waiting:
-        found.append(current := waiting.pop())
-        waiting += parents.get(current, [])
-    return found

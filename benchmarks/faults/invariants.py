@@ -47,7 +47,21 @@ def unfinished(run: Run, vulnerable: bool) -> list[str]:
         certificates = world.vault["certificates"].values()
         found["versions of the certificate"] = [certificate["versions"] for certificate in certificates]
         expected["versions of the certificate"] = [1]
+    if run.seals:
+        found["unlocked"], expected["unlocked"] = _unlocked(world), []
     return [f"{what} is {found[what]}, not {expected[what]}" for what in expected if found[what] != expected[what]]
+
+
+def _unlocked(world: World) -> list[str]:
+    """Tags in live/, and digests of their images, that can be deleted."""
+    unlocked = []
+    for name, digest in world.live.items():
+        path, _, tag = f"live/{name}".rpartition(":")
+        repository = world.registry.repository(path)
+        below = {manifest.digest for manifest in world.registry.closure(path, digest)}
+        unlocked += [f"{name}: {each}" for each in below if repository.manifests[each].attributes.deletable]
+        unlocked += [name] if repository.tags[tag].attributes.deletable else []
+    return unlocked
 
 
 async def unwell(world: World) -> list[str]:

@@ -23,6 +23,11 @@ def choices() -> Iterator[tuple[Situation, str]]:
             yield situation, moment
 
 
+def options(situation: Situation, moment: str) -> str:
+    """The command-line options that select these points."""
+    return f"--part kills --situation '{situation.name}' --kind {moment}"
+
+
 def kill(scene: Scene, situation: Situation, moment: str, number: int) -> Point:
     """Kill a run at one of its requests, sweep, and compare the states."""
     scene.set(situation)
@@ -60,7 +65,7 @@ def kill(scene: Scene, situation: Situation, moment: str, number: int) -> Point:
         do("the other run closes access", scene.do("close", OTHER, ahead=LATER).text)
         broken += difference(pristine, scene.snapshot())
     outcome = "ended before" if not killed else "left traces" if after_kill != before else "left nothing"
-    name = f"--part kills --situation '{situation.name}' --kind {moment} --at {number}"
+    name = f"{options(situation, moment)} --at {number}"
     return Point(part=PART, group=situation.name, name=name, outcome=outcome, request=scene.hit, broken=tuple(broken))
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from benchmarks.faults.scene import Scene, Snapshot
 
+#: The group of the points that could not be run to their end.
+NOT_RUN = "not run to its end"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -27,6 +30,35 @@ class Point:
     outcome: str
     request: str = ""
     broken: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be run to its end."""
+        return self.group == NOT_RUN
+
+    @property
+    def ended_before(self) -> bool:
+        """Whether the run ended before its fault: later requests do not exist."""
+        return not self.request and not self.failed
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A point that has ended.
+
+    :ivar seconds: that it took, without the start of what it runs in
+    """
+
+    point: Point
+    seconds: float
+
+
+def failed(part: str, name: str, text: str) -> Finished:
+    """A point that could not be run to its end: nothing shows that the invariants hold.
+
+    :param text: what the process said
+    """
+    return Finished(Point(part=part, group=NOT_RUN, name=name, outcome="failed", broken=(text,)), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +85,14 @@ class Obstacle:
     meet: Callable[[Scene, int], Encounter]
     at_requests: bool = False
 
+    @property
+    def selection(self) -> str:
+        """The command-line options that select its points."""
+        return f"--part obstacles --situation '{self.situation}' --kind '{self.kind}'"
+
     def options(self, number: int) -> str:
         """The command-line options that repeat it."""
-        options = f"--part obstacles --situation '{self.situation}' --kind '{self.kind}'"
-        return f"{options} --at {number}" if self.at_requests else options
+        return f"{self.selection} --at {number}" if self.at_requests else self.selection
 
     def point(self, scene: Scene, number: int) -> Point:
         found = self.meet(scene, number)

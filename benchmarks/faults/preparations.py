@@ -8,13 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import httpx
@@ -28,60 +25,22 @@ from prefect.settings import (
 )
 from prefect.testing.utilities import prefect_test_harness
 
-from benchmarks.faults.invariants import BLOCKED, unfinished, unwell, wrong
+from benchmarks.faults.cases import TIMINGS, Case, case
+from benchmarks.faults.invariants import unfinished, unwell, wrong
 from benchmarks.faults.points import Point
-from benchmarks.faults.refusals import KINDS
-from benchmarks.faults.scene import short
+from benchmarks.faults.requests import short
 from benchmarks.faults.surroundings import SURROUNDINGS, Run, Surrounding
 from benchmarks.faults.worker import HANGS, PAUSES, SUBJECT
 from flows.sweep_access import sweep_access
 from pratique.errors import AccessNotRevoked, GateBlocked, PratiqueError
-from sandbox.scenario import Finding, Scan, Scenario, Timings
+from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox
 from tests.flows.world import FALCO, KURED, World, make_world
 
 PART = "a whole run"
 _SPEED = 3000.0
-_TIMINGS = Timings(role_assignment=0, firewall_rule=0)
-_FINDING = Finding(cve="CVE-2024-6119", severity="Critical", package="openssl", version="3.1.4-r5")
 #: A JSON Web Token: header and payload begin with {" in base64.
 _TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
-_OPERATIONS: dict[str, dict[str, Any]] = {
-    "deployment fails": {"kind": "operation-fails", "operation": "deployment", "code": "InternalServerError"},
-    "import fails": {"kind": "operation-fails", "operation": "import", "code": "InternalServerError"},
-}
-#: How many of them each run has.
-_TIMES = {"deployment fails": 1, "import fails": 4}
-
-
-@dataclass(frozen=True)
-class Case:
-    """The fault in one run.
-
-    :ivar vulnerable: whether the gate must block one of the two releases
-    """
-
-    number: int
-    kind: str
-    fault: dict[str, Any]
-    vulnerable: bool
-    surrounding: Surrounding = SURROUNDINGS[0]
-
-    @property
-    def scenario(self) -> Scenario:
-        scans = {BLOCKED: Scan(outcome="unhealthy", findings=(_FINDING,))} if self.vulnerable else {}
-        return Scenario(timings=_TIMINGS, scans=scans, subscriptions=self.surrounding.subscriptions)
-
-
-def case(seed: int, number: int, surrounding: Surrounding, requests: int) -> Case:
-    """The case with a number.
-
-    :param requests: how many requests a run sends there
-    """
-    chance = random.Random(f"{seed}/{number}")  # noqa: S311  # no secret
-    kind = chance.choice((*KINDS, *_OPERATIONS))
-    nth = chance.randint(1, _TIMES.get(kind, requests))
-    return Case(number, kind, {**(KINDS | _OPERATIONS)[kind], "nth": nth}, chance.random() < 0.2, surrounding)
 
 
 class Preparations:
@@ -129,7 +88,7 @@ class Preparations:
 
     async def _unharmed(self, there: Surrounding) -> int:
         """How many requests a run without faults sends; measures how long it takes, too."""
-        scenario = Scenario(timings=_TIMINGS, subscriptions=there.subscriptions)
+        scenario = Scenario(timings=TIMINGS, subscriptions=there.subscriptions)
         world = self.world(f"unharmed, {there.name}", scenario)
         with _response_timeout(HANGS):
             run = await there.arrange(world)
@@ -217,7 +176,7 @@ def preparations(folder: Path) -> Iterator[Preparations]:
         stack.enter_context(temporary_settings(settings))
         stack.enter_context(prefect_test_harness(server_startup_timeout=int(HANGS)))
         _silence_console()
-        sandbox = RunningSandbox(folder / "sandbox", Scenario(timings=_TIMINGS), _SPEED)
+        sandbox = RunningSandbox(folder / "sandbox", Scenario(timings=TIMINGS), _SPEED)
         stack.callback(sandbox.close)
         stack.enter_context(patch.dict("os.environ", sandbox.environment))
         for name, value in PAUSES.items():

@@ -17,6 +17,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "429, Retry-After": {"kind": "status", "status": 429, "retry_after": 1},
     "403": {"kind": "status", "status": 403},
     "404": {"kind": "status", "status": 404},
+    "a web page": {"kind": "web-page"},
+    "half an answer": {"kind": "truncated"},
     "reset before": {"kind": "reset-before"},
     "reset after": {"kind": "reset-after"},
     "timeout before": {"kind": "timeout"},
@@ -31,17 +33,39 @@ def choices() -> Iterator[tuple[Situation, str]]:
                 yield situation, kind
 
 
+def options(situation: Situation, kind: str) -> str:
+    """The command-line options that select these points."""
+    return f"--part faults --situation '{situation.name}' --kind '{kind}'"
+
+
 def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
     """Inject a fault into one request, check what is left, and run again."""
-    patience = scene.patience if kind.startswith("timeout") else HANGS
+    outcome, broken = run_twice(scene, situation, (kind, number))
+    return Point(
+        part=PART,
+        group=f"{situation.name}: {kind}",
+        name=f"{options(situation, kind)} --at {number}",
+        outcome=outcome,
+        request=scene.hit,
+        broken=tuple(broken),
+    )
+
+
+def run_twice(scene: Scene, situation: Situation, *faults: tuple[str, int]) -> tuple[str, list[str]]:
+    """Run under faults, check what is left, and run again.
+
+    :param faults: kinds, and the numbers of the requests that they hit
+    :returns: how the first run ended, and the broken invariants
+    """
+    patience = scene.patience if any(kind.startswith("timeout") for kind, _ in faults) else HANGS
     scene.set(situation)
     pristine, broken = scene.snapshot(), list[str]()
     if situation.other:
         broken += filter(None, [scene.do("open", OTHER).text])
     before = scene.snapshot()
-    with scene.fault(**KINDS[kind], nth=number) as active:
+    with scene.faults(*({**KINDS[kind], "nth": number} for kind, number in faults)) as active:
         result = scene.do("run", VICTIM, patience=patience)
-    broken += _check_result(result, scene.versions, hit=bool(active.hits))
+    broken += _check_result(result, scene.versions, hit=any(fault.hits for fault in active))
     outcome = result.error or "succeeded"
     scene.pass_time(LATER)  # PIM assignments that cannot be ended in their first five minutes expire
     if difference(before, scene.snapshot()):
@@ -57,15 +81,7 @@ def refuse(scene: Scene, situation: Situation, kind: str, number: int) -> Point:
         broken += filter(None, [scene.do("close", OTHER, ahead=LATER).text])
     scene.pass_time(LATER)
     broken += difference(pristine, scene.snapshot())
-    name = f"--part faults --situation '{situation.name}' --kind '{kind}' --at {number}"
-    return Point(
-        part=PART,
-        group=f"{situation.name}: {kind}",
-        name=name,
-        outcome=outcome,
-        request=scene.hit,
-        broken=tuple(broken),
-    )
+    return outcome, broken
 
 
 def _check_result(result: JobResult, versions: int, *, hit: bool) -> Iterator[str]:

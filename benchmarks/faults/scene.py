@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.faults.requests import short
 from benchmarks.faults.worker import CERTIFICATE, HANGS, SUBJECT, Job, JobResult, Verb, Worker
 from pratique.azure.vault import Vault
 from pratique.config import CERTIFICATES_OFFICER, Access
@@ -214,7 +214,17 @@ class Scene:
     @contextmanager
     def fault(self, **fields: Any) -> Iterator[ActiveFault]:
         """A fault for the victim's requests."""
-        yield self.on_azure(lambda azure: azure.faults.add(client=VICTIM, **fields))
+        with self.faults(fields) as (active,):
+            yield active
+
+    @contextmanager
+    def faults(self, *faults: dict[str, Any]) -> Iterator[list[ActiveFault]]:
+        """Faults for the victim's requests. Each counts all requests from now on."""
+
+        def add(azure: Azure) -> list[ActiveFault]:
+            return [azure.faults.add(client=VICTIM, **fields) for fields in faults]
+
+        yield self.on_azure(add)
         self.on_azure(lambda azure: azure.faults.clear())
 
     def kill(self, victim: Worker, caught: asyncio.Event) -> bool:
@@ -243,17 +253,13 @@ class Scene:
     @property
     def hit(self) -> str:
         """The victim's request that met the fault; empty if none did."""
-        hit = [request for request in self.azure.requests.since() if request.client == VICTIM and request.fault]
-        return short(hit[0].document()) if hit else ""
+        return (self.hits or [""])[0]
 
-
-def short(request: dict[str, Any]) -> str:
-    """A request in the log, shortened for people: without ids and random names."""
-    path = str(request["path"]).rpartition("/providers/")[2].strip("/")
-    path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "*", path)
-    path = re.sub(r"(?<=v2/).+/(manifests|blobs|tags|referrers)/.+", r"*/\1/*", path)
-    host = re.sub(r"acraks\w+", "registry", str(request["host"]))
-    return f"{request['method']} {host}/{path}"
+    @property
+    def hits(self) -> list[str]:
+        """All requests of the victim that met a fault."""
+        requests = [request for request in self.azure.requests.since() if request.client == VICTIM and request.fault]
+        return [short(request.document()) for request in requests]
 
 
 def _has_open_requests(azure: Azure) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -9,10 +10,12 @@ from typing import Any
 
 from flows.prepare_cluster import prepare_cluster
 from flows.release_images import release_images
+from flows.seal_live import seal_live
 from pratique.config import Bootstrap, ConfigSource
 from sandbox.subscriptions import Subscription
 from tests.flows.configuration_repository import ConfigRepository, in_git
-from tests.flows.two_clusters import make_green
+from tests.flows.replicas import REGIONS, add_replicas
+from tests.flows.two_clusters import configured, make_green
 from tests.flows.two_registries import INFRA, LIVE_ID, QUARANTINE_ID, SUBSCRIPTIONS, without_registry
 from tests.flows.world import KURED, World
 
@@ -28,6 +31,7 @@ class Run:
     :ivar parameter: the configuration, or its place in Git
     :ivar commits: to the manifests, from a run that succeeds
     :ivar imports_certificate: whether the flow does
+    :ivar seals: whether the flow locks what is in live/
     :ivar neighbours: other clusters that use the registry
     """
 
@@ -36,6 +40,7 @@ class Run:
     parameter: Bootstrap | ConfigSource
     commits: int = 2
     imports_certificate: bool = True
+    seals: bool = False
     neighbours: tuple[World, ...] = ()
 
 
@@ -44,11 +49,13 @@ class Surrounding:
     """One of them.
 
     :ivar arrange: makes the run from an ordinary world, before any fault
+    :ivar gates: whether the gate decides in the run about all images, so that it can block one
     """
 
     name: str
     arrange: Callable[[World], Awaitable[Run]]
     subscriptions: tuple[Subscription, ...] = ()
+    gates: bool = True
 
 
 async def _own_registry(world: World) -> Run:
@@ -72,13 +79,32 @@ async def _in_git(world: World) -> Run:
     return Run(world=world, flow=prepare_cluster, parameter=repository.source)
 
 
-async def _shared_registry(world: World) -> Run:
-    """Blue has been prepared with one of green's images."""
+async def _sealed(world: World) -> Run:
+    """Everything has been promoted, and nothing is locked."""
+    sealed = configured(world, registries={"seal": {"enabled": True}})
+    await sealed.prepare()
+    return Run(world=sealed, flow=seal_live, parameter=sealed.config, seals=True)
+
+
+async def _replicas(world: World) -> Run:
+    """One image has been promoted before the registry has replicas; the other one is released into all of them."""
+    await _with_kured(world).prepare()
+    await asyncio.to_thread(add_replicas, world)
+    made = configured(world, registries={"regions": REGIONS, "replication_interval_seconds": 1})
+    return Run(world=made, flow=release_images, parameter=made.config, commits=3)
+
+
+def _with_kured(world: World) -> World:
+    """The cluster with one of its two images."""
     document = world.config.model_dump(mode="json")
     releases = document["catalogue"]["releases"]
     document["catalogue"]["releases"] = [one for one in releases if one["images"][0]["source"] == KURED]
-    document["registries"] |= {"readers": [{"remote": str(world.folder)}]}
-    blue = replace(world, config=Bootstrap.model_validate(document))
+    return replace(world, config=Bootstrap.model_validate(document))
+
+
+async def _shared_registry(world: World) -> Run:
+    """Blue has been prepared with one of green's images."""
+    blue = configured(_with_kured(world), registries={"readers": [{"remote": str(world.folder)}]})
     await blue.prepare()
     green = await make_green(replace(world, config=_readable(world, blue)), world.folder / "green")
     return Run(
@@ -105,4 +131,6 @@ SURROUNDINGS = (
     ),
     Surrounding("a configuration in Git", _in_git),
     Surrounding("another cluster's registry", _shared_registry),
+    Surrounding("a seal", _sealed, gates=False),
+    Surrounding("replicas", _replicas, gates=False),
 )

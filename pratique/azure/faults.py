@@ -43,6 +43,9 @@ from pratique.http_errors import retry_after
 from pratique.masking import masked, shortened
 
 LONGEST = 900  # characters kept of a service's message
+#: azure-core checks the JSON of answers that say they are JSON. Generated clients parse the others, such as a proxy's
+#: login page with status 200, and let the parser's errors pass.
+_NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 _REMEDIES: Mapping[type[PratiqueError], str] = {
     AuthenticationFailed: "Check the worker's identity: AZURE_CLIENT_ID, AZURE_TENANT_ID and its secret, or az login.",
     PermissionDenied: ROLE,
@@ -136,8 +139,8 @@ def azure_faults(
 
     :param attempted: what the block does, as a verb phrase
     :param subject: what it does it to
-    :raises PratiqueError: in place of every error of azure-core, azure-identity and aiohttp, of time-outs, and of JSON
-        that is nested too deeply to parse
+    :raises PratiqueError: in place of every error of azure-core, azure-identity and aiohttp, of time-outs, and of
+        answers that are no JSON or nested too deeply to parse
     """
     try:
         yield
@@ -153,6 +156,7 @@ def azure_faults(
         TimeoutError,
         OSError,
         RecursionError,
+        *_NOT_JSON,
     ) as error:
         raise translate(error, attempted, subject, remedies) from None
 
@@ -177,6 +181,8 @@ def _refused(by_status: type[PratiqueError], fault: ServiceFault) -> tuple[type[
 
 def _without_answer(error: Exception) -> tuple[type[PratiqueError], str]:
     text = _short(str(error)) or type(error).__name__
+    if isinstance(error, _NOT_JSON):
+        return UnreadableAnswer, f"The answer is not JSON: {text}"
     if isinstance(error, (sdk.SerializationError, sdk.DeserializationError, RecursionError)):
         return UnreadableAnswer, text
     if isinstance(error, (sdk.StreamConsumedError, sdk.StreamClosedError, sdk.ResponseNotReadError)):

@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RequestFault = Literal["status", "web-page", "reset-before", "reset-after", "timeout", "timeout-after", "slow"]
+RequestFault = Literal[
+    "status", "web-page", "truncated", "reset-before", "reset-after", "timeout", "timeout-after", "slow"
+]
 OperationFault = Literal["operation-fails", "operation-hangs"]
 
 

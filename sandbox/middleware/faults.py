@@ -49,6 +49,8 @@ async def faults(call: Call, inner: Handler) -> Response:
             raise _status(call, fault)
         case "web-page":
             return HTMLResponse(_LOGIN_PAGE)
+        case "truncated":
+            return _first_half(await inner(call))
         case "slow":
             clock = call.azure.clock
             await clock.sleep_until(clock.elapsed() + fault.seconds)  # which makes no time pass on demand
@@ -58,6 +60,12 @@ async def faults(call: Call, inner: Handler) -> Response:
                 await inner(call)
     active.caught.set()
     raise Cut(reset=fault.kind.startswith("reset"))
+
+
+def _first_half(answer: Response) -> Response:
+    """An answer whose body ends in the middle, as if it were whole: with a length that fits."""
+    headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    return Response(bytes(answer.body)[: len(answer.body) // 2], answer.status_code, headers)
 
 
 def _status(call: Call, fault: Fault) -> HttpFault:

@@ -10,10 +10,11 @@ import pytest
 
 from benchmarks.faults.kills import kill
 from benchmarks.faults.obstacles import OBSTACLES as ALL_OBSTACLES
-from benchmarks.faults.obstacles import meet
+from benchmarks.faults.pairs import strike_twice
 from benchmarks.faults.points import Point, Tally, difference
 from benchmarks.faults.refusals import refuse
 from benchmarks.faults.scene import SITUATIONS, VICTIM, Scene, Snapshot
+from benchmarks.faults.series import Selection
 from sandbox.scenario import Scenario
 from tests.conftest import RunningSandbox
 
@@ -44,6 +45,9 @@ FAULTS = [
     ("reset after", 19),
     ("timeout after", 24),
 ]
+#: Kind and number, under seed 1.
+PAIRS = [("two faults", 1), ("two faults", 2), ("a kill, and a fault of the sweep", 1)]
+NAMES = {series.name(number) for series in Selection().series() for number in range(1, 50)}
 #: Situation, kind, and for an obstacle at a request its number: where access is granted, and where it is revoked.
 OBSTACLES = [
     ("a lock before the grant: nothing", "ReadOnly at the resource group", None),
@@ -73,6 +77,7 @@ def test_killed(scene: Scene, situation: str, moment: str, number: int) -> None:
     """Kill -9 at a request, and one sweep: what is left is what was there before, and who goes on keeps his access."""
     (found,) = [one for one in SITUATIONS if one.name == situation]
     point = kill(scene, found, moment, number)
+    assert point.name in NAMES
     assert point.request, "it ended before it could be killed"
     assert point.broken == ()
 
@@ -81,6 +86,7 @@ def test_killed(scene: Scene, situation: str, moment: str, number: int) -> None:
 def test_a_fault_in_the_way(scene: Scene, kind: str, number: int) -> None:
     """A run ends well or with an error of ours, leaves nothing behind, and the next one succeeds."""
     point = refuse(scene, SITUATIONS[0], kind, number)
+    assert point.name in NAMES
     assert point.request, "it ended before its fault"
     assert point.broken == ()
 
@@ -88,9 +94,20 @@ def test_a_fault_in_the_way(scene: Scene, kind: str, number: int) -> None:
 @pytest.mark.parametrize(("situation", "kind", "number"), OBSTACLES)
 def test_an_obstacle(scene: Scene, situation: str, kind: str, number: int | None) -> None:
     """Access that cannot be revoked is not granted, nothing of others is removed, and nothing of ours stays unsaid."""
-    (point,) = meet(scene, situation, kind, number)
+    (obstacle,) = [found for found in ALL_OBSTACLES if (found.situation, found.kind) == (situation, kind)]
+    point = obstacle.point(scene, number or 1)
+    assert point.name in NAMES
     assert point.request, "it ended before its obstacle"
     assert point.broken == ()
+
+
+@pytest.mark.parametrize(("kind", "number"), PAIRS)
+def test_a_pair(scene: Scene, kind: str, number: int) -> None:
+    """A fault in the recovery from another one: what is left is reported, and the next run or sweep succeeds."""
+    point = strike_twice(scene, kind, 1, number)
+    assert point.broken == ()
+    assert point.request, "it ended before its first fault"
+    assert point.name in NAMES
 
 
 def test_pauses_count_in_full(scene: Scene) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.preparations import Case, Preparations
+from benchmarks.faults.cases import Case
+from benchmarks.faults.preparations import Preparations
 from benchmarks.faults.refusals import KINDS
 from benchmarks.faults.surroundings import SURROUNDINGS, Surrounding
 from tests.conftest import StartSandbox

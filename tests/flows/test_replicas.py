@@ -21,17 +21,15 @@ from pratique.preflight.check import run_checks
 from pratique.records import clusters as cluster_file
 from pratique.records.branch import RecordsBranch
 from sandbox.replicas import Replicas
-from sandbox.services.acr.models import REGISTRY_TYPE
 from tasks.runtime import run_clock
 from tests.flows.conftest import MakeWorld
+from tests.flows.replicas import EAST, WEST, add_replicas
 from tests.flows.test_records import promotions
 from tests.flows.test_release import NEWER, imports, with_newer
 from tests.flows.two_clusters import configured, make_green
 from tests.flows.world import World, git
-from tests.sandbox.callers import arm, owner
 
-EAST, WEST, HOME = "eastus2", "westus2", "centralus"
-PREVIEW, STABLE = "api-version=2026-09-01-preview", "api-version=2025-11-01"
+HOME = "centralus"
 NOWHERE = Replicas(lag={EAST: "never", WEST: "never"})
 
 
@@ -74,24 +72,6 @@ async def cluster(world: MakeWorld) -> World:
     await made.prepare()
     await asyncio.to_thread(add_replicas, made)
     return with_newer(made)
-
-
-def add_replicas(made: World, *, servers: bool = True) -> None:
-    """Give the registry replicas in two regions.
-
-    :param servers: whether its regional login servers are enabled
-    """
-    with arm(made.sandbox, owner(made.sandbox)) as client:
-        for number, region in enumerate((EAST, WEST)):
-            path = f"{registry_id(made)}/replications/replica{number}?{STABLE}"
-            client.put(path, json={"location": region}).raise_for_status()
-        body = {"properties": {"regionalEndpoints": "Enabled" if servers else "Disabled"}}
-        client.patch(f"{registry_id(made)}?{PREVIEW}", json=body).raise_for_status()
-
-
-def registry_id(made: World) -> str:
-    (found,) = [one["id"] for one in made.state()["resources"] if one["type"] == REGISTRY_TYPE]
-    return str(found)
 
 
 def arrival(made: World, replicas: Replicas | None = None) -> None:

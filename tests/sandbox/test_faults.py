@@ -77,6 +77,17 @@ def test_errors_inside_an_error_and_text_without_an_envelope(sandbox: RunningSan
     assert (page.status_code, page.text.startswith("<!DOCTYPE html>")) == (200, True)
 
 
+def test_half_an_answer(sandbox: RunningSandbox) -> None:
+    """The request is carried out, and the answer ends in the middle, with nothing in its headers that shows it."""
+    with arm(sandbox) as client:
+        whole = client.get(group(sandbox))
+        sandbox.azure.faults.add(kind="truncated")
+        half = client.get(group(sandbox))
+    assert half.status_code == 200
+    assert half.content == whole.content[: len(whole.content) // 2]
+    assert half.headers["Content-Type"] == whole.headers["Content-Type"]
+
+
 def test_the_nth_and_how_many(sandbox: RunningSandbox) -> None:
     """Method, host and path are patterns in any letter case; occurrences are counted per fault."""
     standing = sandbox.azure.faults.add(

@@ -135,6 +135,8 @@ def test_no_error_of_the_sdks_gets_out(error: Exception) -> None:
         (exceptions.ServiceResponseTimeoutError("late"), errors.Unavailable),
         (exceptions.IncompleteReadError("cut"), errors.Unavailable),
         (exceptions.DecodeError("not JSON"), errors.UnreadableAnswer),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), errors.UnreadableAnswer),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), errors.UnreadableAnswer),
         (exceptions.ResourceNotFoundError("gone"), errors.NotFound),
         (exceptions.ResourceExistsError("there"), errors.Conflict),
         (CredentialUnavailableError("none"), errors.AuthenticationFailed),
@@ -145,6 +147,15 @@ def test_no_error_of_the_sdks_gets_out(error: Exception) -> None:
 def test_errors_without_an_answer(error: Exception, expected: type[errors.PratiqueError]) -> None:
     """Without a status, the class decides."""
     assert type(translate(error, "do", "it")) is expected
+
+
+@pytest.mark.parametrize("text", [b"<!DOCTYPE html>", b"", b'"\xff"'])
+def test_an_answer_that_is_not_json(text: bytes) -> None:
+    """Generated clients parse the body of a login page: their parser's error is ours, and does not carry the body."""
+    with pytest.raises(errors.UnreadableAnswer) as caught, azure_faults("do", "it"):
+        json.loads(text)
+    assert "not JSON" in caught.value.observed
+    assert caught.value.__suppress_context__
 
 
 def test_our_own_errors_pass() -> None:
