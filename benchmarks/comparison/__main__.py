@@ -75,11 +75,16 @@ def keep(path: Path, results: Sequence[Result]) -> None:
     partial.replace(path)
 
 
+def read(path: Path) -> list[Result]:
+    """The runs that a file has; none without the file."""
+    return [Result.read(one) for one in json.loads(path.read_text())["runs"]] if path.exists() else []
+
+
 def main() -> int:
     options = _options()
     path = options.output or RESULTS / f"comparison-{datetime.now(UTC):%Y-%m-%dT%H%M}.json"
-    results: list[Result] = []
-    print(runs_table(()), flush=True)
+    results = read(path)
+    print(runs_table(results), flush=True)
     try:
         for one in compare(options):
             results.append(one)
@@ -99,7 +104,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--speed", type=int, default=10, help="divides Azure's durations (%(default)s)")
     parser.add_argument("--repeats", type=int, default=_REPEATS, help="runs of less than three minutes are repeated")
-    parser.add_argument("--output", type=Path, help="JSON file for the runs; default: benchmarks/results/comparison-…")
+    parser.add_argument(
+        "--output", type=Path, help="JSON file to add the runs to; default: a new one in benchmarks/results"
+    )
     return parser.parse_args()
 
 

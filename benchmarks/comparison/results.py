@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import Any
 
@@ -56,6 +56,14 @@ class Result:
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self) | {"over": self.over, "at_azure_pace": self.at_azure_pace}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Result:
+        """A run from its JSON."""
+        known = {field.name: document[field.name] for field in fields(cls)}
+        cost = document["prefect"]
+        parts = {"usage": Usage(**document["usage"]), "prefect": PrefectCost(**cost) if cost else None}
+        return cls(**known | parts)
 
 
 def result(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.comparison.__main__ import keep
+from benchmarks.comparison.__main__ import keep, read
 from benchmarks.comparison.deployed import PrefectCost
 from benchmarks.comparison.goals import Goal, goals
 from benchmarks.comparison.limit import critical_path, walkthrough_path
@@ -147,6 +147,8 @@ def test_every_run_is_kept(tmp_path: Path) -> None:
     assert [one["images"] for one in document["runs"]] == [7, 100]
     assert document["runs"][0]["over"] == 10
     assert document["machine"]["cores"] == os.cpu_count()
+    assert read(path) == [DEPLOYED, replace(DEPLOYED, images=100)]
+    assert read(tmp_path / "none.json") == []
 
 
 def test_tables_have_a_line_for_each_run() -> None:
