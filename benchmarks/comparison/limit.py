@@ -6,6 +6,7 @@ Facts: the local Azure's timings (``sandbox/scenario.py``), and the sizes of ARM
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sandbox.core.throttling import SIZES
@@ -41,11 +42,14 @@ def critical_path(images: int, timings: Timings | None = None) -> CriticalPath:
     return CriticalPath(given.deployment, imports, given.scan + given.artifact, imports)
 
 
-def walkthrough_path(images: int, timings: Timings | None = None) -> float:
-    """Seconds of Azure's time for the walkthrough's commands, one after another, with a wait for the scan."""
+def walkthrough_path(images: int, at_once: int = 1, timings: Timings | None = None) -> float:
+    """Seconds of Azure's time for the walkthrough's commands, with a wait for the scan.
+
+    :param at_once: imports that it starts together, and waits for
+    """
     given = timings or Timings()
-    certificate = given.role_assignment
-    return given.deployment + 2 * images * given.import_image + given.scan + given.artifact + certificate
+    imports = 2 * math.ceil(images / at_once) * given.import_image
+    return given.deployment + imports + given.scan + given.artifact + given.role_assignment
 
 
 def _last_write(count: int) -> float:

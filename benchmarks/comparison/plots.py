@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 import matplotlib
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 #: Colours that people with a colour vision deficiency can tell apart (Okabe and Ito), and that differ in grey.
@@ -62,6 +62,8 @@ def wall(runs: Runs) -> Any:
         ylabel="minutes, at Azure's pace",
         title="Time to prepare a cluster",
     )
+    _plain(axes, runs)
+    axes.set_yticks([30, 40, 50, 60, 120, 240][: 6 if axes.get_ylim()[1] > 70 else 4])
     axes.legend()
     return figure
 
@@ -81,8 +83,18 @@ def processor(runs: Runs) -> Any:
         ylabel="CPU seconds an image",
         title="Processor time, without the local Azure",
     )
+    _plain(axes, runs)
+    axes.set_yticks([0.1, 0.2, 0.5, 1, 2, 5])
     axes.legend()
     return figure
+
+
+def _plain(axes: Any, runs: Runs) -> None:
+    """Number both axes in plain numbers, the horizontal one by the sizes that were measured."""
+    axes.set_xticks(sorted({images for _, images in runs}))
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _cpu(run: Mapping[str, Any]) -> float:
@@ -103,7 +115,7 @@ def requests(runs: Runs) -> Any:
         axes.barh([_NAMES.get(name, name) for name in shown], counts, left=start, color=shade, label=kind)
         start = [before + count for before, count in zip(start, counts, strict=True)]
     axes.set(xlabel="requests an image", title=f"Requests to Azure, {images} images")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     return figure
 
 

@@ -58,6 +58,8 @@ def test_the_critical_path_knows_the_bucket() -> None:
 def test_the_walkthrough_waits_for_each_import() -> None:
     """Each image more costs it two imports."""
     assert walkthrough_path(8) - walkthrough_path(7) == 2 * Timings().import_image
+    assert walkthrough_path(9, 8) - walkthrough_path(8, 8) == 2 * Timings().import_image
+    assert walkthrough_path(8, 8) == walkthrough_path(1)
 
 
 def test_azures_pace_adds_what_came_on_top() -> None:
@@ -65,6 +67,8 @@ def test_azures_pace_adds_what_came_on_top() -> None:
     assert DEPLOYED.at_azure_pace == critical_path(7).seconds + 10
     az = replace(DEPLOYED, contender="az", seconds=walkthrough_path(7) / 10 + 40)
     assert az.at_azure_pace == pytest.approx(walkthrough_path(7) + 40)
+    eight = replace(DEPLOYED, contender="az, 8 at once", images=17, seconds=walkthrough_path(17, 8) / 10 + 40)
+    assert eight.at_azure_pace == pytest.approx(walkthrough_path(17, 8) + 40)
 
 
 def test_the_median_leaves_failed_runs_out() -> None:
