@@ -160,6 +160,12 @@ def test_every_image_that_does_not_pass_is_named() -> None:
     assert "redis:7 is Pending" in text
 
 
+def test_the_worst_image_is_named_first() -> None:
+    """An image with findings comes before one without proof, wherever the catalogue has it."""
+    text = blocked(reported((NO_ROWS, NO_ARTIFACT), (rows(CRITICAL), NO_ARTIFACT), waited=300))
+    assert text.index("redis") < text.index("nginx")
+
+
 def test_the_message_is_one_line_of_printable_text() -> None:
     """Whatever a scanner reports, the message fits a terminal and a log; only a proposed acceptance has lines."""
     hostile = flaw(CRITICAL.severity, f"CVE {HOSTILE}", HOSTILE, HOSTILE, HOSTILE)
