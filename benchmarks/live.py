@@ -61,7 +61,7 @@ async def figures(sandbox: Served, worker: dict[str, Any]) -> list[Figure]:
 
 def measure(size: int, scan: float) -> list[Figure]:
     images = catalogue(size)
-    seeded = scenario(images, 0) | {"timings": {"scan": scan * SPEED, "import_image": 1, "artifact": 1}}
+    seeded = scenario(images, scan=scan * SPEED, import_image=1, artifact=1)
     seeded["scans"] |= {image["reference"].removeprefix("docker.io/").partition(":")[0]: BAD for image in images[::10]}
     with tempfile.TemporaryDirectory(prefix="pratique-bench-") as folder:
         home = Path(folder)

@@ -24,8 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from benchmarks.configuration import write_config
 from benchmarks.gate import scenario
 from benchmarks.run_cost import FlowCost, GraphCost, RunCost, ServerCost, TaskRuns
 from benchmarks.run_graph import count_edges, count_edges_by_kind, measure_inputs
@@ -33,7 +32,7 @@ from benchmarks.run_page_server import FINAL, PrefectServer, prefect_server
 from benchmarks.run_page_view import chromium, view_page
 from benchmarks.sandbox import catalogue, served, show
 from benchmarks.usage import cpu_seconds, peak_mib
-from tests.flows.world import PROJECT, make_config
+from tests.flows.world import PROJECT
 
 FLOW = "prepare_cluster"
 #: Divides Azure's durations; slow enough that no image is due for its daily rescan.
@@ -54,8 +53,10 @@ def measure(options: argparse.Namespace, folder: Path, server: PrefectServer) ->
     images, azure = catalogue(options.images), folder / "azure"
     azure.mkdir()
     cpu_before = cpu_seconds(server.pid)
-    with served(scenario(images, SCAN_SECONDS), azure, speed=SPEED) as sandbox:
-        config = write_config(azure, images, options.releases)
+    with served(scenario(images, scan=SCAN_SECONDS * SPEED), azure, speed=SPEED) as sandbox:
+        references = [str(image["reference"]) for image in images]
+        releases = [references[number :: options.releases] for number in range(options.releases)]
+        config = write_config(azure, releases, interval=1, deadline=DEADLINE_MINUTES)
         flow = prepare(config, sandbox.variables | server.environment, folder / "flow.log")
         ended = time.monotonic()
         run_id = server.newest_run(FLOW)
@@ -78,20 +79,6 @@ def measure(options: argparse.Namespace, folder: Path, server: PrefectServer) ->
         inputs=inputs,
         page=page,
     ), run_id
-
-
-def write_config(folder: Path, images: Sequence[Mapping[str, Any]], releases: int) -> Path:
-    """Write a configuration whose catalogue divides the images among releases.
-
-    :param folder: home of the local Azure; receives all files that the configuration names
-    """
-    references = [str(image["reference"]) for image in images]
-    config = make_config(folder, folder, [references[number::releases] for number in range(releases)])
-    document = config.model_dump(mode="json", exclude_none=True)
-    document["gate"] |= {"interval": 1, "deadline": DEADLINE_MINUTES}
-    path = folder / "bootstrap.yaml"
-    YAML().dump(document, path)
-    return path
 
 
 def prepare(config: Path, environment: Mapping[str, str], log: Path) -> FlowCost:

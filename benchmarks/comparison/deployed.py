@@ -18,10 +18,11 @@ from benchmarks.comparison.process_tree import ProcessTree, Usage
 from benchmarks.comparison.scene import Scene
 from benchmarks.run_page_server import FINAL, PrefectServer, prefect_server
 from benchmarks.usage import cpu_seconds
+from pratique.cli.deployment_files import POOL
 from tests.flows.world import PROJECT
 from tests.processes import SCRIPTS, running, wait_until
 
-FLOW, DEPLOYMENT, POOL = "prepare_cluster", "prepare_cluster/by-hand", "pratique"
+FLOW, DEPLOYMENT = "prepare_cluster", "prepare_cluster/by-hand"
 _REQUEST = re.compile(r'"(?:GET|POST|PUT|PATCH|DELETE) /api/')
 _LOOK_SECONDS = 0.5
 _GIVE_UP_SECONDS = 3600.0

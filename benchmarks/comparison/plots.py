@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,13 +46,7 @@ def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def wall(runs: Runs) -> Any:
     """Minutes at Azure's pace against the number of images."""
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    for contender, colour in COLOURS.items():
-        points = sorted(
-            (images, run["at_azure_pace"] / 60) for (name, images), run in runs.items() if name == contender
-        )
-        if points:
-            label = _NAMES.get(contender, contender)
-            axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=label)
+    _curves(axes, runs, lambda run: run["at_azure_pace"] / 60)
     limits = sorted({(images, run["limit"] * run["speed"] / 60) for (_, images), run in runs.items()})
     axes.plot(*zip(*limits, strict=True), color="black", linestyle="--", label="critical path of Azure's times")
     axes.set(
@@ -71,11 +65,7 @@ def wall(runs: Runs) -> Any:
 def processor(runs: Runs) -> Any:
     """CPU seconds an image against the number of images."""
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    for contender, colour in COLOURS.items():
-        points = sorted((images, _cpu(run) / images) for (name, images), run in runs.items() if name == contender)
-        if points:
-            label = _NAMES.get(contender, contender)
-            axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=label)
+    _curves(axes, runs, lambda run: sum(run["usage"][kind] for kind in ("flow", "server", "children")) / run["images"])
     axes.set(
         xscale="log",
         yscale="log",
@@ -89,17 +79,21 @@ def processor(runs: Runs) -> Any:
     return figure
 
 
+def _curves(axes: Any, runs: Runs, value: Callable[[Mapping[str, Any]], float]) -> None:
+    """Draw a value of each contender against the number of images."""
+    for contender, colour in COLOURS.items():
+        points = sorted((images, value(run)) for (name, images), run in runs.items() if name == contender)
+        if points:
+            label = _NAMES.get(contender, contender)
+            axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=label)
+
+
 def _plain(axes: Any, runs: Runs) -> None:
     """Number both axes in plain numbers, the horizontal one by the sizes that were measured."""
     axes.set_xticks(sorted({images for _, images in runs}))
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _cpu(run: Mapping[str, Any]) -> float:
-    usage = run["usage"]
-    return float(usage["flow"] + usage["server"] + usage["children"])
 
 
 def requests(runs: Runs) -> Any:

@@ -11,6 +11,7 @@ from benchmarks.comparison.contenders import Finished
 from benchmarks.comparison.deployed import PrefectCost
 from benchmarks.comparison.limit import critical_path, walkthrough_path
 from benchmarks.comparison.process_tree import Usage
+from benchmarks.comparison.scene import by_kind
 
 #: Of the walkthrough's commands.
 _IMPORTS_AT_ONCE = {"az": 1, "az, 8 at once": 8}
@@ -80,8 +81,6 @@ def result(
     cores: int,
     error: str,
 ) -> Result:
-    from benchmarks.comparison.scene import by_kind
-
     return Result(
         contender=contender,
         images=images,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import ssl
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,24 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-from ruamel.yaml import YAML
-
+from benchmarks.configuration import write_config
+from benchmarks.gate import scenario
 from benchmarks.sandbox import CONTROL, Served, catalogue, served
 from pratique.images import ImageReference
 from sandbox.services.acr.models import LOGIN_SUFFIX
-from tests.flows.world import PROJECT, git, make_config
+from tests.flows.world import git
 
 #: Seconds between two looks of the gate, of Azure's time: what the configuration has by default.
 INTERVAL = 30.0
 #: Azure's speed is divided out of it, but never below.
 SHORTEST_INTERVAL = 0.5
-GROUP, DEPLOYMENT = "rg-bu0001a0005-centralus", "pre-cluster-stamp"
-#: Every third image has three findings within the limits.
-_FINDINGS = [
-    {"cve": f"CVE-2026-{number:04}", "severity": "Medium", "package": f"package-{number}", "version": "1.0"}
-    for number in range(3)
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +50,12 @@ class Scene:
 
     def control(self, path: str) -> Any:
         """What the local Azure's control host answers."""
-        trusted = ssl.create_default_context(cafile=self.sandbox.variables["SSL_CERT_FILE"])
-        with httpx.Client(proxy=self.sandbox.variables["HTTPS_PROXY"], verify=trusted, timeout=300) as client:
-            return client.get(f"{CONTROL}{path}").raise_for_status().json()
+
+        async def ask() -> Any:
+            async with self.sandbox.client() as client:
+                return (await client.get(f"{CONTROL}{path}")).raise_for_status().json()
+
+        return asyncio.run(ask())
 
     def requests(self) -> list[dict[str, Any]]:
         """The contender's requests to Azure."""
@@ -100,8 +95,8 @@ def scene(folder: Path, images: int, speed: int) -> Iterator[Scene]:
     known = catalogue(images)
     sources = tuple(str(image["reference"]) for image in known)
     interval = max(SHORTEST_INTERVAL, INTERVAL / speed)
-    with served(_scenario(known), azure, speed=speed) as sandbox:
-        config = _write_config(azure, sources, interval)
+    with served(scenario(known), azure, speed=speed) as sandbox:
+        config = write_config(azure, [sources], interval=interval, deadline=240, patience=30)
         yield Scene(sandbox=sandbox, folder=folder, sources=sources, speed=speed, interval=interval, config=config)
 
 
@@ -121,22 +116,3 @@ def _kind(entry: Mapping[str, Any]) -> str:
     if host.endswith(".vault.azure.net"):
         return "vault"
     return "upstream" if entry["path"].startswith("/v2/") else "others"
-
-
-def _scenario(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found = {"outcome": "unhealthy", "findings": _FINDINGS}
-    names = [str(image["reference"]).removeprefix("docker.io/").partition(":")[0] for image in images]
-    return {
-        "images": [{**image, "platforms": ["linux/amd64"]} for image in images],
-        "scans": dict.fromkeys(names[::3], found),
-    }
-
-
-def _write_config(folder: Path, sources: Sequence[str], interval: float) -> Path:
-    config = make_config(folder, folder, [sources])
-    document = config.model_dump(mode="json", exclude_none=True)
-    document["gate"] |= {"interval": interval, "deadline": 240, "patience": 30}
-    document["cluster"]["template"] = str(PROJECT / document["cluster"]["template"])
-    path = folder / "bootstrap.yaml"
-    YAML().dump(json.loads(json.dumps(document)), path)
-    return path

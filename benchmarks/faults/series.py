@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from benchmarks.faults import kills, obstacles, pairs, refusals
@@ -93,7 +94,13 @@ class Selection:
 
     def series(self) -> Sequence[Series]:
         """The selected series, in the order of the parts."""
-        everything = (*_kills(), *_faults(), *_obstacles(), *_pairs(self), _flows(self))
+        everything = (
+            *_at_requests("kills", kills, kills.kill),
+            *_at_requests("faults", refusals, refusals.refuse),
+            *_obstacles(),
+            *_pairs(self),
+            _flows(self),
+        )
         return [
             series
             for series in everything
@@ -103,23 +110,13 @@ class Selection:
         ]
 
 
-def _kills() -> Iterator[Series]:
-    for situation, moment in kills.choices():
+def _at_requests(part: str, module: ModuleType, run: Callable[[Scene, Situation, str, int], Point]) -> Iterator[Series]:
+    """The series of a part whose points are the requests of a run."""
+    for situation, kind in module.choices():
         yield Series(
-            part="kills",
-            options=kills.options(situation, moment),
-            run=partial(_on_scene, kills.kill, situation, moment),
-            situation=situation.name,
-            kind=moment,
-        )
-
-
-def _faults() -> Iterator[Series]:
-    for situation, kind in refusals.choices():
-        yield Series(
-            part="faults",
-            options=refusals.options(situation, kind),
-            run=partial(_on_scene, refusals.refuse, situation, kind),
+            part=part,
+            options=module.options(situation, kind),
+            run=partial(_on_scene, run, situation, kind),
             situation=situation.name,
             kind=kind,
         )
