@@ -61,6 +61,11 @@ class _Process:
     log: Path
     job: Job | None = None
 
+    def send(self, message: Job | Selection) -> None:
+        """Send it a message. If it died, :meth:`receive` tells."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(message)
+
     def receive(self, job: Job) -> Finished:
         """The result of a job; a failure if the process died."""
         try:
@@ -113,15 +118,13 @@ class Pool:
         idle = (each for each in self._processes if each.part == part and each.job is None)
         process = next(idle, None) or self._spawn(part)
         process.job = job
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died: read as its result
-            process.connection.send(job)
+        process.send(job)
 
     def search(self) -> None:
         """Start to search for secrets in what the whole runs have left, in each process that made some."""
         for process in [each for each in self._processes if each.part == "flows" and each.job is None]:
             process.job = Job("flows", 0, 0, SECRETS)
-            with suppress(BrokenPipeError, ConnectionResetError):
-                process.connection.send(process.job)
+            process.send(process.job)
 
     def wait(self, seconds: float | None) -> Sequence[tuple[Job, Finished]]:
         """Wait for the end of a point.
@@ -170,10 +173,9 @@ class Pool:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        connection = Connection(ours.detach())
-        connection.send(self._selection)
-        made = _Process(process, connection, part, log)
+        made = _Process(process, Connection(ours.detach()), part, log)
         self._processes.append(made)
+        made.send(self._selection)
         return made
 
     def _remove(self, process: _Process) -> None:

@@ -11,12 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.faults.journal import read
+from benchmarks.faults.pool import Pool, Stop
+from benchmarks.faults.schedule import Job
+from benchmarks.faults.series import Selection
 from benchmarks.usage import descendants
 from tests.flows.world import PROJECT
+from tests.processes import found
 from tests.waiting import HANGS, until
 
 
@@ -86,3 +91,21 @@ async def test_a_process_that_dies(folder: Path) -> None:
     assert "its process died (exit code -9)" in output
     assert [bool(point.broken) for point in read(folder / "points")] == [True, False, False, False, False]
     assert list((folder / "tmp").iterdir()) == []
+
+
+def test_a_process_that_dies_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before it has been told what to do."""
+
+    class Dead(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.wait()
+
+    monkeypatch.setattr(subprocess, "Popen", Dead)
+    monkeypatch.setattr(sys, "executable", found("false", "coreutils"))
+    processes = Pool(1, Selection(), folder, Stop())
+    processes.start(Job("kills", 0, 1, "a point"))
+    ((_, finished),) = processes.wait(HANGS)
+    assert finished.point.broken == ("its process died (exit code 1): ",)
+    assert not processes.running
+    processes.close()
